@@ -1,0 +1,604 @@
+//! What a task can do: one system call, in general.
+//!
+//! Actions are data, so that one description serves a case, a generated program, its replay
+//! file and the wire between the case and the process that acts. Identifiers are chosen by
+//! whoever writes the action, which keeps replies small and replays exact.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(pub u32);
+    };
+}
+
+id! {
+    /// A file of the case.
+    FileId
+}
+id! {
+    /// A mapping of a file; valid in the process that made it and in those forked from it since.
+    MapId
+}
+id! {
+    /// A set of pages pinned by one call.
+    PinId
+}
+id! {
+    /// A task: a thread of control that performs one action at a time.
+    TaskId
+}
+id! {
+    /// A number shared by all tasks of a case; starts at 0.
+    CellId
+}
+
+/// Bytes in a page. The file systems are made with blocks of this size.
+pub const PAGE: u64 = 4096;
+
+/// The granularity at which content is observed: one byte value per sector.
+pub const SECTOR: u64 = 512;
+
+/// A range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub at: u64,
+    /// Number of bytes.
+    pub len: u64,
+}
+
+/// `count` pages from page `first`.
+pub const fn pages(first: u64, count: u64) -> Span {
+    Span { at: first * PAGE, len: count * PAGE }
+}
+
+/// The one page `index`.
+pub const fn page(index: u64) -> Span {
+    pages(index, 1)
+}
+
+impl Span {
+    /// First byte behind the range.
+    pub const fn end(self) -> u64 {
+        self.at + self.len
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, end) = (self.at, self.end());
+        if at % PAGE == 0 && self.len == PAGE {
+            write!(f, "page {}", at / PAGE)
+        } else if at % PAGE == 0 && end % PAGE == 0 {
+            write!(f, "pages {}..{}", at / PAGE, end / PAGE)
+        } else {
+            write!(f, "bytes {at}..{end}")
+        }
+    }
+}
+
+/// Whether a file's pages are the storage itself or a cache of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Medium {
+    /// A DAX file on the file system under test.
+    Dax,
+    /// A file whose pages live in the page cache, on a file system of the same kind.
+    PageCache,
+}
+
+/// How a mapping relates to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sharing {
+    /// `MAP_SHARED`.
+    Shared,
+    /// `MAP_PRIVATE`.
+    Private,
+    /// `MAP_SHARED_VALIDATE | MAP_SYNC`.
+    Sync,
+}
+
+/// What fallocate is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// Plain allocation.
+    Allocate,
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
+    Punch,
+    /// `FALLOC_FL_ZERO_RANGE`.
+    Zero,
+    /// `FALLOC_FL_COLLAPSE_RANGE`.
+    Collapse,
+    /// `FALLOC_FL_INSERT_RANGE`.
+    Insert,
+    /// `FALLOC_FL_UNSHARE_RANGE`.
+    Unshare,
+}
+
+/// Which interface submits direct I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Engine {
+    /// Linux native AIO: io_submit(2).
+    Aio,
+    /// io_uring.
+    Uring,
+}
+
+/// Which way direct I/O moves data, seen from the pinned memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// The device reads the pages: a write(2) to it. A read pin.
+    FromMemory,
+    /// The device writes the pages: a read(2) from it. A write pin.
+    IntoMemory,
+}
+
+/// How pages are pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PinKind {
+    /// vmsplice(2) into a pipe: held until the pipe is closed.
+    Splice,
+    /// Direct I/O against a device that withholds completion. `byte` fills the device's side.
+    Direct {
+        /// The interface.
+        engine: Engine,
+        /// Which way.
+        direction: Direction,
+        /// What the device's sectors hold before the transfer.
+        byte: u8,
+    },
+}
+
+/// One thing for a task to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Action {
+    /// Creates a file whose page `i` is filled with `fill[i]` (0: left a hole), written with
+    /// write(2) and made durable.
+    Create {
+        /// Its identifier from now on.
+        file: FileId,
+        /// Its name, unique in the case.
+        name: String,
+        /// Where it lives.
+        medium: Medium,
+        /// One byte per page.
+        fill: Vec<u8>,
+    },
+    /// As `Create`, but `len` bytes allocated with fallocate and aligned so that a huge mapping
+    /// is possible; every page is filled with `byte` through write(2).
+    CreateHuge {
+        /// Its identifier from now on.
+        file: FileId,
+        /// Its name, unique in the case.
+        name: String,
+        /// Bytes; a multiple of 2 MiB.
+        len: u64,
+        /// What fills it.
+        byte: u8,
+    },
+    /// Closes the process's descriptor of the file. Later actions of that process fail with
+    /// `EBADF`.
+    Close {
+        /// Which.
+        file: FileId,
+    },
+    /// Removes the file's name.
+    Unlink {
+        /// Which.
+        file: FileId,
+    },
+    /// read(2); the reply is [`Reply::Content`], shorter than asked at the end of the file.
+    Read {
+        /// From which file.
+        file: FileId,
+        /// Which bytes, in whole sectors.
+        span: Span,
+    },
+    /// write(2) of one repeated byte.
+    Write {
+        /// To which file.
+        file: FileId,
+        /// Which bytes.
+        span: Span,
+        /// The value.
+        byte: u8,
+    },
+    /// Synchronous direct I/O between a file of the file system and a mapping.
+    DirectIo {
+        /// The file opened with `O_DIRECT`.
+        file: FileId,
+        /// Where in the file.
+        span: Span,
+        /// The mapping that is the buffer.
+        map: MapId,
+        /// Where in the mapping the buffer begins, in bytes.
+        buffer: u64,
+        /// `FromMemory` is a write(2) to the file.
+        direction: Direction,
+    },
+    /// ftruncate(2).
+    Truncate {
+        /// Which.
+        file: FileId,
+        /// The new size in bytes.
+        size: u64,
+    },
+    /// open(2) with `O_TRUNC`.
+    OpenTruncate {
+        /// Which.
+        file: FileId,
+    },
+    /// fallocate(2).
+    Fallocate {
+        /// Which.
+        file: FileId,
+        /// What.
+        mode: Mode,
+        /// Where.
+        span: Span,
+    },
+    /// `FICLONERANGE`.
+    Clone {
+        /// The source.
+        from: FileId,
+        /// Its range.
+        span: Span,
+        /// The destination.
+        to: FileId,
+        /// The destination's first byte.
+        at: u64,
+    },
+    /// `FIDEDUPERANGE`. Replies [`Reply::Count`], the bytes deduplicated.
+    Dedupe {
+        /// The source.
+        from: FileId,
+        /// Its range.
+        span: Span,
+        /// The destination.
+        to: FileId,
+        /// The destination's first byte.
+        at: u64,
+    },
+    /// fsync(2), or fdatasync(2).
+    Fsync {
+        /// Which.
+        file: FileId,
+        /// fdatasync.
+        data_only: bool,
+    },
+    /// fstat(2). Replies [`Reply::Stat`].
+    Stat {
+        /// Which.
+        file: FileId,
+    },
+    /// The physical block (in pages of the device) behind each page, 0 for a hole. Replies
+    /// [`Reply::Places`].
+    Places {
+        /// Which.
+        file: FileId,
+        /// Which pages.
+        span: Span,
+    },
+    /// Which page of the file lies at a physical place. Replies [`Reply::Count`], its index
+    /// plus 1, or 0 if none does.
+    FindPlace {
+        /// Which.
+        file: FileId,
+        /// The place, as [`Action::Places`] counts it.
+        place: u64,
+    },
+    /// Whether the file system counts a physical place as free. Replies [`Reply::Count`], 1 or 0.
+    IsFree {
+        /// Any file of the file system.
+        file: FileId,
+        /// The place, as [`Action::Places`] counts it.
+        place: u64,
+    },
+    /// What the device has in the file's blocks, read around the file system and its cache.
+    /// Replies [`Reply::Content`]; holes read as zeros.
+    Stored {
+        /// Which.
+        file: FileId,
+        /// Which bytes, in whole pages.
+        span: Span,
+    },
+    /// mmap(2), readable and writable.
+    Map {
+        /// Its identifier from now on.
+        map: MapId,
+        /// The file.
+        file: FileId,
+        /// Which bytes, in whole pages.
+        span: Span,
+        /// How.
+        sharing: Sharing,
+    },
+    /// munmap(2) of the whole mapping.
+    Unmap {
+        /// Which.
+        map: MapId,
+    },
+    /// Reads one byte of each page through the mapping. Replies [`Reply::Count`], the page
+    /// faults this took. `SIGBUS` becomes `EFAULT`.
+    Touch {
+        /// Which mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+    },
+    /// Fills bytes through the mapping. Replies [`Reply::Count`], the page faults this took.
+    /// `SIGBUS` becomes `EFAULT`.
+    Store {
+        /// Which mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+        /// The value.
+        byte: u8,
+    },
+    /// Reads content through the mapping. Replies [`Reply::Content`].
+    Load {
+        /// Which mapping.
+        map: MapId,
+        /// Which of its bytes, in whole sectors.
+        span: Span,
+    },
+    /// msync(2) with `MS_SYNC` of the whole mapping.
+    Msync {
+        /// Which.
+        map: MapId,
+    },
+    /// Pins pages of a mapping; returns once they are pinned. Released with `System::release`.
+    Pin {
+        /// Its identifier from now on.
+        pin: PinId,
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes, in whole sectors.
+        span: Span,
+        /// How.
+        kind: PinKind,
+        /// The acting process alone keeps the pin: it is dropped when that process lets go of
+        /// it, and `System::release` cannot. Only for [`PinKind::Splice`].
+        selfish: bool,
+    },
+    /// Collects the result of a direct-I/O pin after its release. Replies [`Reply::Count`], the
+    /// bytes transferred.
+    Reap {
+        /// Which; by a task of the process that pinned.
+        pin: PinId,
+    },
+    /// Asks for a long-term pin (io_uring fixed buffers) of a mapping and gives it back if
+    /// granted.
+    PinLongterm {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+    },
+    /// Keeps `inflight` direct I/Os between a mapping and a slow device in flight until `stop`
+    /// is not 0, resubmitting each as it completes; spread over pieces of `piece` bytes.
+    /// Replies [`Reply::Count`], the I/Os completed.
+    DirectLoad {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+        /// Bytes of one I/O.
+        piece: u64,
+        /// How many at a time.
+        inflight: u32,
+        /// Which way.
+        direction: Direction,
+        /// Counts the submissions.
+        submitted: CellId,
+        /// Ends the load.
+        stop: CellId,
+    },
+    /// Runs a small program of steps at full speed.
+    Run(Script),
+}
+
+/// A small program that a task runs by itself, for loads and races.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Script {
+    /// What one round does.
+    pub steps: Vec<Step>,
+    /// How many rounds; it ends earlier when `stop` is not 0.
+    pub rounds: u64,
+    /// Ends the script, and every wait in it.
+    pub stop: CellId,
+    /// Seeds the pauses.
+    pub seed: u64,
+}
+
+/// One step of a [`Script`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Step {
+    /// Does an action; an error ends the script with it.
+    Do(Action),
+    /// Pins pages of the mapping with vmsplice and lets them go at once, one after another in
+    /// the order of the file.
+    PinUnpin {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+    },
+    /// Pins pages of the mapping into the task's own pipe `slot`, to be let go by `Drop`.
+    Hold {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes.
+        span: Span,
+        /// Which of the task's pipes.
+        slot: u8,
+    },
+    /// Lets go of what `slot` holds.
+    Drop {
+        /// Which of the task's pipes.
+        slot: u8,
+    },
+    /// Lets go of what `slot` holds, which all was `byte`, and adds 1 to `into` if `cell` had
+    /// reached the number of the round before that. Nothing is added if it held anything else.
+    DropAfter {
+        /// Which of the task's pipes.
+        slot: u8,
+        /// What must have been held.
+        byte: u8,
+        /// Looked at just before.
+        cell: CellId,
+        /// Counted in.
+        into: CellId,
+    },
+    /// Sets a cell to the number of the round, counted from 1.
+    Mark(CellId),
+    /// Sets a cell.
+    Set(CellId, u64),
+    /// Adds 1 to a cell.
+    Count(CellId),
+    /// Adds 1 to `into` if `cell` is not 0.
+    CountIf {
+        /// Looked at.
+        cell: CellId,
+        /// Counted in.
+        into: CellId,
+    },
+    /// Adds to `into` how often this task went to sleep of its own will since the last such
+    /// step (or the start of the script).
+    CountSleeps {
+        /// Counted in.
+        into: CellId,
+    },
+    /// Waits until a cell has reached the number of the round.
+    AwaitRound(CellId),
+    /// Spins for a while chosen anew each round between 0 and `most` turns, evenly over the
+    /// orders of magnitude, so that all alignments of two tasks come up.
+    Pause {
+        /// The longest.
+        most: u64,
+    },
+    /// Sleeps for a while chosen anew each round, evenly between 0 and `most` microseconds, and
+    /// leaves the processor to the tasks that race.
+    Sleep {
+        /// The longest.
+        most: u64,
+    },
+}
+
+/// What an action answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reply {
+    /// It was done.
+    Done,
+    /// What was read.
+    Content(Content),
+    /// A number.
+    Count(u64),
+    /// Size in bytes and allocated pages.
+    Stat {
+        /// `st_size`.
+        size: u64,
+        /// `st_blocks` in pages.
+        allocated: u64,
+        /// `st_nlink`.
+        links: u64,
+        /// `st_ino`.
+        inode: u64,
+    },
+    /// Physical places, page by page.
+    Places(Vec<u64>),
+}
+
+/// What a range of bytes holds, one value per sector of [`SECTOR`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Content(pub Vec<Sector>);
+
+/// What one sector holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sector {
+    /// The same byte throughout.
+    Uniform(u8),
+    /// More than one value: torn.
+    Torn,
+}
+
+impl Content {
+    /// Summarises bytes; a tail shorter than a sector counts as one.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(
+            bytes
+                .chunks(SECTOR as usize)
+                .map(|sector| {
+                    if sector.iter().all(|byte| *byte == sector[0]) {
+                        Sector::Uniform(sector[0])
+                    } else {
+                        Sector::Torn
+                    }
+                })
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Display for Content {
+    /// One sign per page: a letter for the byte that fills it, `.` for zeros, `~` for a torn
+    /// page; a page whose sectors differ is written as its sectors in brackets, and more than
+    /// eight equal pages as `a*512`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = |sector: &Sector| match sector {
+            Sector::Uniform(0) => '.'.to_string(),
+            Sector::Uniform(byte) if byte.is_ascii_graphic() => char::from(*byte).to_string(),
+            Sector::Uniform(byte) => format!("\\x{byte:02x}"),
+            Sector::Torn => '~'.to_string(),
+        };
+        let signs: Vec<String> = self
+            .0
+            .chunks((PAGE / SECTOR) as usize)
+            .map(|page| {
+                if page.iter().all(|sector| *sector == page[0]) {
+                    sign(&page[0])
+                } else {
+                    format!("[{}]", page.iter().map(sign).collect::<String>())
+                }
+            })
+            .collect();
+        for run in signs.chunk_by(|a, b| a == b) {
+            if run.len() > 8 {
+                write!(f, "{}*{}", run[0], run.len())?;
+            } else {
+                write!(f, "{}", run.concat())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_written_a_sign_a_page() {
+        let mut bytes = vec![b'a'; PAGE as usize];
+        bytes.extend(vec![0; PAGE as usize]);
+        let mut mixed = vec![b'c'; PAGE as usize];
+        mixed[..2048].fill(b'd');
+        bytes.extend(mixed);
+        assert_eq!(Content::of(&bytes).to_string(), "a.[ddddcccc]");
+        bytes[1] = b'x';
+        assert_eq!(Content::of(&bytes[..4096]).to_string(), "[~aaaaaaa]");
+        assert_eq!(Content::of(&vec![b'z'; 9 * 4096]).to_string(), "z*9");
+    }
+
+    #[test]
+    fn spans_read_in_pages_where_they_are_pages() {
+        assert_eq!(page(3).to_string(), "page 3");
+        assert_eq!(pages(1, 2).to_string(), "pages 1..3");
+        assert_eq!(Span { at: 1, len: 2 }.to_string(), "bytes 1..3");
+    }
+}

@@ -1,0 +1,137 @@
+//! A case: a function, and what is known about it before it runs.
+
+use std::time::Duration;
+
+use crate::system::Need;
+use crate::test::{Checked, Test};
+
+/// One test of the protocol.
+#[derive(Debug)]
+pub struct Case {
+    /// `group/what-must-hold`.
+    pub name: &'static str,
+    /// What it does and why, one line of its doc comment an element.
+    pub about: &'static [&'static str],
+    /// Groups it can be selected by, besides the first part of its name.
+    pub groups: &'static [&'static str],
+    /// What it cannot do without.
+    pub needs: &'static [Need],
+    /// When it is taken to hang. Generous: these are seconds of an emulated machine.
+    pub limit: Duration,
+    /// The mail thread or commit that asked for it.
+    pub origin: &'static str,
+    /// The test itself.
+    pub run: fn(&mut Test<'_>) -> Checked,
+}
+
+impl Case {
+    /// The part of the name before the slash.
+    pub fn group(&self) -> &'static str {
+        self.name.split_once('/').map_or(self.name, |(group, _)| group)
+    }
+
+    /// The description as one line.
+    pub fn description(&self) -> String {
+        self.about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether `group` selects this case.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.group() == group || self.groups.contains(&group)
+    }
+}
+
+/// Every case, in link order; see [`all`].
+#[linkme::distributed_slice]
+pub(crate) static CASES: [Case];
+
+/// Every case, by name.
+pub fn all() -> Vec<&'static Case> {
+    let mut all: Vec<_> = CASES.iter().collect();
+    all.sort_by_key(|case| case.name);
+    all
+}
+
+/// Declares the case whose function follows it; the doc comment becomes its description.
+macro_rules! case {
+    (
+        $(#[doc = $about:literal])+
+        $function:ident: $name:literal,
+        groups: [$($group:literal),*],
+        needs: [$($need:ident),*],
+        limit: $limit:literal,
+        origin: $origin:expr $(,)?
+    ) => {
+        const _: () = {
+            #[linkme::distributed_slice($crate::case::CASES)]
+            #[expect(unsafe_code, reason = "linkme places the case in a section of its own")]
+            static CASE: $crate::case::Case = $crate::case::Case {
+                name: $name,
+                about: &[$($about),+],
+                groups: &[$($group),*],
+                needs: &[$($crate::system::Need::$need),*],
+                limit: std::time::Duration::from_secs($limit),
+                origin: $origin,
+                run: $function,
+            };
+        };
+    };
+}
+pub(crate) use case;
+
+/// Threads and commits that more than one case comes from.
+pub(crate) mod origin {
+    /// Seed 1.
+    pub(crate) const LIVELOCK: &str = "Kara on Williams, \"xfs: prepare xfs_break_layouts() for another layout type\", 2018-03-30";
+    /// Seed 2.
+    pub(crate) const FLUSH_DMA: &str =
+        "Chinner and Williams, \"xfs, dax: wire up dax_flush_dma support\", 2018-01-03";
+    /// Seed 3.
+    pub(crate) const RACE: &str = "Linux commit b1f382178d15 (\"ext4: close race between direct IO and \
+         ext4_break_layouts()\"), thread of 2018-07-27";
+    /// Seed 4.
+    pub(crate) const WRITEBACK: &str =
+        "Wilcox, Kara and Piggin on pinned pages and write-back, 2018-07-09";
+    /// Seed 5.
+    pub(crate) const MMAP_LOCK: &str =
+        "Williams and Wong, \"xfs: require mmap lock for xfs_break_layouts()\", 2018-03-19";
+    /// Dedupe of DAX files.
+    pub(crate) const DEDUPE: &str = "Linux commit 6f7db3894ae2 (\"fsdax: dedup file range to use a compare function\"); \
+         Message-ID 20210511030933.3080921-6-ruansy.fnst@fujitsu.com";
+    /// The layout break itself.
+    pub(crate) const BREAK: &str = "Linux commit d6dc57e251a4 (\"xfs, dax: introduce \
+         xfs_break_dax_layouts()\"), in v4.18";
+    /// Huge entries.
+    pub(crate) const PMD: &str = "Linux commit d7782145e1ad (\"filesystem-dax: Fix dax_layout_busy_page() livelock\"), in v4.20";
+    /// Long-term pins.
+    pub(crate) const LONGTERM: &str =
+        "Linux commit 2bb6d2837083 (\"mm: introduce get_user_pages_longterm\"), in v4.15";
+    /// The end of an inode.
+    pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all pages are idle prior to filesystem unmount\"), in v6.15";
+    /// Busy pages without a mapping.
+    pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
+         dax_layout_busy_page_range()\"), in v6.15";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let all = all();
+        assert!(!all.is_empty());
+        for pair in all.windows(2) {
+            assert_ne!(pair[0].name, pair[1].name);
+        }
+        for case in all {
+            let (group, rest) = case.name.split_once('/').unwrap();
+            let plain = |s: &str| {
+                !s.is_empty()
+                    && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            };
+            assert!(plain(group) && plain(rest), "{}", case.name);
+            assert!(case.description().ends_with('.'), "{}", case.name);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The end of an inode: its last link and its last reference are gone.
+
+use crate::action::{Action, Medium, Sharing, page};
+use crate::case::{case, origin};
+use crate::system::{Kinship, MAIN, Signal};
+use crate::test::{Checked, File, Test};
+
+case! {
+    /// A file whose last link goes while a page of it is pinned keeps its blocks until the pin
+    /// is gone: a file made next does not get them.
+    unlinked_keeps_blocks: "evict/unlinked-keeps-blocks",
+    groups: ["quick"], needs: [], limit: 240, origin: origin::EVICT,
+}
+fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "aaaa")?;
+    let other = t.file("other", "o")?;
+    let place = t.places(data)?[2];
+    let map = t.map(data)?;
+    let pin = t.pin(map, page(2))?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Unlink { file: data.id })?;
+    let close = t.begin(Action::Close { file: data.id })?;
+    // Whether close itself waits is open; that the block is kept is not.
+    t.settled(&close)?;
+    let given = t.given_away(other, place)?;
+    t.release(pin)?;
+    t.finished(&close)?;
+    given.kept("the end of the inode, which frees its blocks")?;
+    t.transferred(pin, "a")
+}
+
+case! {
+    /// A process that keeps a pin to itself, and drops the last reference to the file first,
+    /// can still end.
+    selfish_exit: "evict/own-pin-at-exit",
+    groups: [], needs: [], limit: 240, origin: origin::EVICT,
+}
+fn selfish_exit(t: &mut Test<'_>) -> Checked {
+    let other = t.spawn(MAIN, Kinship::Process)?;
+    let file = t.new_file_id();
+    t.run_as(
+        other,
+        Action::Create {
+            file,
+            name: "data".to_owned(),
+            medium: Medium::Dax,
+            fill: b"abcd".to_vec(),
+        },
+    )?;
+    let data = File { id: file, pages: 4 };
+    let map = t.map_as(other, data, Sharing::Shared)?;
+    t.keep_pin(other, map, page(2))?;
+    t.run_as(other, Action::Unmap { map })?;
+    t.run_as(other, Action::Unlink { file })?;
+    let close = t.begin_as(other, Action::Close { file })?;
+    t.settled(&close)?;
+    t.signal(other, Signal::Kill)?;
+    t.say("the process is gone");
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! fsync of a file some of whose pages are pinned neither waits for the pin, nor fails because
+//! of it, nor skips what was dirty.
+
+use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, Span, page, pages};
+use crate::case::{case, origin};
+use crate::test::{Checked, File, Test};
+
+/// Both kinds of fsync return, with success, while the pin is held.
+fn syncs(t: &mut Test<'_>, file: File) -> Checked {
+    for data_only in [false, true] {
+        let op = t.begin(Action::Fsync { file: file.id, data_only })?;
+        t.finished(&op)?;
+    }
+    Ok(())
+}
+
+/// Dirties every page through a mapping, one of them pinned for reading, and syncs.
+fn under_read_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
+    let data = t.file_on(medium, "data", "abcd")?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: pages(0, 4), byte: b'x' })?;
+    let pin = t.pin(map, page(2))?;
+    syncs(t, data)?;
+    t.stored(data, pages(0, 4), "xxxx")?;
+    // Dirty again under the same pin: the page must be written again.
+    t.run(Action::Store { map, span: pages(1, 2), byte: b'y' })?;
+    syncs(t, data)?;
+    t.stored(data, pages(0, 4), "xyyx")?;
+    t.release(pin)?;
+    t.transferred(pin, "y")?;
+    t.reads(data, "xyyx")
+}
+
+case! {
+    /// fsync of a DAX file with a page pinned for reading returns, succeeds, and writes all.
+    read_pin: "fsync/under-read-pin",
+    groups: ["quick"], needs: [], limit: 180, origin: origin::WRITEBACK,
+}
+fn read_pin(t: &mut Test<'_>) -> Checked {
+    under_read_pin(t, Medium::Dax)
+}
+
+case! {
+    /// fsync of a page-cache file with a page pinned for reading returns, succeeds, and writes
+    /// all.
+    read_pin_page_cache: "fsync/under-read-pin-page-cache",
+    groups: ["quick"], needs: [PageCache], limit: 240, origin: origin::WRITEBACK,
+}
+fn read_pin_page_cache(t: &mut Test<'_>) -> Checked {
+    under_read_pin(t, Medium::PageCache)
+}
+
+/// Ends direct I/O into memory of `expected` bytes and syncs what it brought.
+fn land(t: &mut Test<'_>, data: File, pin: PinId, bytes: u64) -> Checked {
+    t.release(pin)?;
+    t.reap(pin, bytes)?;
+    syncs(t, data)
+}
+
+/// Dirties every page, one of them the target of direct I/O in flight, and syncs.
+fn under_write_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
+    let data = t.file_on(medium, "data", "abcd")?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: pages(0, 4), byte: b'x' })?;
+    let pin = t.pin_direct(map, page(2), Engine::Aio, Direction::IntoMemory, b'z')?;
+    syncs(t, data)?;
+    t.stored(data, pages(0, 2), "xx")?;
+    t.stored(data, page(3), "x")?;
+    land(t, data, pin, PAGE)?;
+    t.stored(data, pages(0, 4), "xxzx")?;
+    t.reads(data, "xxzx")
+}
+
+case! {
+    /// fsync of a DAX file into which direct I/O is in flight returns and succeeds; a later one
+    /// writes what the I/O brought.
+    write_pin: "fsync/under-write-pin",
+    groups: ["quick"], needs: [HeldIo], limit: 180, origin: origin::WRITEBACK,
+}
+fn write_pin(t: &mut Test<'_>) -> Checked {
+    under_write_pin(t, Medium::Dax)
+}
+
+case! {
+    /// fsync of a page-cache file into which direct I/O is in flight returns and succeeds; a
+    /// later one writes what the I/O brought.
+    write_pin_page_cache: "fsync/under-write-pin-page-cache",
+    groups: ["quick"], needs: [HeldIo, PageCache], limit: 240, origin: origin::WRITEBACK,
+}
+fn write_pin_page_cache(t: &mut Test<'_>) -> Checked {
+    under_write_pin(t, Medium::PageCache)
+}
+
+/// One half of a page is written by direct I/O in flight, the other by the CPU; both survive.
+fn mixed(t: &mut Test<'_>, medium: Medium) -> Checked {
+    let half = PAGE / 2;
+    let data = t.file_on(medium, "data", "abcd")?;
+    let map = t.map(data)?;
+    let dma = Span { at: 2 * PAGE, len: half };
+    let cpu = Span { at: 2 * PAGE + half, len: half };
+    let pin = t.pin_direct(map, dma, Engine::Aio, Direction::IntoMemory, b'z')?;
+    t.run(Action::Store { map, span: cpu, byte: b'y' })?;
+    syncs(t, data)?;
+    land(t, data, pin, half)?;
+    t.stored(data, pages(0, 4), "ab[zzzzyyyy]d")?;
+    t.loads(map, page(2), "[zzzzyyyy]")?;
+    t.reads(data, "ab[zzzzyyyy]d")
+}
+
+case! {
+    /// One part of a DAX page is written by direct I/O in flight and another by the CPU, with
+    /// fsync in between: neither is lost.
+    mixed_page: "fsync/mixed-page",
+    groups: ["quick"], needs: [HeldIo], limit: 180, origin: origin::WRITEBACK,
+}
+fn mixed_page(t: &mut Test<'_>) -> Checked {
+    mixed(t, Medium::Dax)
+}
+
+case! {
+    /// One part of a page-cache page is written by direct I/O in flight and another by the CPU,
+    /// with fsync in between: neither is lost.
+    mixed_page_cache: "fsync/mixed-page-page-cache",
+    groups: ["quick"], needs: [HeldIo, PageCache], limit: 240, origin: origin::WRITEBACK,
+}
+fn mixed_page_cache(t: &mut Test<'_>) -> Checked {
+    mixed(t, Medium::PageCache)
+}

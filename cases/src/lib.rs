@@ -1,0 +1,23 @@
+//! Test programs for the layout break of filesystem DAX.
+//!
+//! A [`Case`] is written once, against [`system::System`], and runs on every file system that
+//! offers what it needs. [`perform`] runs one; what it prints is compared with a golden
+//! transcript by whoever calls it.
+
+mod case;
+mod deadlock;
+mod evict;
+mod fsync;
+mod livelock;
+mod pin;
+mod race;
+mod reflink;
+
+pub mod action;
+pub mod system;
+pub mod test;
+pub mod transcript;
+
+pub use case::{Case, all};
+pub use test::{Ending, perform};
+pub use transcript::Report;

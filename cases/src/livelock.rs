@@ -1,0 +1,106 @@
+//! A break makes progress, whatever load of new pins it meets.
+
+use crate::action::{Action, Direction, FileId, Mode, PAGE, Span};
+use crate::case::{case, origin};
+use crate::test::{Checked, Test, check_result, fail};
+
+/// Seconds that one operation may take under the load. A pin lasts 2 ms, so in this time each
+/// of the 64 in flight is replaced thousands of times.
+const BOUND: u64 = 30;
+
+/// Pages of the file, and of one I/O: 64 in flight, four on each piece.
+const FILE: u64 = 256;
+const PIECE: u64 = 16;
+
+/// Runs `there` and `back` against 64 direct I/Os from the mapped file, kept in flight for good.
+fn under_load(
+    t: &mut Test<'_>,
+    rounds: u64,
+    there: fn(FileId) -> Action,
+    back: fn(FileId) -> Action,
+) -> Checked {
+    let data = t.file("data", &"a".repeat(FILE as usize))?;
+    let map = t.map(data)?;
+    let span = Span { at: 0, len: FILE * PAGE };
+    t.run(Action::Store { map, span, byte: b'b' })?;
+    let [submitted, stop] = t.new_cells();
+    let load = t.begin(Action::DirectLoad {
+        map,
+        span,
+        piece: PIECE * PAGE,
+        inflight: 64,
+        direction: Direction::FromMemory,
+        submitted,
+        stop,
+    })?;
+    t.say("keep 64 direct I/Os in flight from the mapped file");
+    let mut most = 0;
+    for round in 0..rounds {
+        for action in [there(data.id), back(data.id)] {
+            // Only against a load that runs does it show anything.
+            t.await_cell(&load, submitted, t.cell(submitted) + 64)?;
+            let before = t.cell(submitted);
+            let op = t.begin(action)?;
+            let done = t.returned_within(&op, BOUND)?;
+            let newer = t.cell(submitted) - before;
+            most = most.max(newer);
+            if done.is_none() {
+                let state = t.describe();
+                t.set_cell(stop, 1);
+                t.succeeded(&load)?;
+                t.succeeded(&op)?;
+                return fail(
+                    "the break ends although new pins keep coming",
+                    &format!(
+                        "in round {} it had not ended after {BOUND} s, in which {newer} newer pins \
+                         were taken; it ended when the load stopped",
+                        round + 1
+                    ),
+                    &state,
+                );
+            }
+            check_result(done.as_ref())?;
+        }
+    }
+    t.note("most pins taken while an operation waited", &most);
+    t.set_cell(stop, 1);
+    t.succeeded(&load)?;
+    t.note("pins taken", &t.cell(submitted));
+    t.say("every operation ended under the load");
+    Ok(())
+}
+
+case! {
+    /// The load of 2018: 64 AIO direct I/Os from a mapped file are in flight for good while the
+    /// file is truncated down and up. New I/Os keep taking references; truncate must get past
+    /// its break all the same.
+    aio_dio_truncate: "livelock/aio-dio-truncate",
+    groups: ["stress"], needs: [SlowIo], limit: 900, origin: origin::LIVELOCK,
+}
+fn aio_dio_truncate(t: &mut Test<'_>) -> Checked {
+    under_load(
+        t,
+        4,
+        |file| Action::Truncate { file, size: FILE / 2 * PAGE },
+        |file| Action::Truncate { file, size: FILE * PAGE },
+    )
+}
+
+case! {
+    /// As livelock/aio-dio-truncate, with punch in place of truncate; the hole is filled again
+    /// by writing.
+    aio_dio_punch: "livelock/aio-dio-punch",
+    groups: ["stress"], needs: [SlowIo], limit: 900, origin: origin::LIVELOCK,
+}
+fn aio_dio_punch(t: &mut Test<'_>) -> Checked {
+    under_load(
+        t,
+        4,
+        |file| Action::Fallocate {
+            file,
+            mode: Mode::Punch,
+            span: Span { at: 0, len: FILE / 2 * PAGE },
+        },
+        |file| Action::Write { file, span: Span { at: 0, len: FILE / 2 * PAGE }, byte: b'c' },
+    )
+}

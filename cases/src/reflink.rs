@@ -1,0 +1,327 @@
+//! Reflink, dedupe and copy-on-write against pins.
+
+use crate::action::{
+    Action, Direction, Engine, MapId, Mode, PAGE, PinId, PinKind, Reply, Span, page, pages,
+};
+use crate::case::{case, origin};
+use crate::system::MAIN;
+use crate::test::{Checked, File, Op, Test, fail, waited};
+
+/// How blocks come to be shared.
+#[derive(Clone, Copy)]
+enum Sharer {
+    Reflink,
+    Dedupe,
+}
+
+/// Two mapped files; middle pages of the first will be shared onto the second.
+struct Pair {
+    source: File,
+    destination: File,
+    from: MapId,
+    onto: MapId,
+    sharer: Sharer,
+}
+
+/// Which of the two files the file system locks first: the one with the lower inode number.
+#[derive(Clone, Copy)]
+enum Order {
+    SourceFirst,
+    DestinationFirst,
+}
+
+impl Pair {
+    fn new(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<Self> {
+        let source = ("source", "wxyz");
+        let destination = match sharer {
+            Sharer::Reflink => ("destination", "abcd"),
+            Sharer::Dedupe => ("destination", "axyd"),
+        };
+        let (source, destination) = match order {
+            Order::SourceFirst => {
+                let [source, destination] = t.files_in_order([source, destination])?;
+                (source, destination)
+            }
+            Order::DestinationFirst => {
+                let [destination, source] = t.files_in_order([destination, source])?;
+                (source, destination)
+            }
+        };
+        let from = t.map(source)?;
+        let onto = t.map(destination)?;
+        Ok(Self { source, destination, from, onto, sharer })
+    }
+
+    fn begin(&self, t: &mut Test<'_>) -> Checked<Op> {
+        let (from, to) = (self.source.id, self.destination.id);
+        t.begin(match self.sharer {
+            Sharer::Reflink => Action::Clone { from, span: pages(1, 2), to, at: PAGE },
+            Sharer::Dedupe => Action::Dedupe { from, span: pages(1, 2), to, at: PAGE },
+        })
+    }
+
+    fn check(&self, t: &mut Test<'_>) -> Checked {
+        t.reads(self.source, "wxyz")?;
+        t.reads(self.destination, "axyd")?;
+        t.loads(self.onto, pages(0, 4), "axyd")
+    }
+}
+
+/// The operation takes the destination's pages away: it must wait for a pin there.
+fn destination_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
+    let pair = Pair::new(t, sharer, order)?;
+    let pin = t.pin(pair.onto, page(2))?;
+    let op = pair.begin(t)?;
+    t.blocked(&op)?;
+    let released = t.release(pin)?;
+    let done = t.finished(&op)?;
+    waited(&op, &done, released)?;
+    t.transferred(
+        pin,
+        match sharer {
+            Sharer::Reflink => "c",
+            Sharer::Dedupe => "y",
+        },
+    )?;
+    pair.check(t)
+}
+
+/// The source's blocks stay where they are: waiting for a pin there is allowed, not demanded.
+fn source_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
+    let pair = Pair::new(t, sharer, order)?;
+    let pin = t.pin(pair.from, page(2))?;
+    let op = pair.begin(t)?;
+    t.settled(&op)?;
+    t.release(pin)?;
+    t.finished(&op)?;
+    t.transferred(pin, "y")?;
+    pair.check(t)
+}
+
+/// With pins in both, the one in the destination must be waited for, whichever goes first.
+fn both_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
+    let pair = Pair::new(t, sharer, order)?;
+    let source = t.pin(pair.from, page(1))?;
+    let destination = t.pin(pair.onto, page(2))?;
+    let op = pair.begin(t)?;
+    t.blocked(&op)?;
+    t.release(source)?;
+    t.blocked(&op)?;
+    let released = t.release(destination)?;
+    let done = t.finished(&op)?;
+    waited(&op, &done, released)?;
+    t.transferred(source, "x")?;
+    pair.check(t)
+}
+
+/// A case for a sharer and an order of the two inodes.
+macro_rules! pair {
+    ($($function:ident: $name:literal, $what:ident, $sharer:ident, $order:ident, $about:literal;)+) => {
+        $(
+            case! {
+                #[doc = $about]
+                $function: $name,
+                groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+            }
+            fn $function(t: &mut Test<'_>) -> Checked {
+                $what(t, Sharer::$sharer, Order::$order)
+            }
+        )+
+    };
+}
+
+pair! {
+    destination: "reflink/destination-pinned", destination_pinned, Reflink, DestinationFirst,
+        " Reflink onto a file punches its blocks out: it waits for a pin of one.";
+    destination_second: "reflink/destination-pinned-locked-second", destination_pinned, Reflink, SourceFirst,
+        " As reflink/destination-pinned, when the destination is the second of the two to be locked.";
+    source: "reflink/source-pinned", source_pinned, Reflink, SourceFirst,
+        " Reflink from a file with a pinned page ends, at the latest with the pin, and its holder sees the page as it was.";
+    source_second: "reflink/source-pinned-locked-second", source_pinned, Reflink, DestinationFirst,
+        " As reflink/source-pinned, when the source is the second of the two to be locked.";
+    both: "reflink/both", both_pinned, Reflink, DestinationFirst,
+        " Reflink with pins in source and destination waits for the destination's.";
+    both_second: "reflink/both-destination-locked-second", both_pinned, Reflink, SourceFirst,
+        " As reflink/both, when the destination is the second of the two to be locked.";
+    dedupe_destination: "reflink/dedupe-destination-pinned", destination_pinned, Dedupe, DestinationFirst,
+        " Dedupe onto a file replaces its blocks: it waits for a pin of one.";
+    dedupe_destination_second: "reflink/dedupe-destination-pinned-locked-second", destination_pinned, Dedupe, SourceFirst,
+        " As reflink/dedupe-destination-pinned, when the destination is the second of the two to be locked.";
+    dedupe_source: "reflink/dedupe-source-pinned", source_pinned, Dedupe, SourceFirst,
+        " Dedupe from a file with a pinned page ends, at the latest with the pin.";
+    dedupe_both: "reflink/dedupe-both", both_pinned, Dedupe, DestinationFirst,
+        " Dedupe with pins in source and destination waits for the destination's.";
+}
+
+/// Two files that share all blocks; a page of the first is pinned for reading.
+struct Shared {
+    one: File,
+    other: File,
+    map: MapId,
+    pin: PinId,
+    place: u64,
+}
+
+/// The pages that become the first file's own. Many, since XFS takes the smallest free extents
+/// for its own lists, from their start, and a block there is neither free nor any file's.
+const OWN: Span = pages(1, 14);
+
+/// The pinned one among them, near the end.
+const PINNED: u64 = 12;
+
+/// What makes the first file's pages its own.
+#[derive(Clone, Copy)]
+enum Cow {
+    Fault,
+    Write,
+}
+
+impl Shared {
+    fn new(t: &mut Test<'_>) -> Checked<Self> {
+        let one = t.file("one", "abcdefghijklmnop")?;
+        let other = t.file("other", "................")?;
+        t.run(Action::Clone { from: one.id, span: pages(0, 16), to: other.id, at: 0 })?;
+        let place = t.places(one)?[PINNED as usize];
+        if t.places(other)?[PINNED as usize] != place {
+            return fail("reflink shares the block", "the files have different blocks", "");
+        }
+        let map = t.map(one)?;
+        let pin = t.pin(map, page(PINNED))?;
+        Ok(Self { one, other, map, pin, place })
+    }
+
+    fn cow(&self, t: &mut Test<'_>, cow: Cow) -> Checked<Op> {
+        t.begin(match cow {
+            Cow::Fault => Action::Store { map: self.map, span: OWN, byte: b'x' },
+            Cow::Write => Action::Write { file: self.one.id, span: OWN, byte: b'x' },
+        })
+    }
+}
+
+/// Copy-on-write of a page that is pinned for reading: it may wait for the pin; the other file
+/// keeps its content, and the holder sees what it pinned.
+fn cow_under_pin(t: &mut Test<'_>, cow: Cow) -> Checked {
+    let shared = Shared::new(t)?;
+    let op = shared.cow(t, cow)?;
+    t.settled(&op)?;
+    t.release(shared.pin)?;
+    t.finished(&op)?;
+    t.transferred(shared.pin, "m")?;
+    t.reads(shared.one, "ax*14p")?;
+    t.loads(shared.map, pages(0, 16), "ax*14p")?;
+    t.reads(shared.other, "abcdefghijklmnop")
+}
+
+case! {
+    /// A write fault that copies a shared page, of which the old block is pinned, neither
+    /// changes what the pin's holder sees nor the file it was shared with.
+    cow_fault: "reflink/cow-fault-under-pin",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn cow_fault(t: &mut Test<'_>) -> Checked {
+    cow_under_pin(t, Cow::Fault)
+}
+
+case! {
+    /// A write(2) that copies a shared page, of which the old block is pinned, neither changes
+    /// what the pin's holder sees nor the file it was shared with; and the mapping shows what
+    /// was written.
+    cow_write: "reflink/cow-write-under-pin",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn cow_write(t: &mut Test<'_>) -> Checked {
+    cow_under_pin(t, Cow::Write)
+}
+
+/// After the copy the old block belongs to the other file alone. When that gives it away, the
+/// pin must still hold it.
+fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {
+    let shared = Shared::new(t)?;
+    let op = shared.cow(t, cow)?;
+    t.settled(&op)?;
+    let truncate = t.begin(Action::Truncate { file: shared.other.id, size: 0 })?;
+    t.settled(&truncate)?;
+    let given = t.given_away(shared.one, shared.place)?;
+    t.release(shared.pin)?;
+    t.finished(&op)?;
+    t.finished(&truncate)?;
+    given.kept("copy-on-write, which took the page from its file without a break")?;
+    t.transferred(shared.pin, "m")
+}
+
+case! {
+    /// A write fault copies a shared page whose old block is pinned, then the other file gives
+    /// that block away: it must not be free while the pin lasts.
+    cow_fault_free: "reflink/cow-fault-then-free",
+    groups: ["quick"], needs: [Reflink], limit: 240, origin: origin::MMAP_LOCK,
+}
+fn cow_fault_free(t: &mut Test<'_>) -> Checked {
+    cow_then_free(t, Cow::Fault)
+}
+
+case! {
+    /// A write(2) copies a shared page whose old block is pinned, then the other file gives that
+    /// block away: it must not be free while the pin lasts.
+    cow_write_free: "reflink/cow-write-then-free",
+    groups: ["quick"], needs: [Reflink], limit: 240, origin: origin::MMAP_LOCK,
+}
+fn cow_write_free(t: &mut Test<'_>) -> Checked {
+    cow_then_free(t, Cow::Write)
+}
+
+case! {
+    /// Direct I/O from a page whose block two files share pins it like any other, and its
+    /// holder sees the content.
+    shared_direct: "reflink/shared-direct-pin",
+    groups: ["quick"], needs: [Reflink, HeldIo], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn shared_direct(t: &mut Test<'_>) -> Checked {
+    let one = t.file("one", "abcd")?;
+    let other = t.file("other", "wxyz")?;
+    t.run(Action::Clone { from: one.id, span: pages(0, 4), to: other.id, at: 0 })?;
+    let map = t.map(one)?;
+    let pin = PinId(1);
+    let (engine, direction) = (Engine::Aio, Direction::FromMemory);
+    let kind = PinKind::Direct { engine, direction, byte: b'z' };
+    let op = t.begin(Action::Pin { pin, map, span: page(2), kind, selfish: false })?;
+    t.settled(&op)?;
+    t.finished(&op)?;
+    t.release(pin)?;
+    t.reap(pin, PAGE)?;
+    t.transferred(pin, "c")?;
+    t.reads(other, "abcd")
+}
+
+case! {
+    /// Dedupe compares what the files hold: an allocated page that was never written reads as
+    /// zeros, whatever its block held before.
+    dedupe_unwritten: "reflink/dedupe-unwritten-differs",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::DEDUPE,
+}
+fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
+    let unwritten = t.file("unwritten", &"z".repeat(64))?;
+    let data = t.file("data", "zzzz")?;
+    let before = t.places(unwritten)?;
+    for action in [
+        Action::Truncate { file: unwritten.id, size: 0 },
+        Action::Fsync { file: unwritten.id, data_only: false },
+        Action::Fallocate { file: unwritten.id, mode: Mode::Allocate, span: pages(0, 64) },
+    ] {
+        t.run(action)?;
+    }
+    let now = t.places(unwritten)?;
+    // One that lies where "z" was, if the file system gave any such block again.
+    let again = now.iter().position(|place| before.contains(place));
+    t.note("blocks that it had before", &now.iter().filter(|at| before.contains(at)).count());
+    let index = again.unwrap_or_default() as u64;
+    t.reads(unwritten, ".*64")?;
+    let (from, to) = (unwritten.id, data.id);
+    let shared = t.quietly(MAIN, Action::Dedupe { from, span: page(index), to, at: PAGE })?;
+    t.reads(data, "zzzz")?;
+    if shared != Ok(Reply::Count(0)) {
+        let what = "dedupe of a page never written with one of \"z\" says that they differ";
+        return fail(what, &format!("{shared:?}"), "what the block held before");
+    }
+    t.say("dedupe says that a page never written and one of \"z\" differ");
+    Ok(())
+}

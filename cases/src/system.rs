@@ -1,0 +1,201 @@
+//! What a case may ask of a file system.
+//!
+//! Two implementations: [`kernel`] performs actions with system calls in processes of their
+//! own, the reference performs them on its running model of the protocol. Nothing here says
+//! which it is; a case asks what is possible ([`Need`]) and nothing else.
+
+pub mod kernel;
+pub mod reference;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, CellId, Content, PinId, Reply, TaskId};
+
+/// The task that exists from the start; all others descend from it.
+pub const MAIN: TaskId = TaskId(0);
+
+/// Something that not every file system, kernel or machine can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// `FICLONERANGE`, `FIDEDUPERANGE` and copy-on-write of shared blocks.
+    Reflink,
+    /// Direct I/O whose completion can be withheld (device-mapper and brd).
+    HeldIo,
+    /// A device on which direct I/O takes a while (null_blk).
+    SlowIo,
+    /// io_uring.
+    Uring,
+    /// Mappings of 2 MiB.
+    Huge,
+    /// A second file system of the same kind that uses the page cache.
+    PageCache,
+    /// fallocate's collapse and insert.
+    Shift,
+    /// `MAP_SYNC`.
+    MapSync,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reflink => "reflink",
+            Self::HeldIo => "held-io",
+            Self::SlowIo => "slow-io",
+            Self::Uring => "uring",
+            Self::Huge => "huge",
+            Self::PageCache => "page-cache",
+            Self::Shift => "shift",
+            Self::MapSync => "map-sync",
+        })
+    }
+}
+
+/// How a new task relates to the one it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kinship {
+    /// A thread: the same address space and descriptors.
+    Thread,
+    /// A forked process: a copy of the address space, descriptors shared with it at that moment.
+    Process,
+}
+
+/// A signal to send to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Signal {
+    /// One with a handler and without `SA_RESTART`.
+    Handled,
+    /// `SIGKILL`, to the task's whole process.
+    Kill,
+}
+
+/// An operation that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpId(pub u32);
+
+/// An error number, as the kernel numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Errno(pub i32);
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::errno::Errno::from_raw(self.0) {
+            nix::errno::Errno::UnknownErrno => write!(f, "errno {}", self.0),
+            known => write!(f, "{known:?}"),
+        }
+    }
+}
+
+/// How an operation ended, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Its answer.
+    pub result: Result<Reply, Errno>,
+    /// Just before it began, by [`System::now`]'s clock.
+    pub began: u64,
+    /// Just after it returned.
+    pub ended: u64,
+}
+
+/// Where a sleeping task sleeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the layout break, waiting for a page to become idle.
+    LayoutBreak,
+    /// Anywhere else, named by the innermost function that says something.
+    Elsewhere(String),
+}
+
+/// What an operation is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It has returned.
+    Done(Done),
+    /// It sleeps.
+    Blocked(Place),
+    /// It runs, or is about to.
+    Running,
+    /// Its task was killed.
+    Gone,
+}
+
+/// Why a [`System`] could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// An operation or task did not come back within the generous limit.
+    #[error("{what} did not return within {seconds} s\n{state}")]
+    Stuck {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+        /// States, wait channels and stacks of the tasks.
+        state: String,
+    },
+    /// The machine cannot do this.
+    #[error("{0}")]
+    NotOffered(String),
+    /// The machinery of the test itself failed.
+    #[error("{what}: {why}")]
+    Machinery {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        why: String,
+    },
+}
+
+/// Shorthand for what most of a [`System`]'s functions return.
+pub type Tried<T> = Result<T, Trouble>;
+
+/// A file system under test, with tasks that act on it.
+pub trait System {
+    /// Says whether something is possible here, with the reason if it is not. May set up what
+    /// is needed (devices, a second file system).
+    fn offers(&mut self, need: Need) -> Result<(), String>;
+
+    /// A new task from `of`, which must be idle.
+    fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId>;
+
+    /// Hands `action` to the idle `task` and returns at once.
+    fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId>;
+
+    /// What `op` is doing at this moment.
+    fn look(&mut self, op: OpId) -> Tried<Look>;
+
+    /// Waits until `op` has returned or sleeps without further progress, then says which.
+    fn settle(&mut self, op: OpId) -> Tried<Look>;
+
+    /// Waits until `op` has returned; [`Trouble::Stuck`] if it does not.
+    fn wait(&mut self, op: OpId) -> Tried<Done>;
+
+    /// As [`System::wait`], but gives up after `seconds` with `None`, which is no error.
+    fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>>;
+
+    /// Sends a signal to `task`. After [`Signal::Kill`] all of its process is gone, or
+    /// [`Trouble::Stuck`].
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()>;
+
+    /// Lets go of a pin that the acting process did not keep for itself. Returns the time just
+    /// before: an operation that had to wait and ended earlier did not wait.
+    fn release(&mut self, pin: PinId) -> Tried<u64>;
+
+    /// What went through a released pin that was not selfish: what its holder read from the
+    /// pages (a splice, or direct I/O from memory), or gave to them (direct I/O into memory).
+    /// For direct I/O only after the pin was reaped.
+    fn transferred(&mut self, pin: PinId) -> Tried<Content>;
+
+    /// The value of a cell.
+    fn cell(&self, cell: CellId) -> u64;
+
+    /// Sets a cell.
+    fn set_cell(&mut self, cell: CellId, value: u64);
+
+    /// The clock of [`Done`], which only moves forward. Its unit is the implementation's own.
+    fn now(&self) -> u64;
+
+    /// States, wait channels and stacks of all tasks, for a person to read.
+    fn describe(&mut self) -> String;
+}

@@ -1,0 +1,406 @@
+//! The devices around the file system under test: one that withholds completion, one that is
+//! slow, one that carries a file system with a page cache.
+//!
+//! All are made of null_blk (through configfs, so that none of the user's own devices is ever
+//! touched) and device-mapper, and all carry the project's name, so that whatever a killed
+//! case leaves behind can be found and given back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::sys::{self, Aligned, Dm};
+use crate::action::Content;
+use crate::system::{Tried, Trouble};
+
+/// What every device's name begins with.
+const PREFIX: &str = "daxtests-";
+
+/// What the mount point of a page-cache file system begins with.
+const CACHE: &str = "daxtests-cache-";
+
+/// Bytes of the held device that one pin may use.
+const SLICE: u64 = 4 << 20;
+
+/// How many pins may be held at a time.
+const SLICES: u64 = 16;
+
+/// Turns an error into trouble with the machinery.
+pub(crate) fn trouble(what: impl ToString) -> impl FnOnce(io::Error) -> Trouble {
+    move |error| Trouble::Machinery { what: what.to_string(), why: error.to_string() }
+}
+
+/// A null_blk device of the project's own.
+#[derive(Debug)]
+struct NullBlk {
+    folder: PathBuf,
+    /// `/dev/nullbN`.
+    node: PathBuf,
+}
+
+/// Where configfs is, mounted if it was not.
+fn nullb_folder() -> Result<PathBuf, String> {
+    modprobe("null_blk", &["nr_devices=0"])?;
+    let configfs = Path::new("/sys/kernel/config");
+    if !configfs.join("nullb").exists() {
+        let none = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("configfs"), configfs, Some("configfs"), none, None::<&str>)
+            .map_err(|error| format!("cannot mount configfs: {error}"))?;
+    }
+    let folder = configfs.join("nullb");
+    if folder.exists() { Ok(folder) } else { Err("null_blk has no configfs interface".to_owned()) }
+}
+
+fn modprobe(module: &str, options: &[&str]) -> Result<(), String> {
+    if Path::new("/sys/module").join(module).exists() {
+        return Ok(());
+    }
+    let output = Command::new("modprobe")
+        .arg(module)
+        .args(options)
+        .output()
+        .map_err(|error| format!("cannot run modprobe: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("no {module}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+impl NullBlk {
+    fn new(role: &str, settings: &[(&str, String)]) -> Result<Self, String> {
+        let folder = nullb_folder()?.join(format!("{PREFIX}{role}-{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let device = Self { node: PathBuf::new(), folder };
+        for (name, value) in settings.iter().map(|(n, v)| (*n, v.as_str())).chain([("power", "1")])
+        {
+            fs::write(device.folder.join(name), value)
+                .map_err(|error| format!("null_blk {name}={value}: {error}"))?;
+        }
+        let index =
+            fs::read_to_string(device.folder.join("index")).map_err(|error| error.to_string())?;
+        // The directory's drop would otherwise be skipped by moving fields out of it.
+        let mut device = device;
+        device.node = PathBuf::from(format!("/dev/nullb{}", index.trim()));
+        if !device.node.exists() {
+            // Newer kernels name the disk after the directory.
+            let named = Path::new("/dev").join(device.folder.file_name().expect("it was joined"));
+            if named.exists() {
+                device.node = named;
+            }
+        }
+        Ok(device)
+    }
+
+    fn open_direct(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(&self.node)
+    }
+
+    fn number(&self) -> io::Result<String> {
+        let name = self.node.file_name().expect("a device node has a name");
+        Ok(fs::read_to_string(Path::new("/sys/block").join(name).join("dev"))?.trim().to_owned())
+    }
+}
+
+impl Drop for NullBlk {
+    fn drop(&mut self) {
+        // What fails here is found by `sweep`, which reports it.
+        let _ = fs::write(self.folder.join("power"), "0");
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// A slice of the held device behind a device-mapper device of its own.
+#[derive(Debug)]
+pub(crate) struct HeldSlice {
+    control: OwnedFd,
+    name: String,
+    number: u64,
+    bytes: u64,
+    backing: File,
+    resumed: bool,
+    /// The device, for direct I/O.
+    opened: Option<OwnedFd>,
+}
+
+impl HeldSlice {
+    /// Lets the I/O through.
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
+        sys::device_mapper(self.control.as_fd(), &self.name, &Dm::Resume)?;
+        self.resumed = true;
+        Ok(())
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// What the device holds.
+    pub(crate) fn content(&self) -> io::Result<Content> {
+        let mut bytes = Aligned::filled(self.bytes as usize, 0);
+        self.backing.read_exact_at(&mut bytes, self.number * SLICE)?;
+        Ok(Content::of(&bytes))
+    }
+}
+
+impl Drop for HeldSlice {
+    fn drop(&mut self) {
+        let _ = self.resume();
+        drop(self.opened.take());
+        // Busy while a task still has it open; `sweep` removes it then.
+        let _ = sys::device_mapper(self.control.as_fd(), &self.name, &Dm::Remove);
+    }
+}
+
+/// The devices of a case, or of many one after the other; made when first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Bench {
+    /// Slices that nobody uses, before the device that they are of: the order of their end.
+    spare: Vec<HeldSlice>,
+    held: Option<NullBlk>,
+    taken: u64,
+    slow: Option<NullBlk>,
+    cache: Option<CacheFs>,
+}
+
+/// A mounted file system that uses the page cache.
+#[derive(Debug)]
+struct CacheFs {
+    mount: PathBuf,
+    _device: NullBlk,
+}
+
+impl Drop for CacheFs {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.mount);
+    }
+}
+
+impl Bench {
+    /// Makes sure that there is a device that can withhold completion.
+    pub(crate) fn prepare_held(&mut self) -> Result<(), String> {
+        if self.held.is_none() {
+            modprobe("dm_mod", &[])?;
+            control().map_err(|error| format!("/dev/mapper/control: {error}"))?;
+            let size = (SLICE * SLICES) >> 20;
+            self.held = Some(NullBlk::new(
+                "held",
+                &[
+                    ("size", size.to_string()),
+                    ("memory_backed", "1".to_owned()),
+                    ("blocksize", "512".to_owned()),
+                ],
+            )?);
+        }
+        Ok(())
+    }
+
+    /// A new slice, filled with `byte`, that withholds completion from now on; and a
+    /// descriptor for direct I/O to its first `bytes` bytes.
+    pub(crate) fn hold(&mut self, bytes: u64, byte: u8) -> Tried<(HeldSlice, OwnedFd)> {
+        self.prepare_held().map_err(Trouble::NotOffered)?;
+        let mut slice = match self.spare.pop() {
+            Some(spare) => spare,
+            None => self.new_slice()?,
+        };
+        if bytes > SLICE {
+            return Err(Trouble::Machinery {
+                what: "a held device".to_owned(),
+                why: format!("a slice has {SLICE} bytes"),
+            });
+        }
+        let why = format!("the held device {}", slice.name);
+        slice.bytes = bytes;
+        let fill = Aligned::filled(bytes as usize, byte);
+        slice.backing.write_all_at(&fill, slice.number * SLICE).map_err(trouble(&why))?;
+        let opened = slice.opened.as_ref().expect("only its end closes it");
+        let opened = opened.try_clone().map_err(trouble(&why))?;
+        sys::device_mapper(slice.control.as_fd(), &slice.name, &Dm::Suspend)
+            .map_err(trouble(&why))?;
+        slice.resumed = false;
+        Ok((slice, opened))
+    }
+
+    /// Takes back a slice that lets everything through, for another to use.
+    pub(crate) fn give_back(&mut self, mut slice: HeldSlice) -> io::Result<()> {
+        slice.resume()?;
+        self.spare.push(slice);
+        Ok(())
+    }
+
+    /// Empties the page-cache file system, whose files end with their case.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        let Some(cache) = &self.cache else {
+            return Ok(());
+        };
+        for entry in fs::read_dir(&cache.mount)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new slice, which lets everything through.
+    fn new_slice(&mut self) -> Tried<HeldSlice> {
+        let held = self.held.as_ref().expect("it was prepared");
+        let number = self.taken;
+        if number == SLICES {
+            return Err(Trouble::Machinery {
+                what: "a held device".to_owned(),
+                why: format!("a case has {SLICES}"),
+            });
+        }
+        self.taken += 1;
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
+        let why = || format!("the held device {name}");
+        let control = control().map_err(trouble(why()))?;
+        let backing = held.open_direct().map_err(trouble(why()))?;
+        let device = held.number().map_err(trouble(why()))?;
+        let minor =
+            sys::device_mapper(control.as_fd(), &name, &Dm::Create).map_err(trouble(why()))?;
+        let mut slice = HeldSlice {
+            control,
+            name: name.clone(),
+            number,
+            bytes: 0,
+            backing,
+            resumed: true,
+            opened: None,
+        };
+        let table =
+            Dm::Load { device: &device, offset: number * SLICE / 512, sectors: SLICE / 512 };
+        for what in [table, Dm::Resume] {
+            sys::device_mapper(slice.control.as_fd(), &name, &what).map_err(trouble(why()))?;
+        }
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(format!("/dev/dm-{minor}"))
+            .map_err(trouble(format!("/dev/dm-{minor}")))?;
+        slice.opened = Some(opened.into());
+        Ok(slice)
+    }
+
+    /// Makes sure that there is a slow device.
+    pub(crate) fn prepare_slow(&mut self) -> Result<(), String> {
+        if self.slow.is_none() {
+            self.slow = Some(NullBlk::new(
+                "slow",
+                &[
+                    ("size", "64".to_owned()),
+                    ("memory_backed", "0".to_owned()),
+                    ("queue_mode", "2".to_owned()),
+                    ("irqmode", "2".to_owned()),
+                    ("completion_nsec", "2000000".to_owned()),
+                    ("hw_queue_depth", "128".to_owned()),
+                ],
+            )?);
+        }
+        Ok(())
+    }
+
+    /// A descriptor for direct I/O to the slow device, on which each transfer takes 2 ms.
+    pub(crate) fn slow(&mut self) -> Tried<OwnedFd> {
+        self.prepare_slow().map_err(Trouble::NotOffered)?;
+        let slow = self.slow.as_ref().expect("just prepared");
+        Ok(slow.open_direct().map_err(trouble("the slow device"))?.into())
+    }
+
+    /// Makes sure that a file system of the same kind as that of `like`, with a page cache, is
+    /// mounted on `mount`.
+    pub(crate) fn prepare_cache(&mut self, like: &Path, mount: &Path) -> Result<(), String> {
+        if self.cache.is_some() {
+            return Ok(());
+        }
+        let (kind, options): (_, &[&str]) = match nix::sys::statfs::statfs(like)
+            .map_err(|error| format!("{}: {error}", like.display()))?
+            .filesystem_type()
+        {
+            nix::sys::statfs::XFS_SUPER_MAGIC => ("xfs", &["-q", "-f"]),
+            nix::sys::statfs::EXT4_SUPER_MAGIC => ("ext4", &["-q", "-F"]),
+            other => return Err(format!("file system {other:?} is neither xfs nor ext4")),
+        };
+        let device = NullBlk::new(
+            "cache",
+            &[
+                // The smallest that mkfs.xfs makes is 300 MiB; memory is taken as it is written.
+                ("size", "512".to_owned()),
+                ("memory_backed", "1".to_owned()),
+            ],
+        )?;
+        let output = Command::new(format!("mkfs.{kind}"))
+            .args(options)
+            .arg(&device.node)
+            .output()
+            .map_err(|error| format!("cannot run mkfs.{kind}: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("mkfs.{kind}: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        fs::create_dir_all(mount).map_err(|error| format!("{}: {error}", mount.display()))?;
+        let none = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some(&device.node), mount, Some(kind), none, None::<&str>)
+            .map_err(|error| format!("cannot mount {}: {error}", device.node.display()))?;
+        self.cache = Some(CacheFs { mount: mount.to_owned(), _device: device });
+        Ok(())
+    }
+}
+
+fn control() -> io::Result<OwnedFd> {
+    Ok(OpenOptions::new().read(true).write(true).open("/dev/mapper/control")?.into())
+}
+
+/// Where the page-cache file system of this case is mounted.
+pub(crate) fn cache_mount() -> PathBuf {
+    std::env::temp_dir().join(format!("{CACHE}{}", std::process::id()))
+}
+
+/// Gives back all that killed cases left behind; returns what could not be given back.
+pub(crate) fn sweep() -> Vec<String> {
+    let mut left = Vec::new();
+    let mut note = |what: &Path, result: io::Result<()>| {
+        if let Err(error) = result {
+            left.push(format!("{}: {error}", what.display()));
+        }
+    };
+    for block in entries(Path::new("/sys/block")) {
+        let Ok(name) = fs::read_to_string(block.join("dm/name")) else {
+            continue;
+        };
+        let name = name.trim();
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        let result = control().and_then(|control| {
+            sys::device_mapper(control.as_fd(), name, &Dm::Resume)?;
+            sys::device_mapper(control.as_fd(), name, &Dm::Remove).map(drop)
+        });
+        note(&block, result);
+    }
+    for mount in entries(&std::env::temp_dir()).filter(|path| begins(path, CACHE)) {
+        match nix::mount::umount(&mount) {
+            Ok(()) | Err(nix::errno::Errno::EINVAL) => note(&mount, fs::remove_dir(&mount)),
+            Err(error) => note(&mount, Err(error.into())),
+        }
+    }
+    for device in entries(Path::new("/sys/kernel/config/nullb")).filter(|path| begins(path, PREFIX))
+    {
+        let result = fs::write(device.join("power"), "0").and_then(|()| fs::remove_dir(&device));
+        note(&device, result);
+    }
+    left
+}
+
+fn begins(path: &Path, with: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}

@@ -1,0 +1,197 @@
+//! What /proc says of a task: its state, where it sleeps, whether it has moved.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::system::Place;
+
+/// The innermost function of a task that waits in the layout break for a page.
+///
+/// Older kernels open-code the wait in each file system; `dax_break_layout` came with Linux
+/// commit d5b3afea22a5 ("fs/dax: create a common implementation to break DAX layouts"), in
+/// v6.15, and calls back to drop the invalidate lock.
+const WAITS: &[&str] = &[
+    "xfs_break_dax_layouts",
+    "ext4_break_layouts",
+    "fuse_dax_break_layouts",
+    "xfs_wait_dax_page",
+    "ext4_wait_dax_page",
+    "fuse_wait_dax_page",
+    "dax_break_layout",
+    "dax_break_layout_final",
+];
+
+/// The innermost function of a task that waits for a lock of a file or of an address space: the
+/// locks' own functions are the scheduler's, which /proc leaves out.
+///
+/// None of these sleeps for anything else by itself: waits for a journal, for a page or for a
+/// device have functions of their own.
+const LOCKERS: &[&str] = &[
+    "do_truncate",
+    "do_user_addr_fault",
+    "ext4_collapse_range",
+    "ext4_dax_fault",
+    "ext4_dax_huge_fault",
+    "ext4_fallocate",
+    "ext4_file_read_iter",
+    "ext4_file_write_iter",
+    "ext4_insert_range",
+    "ext4_punch_hole",
+    "ext4_setattr",
+    "ext4_zero_range",
+    "lock_mm_and_find_vma",
+    "lock_two_nondirectories",
+    "xfs_ilock",
+    "xfs_ilock_iocb",
+    "xfs_lock_two_inodes",
+];
+
+/// One look at a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// The state letter of /proc/PID/stat.
+    pub(crate) state: char,
+    /// Clock ticks (1/100 s) that it has run in the kernel.
+    pub(crate) ran: u64,
+    /// How often it has been switched away from, willingly or not.
+    pub(crate) switches: u64,
+    /// Function names, innermost first.
+    pub(crate) stack: Vec<String>,
+}
+
+impl Glance {
+    /// Looks; `None` if the task is gone.
+    pub(crate) fn at(pid: i32, tid: i32) -> Option<Self> {
+        let folder = format!("/proc/{pid}/task/{tid}");
+        let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+        let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let state = fields.first()?.chars().next()?;
+        // Field 15 of proc(5), stime; the state is field 3.
+        let ran = fields.get(12)?.parse().ok()?;
+        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let switches = status
+            .lines()
+            .filter_map(|line| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok())
+            .sum();
+        // Root only, and empty where the kernel was built without it; wchan is the fall-back.
+        let mut stack: Vec<String> = fs::read_to_string(format!("{folder}/stack"))
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| Some(line.split_once("] ")?.1.split('+').next()?.to_owned()))
+            .collect();
+        if stack.is_empty() {
+            let channel = fs::read_to_string(format!("{folder}/wchan")).unwrap_or_default();
+            stack.extend((!channel.is_empty() && channel != "0").then_some(channel));
+        }
+        Some(Self { state, ran, switches, stack })
+    }
+
+    /// Whether it sleeps, interruptibly or not.
+    pub(crate) fn sleeps(&self) -> bool {
+        matches!(self.state, 'S' | 'D')
+    }
+
+    /// Whether it sleeps for a lock of a file or of an address space.
+    pub(crate) fn waits_for_lock(&self) -> bool {
+        let innermost = self.stack.first().map(|function| plain(function));
+        self.sleeps() && innermost.is_some_and(|function| LOCKERS.contains(&function))
+    }
+
+    /// Whether nothing of it is left but its number.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+
+    /// Where it sleeps.
+    pub(crate) fn place(&self) -> Place {
+        match self.stack.first() {
+            Some(function) if WAITS.iter().any(|wait| plain(function) == *wait) => {
+                Place::LayoutBreak
+            }
+            Some(function) => Place::Elsewhere(function.clone()),
+            None => Place::Elsewhere("user mode".to_owned()),
+        }
+    }
+}
+
+/// A function name without the suffixes that compilers and live patches add.
+fn plain(function: &str) -> &str {
+    let function = function.split('.').next().unwrap_or(function);
+    ["klp_", "livepatch_", "fault_"]
+        .iter()
+        .find_map(|prefix| function.strip_prefix(prefix))
+        .unwrap_or(function)
+}
+
+/// All threads of a process.
+pub(crate) fn threads(pid: i32) -> Vec<i32> {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .map(|entries| {
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        })
+        .unwrap_or_default()
+}
+
+/// Whether nothing of a process is left to run.
+pub(crate) fn is_gone(pid: i32) -> bool {
+    threads(pid).into_iter().filter_map(|tid| Glance::at(pid, tid)).all(|glance| glance.is_dead())
+}
+
+/// A process's threads for a person to read.
+pub(crate) fn describe(pid: i32) -> String {
+    let mut text = String::new();
+    for tid in threads(pid) {
+        if let Some(glance) = Glance::at(pid, tid) {
+            let name =
+                fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "task {tid} of {pid} ({}) state {}: {}",
+                name.trim(),
+                glance.state,
+                if glance.stack.is_empty() {
+                    "user mode".to_owned()
+                } else {
+                    glance.stack.join(" < ")
+                }
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asleep(stack: &[&str]) -> Glance {
+        Glance {
+            state: 'S',
+            ran: 0,
+            switches: 1,
+            stack: stack.iter().map(|s| (*s).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn only_the_innermost_function_tells_the_layout_break() {
+        assert_eq!(
+            asleep(&["xfs_break_dax_layouts", "xfs_break_layouts"]).place(),
+            Place::LayoutBreak
+        );
+        assert_eq!(asleep(&["dax_break_layout.constprop.0"]).place(), Place::LayoutBreak);
+        // Retaking the invalidate lock after the wait is not waiting for a page.
+        assert_eq!(
+            asleep(&["rwsem_down_write_slowpath", "xfs_ilock", "xfs_wait_dax_page"]).place(),
+            Place::Elsewhere("rwsem_down_write_slowpath".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_calling_thread_runs() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let glance = Glance::at(pid, nix::unistd::gettid().as_raw()).unwrap();
+        assert_eq!(glance.state, 'R');
+        assert!(!is_gone(pid));
+    }
+}

@@ -1,0 +1,97 @@
+//! What the case and its tasks say to each other.
+//!
+//! One sequenced-packet socket per task; a message is JSON, and may carry descriptors.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, setsockopt, socketpair, sockopt,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::sys;
+use crate::action::Action;
+use crate::system::{Done, Kinship};
+
+/// The largest message: the content of a few MiB, sector by sector.
+const LARGEST: usize = 1 << 19;
+
+/// To a task.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// Do this and report it under the number.
+    Do(u32, Action),
+    /// Make a new task that talks over the descriptor sent along.
+    Spawn(Kinship),
+}
+
+/// From a task.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// It is there.
+    Hello { pid: i32, tid: i32 },
+    /// The numbered action ended.
+    Done(u32, Done),
+    /// It could not make a new task.
+    NoSpawn(i32),
+}
+
+/// Two ends of a new socket.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (a, b) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    for end in [&a, &b] {
+        // Beyond the system's limit, which root may exceed; if it cannot, a large message fails loudly.
+        let _ = setsockopt(end, sockopt::SndBufForce, &(2 * LARGEST));
+    }
+    Ok((a, b))
+}
+
+/// Sends one message.
+pub(crate) fn send(to: BorrowedFd<'_>, message: &impl Serialize, fds: &[RawFd]) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let rights = [ControlMessage::ScmRights(fds)];
+    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    sendmsg::<()>(to.as_raw_fd(), &[IoSlice::new(&bytes)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Receives one message; `None` when the other end is gone. With `wait` unset, `WouldBlock` when there is
+/// none yet.
+pub(crate) fn receive<T: DeserializeOwned>(
+    from: BorrowedFd<'_>,
+    wait: bool,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; LARGEST];
+    let mut space = nix::cmsg_space!([RawFd; 4]);
+    let flags =
+        MsgFlags::MSG_CMSG_CLOEXEC | if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+    let (length, truncated, fds) = {
+        let mut vector = [IoSliceMut::new(&mut bytes)];
+        let message = loop {
+            match recvmsg::<()>(from.as_raw_fd(), &mut vector, Some(&mut space), flags) {
+                Err(nix::errno::Errno::EINTR) => {}
+                // The other end was killed with a message of ours unread.
+                Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
+                other => break other?,
+            }
+        };
+        let mut fds = Vec::new();
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(received) = control {
+                fds.extend(received.into_iter().map(sys::own));
+            }
+        }
+        (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC), fds)
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    if truncated {
+        return Err(io::Error::other("a message was longer than the largest there is"));
+    }
+    Ok(Some((serde_json::from_slice(&bytes[..length])?, fds)))
+}

@@ -1,0 +1,399 @@
+//! The reference implementation as a file system under test.
+//!
+//! Tasks are threads, actions are calls, and nothing is guessed: whether an operation is
+//! blocked, and whether anything will ever change again, is looked up on the reference's board
+//! of tasks. A run that cannot go on is therefore known to be stuck at once.
+
+mod actor;
+mod script;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use protocol::Finding;
+use protocol::event::{Event, Shape};
+use reference::sync::{Arc, Leaf, thread};
+use reference::{Dropper, End, Fs, Standing, Task, Transfer, Variant};
+
+use self::actor::{Actor, Shared};
+use super::{Done, Errno, Kinship, Look, MAIN, Need, OpId, Place, Signal, System, Tried, Trouble};
+use crate::action::{Action, CellId, Content, PinId, TaskId};
+
+/// How the reference is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The bug in it.
+    pub variant: Option<Variant>,
+    /// How it counts references.
+    pub shape: Shape,
+    /// The seed of the case, for its report; the reference itself draws no lots.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { variant: None, shape: Shape::IdleAtZero, seed: 1 }
+    }
+}
+
+/// How long an operation may take that others could still let go on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A second of a case, whose limits are made for an emulated kernel, is this long here.
+const SECOND: Duration = Duration::from_millis(50);
+
+/// How long a task must sleep in one place to count as blocked while others run.
+const REST: Duration = Duration::from_millis(20);
+
+/// Blocks of each volume: the largest file of a case several times over.
+const BLOCKS: u64 = 4096;
+
+/// How often pins newer than a break may hold it up before it counts as starved. The loads that
+/// a break is protected from do not hold it up at all; a race case does a few times.
+const NEWER_PINS: u32 = 500;
+
+/// The reference, as a [`System`].
+#[derive(Debug)]
+pub struct Reference {
+    shared: Arc<Shared>,
+    tasks: BTreeMap<TaskId, Actor>,
+    ops: BTreeMap<OpId, Operation>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// In whose name the case itself lets go of pins.
+    hand: Task,
+}
+
+#[derive(Debug)]
+struct Operation {
+    task: TaskId,
+    words: String,
+    end: Arc<Leaf<Option<Done>>>,
+}
+
+/// Opens the reference for one case.
+pub fn open(config: &Config) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Reference::new(config)))
+}
+
+impl Reference {
+    /// A file system with one process of one task.
+    pub fn new(config: &Config) -> Self {
+        let fs = Fs::new(&reference::Config {
+            shape: config.shape,
+            variant: config.variant,
+            blocks: BLOCKS,
+            newer_pins: NEWER_PINS,
+        });
+        let device = fs.board.add(0);
+        let hand = fs.board.add_name(0);
+        let shared = Arc::new(Shared::new(Arc::clone(&fs)));
+        let mut system = Self {
+            shared,
+            tasks: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            threads: Vec::new(),
+            hand,
+        };
+        system.threads.push(thread::spawn(move || {
+            // Ends with the run.
+            let _ = reference::Device::serve(&fs, &device);
+        }));
+        let main = Actor::first(&system.shared);
+        system.admit(MAIN, main);
+        system
+    }
+
+    /// What the rules found in the run so far; if it is over or stuck, also what never ended.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.shared.fs.sample();
+        if self.shared.fs.board.is_quiet() {
+            self.shared.fs.log.verdict()
+        } else {
+            self.shared.fs.log.findings()
+        }
+    }
+
+    /// The latest events, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.fs.log.events()
+    }
+
+    fn admit(&mut self, id: TaskId, actor: Actor) {
+        let serving = actor.clone();
+        self.threads.push(thread::spawn(move || serving.serve()));
+        self.tasks.insert(id, actor);
+    }
+
+    fn task(&self, id: TaskId) -> Tried<&Actor> {
+        self.tasks.get(&id).ok_or_else(|| Trouble::Machinery {
+            what: format!("task {}", id.0),
+            why: "there is no such task".to_owned(),
+        })
+    }
+
+    fn operation(&self, op: OpId) -> Tried<(&Operation, u32)> {
+        let operation = self.ops.get(&op).ok_or_else(|| Trouble::Machinery {
+            what: format!("operation {}", op.0),
+            why: "it was not started".to_owned(),
+        })?;
+        Ok((operation, self.task(operation.task)?.task.id()))
+    }
+
+    /// What `op` does, if it is not under way.
+    fn ended(operation: &Operation, standing: Standing) -> Option<Look> {
+        if let Some(done) = operation.end.with(|end| end.clone()) {
+            return Some(Look::Done(done));
+        }
+        (standing == Standing::Gone).then_some(Look::Gone)
+    }
+
+    /// What to say of an operation that did not end since `begin`.
+    fn stuck(&mut self, op: OpId, begin: Instant) -> Trouble {
+        let seconds = begin.elapsed().as_secs();
+        let what = self.ops.get(&op).map_or_else(String::new, |operation| operation.words.clone());
+        let mut state = self.describe();
+        if self.shared.fs.board.is_quiet() {
+            state.insert_str(0, "nobody can go on: this lasts for ever\n");
+        }
+        Trouble::Stuck { what, seconds, state }
+    }
+
+    /// Waits for the end of `op`; `None` if it does not come, by itself or in time.
+    fn end_of(&self, op: OpId, patience: Duration) -> Tried<Option<Done>> {
+        let (operation, task) = self.operation(op)?;
+        let end = self.shared.fs.board.watch(patience, |view| {
+            match Self::ended(operation, view.standing(task)) {
+                Some(end) => Some(Some(end)),
+                None => view.is_quiet().then_some(None),
+            }
+        });
+        match end.flatten() {
+            Some(Look::Done(done)) => Ok(Some(done)),
+            Some(_) => Err(Trouble::Machinery {
+                what: operation.words.clone(),
+                why: "its task is gone".to_owned(),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
+fn place(place: reference::Place) -> Place {
+    match place {
+        reference::Place::LayoutBreak(_) => Place::LayoutBreak,
+        reference::Place::Lock(name) | reference::Place::For(name) => {
+            Place::Elsewhere(name.to_owned())
+        }
+        reference::Place::Idle => Place::Elsewhere("a script".to_owned()),
+    }
+}
+
+impl System for Reference {
+    fn offers(&mut self, need: Need) -> Result<(), String> {
+        match need {
+            Need::Huge => Err("the reference has pages of one size".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
+        let actor = self.task(of)?.spawn(kinship);
+        let id = TaskId(self.tasks.len() as u32);
+        self.admit(id, actor);
+        Ok(id)
+    }
+
+    fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId> {
+        let actor = self.task(task)?;
+        let op = OpId(self.ops.len() as u32);
+        let words = format!("{action:?}");
+        let end = Arc::new(Leaf::new(None));
+        if !actor.order(action, Arc::clone(&end)) {
+            return Err(Trouble::Machinery {
+                what: words,
+                why: "its task still does something else".to_owned(),
+            });
+        }
+        self.ops.insert(op, Operation { task, words, end });
+        Ok(op)
+    }
+
+    fn look(&mut self, op: OpId) -> Tried<Look> {
+        thread::yield_now();
+        let (operation, task) = self.operation(op)?;
+        Ok(self.shared.fs.board.look(|view| {
+            let standing = view.standing(task);
+            Self::ended(operation, standing).unwrap_or(match standing {
+                Standing::Sleeping(at) if at != reference::Place::Idle => Look::Blocked(place(at)),
+                _ => Look::Running,
+            })
+        }))
+    }
+
+    fn settle(&mut self, op: OpId) -> Tried<Look> {
+        let (operation, task) = self.operation(op)?;
+        let mut since = (Instant::now(), 0, None);
+        let seen = self.shared.fs.board.watch(PATIENCE, |view| {
+            let standing = view.standing(task);
+            if let Some(end) = Self::ended(operation, standing) {
+                return Some(end);
+            }
+            let Standing::Sleeping(at) = standing else {
+                since.2 = None;
+                return None;
+            };
+            let sleep = Some((at, view.sleeps(task)));
+            if since.2 == sleep {
+                since.1 += 1;
+            } else {
+                since = (Instant::now(), 0, sleep);
+            }
+            let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > REST);
+            (view.is_quiet() || rests).then(|| Look::Blocked(place(at)))
+        });
+        Ok(seen.unwrap_or(Look::Running))
+    }
+
+    fn wait(&mut self, op: OpId) -> Tried<Done> {
+        let begin = Instant::now();
+        match self.end_of(op, PATIENCE)? {
+            Some(done) => Ok(done),
+            None => Err(self.stuck(op, begin)),
+        }
+    }
+
+    fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
+        self.end_of(op, SECOND.saturating_mul(u32::try_from(seconds).unwrap_or(u32::MAX)))
+    }
+
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {
+        let actor = self.task(task)?;
+        let fatal = signal == Signal::Kill;
+        self.shared.fs.board.signal(actor.task.id(), fatal);
+        if !fatal {
+            return Ok(());
+        }
+        let process = actor.process.number;
+        // Its pipes go first: else a file that it held last could wait for its own pins.
+        for pins in actor.process_pins() {
+            self.shared.fs.unpin(&self.hand, &pins, Dropper::Process);
+        }
+        let gone = self.shared.fs.board.watch(PATIENCE, |view| {
+            if view.is_gone(process) { Some(true) } else { view.is_quiet().then_some(false) }
+        });
+        if gone == Some(true) {
+            return Ok(());
+        }
+        Err(Trouble::Stuck {
+            what: format!("process {process}, sent SIGKILL,"),
+            seconds: PATIENCE.as_secs(),
+            state: self.describe(),
+        })
+    }
+
+    fn release(&mut self, pin: PinId) -> Tried<u64> {
+        let before = self.shared.fs.log.now();
+        match self.shared.pins.with(|pins| pins.remove(&pin)) {
+            Some(actor::Pin::Splice(held)) => {
+                let content = Content::of(&held.read());
+                self.shared.fs.unpin(&self.hand, &held, Dropper::Process);
+                self.shared.pins.with(|pins| pins.insert(pin, actor::Pin::Over(content)));
+                Ok(before)
+            }
+            Some(actor::Pin::Direct(transfer)) => {
+                let Transfer { ring, .. } = &transfer;
+                let ring = Arc::clone(ring);
+                self.shared.pins.with(|pins| pins.insert(pin, actor::Pin::Submitted(ring)));
+                self.shared.fs.device.submit(transfer);
+                Ok(before)
+            }
+            other => {
+                if let Some(other) = other {
+                    self.shared.pins.with(|pins| pins.insert(pin, other));
+                }
+                Err(Trouble::Machinery {
+                    what: format!("the release of pin {}", pin.0),
+                    why: "it is not held here".to_owned(),
+                })
+            }
+        }
+    }
+
+    fn transferred(&mut self, pin: PinId) -> Tried<Content> {
+        self.shared
+            .pins
+            .with(|pins| match pins.get(&pin) {
+                Some(actor::Pin::Over(content)) => Some(content.clone()),
+                _ => None,
+            })
+            .ok_or_else(|| Trouble::Machinery {
+                what: format!("the content of pin {}", pin.0),
+                why: "it is not over".to_owned(),
+            })
+    }
+
+    fn cell(&self, cell: CellId) -> u64 {
+        self.shared.cells.get(cell)
+    }
+
+    fn set_cell(&mut self, cell: CellId, value: u64) {
+        self.shared.cells.change(cell, |old| *old = value);
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.fs.log.now()
+    }
+
+    fn describe(&mut self) -> String {
+        let mut text = String::new();
+        for (id, actor) in &self.tasks {
+            let standing = self.shared.fs.board.look(|view| view.standing(actor.task.id()));
+            let does = match standing {
+                Standing::Running => "runs".to_owned(),
+                Standing::Sleeping(reference::Place::LayoutBreak(page)) => {
+                    format!("sleeps in the layout break, for page {page}")
+                }
+                Standing::Sleeping(reference::Place::Lock(name)) => {
+                    format!("sleeps for {name}")
+                }
+                Standing::Sleeping(reference::Place::For(what)) => {
+                    format!("sleeps for {what}")
+                }
+                Standing::Sleeping(reference::Place::Idle) => "is idle".to_owned(),
+                Standing::Gone => "is gone".to_owned(),
+            };
+            let doing = self
+                .ops
+                .values()
+                .rev()
+                .find(|op| op.task == *id && op.end.with(|end| end.is_none()))
+                .map_or_else(String::new, |op| format!(" in {}", op.words));
+            let process = actor.process.number;
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "task {} of process {process} {does}{doing}", id.0);
+        }
+        text
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        self.shared.fs.board.cancel();
+        if thread::panicking() {
+            return;
+        }
+        for thread in self.threads.drain(..) {
+            // A task that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A failure of the reference as the case sees it; `None` if the run is over.
+fn errno(end: End) -> Option<Errno> {
+    match end {
+        End::Errno(errno) => Some(Errno(errno.0)),
+        End::Cancelled => None,
+    }
+}

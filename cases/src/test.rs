@@ -1,0 +1,735 @@
+//! What a case holds in its hands while it runs.
+//!
+//! [`Test`] wraps a [`System`] with names, a transcript and expectations, so that a case reads
+//! as a paragraph. Everything a case does is said in the transcript; what it merely looks up
+//! is not.
+
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use serde::{Deserialize, Serialize};
+
+use crate::action::{
+    Action, CellId, Direction, Engine, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply,
+    Script, Sharing, Span, Step, TaskId, page,
+};
+use crate::case::Case;
+use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Place, Signal, System, Trouble};
+use crate::transcript::{Names, Report};
+
+/// How a case ended, as far as the case can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Everything it checked held.
+    Pass,
+    /// Something did not hold: what was expected, what was seen, where to look.
+    Fail(String),
+    /// It could not run here, and why.
+    NotRun(String),
+    /// Something did not return.
+    Hang(String),
+    /// The machinery of the test failed.
+    Error(String),
+}
+
+/// Why a case stops before its end.
+#[derive(Debug)]
+pub struct Stop(Ending);
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        let text = trouble.to_string();
+        Self(match trouble {
+            Trouble::Stuck { .. } => Ending::Hang(text),
+            Trouble::NotOffered(_) => Ending::NotRun(text),
+            Trouble::Machinery { .. } => Ending::Error(text),
+        })
+    }
+}
+
+/// What each step of a case returns.
+pub type Checked<T = ()> = Result<T, Stop>;
+
+/// A file of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its identifier.
+    pub id: FileId,
+    /// Pages it was created with.
+    pub pages: u64,
+}
+
+/// How long a race runs at most, once it has had [`FEWEST`] rounds.
+const RACE: Duration = Duration::from_secs(20);
+
+/// How many rounds a race has on the slowest of machines.
+const FEWEST: u64 = 200;
+
+/// How long no round of a race may end before it is said to hang.
+const STANDSTILL: Duration = Duration::from_mins(1);
+
+/// The cells that the scripts of a race have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Race {
+    /// Counts the rounds of the main script.
+    pub(crate) rounds: CellId,
+    /// Ends all scripts.
+    pub(crate) stop: CellId,
+    /// Counts violations.
+    pub(crate) missed: CellId,
+}
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It is still somebody's.
+    Kept,
+    /// It is free.
+    Free,
+    /// It is this page of that file.
+    Taken(File, u64),
+}
+
+impl Given {
+    /// The block must have been kept, for it is pinned.
+    pub(crate) fn kept(self, look: &str) -> Checked {
+        let seen = match self {
+            Self::Kept => return Ok(()),
+            Self::Free => "the file system counts it as free",
+            Self::Taken(..) => "another file got it",
+        };
+        fail("the block is given to nobody while its page is pinned", seen, look)
+    }
+}
+
+/// An operation that was begun, with the words for it.
+#[derive(Clone, Debug)]
+pub struct Op {
+    id: OpId,
+    words: String,
+}
+
+/// A case's view of the system it runs on.
+pub struct Test<'s> {
+    system: &'s mut dyn System,
+    sink: &'s mut dyn FnMut(Report),
+    names: Names,
+    seed: u64,
+    next: u32,
+    idle: Vec<TaskId>,
+    busy: Vec<(OpId, TaskId)>,
+}
+
+/// Runs `case` on `system`, reporting to `sink` as it goes.
+pub fn perform(
+    case: &Case,
+    system: &mut dyn System,
+    seed: u64,
+    sink: &mut dyn FnMut(Report),
+) -> Ending {
+    for need in case.needs {
+        if let Err(why) = system.offers(*need) {
+            return Ending::NotRun(format!("needs {need}: {why}"));
+        }
+    }
+    let mut test = Test {
+        system,
+        sink,
+        names: Names::default(),
+        seed,
+        next: 1,
+        idle: Vec::new(),
+        busy: Vec::new(),
+    };
+    match (case.run)(&mut test) {
+        Ok(()) => Ending::Pass,
+        Err(Stop(ending)) => ending,
+    }
+}
+
+/// Ends a case: `expected` is what the protocol demands, `seen` what happened, `look` where to
+/// look next.
+pub(crate) fn fail<T>(expected: &str, seen: &str, look: &str) -> Checked<T> {
+    let look = if look.is_empty() { String::new() } else { format!("\nlook at: {look}") };
+    Err(Stop(Ending::Fail(format!("expected: {expected}\nseen: {seen}{look}"))))
+}
+
+impl Test<'_> {
+    /// Adds a line to the transcript.
+    pub(crate) fn say(&mut self, line: &str) {
+        (self.sink)(Report::Line(line.to_owned()));
+    }
+
+    /// Reports something that is not compared.
+    pub(crate) fn note(&mut self, name: &str, value: &impl ToString) {
+        (self.sink)(Report::Note { name: name.to_owned(), value: value.to_string() });
+    }
+
+    fn fresh(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The cells of a race.
+    pub(crate) fn new_race(&mut self) -> Race {
+        let [rounds, stop, missed] = self.new_cells();
+        Race { rounds, stop, missed }
+    }
+
+    /// Cells that no one uses yet.
+    pub(crate) fn new_cells<const N: usize>(&mut self) -> [CellId; N] {
+        std::array::from_fn(|_| CellId(self.fresh()))
+    }
+
+    /// Lets the scripts of a race run until `main` has done all its rounds, `missed` is counted,
+    /// or they have had their time; a race that stands still hangs. Returns the rounds done,
+    /// which `main` counts in `rounds`.
+    pub(crate) fn race(&mut self, main: &Op, others: &[&Op], race: &Race) -> Checked<u64> {
+        let begun = Instant::now();
+        let mut last = (0, Instant::now());
+        loop {
+            let ended = self.returned_within(main, 1)?;
+            let rounds = self.cell(race.rounds);
+            if rounds != last.0 {
+                last = (rounds, Instant::now());
+            }
+            let enough = begun.elapsed() > RACE && rounds >= FEWEST;
+            if ended.is_some() || enough || self.cell(race.missed) != 0 {
+                self.set_cell(race.stop, 1);
+                if ended.is_none() {
+                    self.succeeded(main)?;
+                } else {
+                    check_result(ended.as_ref())?;
+                }
+                for op in others {
+                    self.succeeded(op)?;
+                }
+                self.note("rounds", &rounds);
+                return Ok(rounds);
+            }
+            if last.1.elapsed() > STANDSTILL {
+                let state = self.describe();
+                self.set_cell(race.stop, 1);
+                return Err(Stop(Ending::Hang(format!(
+                    "the race stood still for {} s after round {rounds}\n{state}",
+                    STANDSTILL.as_secs()
+                ))));
+            }
+        }
+    }
+
+    /// Waits until `cell`, which the running `op` counts up, has reached `least`.
+    pub(crate) fn await_cell(&mut self, op: &Op, cell: CellId, least: u64) -> Checked {
+        while self.cell(cell) < least {
+            match self.system.look(op.id)? {
+                Look::Done(done) => {
+                    return fail(
+                        &format!("{} goes on", op.words),
+                        &format!("it ended: {:?}", done.result),
+                        "",
+                    );
+                }
+                Look::Gone => {
+                    return fail(&format!("{} goes on", op.words), "its task is gone", "");
+                }
+                Look::Blocked(_) | Look::Running => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a cell.
+    pub(crate) fn cell(&self, cell: CellId) -> u64 {
+        self.system.cell(cell)
+    }
+
+    /// Sets a cell.
+    pub(crate) fn set_cell(&mut self, cell: CellId, value: u64) {
+        self.system.set_cell(cell, value);
+    }
+
+    // Tasks.
+
+    /// A new task.
+    pub(crate) fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Checked<TaskId> {
+        Ok(self.system.spawn(of, kinship)?)
+    }
+
+    /// A new process, forked from the main one.
+    pub(crate) fn fork(&mut self) -> Checked<TaskId> {
+        self.say("fork");
+        self.spawn(MAIN, Kinship::Process)
+    }
+
+    /// Sends a signal and says so.
+    pub(crate) fn signal(&mut self, task: TaskId, signal: Signal) -> Checked {
+        self.say(match signal {
+            Signal::Handled => "send it a signal that it handles",
+            Signal::Kill => "send it SIGKILL",
+        });
+        Ok(self.system.signal(task, signal)?)
+    }
+
+    /// The task that runs `op`.
+    pub(crate) fn task_of(&self, op: &Op) -> TaskId {
+        self.busy.iter().find(|(id, _)| *id == op.id).map_or(MAIN, |(_, task)| *task)
+    }
+
+    // Actions that are expected to return.
+
+    /// Lets `task` do `action` and returns its result, without a word.
+    pub(crate) fn quietly(
+        &mut self,
+        task: TaskId,
+        action: Action,
+    ) -> Checked<Result<Reply, Errno>> {
+        self.names.learn(&action);
+        let op = self.system.start(task, action)?;
+        Ok(self.system.wait(op)?.result)
+    }
+
+    /// Lets the main task do `action`, which must succeed.
+    pub(crate) fn run(&mut self, action: Action) -> Checked<Reply> {
+        self.run_as(MAIN, action)
+    }
+
+    /// Lets `task` do `action`, which must succeed.
+    pub(crate) fn run_as(&mut self, task: TaskId, action: Action) -> Checked<Reply> {
+        self.names.learn(&action);
+        let words = self.names.say(&action);
+        self.say(&words);
+        let reply = match self.quietly(task, action)? {
+            Ok(reply) => reply,
+            Err(errno) => return fail(&format!("{words}: success"), &errno.to_string(), ""),
+        };
+        Ok(reply)
+    }
+
+    /// Lets the main task do `action`, which must fail with `errno`.
+    pub(crate) fn refused(&mut self, action: Action, errno: i32) -> Checked {
+        let words = self.names.say(&action);
+        let expected = Errno(errno);
+        match self.quietly(MAIN, action)? {
+            Err(seen) if seen == expected => {
+                self.say(&format!("{words}: {expected}"));
+                Ok(())
+            }
+            Err(seen) => fail(&format!("{words}: {expected}"), &seen.to_string(), ""),
+            Ok(_) => fail(&format!("{words}: {expected}"), "success", ""),
+        }
+    }
+
+    // Operations on their own.
+
+    /// Begins `action` on a thread of the main process.
+    pub(crate) fn begin(&mut self, action: Action) -> Checked<Op> {
+        let task = match self.idle.pop() {
+            Some(task) => task,
+            None => self.spawn(MAIN, Kinship::Thread)?,
+        };
+        self.begin_as(task, action)
+    }
+
+    /// Begins `action` on `task`.
+    pub(crate) fn begin_as(&mut self, task: TaskId, action: Action) -> Checked<Op> {
+        self.names.learn(&action);
+        let words = self.names.say(&action);
+        let id = self.system.start(task, action)?;
+        self.busy.push((id, task));
+        Ok(Op { id, words })
+    }
+
+    /// `op` must be seen to wait in the layout break.
+    pub(crate) fn blocked(&mut self, op: &Op) -> Checked {
+        let line = format!("{}: blocked in the layout break", op.words);
+        match self.system.settle(op.id)? {
+            Look::Blocked(Place::LayoutBreak) => {
+                self.say(&line);
+                Ok(())
+            }
+            Look::Done(done) => {
+                fail(&line, &format!("it returned {}", outcome(&done)), "the page was pinned")
+            }
+            Look::Blocked(Place::Elsewhere(place)) => {
+                let state = self.system.describe();
+                fail(&line, &format!("it sleeps in {place}"), &state)
+            }
+            Look::Running => {
+                let state = self.system.describe();
+                fail(&line, "it spins: it neither sleeps nor returns", &state)
+            }
+            Look::Gone => fail(&line, "its task is gone", ""),
+        }
+    }
+
+    /// `op` must return, with success.
+    pub(crate) fn finished(&mut self, op: &Op) -> Checked<Done> {
+        let done = self.returned(op)?;
+        match &done.result {
+            Ok(_) => {
+                self.say(&format!("{}: done", op.words));
+                Ok(done)
+            }
+            Err(errno) => fail(&format!("{}: success", op.words), &errno.to_string(), ""),
+        }
+    }
+
+    /// Does `action` on a thread of its own; it must return, with success.
+    pub(crate) fn progresses(&mut self, action: Action) -> Checked {
+        let op = self.begin(action)?;
+        self.finished(&op).map(drop)
+    }
+
+    /// `op` must return, with `errno`.
+    pub(crate) fn failed(&mut self, op: &Op, errno: i32) -> Checked {
+        let expected = Errno(errno);
+        let done = self.returned(op)?;
+        if done.result == Err(expected) {
+            self.say(&format!("{}: {expected}", op.words));
+            return Ok(());
+        }
+        fail(&format!("{}: {expected}", op.words), &outcome(&done), "")
+    }
+
+    /// Waits for `op` without a word.
+    pub(crate) fn returned(&mut self, op: &Op) -> Checked<Done> {
+        let done = self.system.wait(op.id)?;
+        self.free(op);
+        Ok(done)
+    }
+
+    /// Waits for `op`, which must succeed, without a word.
+    pub(crate) fn succeeded(&mut self, op: &Op) -> Checked {
+        let done = self.returned(op)?;
+        check_result(Some(&done))
+    }
+
+    /// Waits at most `seconds` for `op`, without a word.
+    pub(crate) fn returned_within(&mut self, op: &Op, seconds: u64) -> Checked<Option<Done>> {
+        let done = self.system.wait_for(op.id, seconds)?;
+        if done.is_some() {
+            self.free(op);
+        }
+        Ok(done)
+    }
+
+    /// `op` may wait or have returned, whichever the protocol leaves open; it must not spin.
+    pub(crate) fn settled(&mut self, op: &Op) -> Checked {
+        if self.system.settle(op.id)? == Look::Running {
+            let state = self.system.describe();
+            let expected = format!("{}: sleeps or returns", op.words);
+            return fail(&expected, "it spins: it neither sleeps nor returns", &state);
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, op: &Op) {
+        if let Some(at) = self.busy.iter().position(|(id, _)| *id == op.id) {
+            let (_, task) = self.busy.swap_remove(at);
+            if !self.idle.contains(&task) && task != MAIN {
+                self.idle.push(task);
+            }
+        }
+    }
+
+    /// States and stacks of all tasks.
+    pub(crate) fn describe(&mut self) -> String {
+        self.system.describe()
+    }
+
+    // Files and maps.
+
+    /// A DAX file with one page per letter of `fill` (`.`: a hole).
+    pub(crate) fn file(&mut self, name: &str, fill: &str) -> Checked<File> {
+        self.file_on(Medium::Dax, name, fill)
+    }
+
+    /// A file on `medium` with one page per letter of `fill` (`.`: a hole).
+    pub(crate) fn file_on(&mut self, medium: Medium, name: &str, fill: &str) -> Checked<File> {
+        let fill: Vec<u8> = fill.bytes().map(|byte| if byte == b'.' { 0 } else { byte }).collect();
+        let file = File { id: FileId(self.fresh()), pages: fill.len() as u64 };
+        self.run(Action::Create { file: file.id, name: name.to_owned(), medium, fill })?;
+        Ok(file)
+    }
+
+    /// Two DAX files, of which the first has the lower inode number: the order in which a file
+    /// system locks them.
+    pub(crate) fn files_in_order(&mut self, named: [(&str, &str); 2]) -> Checked<[File; 2]> {
+        let mut made = Vec::new();
+        for (name, _) in named {
+            let (file, name) = (self.new_file_id(), name.to_owned());
+            let create = Action::Create { file, name, medium: Medium::Dax, fill: Vec::new() };
+            let inode = match self.quietly(MAIN, create)? {
+                Ok(_) => self.quietly(MAIN, Action::Stat { file })?,
+                other => other,
+            };
+            match inode {
+                Ok(Reply::Stat { inode, .. }) => made.push((inode, file)),
+                other => return fail("files can be made", &format!("{other:?}"), ""),
+            }
+        }
+        made.sort_unstable();
+        let mut files = [File { id: FileId(0), pages: 0 }; 2];
+        for (((name, fill), (_, id)), file) in named.into_iter().zip(made).zip(&mut files) {
+            self.names.call(id, name);
+            self.say(&format!("create {name}: {fill}"));
+            for (index, byte) in fill.bytes().enumerate() {
+                let write = Action::Write { file: id, span: page(index as u64), byte };
+                if let Err(errno) = self.quietly(MAIN, write)? {
+                    return fail("files can be written", &errno.to_string(), "");
+                }
+            }
+            *file = File { id, pages: fill.len() as u64 };
+        }
+        Ok(files)
+    }
+
+    /// A DAX file of `len` bytes of `byte`, laid out so that huge mappings are possible.
+    pub(crate) fn huge_file(&mut self, name: &str, len: u64, byte: u8) -> Checked<File> {
+        let file = File { id: FileId(self.fresh()), pages: len / PAGE };
+        self.run(Action::CreateHuge { file: file.id, name: name.to_owned(), len, byte })?;
+        Ok(file)
+    }
+
+    /// An identifier for a file that another task than the main one creates.
+    pub(crate) fn new_file_id(&mut self) -> FileId {
+        FileId(self.fresh())
+    }
+
+    /// A shared mapping of all of `file`, in the main process.
+    pub(crate) fn map(&mut self, file: File) -> Checked<MapId> {
+        self.map_as(MAIN, file, Sharing::Shared)
+    }
+
+    /// A mapping of all of `file`, made by `task`.
+    pub(crate) fn map_as(&mut self, task: TaskId, file: File, sharing: Sharing) -> Checked<MapId> {
+        let map = MapId(self.fresh());
+        let span = Span { at: 0, len: file.pages * PAGE };
+        self.run_as(task, Action::Map { map, file: file.id, span, sharing })?;
+        Ok(map)
+    }
+
+    /// `file` must hold `expected`, read with read(2) to its end, and have that size.
+    pub(crate) fn reads(&mut self, file: File, expected: &str) -> Checked {
+        let size = match self.quietly(MAIN, Action::Stat { file: file.id })? {
+            Ok(Reply::Stat { size, .. }) => size,
+            other => return fail("stat succeeds", &format!("{other:?}"), ""),
+        };
+        let reply =
+            self.quietly(MAIN, Action::Read { file: file.id, span: Span { at: 0, len: size } })?;
+        let name = self.names.file(file.id).to_owned();
+        self.same(&format!("{name} reads"), reply, expected)
+    }
+
+    /// `span` of `file`, created with the letters from `a`, must still hold them.
+    pub(crate) fn reads_part(&mut self, file: File, span: Span) -> Checked {
+        let first = span.at / PAGE;
+        let letters = (first..first + span.len / PAGE).map(|page| char::from(b'a' + page as u8));
+        let expected: String = letters.collect();
+        let reply = self.quietly(MAIN, Action::Read { file: file.id, span })?;
+        let name = self.names.file(file.id).to_owned();
+        self.same(&format!("{span} of {name} reads"), reply, &expected)
+    }
+
+    /// `span` of `map` must hold `expected`, seen through the mapping.
+    pub(crate) fn loads(&mut self, map: MapId, span: Span, expected: &str) -> Checked {
+        let reply = self.quietly(MAIN, Action::Load { map, span })?;
+        let name = self.names.map(map).to_owned();
+        self.same(&format!("{span} of the {name} holds"), reply, expected)
+    }
+
+    /// What went through a released pin must be `expected`.
+    pub(crate) fn transferred(&mut self, pin: PinId, expected: &str) -> Checked {
+        let content = self.system.transferred(pin)?;
+        self.same("the pin's holder transferred", Ok(Reply::Content(content)), expected)
+    }
+
+    /// What was read must be `expected`.
+    pub(crate) fn same(
+        &mut self,
+        what: &str,
+        reply: Result<Reply, Errno>,
+        expected: &str,
+    ) -> Checked {
+        let seen = match reply {
+            Ok(Reply::Content(content)) => content.to_string(),
+            other => return fail(&format!("{what} \"{expected}\""), &format!("{other:?}"), ""),
+        };
+        if seen != expected {
+            return fail(&format!("{what} \"{expected}\""), &format!("\"{seen}\""), "");
+        }
+        self.say(&format!("{what} \"{seen}\""));
+        Ok(())
+    }
+
+    /// Physical places without a word.
+    pub(crate) fn places(&mut self, file: File) -> Checked<Vec<u64>> {
+        let span = Span { at: 0, len: file.pages * PAGE };
+        match self.quietly(MAIN, Action::Places { file: file.id, span })? {
+            Ok(Reply::Places(places)) => Ok(places),
+            other => fail("the file's blocks can be found", &format!("{other:?}"), ""),
+        }
+    }
+
+    /// What the device has in `span` of `file` must be `expected`, whatever a cache says.
+    pub(crate) fn stored(&mut self, file: File, span: Span, expected: &str) -> Checked {
+        let reply = self.quietly(MAIN, Action::Stored { file: file.id, span })?;
+        let name = self.names.file(file.id).to_owned();
+        self.same(&format!("the device has in {span} of {name}"), reply, expected)
+    }
+
+    /// Whether the block at `place`, once of `file`, was given away: the file system counts it
+    /// as free, or gives it to a file that takes all free space.
+    pub(crate) fn given_away(&mut self, file: File, place: u64) -> Checked<Given> {
+        let free = self.ask(Action::IsFree { file: file.id, place })? == 1;
+        let taker = File { id: self.new_file_id(), pages: 0 };
+        let name = "taker".to_owned();
+        self.run(Action::Create { file: taker.id, name, medium: Medium::Dax, fill: Vec::new() })?;
+        self.say("give all free space to taker");
+        // Twice: a failed allocation makes a file system finish what it had put off.
+        let mut size = 0;
+        for _ in 0..2 {
+            let mut step = 1 << 30;
+            while step >= PAGE {
+                let span = Span { at: size, len: step };
+                let action = Action::Fallocate { file: taker.id, mode: Mode::Allocate, span };
+                match self.quietly(MAIN, action)? {
+                    Ok(_) => size += step,
+                    Err(Errno(libc::ENOSPC)) => step /= 2,
+                    Err(errno) => return fail("space can be allocated", &errno.to_string(), ""),
+                }
+            }
+            let synced = self.quietly(MAIN, Action::Fsync { file: taker.id, data_only: false })?;
+            if let Err(errno) = synced {
+                return fail("fsync succeeds", &errno.to_string(), "");
+            }
+        }
+        Ok(match self.ask(Action::FindPlace { file: taker.id, place })? {
+            0 if free || self.ask(Action::IsFree { file: taker.id, place })? == 1 => Given::Free,
+            0 => Given::Kept,
+            index => Given::Taken(taker, index - 1),
+        })
+    }
+
+    /// The number that `action` replies, without a word.
+    fn ask(&mut self, action: Action) -> Checked<u64> {
+        let words = self.names.say(&action);
+        match self.quietly(MAIN, action)? {
+            Ok(Reply::Count(count)) => Ok(count),
+            other => fail(&format!("{words}: an answer"), &format!("{other:?}"), ""),
+        }
+    }
+
+    // Pins.
+
+    /// Pins `span` of `map` with vmsplice.
+    pub(crate) fn pin(&mut self, map: MapId, span: Span) -> Checked<PinId> {
+        self.pin_as(MAIN, map, span, PinKind::Splice)
+    }
+
+    /// Pins `span` of `map` by `task`.
+    pub(crate) fn pin_as(
+        &mut self,
+        task: TaskId,
+        map: MapId,
+        span: Span,
+        kind: PinKind,
+    ) -> Checked<PinId> {
+        let pin = PinId(self.fresh());
+        self.run_as(task, Action::Pin { pin, map, span, kind, selfish: false })?;
+        Ok(pin)
+    }
+
+    /// Pins `span` of `map` with vmsplice by `task`, which keeps the pin to itself.
+    pub(crate) fn keep_pin(&mut self, task: TaskId, map: MapId, span: Span) -> Checked {
+        let pin = PinId(self.fresh());
+        self.run_as(task, Action::Pin { pin, map, span, kind: PinKind::Splice, selfish: true })?;
+        Ok(())
+    }
+
+    /// Pins `span` of `map` with direct I/O that the device holds back.
+    pub(crate) fn pin_direct(
+        &mut self,
+        map: MapId,
+        span: Span,
+        engine: Engine,
+        direction: Direction,
+        byte: u8,
+    ) -> Checked<PinId> {
+        self.pin_as(MAIN, map, span, PinKind::Direct { engine, direction, byte })
+    }
+
+    /// Releases a pin; the time just before.
+    pub(crate) fn release(&mut self, pin: PinId) -> Checked<u64> {
+        self.say("release the pin");
+        Ok(self.system.release(pin)?)
+    }
+
+    /// Collects a direct-I/O pin's result, which must be `expected` bytes.
+    pub(crate) fn reap(&mut self, pin: PinId, expected: u64) -> Checked {
+        match self.quietly(MAIN, Action::Reap { pin })? {
+            Ok(Reply::Count(seen)) if seen == expected => {
+                self.say(&format!("the direct I/O transferred {seen} bytes"));
+                Ok(())
+            }
+            other => fail(
+                &format!("the direct I/O transfers {expected} bytes"),
+                &format!("{other:?}"),
+                "",
+            ),
+        }
+    }
+
+    // Scripts.
+
+    /// Begins a script of `steps` on a thread of the main process.
+    pub(crate) fn begin_script(
+        &mut self,
+        steps: Vec<Step>,
+        rounds: u64,
+        stop: CellId,
+    ) -> Checked<Op> {
+        let seed = self.seed.wrapping_add(u64::from(self.fresh()));
+        self.begin(Action::Run(Script { steps, rounds, stop, seed }))
+    }
+}
+
+/// A race that was never run shows nothing: `count` of `what` must not be 0.
+pub(crate) fn exercised(what: &str, count: u64) -> Checked {
+    if count == 0 {
+        return fail(
+            &format!("{what}, at least once"),
+            "never: not exercised",
+            "the pauses of the race",
+        );
+    }
+    Ok(())
+}
+
+/// `done` must be a success.
+pub(crate) fn check_result(done: Option<&Done>) -> Checked {
+    match done.map(|done| &done.result) {
+        Some(Err(errno)) => fail("success", &errno.to_string(), ""),
+        _ => Ok(()),
+    }
+}
+
+/// `done`, which had to wait for a pin, must have returned after `released`.
+pub(crate) fn waited(op: &Op, done: &Done, released: u64) -> Checked {
+    if done.ended < released {
+        return fail(
+            &format!("{} returns after the pin was released", op.words),
+            "it returned while the page was pinned",
+            "",
+        );
+    }
+    Ok(())
+}
+
+fn outcome(done: &Done) -> String {
+    match &done.result {
+        Ok(_) => "success".to_owned(),
+        Err(errno) => errno.to_string(),
+    }
+}

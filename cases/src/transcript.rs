@@ -1,0 +1,183 @@
+//! What a case did and saw, in words that are the same on every correct file system.
+//!
+//! No times, addresses or counts that vary; those are notes, which are reported but not
+//! compared.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, Direction, Engine, FileId, MapId, Mode, PinKind, Sharing};
+
+/// Something a running case tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// A line of the transcript.
+    Line(String),
+    /// A measurement or remark that is not compared.
+    Note {
+        /// What was measured.
+        name: String,
+        /// How much, or what.
+        value: String,
+    },
+}
+
+/// The names a case has given to its files and mappings.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    files: BTreeMap<FileId, String>,
+    maps: BTreeMap<MapId, String>,
+}
+
+impl Names {
+    pub(crate) fn file(&self, file: FileId) -> &str {
+        self.files.get(&file).map_or("an unnamed file", String::as_str)
+    }
+
+    pub(crate) fn map(&self, map: MapId) -> &str {
+        self.maps.get(&map).map_or("an unnamed map", String::as_str)
+    }
+
+    /// Gives a file its name.
+    pub(crate) fn call(&mut self, file: FileId, name: &str) {
+        self.files.insert(file, name.to_owned());
+    }
+
+    /// Learns the names that `action` introduces.
+    pub(crate) fn learn(&mut self, action: &Action) {
+        match action {
+            Action::Create { file, name, .. } | Action::CreateHuge { file, name, .. } => {
+                self.files.insert(*file, name.clone());
+            }
+            Action::Map { map, file, sharing, .. } if !self.maps.contains_key(map) => {
+                let kind = match sharing {
+                    Sharing::Shared => "map",
+                    Sharing::Private => "private map",
+                    Sharing::Sync => "synchronous map",
+                };
+                let of = self.file(*file).to_owned();
+                let earlier = self
+                    .maps
+                    .values()
+                    .filter(|name| name.starts_with(&format!("{kind} of {of}")))
+                    .count();
+                let number = if earlier == 0 { String::new() } else { format!(" {}", earlier + 1) };
+                self.maps.insert(*map, format!("{kind} of {of}{number}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The action in a few words.
+    pub(crate) fn say(&self, action: &Action) -> String {
+        match action {
+            Action::Create { file, fill, .. } => {
+                let content: String = fill
+                    .iter()
+                    .map(|byte| if *byte == 0 { '.' } else { char::from(*byte) })
+                    .collect();
+                let content =
+                    if content.len() > 16 { format!("{} pages", content.len()) } else { content };
+                format!("create {}: {content}", self.file(*file))
+            }
+            Action::CreateHuge { file, len, byte, .. } => {
+                format!("create {}: {} MiB of {}", self.file(*file), len >> 20, char::from(*byte))
+            }
+            Action::Close { file } => format!("close {}", self.file(*file)),
+            Action::Unlink { file } => format!("unlink {}", self.file(*file)),
+            Action::Read { file, span } => format!("read {span} of {}", self.file(*file)),
+            Action::Write { file, span, byte } => {
+                format!("write {} to {span} of {}", char::from(*byte), self.file(*file))
+            }
+            Action::DirectIo { file, span, map, buffer, direction } => {
+                let (verb, word) = match direction {
+                    Direction::FromMemory => ("write", "from"),
+                    Direction::IntoMemory => ("read", "into"),
+                };
+                format!(
+                    "direct {verb} of {span} of {} {word} byte {buffer} of the {}",
+                    self.file(*file),
+                    self.map(*map)
+                )
+            }
+            Action::Truncate { file, size } => {
+                format!("truncate {} to {size}", self.file(*file))
+            }
+            Action::OpenTruncate { file } => format!("open {} with O_TRUNC", self.file(*file)),
+            Action::Fallocate { file, mode, span } => {
+                let verb = match mode {
+                    Mode::Allocate => "allocate",
+                    Mode::Punch => "punch",
+                    Mode::Zero => "zero",
+                    Mode::Collapse => "collapse",
+                    Mode::Insert => "insert",
+                    Mode::Unshare => "unshare",
+                };
+                format!("{verb} {span} of {}", self.file(*file))
+            }
+            Action::Clone { from, span, to, at } => {
+                format!("reflink {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
+            }
+            Action::Dedupe { from, span, to, at } => {
+                format!("dedupe {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
+            }
+            Action::Fsync { file, data_only } => {
+                format!("{} {}", if *data_only { "fdatasync" } else { "fsync" }, self.file(*file))
+            }
+            Action::Stat { file } => format!("stat {}", self.file(*file)),
+            Action::Places { file, span } => format!("find {span} of {}", self.file(*file)),
+            Action::FindPlace { file, .. } => format!("look for a block in {}", self.file(*file)),
+            Action::IsFree { .. } => "look whether a block is free".to_owned(),
+            Action::Stored { file, span } => {
+                format!("read {span} of {} from the device", self.file(*file))
+            }
+            Action::Map { map, span, .. } => format!("make the {}, {span}", self.map(*map)),
+            Action::Unmap { map } => format!("unmap the {}", self.map(*map)),
+            Action::Touch { map, span } => format!("touch {span} of the {}", self.map(*map)),
+            Action::Store { map, span, byte } => {
+                format!("store {} to {span} of the {}", char::from(*byte), self.map(*map))
+            }
+            Action::Load { map, span } => format!("load {span} of the {}", self.map(*map)),
+            Action::Msync { map } => format!("msync the {}", self.map(*map)),
+            Action::Pin { map, span, kind, selfish, .. } => format!(
+                "pin {span} of the {} ({}){}",
+                self.map(*map),
+                say_pin(*kind),
+                if *selfish { " and keep it to itself" } else { "" }
+            ),
+            Action::Reap { .. } => "reap the direct I/O".to_owned(),
+            Action::PinLongterm { map, span } => {
+                format!("ask for a long-term pin of {span} of the {}", self.map(*map))
+            }
+            Action::DirectLoad { map, span, inflight, direction, .. } => format!(
+                "keep {inflight} direct I/Os in flight {} {span} of the {}",
+                match direction {
+                    Direction::FromMemory => "from",
+                    Direction::IntoMemory => "into",
+                },
+                self.map(*map)
+            ),
+            Action::Run(script) => format!("run a script of {} steps", script.steps.len()),
+        }
+    }
+}
+
+fn say_pin(kind: PinKind) -> &'static str {
+    match kind {
+        PinKind::Splice => "vmsplice",
+        PinKind::Direct { engine: Engine::Aio, direction: Direction::FromMemory, .. } => {
+            "AIO direct write from it"
+        }
+        PinKind::Direct { engine: Engine::Aio, direction: Direction::IntoMemory, .. } => {
+            "AIO direct read into it"
+        }
+        PinKind::Direct { engine: Engine::Uring, direction: Direction::FromMemory, .. } => {
+            "io_uring direct write from it"
+        }
+        PinKind::Direct { engine: Engine::Uring, direction: Direction::IntoMemory, .. } => {
+            "io_uring direct read into it"
+        }
+    }
+}

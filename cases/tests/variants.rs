@@ -1,0 +1,72 @@
+//! Every bug of history, switched into the reference, must be caught by the rule that is about
+//! it, in the run of some case.
+
+use std::time::Instant;
+
+use cases::system::reference::{Config, Reference};
+use cases::{Ending, all, perform};
+use protocol::Rule;
+use protocol::event::Shape;
+use reference::Variant;
+
+/// Runs cases until one catches the variant: by `rule`, or where no rule can, by failing.
+fn caught_by(variant: Variant, shape: Shape, rule: Option<Rule>) -> Option<&'static str> {
+    for case in all() {
+        let config = Config { variant: Some(variant), shape, seed: 1 };
+        let mut system = Reference::new(&config);
+        let ending = perform(case, &mut system, config.seed, &mut |_| {});
+        let caught = match rule {
+            Some(rule) => system.findings().iter().any(|finding| finding.rule == rule),
+            None => !matches!(ending, Ending::Pass | Ending::NotRun(_)),
+        };
+        if caught {
+            return Some(case.name);
+        }
+    }
+    None
+}
+
+fn must_be_caught(variant: Variant, rule: Option<Rule>) {
+    for shape in [Shape::IdleAtOne, Shape::IdleAtZero] {
+        let begin = Instant::now();
+        let case = caught_by(variant, shape, rule);
+        eprintln!("{variant} {shape:?}: {case:?} after {:?}", begin.elapsed());
+        assert!(case.is_some(), "{variant} is not caught where pages are {shape:?}");
+    }
+}
+
+macro_rules! variants {
+    ($($name:ident: $variant:ident, $rule:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                must_be_caught(Variant::$variant, $rule);
+            }
+        )+
+
+        #[test]
+        fn all_variants_are_here() {
+            assert_eq!([$(Variant::$variant),+], Variant::ALL);
+        }
+    };
+}
+
+variants! {
+    no_break: NoBreak, Some(Rule::MissedWait);
+    retry_flag: RetryFlag, Some(Rule::MissedWait);
+    no_unmap: NoUnmap, Some(Rule::MissedWait);
+    drop_all_locks: DropAllLocks, Some(Rule::Livelock);
+    hold_invalidate_lock: HoldInvalidateLock, Some(Rule::LockHeld);
+    lost_wakeup: LostWakeup, Some(Rule::LostWakeup);
+    first_page_only: FirstPageOnly, Some(Rule::MissedWait);
+    skip_unmapped: SkipUnmapped, Some(Rule::MissedWait);
+    no_break_on_reflink_destination: NoBreakOnReflinkDestination, Some(Rule::MissedWait);
+    no_break_on_cow_fault: NoBreakOnCowFault, Some(Rule::MissedWait);
+    fsync_skips_pinned: FsyncSkipsPinned, Some(Rule::Fsync);
+    fsync_fails_pinned: FsyncFailsPinned, Some(Rule::Fsync);
+    fsync_blocks_on_pinned: FsyncBlocksOnPinned, Some(Rule::Fsync);
+    assume_lock_state: AssumeLockState, Some(Rule::Warning);
+    // No event tells of a lock that is never given back; what then waits for it does.
+    leak_lock_on_signal: LeakLockOnSignal, None;
+    insert_without_break: InsertWithoutBreak, Some(Rule::MissedWait);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the faults have in common: a livepatch that replaces the functions with
+ * which XFS and ext4 break a DAX layout, in a stock kernel.
+ *
+ * Both functions are there from Linux 5.15 to 6.14. From 6.15 on the file
+ * systems call dax_break_layout() in fs/dax.c instead (commit d5b3afea22a5),
+ * and such a kernel refuses the patch: it does not find them.
+ *
+ * Nothing here needs struct xfs_inode or struct ext4_inode_info, which are not
+ * in the kernel's headers. XFS's MMAPLOCK and ext4's i_mmap_sem are both
+ * inode->i_mapping->invalidate_lock since Linux commits 2433480a7e1d ("xfs:
+ * Convert to use invalidate_lock") and d4f5258eae7b ("ext4: Convert to use
+ * mapping->invalidate_lock"), in v5.15; XFS's IOLOCK is inode->i_rwsem since
+ * "xfs: remove i_iolock and use i_rwsem in the VFS inode instead", in v4.10.
+ * All else is exported.
+ *
+ * A replacement has the name of what it replaces: stacks and wait channels then
+ * read as on a kernel that had the bug from the start.
+ */
+#ifndef DAXTESTS_FAULT_H
+#define DAXTESTS_FAULT_H
+
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/livepatch.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/wait_bit.h>
+
+/*
+ * Both are called with i_rwsem and the invalidate lock held for writing. XFS
+ * calls its own again as long as it sets *retry.
+ */
+static int xfs_break_dax_layouts(struct inode *inode, bool *retry);
+static int ext4_break_layouts(struct inode *inode);
+
+static struct klp_func fault_xfs[] = {
+	{ .old_name = "xfs_break_dax_layouts", .new_func = xfs_break_dax_layouts },
+	{ }
+};
+
+static struct klp_func fault_ext4[] = {
+	{ .old_name = "ext4_break_layouts", .new_func = ext4_break_layouts },
+	{ }
+};
+
+/* An object whose module is not loaded is patched when it is. */
+static struct klp_object fault_objects[] = {
+	{ .name = "xfs", .funcs = fault_xfs },
+	{ .name = "ext4", .funcs = fault_ext4 },
+	{ }
+};
+
+static struct klp_patch fault_patch = {
+	.mod = THIS_MODULE,
+	.objs = fault_objects,
+};
+
+static int __init fault_init(void)
+{
+	return klp_enable_patch(&fault_patch);
+}
+
+/* There is no way back but a reboot: unpatching is not what is tested. */
+static void __exit fault_exit(void)
+{
+}
+
+module_init(fault_init);
+module_exit(fault_exit);
+MODULE_LICENSE("GPL");
+MODULE_INFO(livepatch, "Y");
+
+#endif

@@ -1,0 +1,9 @@
+"""What `ci/vm` and `ci/test` are made of.
+
+One idea a file. The order in which they build on each other:
+
+    failure, cache -> apt -> host, qemu, vng, kernel -> guest -> machine
+    journal, machine -> suite -> cli
+
+Nothing here knows what a case is or how one is judged: that is the runner's.
+"""

@@ -1,0 +1,59 @@
+"""The project's own binaries, built on the host for the guest."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .cache import ROOT
+from .failure import Failure
+from .say import run
+
+# The programs that a guest has on its PATH, where the workspace has them.
+PROGRAMS = ("runner", "tracer")
+
+
+def metadata() -> dict:
+    """What cargo says of the workspace."""
+    if shutil.which("cargo") is None:
+        raise Failure("cargo is not installed: install Rust with rustup")
+    said = run(["cargo", "metadata", "--no-deps", "--format-version=1"], "reading the workspace", cwd=ROOT)
+    return json.loads(said)
+
+
+def named(required: tuple[str, ...], release: bool) -> dict[str, Path]:
+    """The programs that the workspace has and where cargo puts them; what is `required` must be among them."""
+    workspace = metadata()
+    members = {
+        package["name"]
+        for package in workspace["packages"]
+        if any("bin" in target["kind"] for target in package["targets"])
+    }
+    for name in required:
+        if name not in members:
+            raise Failure(f"the workspace has no member `{name}` with a program in it, which this needs")
+    folder = Path(workspace["target_directory"]) / ("release" if release else "debug")
+    return {name: folder / name for name in PROGRAMS if name in members}
+
+
+def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
+    """Build the programs, and return where they lie."""
+    programs = named(required, release)
+    if programs:
+        packages = [word for name in programs for word in ("--package", name)]
+        command = ["cargo", "build", "--bins", *(["--release"] if release else []), *packages]
+        # What cargo says is for the user; stdout is the command's alone.
+        done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr)
+        if done.returncode != 0:
+            raise Failure(f"cargo build ended with {done.returncode}")
+    return list(programs.values())
+
+
+def built(required: tuple[str, ...], release: bool = False) -> list[Path]:
+    """Where the programs lie that an earlier build made."""
+    programs = named(required, release)
+    for name in required:
+        if not programs[name].exists():
+            raise Failure(f"{programs[name]} was not built yet")
+    return [path for path in programs.values() if path.exists()]

@@ -1,0 +1,82 @@
+"""Where downloads lie, and how two runs share them without stepping on each other.
+
+Everything is made in a scratch directory and renamed into place, so what is
+there is whole. A lock per thing made keeps two runs from making it twice.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Cache:
+    """A directory of things that are made once and then only read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def default(cls) -> "Cache":
+        """`$DAXTESTS_CACHE`, which several working trees may share, else `target/vm`."""
+        named = os.environ.get("DAXTESTS_CACHE")
+        return cls(Path(named).resolve() if named else ROOT / "target" / "vm")
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock `name` against other processes; the kernel drops it if we die."""
+        locks = self.path / "locks"
+        locks.mkdir(exist_ok=True)
+        with open(locks / name, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory of our own on the cache's file system, gone afterwards."""
+        self.sweep()
+        path = Path(tempfile.mkdtemp(prefix="scratch-", dir=self.path))
+        # Its lock says that its owner lives: it goes even if we are killed.
+        owner = os.open(path, os.O_RDONLY)
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        try:
+            # Made for the owner only, but what is renamed from here is for every reader.
+            path.chmod(0o755)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(owner)
+
+    def sweep(self) -> None:
+        """Remove the scratch directories of runs that were killed."""
+        for path in self.path.glob("scratch-*"):
+            # One that was made this moment may not be locked yet.
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_ctime < 60:
+                    continue
+                owner = os.open(path, os.O_RDONLY)
+                try:
+                    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(owner)
+
+    def put(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Make the directory `name` with `make`, replacing what is there; whole or not at all."""
+        final = self.path / name
+        with self.scratch() as scratch:
+            fresh = scratch / "new"
+            fresh.mkdir()
+            make(fresh)
+            if final.exists():
+                final.rename(scratch / "old")
+            final.parent.mkdir(parents=True, exist_ok=True)
+            fresh.rename(final)
+        return final

@@ -1,0 +1,205 @@
+"""`ci/test`: makes ready, runs the steps, tells how each went, and keeps a summary."""
+
+import argparse
+import fnmatch
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import build, cli, ebpf, fault, kernel, plan, trial
+from .cache import ROOT
+from .failure import Failure, OutOfReach
+from .machine import leave_on_signals
+from .step import Result, Status, Step
+
+RESULTS = ROOT / "target" / "results"
+
+# How many lines of a failed step's output are shown.
+TAIL = 40
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests that were asked for; 0 if all is good."""
+    leave_on_signals()
+    parser = argparse.ArgumentParser(
+        prog="ci/test",
+        description="Runs every test of the project: linters, unit tests, and the suite in virtual machines.",
+        epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/.",
+    )
+    parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
+    parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
+    parser.add_argument("--jobs", type=int, default=3, help="machines that run at once (default: %(default)s)")
+    asked = parser.parse_args(arguments)
+    try:
+        steps = select(plan.steps(), asked.steps)
+        if asked.list:
+            print("\n".join(step.name for step in steps))
+            return 0
+        return Check(steps, asked.jobs).run()
+    except Failure as error:
+        tell(str(error))
+        return 2
+    except KeyboardInterrupt:
+        tell("interrupted")
+        return 130
+
+
+def tell(line: str) -> None:
+    """A line for the user."""
+    print(f"ci/test: {line}", flush=True)
+
+
+def select(steps: list[Step], patterns: list[str]) -> list[Step]:
+    """The steps that the patterns name, all without patterns. A pattern that names none is an error."""
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(step.name, pattern) for step in steps):
+            raise Failure(f"no step {pattern}; see ci/test --list")
+    if not patterns:
+        return steps
+    return [step for step in steps if any(fnmatch.fnmatchcase(step.name, pattern) for pattern in patterns)]
+
+
+class Check:
+    """One run of some steps."""
+
+    def __init__(self, steps: list[Step], jobs: int):
+        self.steps = steps
+        self.jobs = jobs
+        self.results: dict[str, Result] = {}
+        self.seconds: dict[str, float] = {}
+        self.releases: dict[str, str | None] = {}
+        self.begin = time.monotonic()
+
+    def run(self) -> int:
+        """Run all steps; the exit code."""
+        (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
+        ebpf.prepare_if_possible()
+        machines = [step for step in self.steps if step.machine]
+        with ThreadPoolExecutor() as pool:
+            # The network is slow and the compiler is busy: fetch while it compiles.
+            fetching = pool.submit(self.make_ready, machines) if machines else None
+            for step in self.steps:
+                if not step.machine:
+                    self.do(step)
+            if fetching:
+                fetching.result()
+        if machines:
+            self.run_machines(machines)
+        return self.close()
+
+    def make_ready(self, machines: list[Step]) -> None:
+        """Install and fetch what machines need."""
+        tools = cli.make_ready()
+        for name in dict.fromkeys(step.kernel for step in machines if step.kernel):
+            try:
+                booted = kernel.resolve(tools.cache, name, refresh=True)
+                self.releases[name] = booted.release
+                if name == plan.FAULTY_KERNEL and any(step.name.startswith(("fault-", "trace-")) for step in machines):
+                    for known in plan.FAULTS + plan.TRACED:
+                        fault.build(tools.cache, booted, known.name)
+            except OutOfReach as error:
+                tell(f"kernel {name} is out of reach: {error}")
+                self.releases[name] = None
+
+    def run_machines(self, machines: list[Step]) -> None:
+        """Run the steps that boot machines, some at once and then those that must be alone."""
+        try:
+            build.build(("runner",))
+        except Failure as error:
+            for step in machines:
+                self.finish(step, Result(Status.FAILED, failed=1, reason=str(error)), 0.0)
+            return
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                list(pool.map(self.do, [step for step in machines if not step.alone]))
+            except BaseException:
+                # Those that have not begun must not, and those that run must end.
+                pool.shutdown(wait=False, cancel_futures=True)
+                trial.stop()
+                raise
+        for step in machines:
+            if step.alone:
+                self.do(step)
+
+    def do(self, step: Step) -> None:
+        """Run a step and tell how it went."""
+        if step.kernel and self.releases.get(step.kernel) is None:
+            self.finish(step, Result(Status.OUT_OF_REACH, reason=f"kernel {step.kernel} is out of reach"), 0.0)
+            return
+        tell(f"{step.name} begins")
+        begin = time.monotonic()
+        try:
+            result = step.run(self.log(step))
+        except (Failure, OSError) as error:
+            result = Result(Status.FAILED, failed=1, reason=str(error))
+        if step.kernel:
+            result.facts["release"] = self.releases[step.kernel]
+        self.finish(step, result, time.monotonic() - begin)
+
+    def log(self, step: Step) -> Path:
+        """The file that a step's output goes to."""
+        return RESULTS / "logs" / f"{step.name}.log"
+
+    def finish(self, step: Step, result: Result, seconds: float) -> None:
+        """Keep a result, and tell it at once."""
+        self.results[step.name] = result
+        self.seconds[step.name] = seconds
+        reason = f": {result.reason}" if result.reason else ""
+        lines = [f"ci/test: {step.name} {result.status.value} after {seconds:.0f} s{reason}"]
+        if result.status is Status.FAILED:
+            try:
+                said = self.log(step).read_text(errors="replace").splitlines()[-TAIL:]
+            except OSError:
+                said = []
+            lines += [f"  | {line}" for line in said]
+            lines += [f"  needs attention: {name}" for name in result.attention]
+        if step.counts and result.status is not Status.OUT_OF_REACH:
+            lines.append(result.line(step.name))
+        # One write: two steps may finish at once.
+        print("\n".join(lines), flush=True)
+        self.write_summary()
+
+    def write_summary(self) -> None:
+        """Keep what is known so far for programs to read."""
+        summary = {
+            "seconds": round(time.monotonic() - self.begin, 1),
+            "cpus": os.cpu_count(),
+            "kernels": self.releases,
+            "steps": {
+                name: {
+                    "status": result.status.value,
+                    "passed": result.passed,
+                    "failed": result.failed,
+                    "skipped": result.skipped or 0,
+                    "seconds": round(self.seconds[name], 1),
+                    "reason": result.reason,
+                    "attention": result.attention,
+                    **result.facts,
+                }
+                for name, result in self.results.items()
+            },
+        }
+        path = RESULTS / "summary.json"
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(summary, indent=2) + "\n")
+        fresh.rename(path)
+
+    def close(self) -> int:
+        """Tell of all steps once more, and decide."""
+        print(f"\nci/test: {time.monotonic() - self.begin:.0f} s in all")
+        for step in self.steps:
+            result = self.results[step.name]
+            print(f"  {result.status.value:12} {self.seconds[step.name]:6.0f} s  {step.name}")
+        return verdict(self.steps, self.results)
+
+
+def verdict(steps: list[Step], results: dict[str, Result]) -> int:
+    """0 if nothing failed, and of the machines that were asked for at least one could be had."""
+    if any(result.status is Status.FAILED for result in results.values()):
+        return 1
+    machines = [results[step.name] for step in steps if step.machine]
+    if machines and all(result.status is Status.OUT_OF_REACH for result in machines):
+        return 1
+    return 0

@@ -1,0 +1,123 @@
+"""Faults: bugs put into a stock kernel by a livepatch module.
+
+A module is built on the host against the kernel's own headers package and
+loaded in the guest before the work begins. A patch that did not take hold
+everywhere ends the work: a run without the fault must not look like one with
+it.
+"""
+
+import hashlib
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+from . import apt, host
+from .cache import ROOT, Cache
+from .failure import Failure
+from .host import Need
+from .kernel import Kernel
+from .say import run, say
+
+SOURCES = ROOT / "ci" / "faults"
+
+# What a headers package depends on and a build reads.
+PARTS = re.compile(r"linux-(headers|kbuild)-.*")
+
+LOAD = """\
+fault() {{
+	modprobe {filesystem} || return
+	insmod {module} || return
+	# Each task is moved to the new code when it is seen outside of the old.
+	tries=300
+	until [ "$(cat /sys/kernel/livepatch/{name}/transition)" = 0 ]; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return
+		sleep 0.2
+	done
+	[ "$(cat /sys/kernel/livepatch/{name}/{filesystem}/patched)" = 1 ]
+}}
+fault || {{
+	dmesg | tail -n 5
+	echo "ci/vm: the fault {fault} could not be put into this kernel"
+	end 2
+}}
+"""
+
+
+def names() -> list[str]:
+    """The faults that there are."""
+    return sorted(path.stem for path in SOURCES.glob("*.c"))
+
+
+def compiler(build: Path) -> list[str]:
+    """The compiler that the headers want, as it is in their settings."""
+    found = re.search(r"^CC = .*?(gcc-\d+)$", (build / ".kernelvariables").read_text(), re.MULTILINE)
+    return [found[1]] if found else []
+
+
+def headers(cache: Cache, kernel: Kernel) -> Path:
+    """The directory to build a module for this kernel in."""
+    if kernel.is_tree:
+        return kernel.image
+    if kernel.headers is None or kernel.release is None:
+        raise Failure(f"no headers are known for {kernel.image}: a fault needs a kernel of the table or a build tree")
+    folder = f"headers-{kernel.release}"
+    with cache.lock(folder):
+        if not (cache.path / folder).exists():
+            suites = apt.Suites(cache, kernel.suites)
+            suites.ready()
+            wanted = [kernel.headers]
+            wanted += [name for name in suites.depends(kernel.headers) if PARTS.fullmatch(name)]
+
+            def unpack(into: Path) -> None:
+                debs = into / "debs"
+                debs.mkdir()
+                apt.unpack(suites.download(wanted, debs), into)
+                shutil.rmtree(debs)
+                # The one absolute path in the packages.
+                makefile = into / "usr" / "src" / str(kernel.headers) / "Makefile"
+                home = cache.path / folder
+                makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {home}/usr/src/"))
+
+            cache.put(folder, unpack)
+    return cache.path / folder / "usr" / "src" / kernel.headers
+
+
+def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
+    """The fault as a module for this kernel, built if it is not there."""
+    if fault not in names():
+        raise Failure(f"no fault {fault}: there are {', '.join(names())}")
+    against = headers(cache, kernel)
+    needs = host.MODULE_NEEDS
+    if (against / ".kernelvariables").exists():
+        needs += tuple(Need(f"x86_64-linux-gnu-{name}", name) for name in compiler(against))
+    host.prepare(needs)
+    sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    folder = f"faults/{kernel.release or kernel.name}-{digest}"
+    with cache.lock("faults"):
+        if not (cache.path / folder).exists():
+            say(f"building the faults for {kernel.release or kernel.name}")
+
+            def make(into: Path) -> None:
+                for path in sources:
+                    shutil.copy2(path, into)
+                # Without BTF, which would take pahole.
+                run(
+                    ["make", "-C", against, f"M={into}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"],
+                    "building the faults",
+                )
+
+            cache.put(folder, make)
+    return cache.path / folder / f"{fault}.ko"
+
+
+def load(module: Path, filesystem: str) -> str:
+    """The shell lines that put the fault into the guest's kernel."""
+    return LOAD.format(
+        filesystem=filesystem,
+        module=shlex.quote(str(module)),
+        name=module.stem.replace("-", "_"),
+        fault=module.stem,
+    )

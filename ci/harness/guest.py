@@ -1,0 +1,86 @@
+"""The script that runs in the guest: makes the machine ready, runs one command, tells the host how it ended."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What the kernel is told. A false alarm is a defect, and an emulated CPU that
+# waits for a busy host looks like a stuck one: every watchdog gets the longest
+# time that still ends before the harness itself gives up.
+KERNEL_OPTIONS = (
+    # Two regions of RAM that the kernel takes for persistent memory. Above
+    # 4 GiB: one below came out misaligned, and nd_pmem refuses it.
+    "memmap=1G!4G",
+    "memmap=1G!5G",
+    # A task that oopses dies with its locks held, and every case after it would
+    # be judged on a broken machine. Down at once, the console says why, and the
+    # suite goes on after the case in a fresh boot. A WARN goes on as ever.
+    "oops=panic",
+    # Warnings and worse. Each line costs the emulated serial port milliseconds;
+    # after an oops the kernel prints everything.
+    "loglevel=5",
+    # They guard against other programs on the CPU, and cost an emulated one 15 %.
+    "mitigations=off",
+    # The host's clock is the guest's; comparing it with slower ones only ends in doubt.
+    "tsc=reliable",
+    "watchdog_thresh=60",
+    "rcupdate.rcu_cpu_stall_timeout=120",
+    "workqueue.watchdog_thresh=120",
+    "sysctl.kernel.hung_task_timeout_secs=240",
+    # Devices that nothing here uses. Their drivers double the time to boot.
+    "module_blacklist=ahci,libata,scsi_mod,sr_mod,cdrom,kvm,kvm_amd,kvm_intel,i2c_i801,i2c_smbus,lpc_ich,iTCO_wdt,"
+    "i6300esb,psmouse,powernow_k8,bochs,snd,pcspkr,aesni_intel,ghash_clmulni_intel,sha1_ssse3,sha256_ssse3,"
+    "sha512_ssse3,evdev,serio_raw,button,qemu_fw_cfg",
+)
+
+SCRIPT = """\
+#!/bin/sh
+# Written by ci/vm: runs in the guest.
+exec 2>&1
+share={share}
+export PATH={path}
+# The host's /tmp shines through; what lies there is none of the guest's.
+export TMPDIR=/run/daxtests
+mkdir "$TMPDIR"
+touch "$share/started"
+(while :; do date >"$share/alive"; sleep 5; done) </dev/null >/dev/null 2>&1 &
+modprobe --quiet configfs
+mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+# Without it fsync skips the flush of the CPU caches, and a case about fsync sees nothing.
+for cache in /sys/block/pmem*/dax/write_cache; do echo 1 >"$cache"; done
+{environment}
+end() {{
+	echo "$1" >"$share/exit.new" && mv "$share/exit.new" "$share/exit"
+	exit "$1"
+}}
+cd {folder} || cd /
+{before}
+({command})
+end $?
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the guest is to do."""
+
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    before: str = ""
+    """Shell lines that run first; `end CODE` ends the work there."""
+
+
+def script(work: Work, share: Path) -> str:
+    """The shell script for some work. `share` is a directory that host and guest both write."""
+    return SCRIPT.format(
+        share=shlex.quote(str(share)),
+        path=f"{shlex.quote(str(share / 'bin'))}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in work.environment.items()),
+        folder=shlex.quote(str(work.folder)),
+        before=work.before,
+        command=shlex.join(work.command),
+    )

@@ -1,0 +1,82 @@
+"""Reads the runner's journal: which cases ended how, and which was running when all ended.
+
+The runner owns the format: an object a line, its kind under "event". Lines of
+a kind that is not known here are passed over, and so is a last line that was
+cut off when the machine went down.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# The verdicts that make a run unexpected; the others are PASS, XFAIL and NOTRUN.
+UNEXPECTED = {"FAIL", "HANG", "ERROR", "XPASS"}
+
+
+@dataclass
+class Journal:
+    """What a journal says so far."""
+
+    verdicts: dict[str, list[str]] = field(default_factory=dict)
+    """The verdicts of each case, in the order of its executions."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each case ran, all executions together."""
+    running: str | None = None
+    """The case that has begun and not ended."""
+    lost: list[str] = field(default_factory=list)
+    """The cases that a boot took down with it."""
+    begun: int = 0
+    """How many executions of cases have begun."""
+    trouble: list[str] = field(default_factory=list)
+    """What went wrong outside of any case."""
+
+    def unexpected(self) -> list[str]:
+        """The cases that somebody should look at."""
+        bad = {case for case, verdicts in self.verdicts.items() if UNEXPECTED.intersection(verdicts)}
+        bad.update(self.lost)
+        if self.running:
+            bad.add(self.running)
+        return sorted(bad)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many cases passed, failed and were skipped; a known deviation counts as skipped."""
+        failed = set(self.unexpected())
+        passed = {case for case, verdicts in self.verdicts.items() if "PASS" in verdicts} - failed
+        skipped = set(self.verdicts) - failed - passed
+        return len(passed), len(failed), len(skipped)
+
+
+def parse(lines: Iterable[str]) -> Journal:
+    """The journal that these lines make."""
+    journal = Journal()
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(entry, dict):
+            continue
+        match entry.get("event"):
+            case "case-begun":
+                journal.begun += 1
+                journal.running = entry["case"]
+            case "case-ended":
+                name = entry["case"]
+                journal.verdicts.setdefault(name, []).append(entry["verdict"])
+                journal.seconds[name] = journal.seconds.get(name, 0.0) + entry.get("seconds", 0.0)
+                journal.running = None
+            case "resumed" if journal.running:
+                journal.lost.append(journal.running)
+                journal.running = None
+            case "trouble":
+                journal.trouble.append(entry.get("title", "trouble"))
+    return journal
+
+
+def read(path: Path) -> Journal:
+    """The journal in a file; an empty one if there is no file."""
+    try:
+        return parse(path.read_text(errors="replace").splitlines())
+    except FileNotFoundError:
+        return Journal()

@@ -1,0 +1,212 @@
+"""One boot of a virtual machine: start it, pass on what it says, see that it lives, learn how it ended."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from . import guest
+from .guest import Work
+from .kernel import Kernel
+
+# How long a boot may take before its first command runs. Emulated on an idle
+# host it takes 12 s.
+BOOT_PATIENCE = 300.0
+# How long a machine may be without any sign of life: the guest gives one every 5 s.
+STALL_PATIENCE = 240.0
+# How long a machine that lives may be without progress of the work that is
+# watched. The runner has a deadline for everything it does, all of them shorter.
+WORK_PATIENCE = 900.0
+# How long a machine may take to switch itself off once its work is done or it
+# panicked. A file system with a stuck task never lets it.
+END_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine is made of."""
+
+    programs: Path
+    """The directory of virtme-ng's programs."""
+    qemu: Path
+    kvm: bool
+    cpus: int
+    memory: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How a boot ended."""
+
+    code: int | None
+    """The exit code of the command, if it came to its end."""
+    reason: str = ""
+    """Why the machine went down, if the command did not end first."""
+    final: bool = False
+    """Whether another boot makes no sense: the time is over."""
+
+
+def title(console: str) -> str | None:
+    """What a console says of a crash, in one line."""
+    panic = re.search(r"Kernel panic - not syncing: (.*)", console)
+    oops = re.search(r"\b(BUG: .*|Oops: .*|general protection fault.*|kernel BUG at .*)", console)
+    lines = [found[1].strip() for found in (panic, oops) if found]
+    return "kernel panic: " + ", after ".join(lines) if lines else None
+
+
+class Machine:
+    """A machine that runs one command and is gone."""
+
+    def __init__(self, hardware: Hardware, kernel: Kernel, share: Path, results: Path):
+        self.hardware = hardware
+        self.kernel = kernel
+        self.share = share
+        self.results = results
+        self.last_word = time.monotonic()
+        self.boot_console = bytearray()
+
+    def command(self, script: Path) -> list[str]:
+        """The command line that boots the machine."""
+        options = [
+            "setpriv", "--pdeathsig", "KILL",
+            str(self.hardware.programs / "virtme-run"),
+            *(["--kdir", str(self.kernel.image)] if self.kernel.is_tree else ["--kimg", str(self.kernel.image)]),
+            "--mods", "auto",
+            "--name", "daxtests",
+            "--user", "root",
+            # 9p, for virtiofs wants a daemon of its own; a microvm has no pmem.
+            "--force-9p", "--disable-microvm", "--disable-monitor",
+            "--memory", self.hardware.memory,
+            "--cpus", str(self.hardware.cpus),
+            "--qemu-bin", str(self.hardware.qemu),
+            # The guest's own copies, on top of the machine's: /lib for the kernel's
+            # modules, the others because programs expect to write there.
+            *[f"--overlay-rwdir={path}" for path in ("/lib", "/etc", "/var", "/tmp", "/home", "/root")],
+            "--rwdir", str(self.share),
+            "--rwdir", str(self.results),
+            "--show-boot-console",
+            "--script-sh", f"sh {script}",
+        ]  # fmt: skip
+        if not self.hardware.kvm:
+            options.append("--disable-kvm")
+        for option in guest.KERNEL_OPTIONS:
+            options += ["--kopt", option]
+        return options
+
+    def run(self, work: Work, console: BinaryIO, output: BinaryIO, timeout: float, watched: list[Path]) -> End:
+        """Boot, run, and wait for the end; `watched` are files that must grow."""
+        for name in ("started", "alive", "exit"):
+            (self.share / name).unlink(missing_ok=True)
+        script = self.share / "guest.sh"
+        script.write_text(guest.script(work, self.share))
+        child = subprocess.Popen(
+            self.command(script),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A session of its own: ^C is ours to handle, and the group is ours to kill.
+            start_new_session=True,
+            env={
+                **os.environ,
+                # virtme-run calls its sister programs.
+                "PATH": f"{self.hardware.programs}:{os.environ['PATH']}:/usr/sbin:/sbin",
+                # It leaves a file behind there when it is killed.
+                "TMPDIR": str(self.share),
+            },
+        )
+        threads = [
+            threading.Thread(target=self.copy, args=(child.stdout, [output.write])),
+            threading.Thread(target=self.copy, args=(child.stderr, [console.write, self.boot_console.extend])),
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            ended = self.watch(child, timeout, watched)
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
+            for thread in threads:
+                thread.join()
+        return ended or self.end()
+
+    def copy(self, source: BinaryIO, sinks: list[Callable[[bytes], object]]) -> None:
+        """Pass on bytes as they come."""
+        while piece := os.read(source.fileno(), 65536):
+            self.last_word = time.monotonic()
+            for sink in list(sinks):
+                try:
+                    sink(piece)
+                except BrokenPipeError:
+                    # Nobody listens any more; the work goes on.
+                    sinks.remove(sink)
+
+    def watch(self, child: subprocess.Popen, timeout: float, watched: list[Path]) -> End | None:
+        """Wait for the end of the machine, or of our patience; how it ended if it is the latter."""
+        begin = life = work = time.monotonic()
+        seen: dict[Path, object] = {}
+        down: float | None = None
+        while True:
+            try:
+                child.wait(0.5)
+                return None
+            except subprocess.TimeoutExpired:
+                pass
+            now = time.monotonic()
+            changed = [path for path in (self.share / "alive", *watched) if seen.get(path) != stamp(path)]
+            seen.update((path, stamp(path)) for path in changed)
+            life = now if changed else max(life, self.last_word)
+            work = now if set(changed).intersection(watched) else max(work, self.last_word)
+            if (self.share / "exit").exists() or b"Kernel panic - not syncing" in self.boot_console:
+                down = down or now
+                if now - down > END_PATIENCE:
+                    return None
+            elif now - begin > timeout:
+                return End(None, "its time was over", final=True)
+            elif not (self.share / "started").exists() and now - begin > BOOT_PATIENCE:
+                return End(None, f"it did not boot within {BOOT_PATIENCE:.0f} s")
+            elif watched and now - work > WORK_PATIENCE:
+                return End(None, f"its work did not go on for {WORK_PATIENCE:.0f} s")
+            elif now - life > STALL_PATIENCE:
+                return End(None, f"it stopped answering: no sign of life for {STALL_PATIENCE:.0f} s")
+
+    def end(self) -> End:
+        """What the boot left behind tells how it ended."""
+        try:
+            return End(int((self.share / "exit").read_text()))
+        except (OSError, ValueError):
+            pass
+        console = self.boot_console.decode(errors="replace")
+        crash = title(console)
+        if not crash and not (self.share / "started").exists():
+            # virtme-run's own errors end up there too.
+            last = (console.strip().splitlines() or ["nothing was said"])[-1]
+            return End(None, f"it ended before it could run a command: {last}")
+        return End(None, crash or "it went down without a word")
+
+
+def stamp(path: Path) -> object:
+    """Something that changes when the file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def leave_on_signals() -> None:
+    """Turn the signals that end a program into an exception, so that machines are put down with it."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)

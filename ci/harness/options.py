@@ -1,0 +1,133 @@
+"""`ci/vm` as it is typed."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+HELP = """\
+Boots a kernel with two persistent-memory devices and runs the suite in it.
+What is missing is installed and fetched first (Debian 12 or newer, as root).
+"""
+
+EPILOG = """\
+Every argument that is not listed above goes to the runner, and so does all
+that follows `--runner`:
+
+  ci/vm                                  the whole suite: 6.12, xfs
+  ci/vm --kernel 7 --fs ext4 'pin/*'     some cases, on another kernel
+  ci/vm -g quick --iterations 100        options of the runner
+  ci/vm --fault retry race/retry         a kernel with a bug put in
+  ci/vm --kernel ~/linux                 a kernel build tree
+  ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
+
+A command finds the project's programs on its PATH, the working tree where it
+is on the host (read-only), and in $RESULTS a directory to write to. The other
+directories of the host are there too, and what is written to /tmp, /var, /etc,
+/home, /root and /lib is gone afterwards.
+
+Results lie in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
+journal.jsonl, junit.xml, console.log, and a folder for each case that needs
+attention. Downloads lie in target/vm/, or in $DAXTESTS_CACHE, and are used
+until --setup fetches newer ones.
+
+Exit codes: the runner's (0 all as expected, 1 something was not, 2 could not
+run) or the command's; 2 too if the machine went down before it ended.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for."""
+
+    kernels: list[str]
+    filesystems: list[str]
+    reflink: bool
+    bless: bool
+    fault: str | None
+    command: list[str] | None
+    runner: list[str]
+    results: Path | None
+    memory: str
+    cpus: int
+    kvm: str
+    timeout: float
+    keep_going: bool
+    setup: bool
+    headers: bool
+    release: bool
+    build: bool
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options that are not the runner's."""
+    parser = argparse.ArgumentParser(
+        prog="ci/vm",
+        usage="ci/vm [OPTIONS] [RUNNER'S ARGUMENTS]\n       ci/vm [OPTIONS] -- COMMAND...",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An abbreviated option of the runner's must not become one of ours.
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--kernel", action="append", metavar="NAME|PATH",
+        help="a kernel of ci/kernels.toml, a vmlinuz with its modules beside it (DIR/boot/vmlinuz-V and "
+        "DIR/lib/modules/V), or a build tree; may be given more than once (default: 6.12)")
+    add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
+    add("--no-reflink", action="store_true", help="make the file system without reflink")
+    add("--bless", action="store_true", help="take the transcripts of passing cases over into expected/")
+    add("--fault", metavar="NAME", help="put a bug of ci/faults/ into the kernel first")
+    add("--results", type=Path, metavar="DIR", help="where the results go")
+    add("--memory", default="5G", help="the machine's memory, 2G of it persistent (default: %(default)s)")
+    add("--cpus", type=int, default=2, help="(default: %(default)s)")
+    add("--kvm", choices=("auto", "on", "off"), default="auto", help="auto: where it works (default: %(default)s)")
+    add("--timeout", type=float, default=3600, metavar="SECONDS",
+        help="for all boots of one kernel and file system together (default: %(default)s)")
+    add("--keep-going", action="store_true", help="with several kernels or file systems: go on after one that failed")
+    add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
+    add("--no-build", action="store_true", help="use the programs as they were last built")
+    add("--setup", action="store_true", help="only install and fetch, the newest of everything")
+    add("--headers", action="store_true", help="with --setup: also what a fault is built against")
+    return parser  # fmt: skip
+
+
+def parse(arguments: list[str]) -> Options:
+    """The options that these arguments are. Leaves the program if they are none."""
+    command = None
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, command = arguments[:at], arguments[at + 1 :]
+    verbatim: list[str] = []
+    if "--runner" in arguments:
+        at = arguments.index("--runner")
+        arguments, verbatim = arguments[:at], arguments[at + 1 :]
+    ours = parser()
+    typed, unknown = ours.parse_known_args(arguments)
+    runner = unknown + verbatim
+    if command is not None and not command:
+        ours.error("no command after --")
+    if command and runner:
+        ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
+    if command and (typed.no_reflink or typed.bless):
+        ours.error("--no-reflink, --bless and a command do not go together")
+    if typed.no_reflink:
+        runner.insert(0, "--no-reflink")
+    return Options(
+        kernels=typed.kernel or ["6.12"],
+        filesystems=typed.fs or ["xfs"],
+        reflink=not typed.no_reflink,
+        bless=typed.bless,
+        fault=typed.fault,
+        command=command,
+        runner=runner,
+        results=typed.results,
+        memory=typed.memory,
+        cpus=typed.cpus,
+        kvm=typed.kvm,
+        timeout=typed.timeout,
+        keep_going=typed.keep_going,
+        setup=typed.setup,
+        headers=typed.headers,
+        release=typed.release,
+        build=not typed.no_build,
+    )

@@ -1,0 +1,205 @@
+"""The steps that run in a virtual machine: the suite, and the suite against a fault.
+
+Each is a `ci/vm` of its own, judged by its exit code and by its journal.
+"""
+
+import fnmatch
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import journal, suite
+from .cache import ROOT
+from .journal import Journal
+from .step import Result, Status
+
+# Longer than the whole suite takes on two busy CPUs without KVM.
+TIMEOUT = 1500
+
+# The last line of a command that checks several things.
+TALLY = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
+
+running: set[subprocess.Popen] = set()
+
+
+def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -> tuple[int, Journal]:
+    """Run `ci/vm`, with its output in a file; its exit code and the journal it left."""
+    results.mkdir(parents=True, exist_ok=True)
+    # An earlier run's journal must not be judged in place of one that is missing.
+    (results / "journal.jsonl").unlink(missing_ok=True)
+    command = [ROOT / "ci" / "vm", "--no-build", "--results", results, "--timeout", str(timeout), *arguments]
+    with open(output, "wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+        running.add(child)
+        try:
+            code = child.wait()
+        finally:
+            running.discard(child)
+    return code, journal.read(results / "journal.jsonl")
+
+
+def stop() -> None:
+    """Put down all machines, so that those who wait for them can go."""
+    for child in list(running):
+        child.terminate()
+
+
+def stock(kernel: str, filesystem: str, *selection: str) -> Callable[[Path], Result]:
+    """The suite on a kernel as it is: all must be as expected."""
+
+    def run(output: Path) -> Result:
+        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}"
+        code, seen = vm(output, results, "--kernel", kernel, "--fs", filesystem, *selection)
+        return judge(code, seen)
+
+    return run
+
+
+def command(kernel: str, *words: str) -> Callable[[Path], Result]:
+    """A command in the machine that tells how many of its checks passed in its last line."""
+
+    def run(output: Path) -> Result:
+        results = ROOT / "target" / "results" / f"{kernel}-{Path(words[0]).name}"
+        code, _ = vm(output, results, "--kernel", kernel, "--", *words)
+        return judge_command(code, output.read_text(errors="replace"))
+
+    return run
+
+
+def judge_command(code: int, said: str) -> Result:
+    """What the last tally in a command's output says."""
+    tallies = TALLY.findall(said)
+    if not tallies:
+        return Result(Status.FAILED, failed=1, reason=f"it told no result; ci/vm ended with {code}")
+    passed, failed = map(int, tallies[-1])
+    if code == 0 and passed and not failed:
+        return Result(Status.OK, passed, failed)
+    return Result(Status.FAILED, passed, max(failed, 1), reason=f"ci/vm ended with {code}")
+
+
+def judge(code: int, seen: Journal, command: str = "ci/vm") -> Result:
+    """Whether a run was all as expected."""
+    passed, failed, skipped = seen.counts()
+    result = Result(Status.OK, passed, failed, skipped, attention=seen.unexpected() + seen.trouble)
+    result.facts["seconds_of_cases"] = round(sum(seen.seconds.values()), 1)
+    if code == suite.EXPECTED and not failed and passed:
+        return result
+    result.status = Status.FAILED
+    # Something that no case is to blame for is one failure of its own.
+    result.failed = max(failed, 1)
+    if code == suite.EXPECTED:
+        result.reason = "no case passed" if not passed else "the journal holds failures that the exit code denies"
+    else:
+        result.reason = f"{command} ended with {code}"
+    return result
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bug in the kernel, and the cases that must find it."""
+
+    name: str
+    selection: str
+    """The cases that must turn red."""
+    within: float | None = None
+    """In how many seconds of its own each of them must."""
+    finding: str | None = None
+    """What the tracer calls it. Then the cases are traced, and each must say so in the JUnit report."""
+
+
+def faulty(fault: Fault, kernel: str, filesystem: str) -> Callable[[Path], Result]:
+    """Cases on a kernel with a fault: they must turn red."""
+
+    def run(output: Path) -> Result:
+        traced = fault.finding is not None
+        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}-{fault.name}{'-trace' if traced else ''}"
+        arguments = ["--kernel", kernel, "--fs", filesystem, "--fault", fault.name, fault.selection]
+        if traced:
+            # An earlier run's report must not name what this one did not find.
+            (results / "junit.xml").unlink(missing_ok=True)
+            arguments += ["--runner", "--trace"]
+        code, seen = vm(output, results, *arguments)
+        if traced:
+            return judge_traced(fault, code, seen, said(results / "junit.xml"))
+        return judge_fault(fault, code, seen)
+
+    return run
+
+
+def said(junit: Path) -> dict[str, str]:
+    """All that a JUnit report says of each case."""
+    try:
+        cases = xml.parse(junit).iter("testcase")
+    except (FileNotFoundError, xml.ParseError):
+        return {}
+    texts: dict[str, str] = {}
+    for case in cases:
+        name = f"{case.get('classname')}/{case.get('name')}"
+        parts = [text for element in case.iter() for text in (element.get("message"), element.text) if text]
+        texts[name] = "\n".join(parts)
+    return texts
+
+
+def judge_traced(fault: Fault, code: int, seen: Journal, texts: Mapping[str, str]) -> Result:
+    """Whether the tracer named the fault in each case that came to its end."""
+    named, missed, skipped = [], list(seen.lost), []
+    if seen.running:
+        missed.append(seen.running)
+    for case, verdicts in sorted(seen.verdicts.items()):
+        if not fnmatch.fnmatchcase(case, fault.selection):
+            continue
+        # A finding stands at the beginning of a line, so that a name in passing is none.
+        if any(line.startswith(f"{fault.finding}: ") for line in texts.get(case, "").splitlines()):
+            named.append(case)
+        elif set(verdicts) <= {"NOTRUN"}:
+            skipped.append(case)
+        else:
+            missed.append(f"{case} ({', '.join(verdicts)})")
+    return tally(fault, code, seen, (named, missed, skipped), f"the tracer did not name {fault.finding} in")
+
+
+def tally(fault: Fault, code: int, seen: Journal, cases: tuple[list, list, list], blame: str) -> Result:
+    """The result of a run with a fault, from the cases that found it, that missed it, and that say nothing."""
+    found, missed, skipped = cases
+    result = Result(Status.OK, len(found), len(missed), len(skipped), attention=missed)
+    result.facts["seconds_of_cases"] = round(sum(seen.seconds.values()), 1)
+    if missed:
+        result.status, result.reason = Status.FAILED, f"{blame} {len(missed)} cases"
+    elif not found:
+        result.status, result.failed = Status.FAILED, 1
+        result.reason = f"no case like {fault.selection} ran to an end; ci/vm ended with {code}"
+    return result
+
+
+def judge_fault(fault: Fault, code: int, seen: Journal) -> Result:
+    """Whether the fault was found by all cases that must.
+
+    A known deviation and a case that cannot run here say nothing about the
+    fault. A case under which the machine went down found it.
+    """
+    red, missed, skipped = [], [], []
+    down = set(seen.lost)
+    if seen.running:
+        down.add(seen.running)
+    for case in sorted(down.union(seen.verdicts)):
+        if not fnmatch.fnmatchcase(case, fault.selection):
+            continue
+        verdicts = seen.verdicts.get(case, [])
+        if case in down or {"FAIL", "HANG"}.intersection(verdicts):
+            slow = fault.within is not None and seen.seconds.get(case, 0.0) > fault.within
+            (missed if slow else red).append(f"{case} (only after {seen.seconds[case]:.1f} s)" if slow else case)
+        elif set(verdicts) <= {"XFAIL", "NOTRUN"}:
+            skipped.append(case)
+        else:
+            missed.append(f"{case} ({', '.join(verdicts)})")
+    result = tally(fault, code, seen, (red, missed, skipped), f"the fault {fault.name} was not found by")
+    if result.status is Status.OK and code != suite.UNEXPECTED:
+        result.status, result.failed = Status.FAILED, 1
+        result.reason = f"ci/vm ended with {code} although cases were red"
+    return result

@@ -1,0 +1,66 @@
+"""What a journal says, whole and cut off."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness import journal
+
+
+def lines(*entries: dict) -> list[str]:
+    return [json.dumps({"time": "2026-01-01T00:00:00.000Z", **entry}) for entry in entries]
+
+
+def begun(case: str) -> dict:
+    return {"event": "case-begun", "case": case, "iteration": 0, "seed": 1}
+
+
+def ended(case: str, verdict: str, seconds: float = 0.5) -> dict:
+    return {"event": "case-ended", "case": case, "iteration": 0, "verdict": verdict, "seconds": seconds}
+
+
+class Parse(unittest.TestCase):
+    def test_counts_each_verdict_where_it_belongs(self):
+        seen = journal.parse(
+            lines(
+                *(
+                    entry
+                    for number, verdict in enumerate(["PASS", "FAIL", "HANG", "ERROR", "XPASS", "XFAIL", "NOTRUN"])
+                    for entry in (begun(f"pin/{number}"), ended(f"pin/{number}", verdict))
+                )
+            )
+        )
+        self.assertEqual(seen.counts(), (1, 4, 2))
+        self.assertIsNone(seen.running)
+
+    def test_a_case_that_failed_once_failed(self):
+        seen = journal.parse(lines(begun("a"), ended("a", "FAIL"), begun("a"), ended("a", "PASS")))
+        self.assertEqual(seen.counts(), (0, 1, 0))
+        self.assertEqual(seen.seconds["a"], 1.0)
+
+    def test_the_case_that_was_running_is_named(self):
+        seen = journal.parse(lines(begun("a"), ended("a", "PASS"), begun("b")))
+        self.assertEqual(seen.running, "b")
+        self.assertEqual(seen.unexpected(), ["b"])
+
+    def test_a_boot_that_went_down_is_remembered_after_the_next(self):
+        seen = journal.parse(lines(begun("a"), {"event": "resumed"}, begun("b"), ended("b", "PASS")))
+        self.assertEqual(seen.lost, ["a"])
+        self.assertEqual(seen.counts(), (1, 1, 0))
+
+    def test_a_line_that_was_cut_off_is_passed_over(self):
+        seen = journal.parse([*lines(begun("a")), '{"event": "case-en'])
+        self.assertEqual(seen.running, "a")
+
+    def test_unknown_events_are_passed_over(self):
+        seen = journal.parse(lines({"event": "begun", "plan": {}}, {"event": "weather"}, begun("a")))
+        self.assertEqual(seen.begun, 1)
+
+    def test_trouble_outside_of_a_case_is_kept(self):
+        seen = journal.parse(lines({"event": "trouble", "title": "xfs_repair found damage", "text": ""}))
+        self.assertEqual(seen.trouble, ["xfs_repair found damage"])
+
+    def test_no_file_is_an_empty_journal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(journal.read(Path(folder) / "journal.jsonl").begun, 0)

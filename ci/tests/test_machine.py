@@ -1,0 +1,31 @@
+"""What a console says of a crash."""
+
+import unittest
+
+from harness.machine import title
+
+PANIC = """\
+[   12.1] sysrq: Trigger a crash
+[   12.1] Kernel panic - not syncing: sysrq triggered crash
+"""
+
+OOPS = """\
+[   40.2] BUG: kernel NULL pointer dereference, address: 0000000000000000
+[   40.2] #PF: supervisor write access in kernel mode
+[   40.2] Oops: Oops: 0002 [#1] PREEMPT SMP NOPTI
+[   40.9] Kernel panic - not syncing: Fatal exception
+"""
+
+
+class Title(unittest.TestCase):
+    def test_a_panic_is_named(self):
+        self.assertEqual(title(PANIC), "kernel panic: sysrq triggered crash")
+
+    def test_an_oops_says_what_it_was(self):
+        self.assertEqual(
+            title(OOPS),
+            "kernel panic: Fatal exception, after BUG: kernel NULL pointer dereference, address: 0000000000000000",
+        )
+
+    def test_a_quiet_console_says_nothing(self):
+        self.assertIsNone(title("[    0.0] Linux version\n[   20.0] reboot: Power down\n"))

@@ -1,0 +1,91 @@
+"""How the suite goes on over several boots."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness import suite
+from harness.machine import End
+
+DOWN = None
+
+
+class Runner:
+    """Stands in for a machine with the runner in it: what each boot runs, and how it ends.
+
+    A boot is (cases, code): each case with its verdict, None if it never ends;
+    the code that the runner ends with, DOWN if the machine goes down.
+    """
+
+    def __init__(self, folder: Path, *boots: tuple[dict, int | None], final: bool = False):
+        self.path = folder / "journal.jsonl"
+        self.boots = list(boots)
+        self.commands: list[list[str]] = []
+        self.final = final
+
+    def __call__(self, command):
+        self.commands.append(list(command))
+        cases, code = self.boots.pop(0)
+        resumed = "--resume" in command
+        with open(self.path, "a" if resumed else "w") as file:
+            for entry in [{"event": "resumed" if resumed else "begun"}]:
+                file.write(json.dumps(entry) + "\n")
+            for case, verdict in cases.items():
+                file.write(json.dumps({"event": "case-begun", "case": case}) + "\n")
+                if verdict:
+                    file.write(json.dumps({"event": "case-ended", "case": case, "verdict": verdict}) + "\n")
+        return End(code, "" if code is not None else "kernel panic: test", self.final)
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        # What it tells the user would stand between the tests' own lines.
+        quiet = mock.patch.object(suite, "say")
+        quiet.start()
+        self.addCleanup(quiet.stop)
+
+    def go(self, *boots, most=suite.MOST_BOOTS, **options):
+        self.runner = Runner(self.folder, *boots, **options)
+        return suite.run(self.runner, ["runner", "--fs", "xfs"], self.folder, most)
+
+    def test_one_boot_ends_with_the_runners_code(self):
+        for code in (0, 1, 2):
+            with self.subTest(code=code):
+                self.assertEqual(self.go(({"a": "PASS"}, code)), (code, 1))
+
+    def test_a_wedged_device_is_rebooted_and_resumed(self):
+        self.assertEqual(self.go(({"a": "PASS", "b": "XFAIL"}, 3), ({"c": "PASS"}, 0)), (0, 2))
+        self.assertEqual(self.runner.commands[0], ["runner", "--fs", "xfs"])
+        self.assertEqual(self.runner.commands[1], ["runner", "--resume", str(self.folder)])
+
+    def test_a_wedge_at_the_last_case_leaves_the_code_to_the_resumed_runner(self):
+        self.assertEqual(self.go(({"a": "HANG"}, 3), ({}, 1)), (1, 2))
+
+    def test_a_panic_is_resumed_and_never_as_expected(self):
+        self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), ({"c": "PASS"}, 0)), (1, 2))
+
+    def test_a_panic_before_the_first_case_could_not_run(self):
+        self.assertEqual(self.go(({}, DOWN)), (2, 1))
+
+    def test_an_earlier_runs_journal_is_not_taken_for_this_ones(self):
+        (self.folder / "journal.jsonl").write_text(json.dumps({"event": "case-begun", "case": "old"}) + "\n")
+        self.assertEqual(suite.run(lambda _: End(None, "no boot"), ["runner"], self.folder), (2, 1))
+
+    def test_a_boot_without_progress_is_the_last(self):
+        self.assertEqual(self.go(({"a": "HANG"}, 3), ({}, 3)), (1, 2))
+        self.assertEqual(self.go(({"a": None}, DOWN), ({}, DOWN)), (1, 2))
+
+    def test_the_number_of_boots_is_bounded(self):
+        self.assertEqual(self.go(*(({f"case{n}": None}, DOWN) for n in range(3)), most=3), (1, 3))
+
+    def test_no_boot_after_the_time_is_over(self):
+        self.assertEqual(self.go(({"a": None}, DOWN), final=True), (1, 1))
+
+    def test_a_runner_that_crashes_is_unexpected(self):
+        self.assertEqual(self.go(({"a": None}, 101)), (1, 1))
+        self.assertEqual(self.go(({}, 137)), (2, 1))

@@ -1,0 +1,122 @@
+"""When a run in a machine is good, and when a fault was found."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness.journal import Journal
+from harness.step import Status
+from harness.trial import Fault, judge, judge_command, judge_fault, judge_traced, said
+
+RETRY = Fault("retry", "race/retry", within=10.0)
+SKIP = Fault("skip-break", "pin/*-waits")
+
+
+def journal(**verdicts: str) -> Journal:
+    names = {name.replace("__", "/").replace("_", "-"): [verdict] for name, verdict in verdicts.items()}
+    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names))
+
+
+class Stock(unittest.TestCase):
+    def test_all_as_expected_is_good(self):
+        result = judge(0, journal(a="PASS", b="XFAIL", c="NOTRUN"))
+        self.assertEqual((result.status, result.passed, result.failed, result.skipped), (Status.OK, 1, 0, 2))
+        self.assertEqual(result.line("suite-x-xfs"), "suite-x-xfs: 1 passed, 0 failed, 2 skipped")
+
+    def test_a_failure_is_named(self):
+        result = judge(1, journal(a="PASS", b="FAIL"))
+        self.assertEqual((result.status, result.failed, result.attention), (Status.FAILED, 1, ["b"]))
+
+    def test_a_failure_that_is_no_cases_counts(self):
+        self.assertEqual(judge(1, journal(a="PASS")).failed, 1)
+        self.assertEqual(judge(2, Journal()).failed, 1)
+
+    def test_an_exit_code_that_denies_the_journal_is_a_failure(self):
+        self.assertEqual(judge(0, journal(a="PASS", b="FAIL")).status, Status.FAILED)
+
+    def test_nothing_run_is_a_failure(self):
+        self.assertEqual(judge(0, Journal()).status, Status.FAILED)
+        self.assertEqual(judge(0, journal(a="NOTRUN")).status, Status.FAILED)
+
+
+class Command(unittest.TestCase):
+    def test_its_last_tally_counts(self):
+        result = judge_command(0, "1 passed, 1 failed\nmore\n8 passed, 0 failed\r\n")
+        self.assertEqual((result.status, result.passed, result.failed), (Status.OK, 8, 0))
+
+    def test_a_failure_is_one_whatever_the_tally_says(self):
+        self.assertEqual(judge_command(1, "7 passed, 1 failed\n").failed, 1)
+        self.assertEqual(judge_command(2, "8 passed, 0 failed\n").status, Status.FAILED)
+        self.assertEqual(judge_command(0, "0 passed, 0 failed\n").status, Status.FAILED)
+
+    def test_silence_is_a_failure(self):
+        self.assertEqual(judge_command(0, "all is well\n").status, Status.FAILED)
+
+
+class Faulty(unittest.TestCase):
+    def test_red_is_good(self):
+        result = judge_fault(SKIP, 1, journal(pin__punch_waits="FAIL", pin__zero_waits="HANG"))
+        self.assertEqual((result.status, result.passed, result.failed), (Status.OK, 2, 0))
+
+    def test_one_green_case_is_not(self):
+        result = judge_fault(SKIP, 1, journal(pin__punch_waits="FAIL", pin__zero_waits="PASS"))
+        self.assertEqual((result.status, result.passed, result.failed), (Status.FAILED, 1, 1))
+        self.assertEqual(result.attention, ["pin/zero-waits (PASS)"])
+
+    def test_a_known_deviation_says_nothing(self):
+        result = judge_fault(SKIP, 1, journal(pin__punch_waits="FAIL", pin__odd_waits="XFAIL", pin__new_waits="NOTRUN"))
+        self.assertEqual((result.status, result.passed, result.skipped), (Status.OK, 1, 2))
+
+    def test_nothing_red_is_not(self):
+        self.assertEqual(judge_fault(SKIP, 0, journal(pin__odd_waits="XFAIL")).status, Status.FAILED)
+        self.assertEqual(judge_fault(SKIP, 2, Journal()).status, Status.FAILED)
+
+    def test_an_error_of_the_machinery_found_nothing(self):
+        self.assertEqual(judge_fault(RETRY, 1, journal(race__retry="ERROR")).status, Status.FAILED)
+
+    def test_other_cases_do_not_count(self):
+        result = judge_fault(RETRY, 1, journal(race__retry="FAIL", race__other="PASS"))
+        self.assertEqual((result.status, result.passed), (Status.OK, 1))
+
+    def test_found_too_late_is_not_found(self):
+        seen = journal(race__retry="FAIL")
+        seen.seconds["race/retry"] = 10.5
+        result = judge_fault(RETRY, 1, seen)
+        self.assertEqual((result.status, result.attention), (Status.FAILED, ["race/retry (only after 10.5 s)"]))
+
+    def test_a_machine_that_went_down_under_the_case_found_it(self):
+        seen = Journal(lost=["race/retry"], begun=1)
+        self.assertEqual(judge_fault(RETRY, 1, seen).status, Status.OK)
+
+
+SPIN = Fault("spin", "pin/punch-waits", finding="livelock")
+
+JUNIT = """<?xml version="1.0"?><testsuites><testsuite>
+<testcase classname="pin" name="punch-waits"><failure message="it spins"><![CDATA[it spins
+
+{text}]]></failure></testcase></testsuite></testsuites>"""
+
+
+class Traced(unittest.TestCase):
+    def decide(self, text: str, **verdicts: str):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "junit.xml")
+            path.write_text(JUNIT.format(text=text))
+            return judge_traced(SPIN, 1, journal(**verdicts), said(path))
+
+    def test_a_named_fault_is_good(self):
+        result = self.decide("livelock: the break of inode 1 spins", pin__punch_waits="HANG")
+        self.assertEqual((result.status, result.passed, result.failed), (Status.OK, 1, 0))
+
+    def test_another_name_is_not(self):
+        result = self.decide("missed wait: it could as well be a livelock: no", pin__punch_waits="HANG")
+        self.assertEqual((result.status, result.failed), (Status.FAILED, 1))
+        self.assertEqual(result.attention, ["pin/punch-waits (HANG)"])
+
+    def test_no_report_is_not(self):
+        result = judge_traced(SPIN, 2, Journal(), said(Path("/nonexistent/junit.xml")))
+        self.assertEqual((result.status, result.failed), (Status.FAILED, 1))
+
+    def test_a_machine_that_went_down_named_nothing(self):
+        result = judge_traced(SPIN, 1, Journal(lost=["pin/punch-waits"], begun=1), {})
+        self.assertEqual((result.status, result.failed), (Status.FAILED, 1))

@@ -1,0 +1,80 @@
+//! The rule *missed wait*: no block is freed, and no mapping entry removed by a break, while its
+//! page is pinned; and a break that succeeded ends with a scan that found nothing busy.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Scan, State, finding, numbers};
+use crate::event::{Event, flag};
+use crate::mark::Mark;
+use crate::rule::{Finding, Rule};
+
+impl State {
+    pub(super) fn break_end(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
+        let Some(ended) = self.breaks.remove(&(event.task, event.inode)) else {
+            return Vec::new();
+        };
+        if event.value < 0 || !ended.whole {
+            return Vec::new();
+        }
+        let (page, index, rests_on, how) = match ended.scan {
+            Some(Scan { busy: None, .. }) => return Vec::new(),
+            Some(Scan { mark: scan, busy: Some((page, index)) }) => (
+                page,
+                index,
+                vec![ended.begun, scan, mark],
+                format!("its last scan found page {page:#x} (index {index}) busy"),
+            ),
+            None => (0, 0, vec![ended.begun, mark], String::from("it never looked for one")),
+        };
+        vec![Finding {
+            rule: Rule::MissedWait,
+            tasks: vec![event.task],
+            device: event.device,
+            inode: event.inode,
+            page,
+            index,
+            events: numbers(&rests_on),
+            text: format!(
+                "the break of inode {} by task {} succeeded without a scan that found no busy \
+                 page: {how}",
+                event.inode, event.task
+            ),
+        }]
+    }
+
+    pub(super) fn remove(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
+        self.clean(event.inode, event.index);
+        let pins = self.config.shape.pins(event.refs, event.maps);
+        if event.detail & flag::BREAK == 0 || event.page == 0 || pins <= 0 {
+            return Vec::new();
+        }
+        let mut rests_on = vec![mark];
+        if let Some(scan) =
+            self.breaks.get(&(event.task, event.inode)).and_then(|a_break| a_break.scan)
+        {
+            rests_on.insert(0, scan.mark);
+        }
+        let text = format!(
+            "task {} removed the mapping entry of inode {} at index {} while its page {:#x} was \
+             pinned ({} references, {} maps)",
+            event.task, event.inode, event.index, event.page, event.refs, event.maps
+        );
+        vec![finding(Rule::MissedWait, event, &rests_on, text)]
+    }
+
+    pub(super) fn free(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
+        let pins = self.config.shape.pins(event.refs, event.maps);
+        if event.page == 0 || (pins <= 0 && event.maps <= 0) {
+            return Vec::new();
+        }
+        let state = if pins > 0 { "pinned" } else { "mapped" };
+        let text = format!(
+            "task {} freed the block of page {:#x} while it was {state} ({} references, {} maps)",
+            event.task, event.page, event.refs, event.maps
+        );
+        vec![finding(Rule::MissedWait, event, &[mark], text)]
+    }
+}

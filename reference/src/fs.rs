@@ -1,0 +1,299 @@
+//! The file system: what everything else is a part of.
+
+use std::ops::Range;
+
+use protocol::event::{Event, Kind, Operation, Shape};
+
+use crate::device::Device;
+use crate::errno::{Answer, Errno, code};
+use crate::extent::{Extent, Volume};
+use crate::inode::{Inode, Medium, State};
+use crate::log::Log;
+use crate::page::{Content, Page};
+use crate::sync::{Arc, Leaf};
+use crate::task::{Board, Task};
+use crate::variant::Variant;
+
+/// How a file system is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How it counts references.
+    pub shape: Shape,
+    /// The bug in it.
+    pub variant: Option<Variant>,
+    /// Blocks of each of its two volumes.
+    pub blocks: u64,
+    /// How many pins taken after it began may hold a break up before it counts as starved.
+    pub newer_pins: u32,
+}
+
+/// A file system with its device and the tasks that use it.
+#[derive(Debug)]
+pub struct Fs {
+    /// How it counts references.
+    pub shape: Shape,
+    /// Its events and its clock.
+    pub log: Log,
+    /// Its tasks.
+    pub board: Arc<Board>,
+    /// What direct I/O goes to.
+    pub device: Device,
+    variant: Option<Variant>,
+    dax: Volume,
+    cache: Volume,
+    numbers: Leaf<Numbers>,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    inode: u64,
+    cached: u64,
+    process: u32,
+    holder: i64,
+}
+
+impl Fs {
+    /// An empty one.
+    pub fn new(config: &Config) -> Arc<Self> {
+        let board = Board::new();
+        Arc::new(Self {
+            shape: config.shape,
+            log: Log::new(protocol::Config {
+                newer_pins: config.newer_pins,
+                ..protocol::Config::reference(config.shape)
+            }),
+            device: Device::new(),
+            board,
+            variant: config.variant,
+            dax: Volume::new(1, true, config.shape, config.blocks),
+            cache: Volume::new(2, false, config.shape, config.blocks),
+            numbers: Leaf::default(),
+        })
+    }
+
+    /// Whether this bug is in it.
+    pub(crate) fn has(&self, variant: Variant) -> bool {
+        self.variant == Some(variant)
+    }
+
+    /// The volume a file's blocks are on.
+    pub(crate) fn volume(&self, inode: &Inode) -> &Volume {
+        match inode.medium {
+            Medium::Dax => &self.dax,
+            Medium::PageCache => &self.cache,
+        }
+    }
+
+    /// A number for a new process.
+    pub fn new_process(&self) -> u32 {
+        self.numbers.with(|numbers| {
+            numbers.process += 1;
+            numbers.process
+        })
+    }
+
+    /// A number for a new set of pins.
+    pub(crate) fn new_holder(&self) -> i64 {
+        self.numbers.with(|numbers| {
+            numbers.holder += 1;
+            numbers.holder
+        })
+    }
+
+    /// An empty file.
+    pub fn create(&self, medium: Medium) -> Arc<Inode> {
+        let number = self.numbers.with(|numbers| {
+            numbers.inode += 1;
+            numbers.inode
+        });
+        Arc::new(Inode::new(number, medium))
+    }
+
+    pub(crate) fn new_cached_page(&self) -> Page {
+        const FIRST: u64 = 1 << 32;
+        let number = self.numbers.with(|numbers| {
+            numbers.cached += 1;
+            FIRST + numbers.cached
+        });
+        Page::new(number, false, self.shape)
+    }
+
+    /// An event of this file system, to be completed.
+    pub(crate) fn event(&self, kind: Kind) -> Event {
+        Event { kind: kind as u16, device: self.dax.device, stack: -1, ..Event::default() }
+    }
+
+    /// Does an operation between its two events.
+    pub(crate) fn operation<T>(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        operation: Operation,
+        (index, count): (u64, u64),
+        run: impl FnOnce() -> Answer<T>,
+    ) -> Answer<T> {
+        let event = Event {
+            inode: inode.number,
+            device: self.volume(inode).device,
+            detail: operation as u16,
+            index,
+            count,
+            ..self.event(Kind::Begin)
+        };
+        self.log.record(task, event);
+        let answer = run();
+        self.log.record(task, Event { kind: Kind::End as u16, value: code(&answer), ..event });
+        answer
+    }
+
+    /// Records that something that must not happen did.
+    pub(crate) fn warn(&self, task: &Task, inode: &Inode) {
+        self.log.record(task, Event { inode: inode.number, value: 1, ..self.event(Kind::Warning) });
+    }
+
+    /// Takes the pages of `range` out of all page tables; private copies only `with_copies`.
+    pub(crate) fn unmap(inode: &Inode, range: &Range<u64>, with_copies: bool) {
+        for vma in inode.vmas() {
+            vma.zap(range, with_copies);
+        }
+    }
+
+    /// Removes the mapping entries of `range`.
+    pub(crate) fn remove_entries(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        range: Range<u64>,
+    ) {
+        let indices: Vec<u64> = state.entries.range(range.clone()).map(|(i, _)| *i).collect();
+        for index in indices {
+            let Some(page) = state.entries.remove(&index) else {
+                continue;
+            };
+            if inode.medium == Medium::Dax {
+                self.log.with(task, || {
+                    let counts = page.counts();
+                    let event = Event {
+                        inode: inode.number,
+                        page: page.number,
+                        index,
+                        refs: counts.refs,
+                        maps: counts.maps,
+                        detail: protocol::event::flag::BREAK,
+                        ..self.event(Kind::Remove)
+                    };
+                    ((), Some(event))
+                });
+            }
+        }
+        let dirty: Vec<u64> = state.dirty.range(range).copied().collect();
+        for index in dirty {
+            self.mark_clean(task, inode, state, index);
+        }
+    }
+
+    /// Notes that the next fsync has to see to the page.
+    pub(crate) fn mark_dirty(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+        if state.dirty.insert(index) {
+            self.say_page(task, inode, index, Kind::Dirty);
+        }
+    }
+
+    /// Notes that it was seen to.
+    pub(crate) fn mark_clean(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+        if state.dirty.remove(&index) {
+            self.say_page(task, inode, index, Kind::Clean);
+        }
+    }
+
+    fn say_page(&self, task: &Task, inode: &Inode, index: u64, kind: Kind) {
+        self.log.record(
+            task,
+            Event {
+                inode: inode.number,
+                index,
+                device: self.volume(inode).device,
+                ..self.event(kind)
+            },
+        );
+    }
+
+    /// Drops a file's use of a block, and frees it if it was the last.
+    pub(crate) fn drop_block(&self, task: &Task, inode: &Inode, page: &Page) {
+        let volume = self.volume(inode);
+        if !volume.unshare(page) {
+            return;
+        }
+        self.log.with(task, || {
+            volume.free(page);
+            let counts = page.counts();
+            let event = page.is_storage.then(|| Event {
+                inode: inode.number,
+                page: page.number,
+                count: 1,
+                refs: counts.refs,
+                maps: counts.maps,
+                ..self.event(Kind::Free)
+            });
+            ((), event)
+        });
+    }
+
+    /// Gives the blocks of `range` away. The caller has broken the layout.
+    pub(crate) fn free_range(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        range: Range<u64>,
+    ) {
+        self.remove_entries(task, inode, state, range.clone());
+        let indices: Vec<u64> = state.extents.range(range).map(|(i, _)| *i).collect();
+        // From the end, so that the block handed out next is the first of them.
+        for index in indices.into_iter().rev() {
+            if let Some(extent) = state.extents.remove(&index) {
+                self.drop_block(task, inode, &extent.page);
+            }
+        }
+    }
+
+    /// Gives the hole at `index` a block.
+    pub(crate) fn fill_hole(
+        &self,
+        inode: &Inode,
+        state: &mut State,
+        index: u64,
+        written: bool,
+    ) -> Result<(), Errno> {
+        let page = self.volume(inode).allocate()?;
+        if written {
+            page.content(|content| *content = Content::Filled(0));
+        }
+        state.extents.insert(index, Extent { page, written });
+        Ok(())
+    }
+
+    /// The page of the DAX volume with this number, if it was ever used.
+    pub fn page(&self, number: u64) -> Option<Arc<Page>> {
+        self.dax.page(number)
+    }
+
+    /// Records what the pages look like that sleeping breaks wait for.
+    pub fn sample(&self) {
+        for (task, number) in self.board.awaited() {
+            if let Some(page) = self.page(number) {
+                let counts = page.counts();
+                self.log.record(
+                    &self.board.task(task),
+                    Event {
+                        page: number,
+                        refs: counts.refs,
+                        maps: counts.maps,
+                        ..self.event(Kind::Sample)
+                    },
+                );
+            }
+        }
+    }
+}

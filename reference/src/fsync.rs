@@ -1,0 +1,70 @@
+//! fsync: what is dirty becomes clean, whoever has it pinned.
+
+use protocol::event::Operation;
+
+use crate::errno::{Answer, EIO};
+use crate::fs::Fs;
+use crate::inode::{Inode, Medium, State};
+use crate::sync::Arc;
+use crate::task::{Interrupt, Place, Task};
+use crate::variant::Variant;
+
+impl Fs {
+    /// fsync(2), fdatasync(2) and msync(2).
+    ///
+    /// A pinned page is written like any other: skipping it would be a lie, failing a surprise,
+    /// waiting a deadlock with whoever pinned it and waits for a transaction. No lock of the
+    /// inode is needed, so it also works while a break waits.
+    pub fn fsync(&self, task: &Task, inode: &Inode) -> Answer<()> {
+        self.operation(task, inode, Operation::Fsync, (0, u64::MAX), || {
+            let pinned: Vec<_> = {
+                let state = inode.state();
+                state
+                    .dirty
+                    .iter()
+                    .filter_map(|index| Some((*index, Arc::clone(state.entries.get(index)?))))
+                    .filter(|(_, page)| page.pins(self.shape) > 0)
+                    .collect()
+            };
+            if !pinned.is_empty() && self.has(Variant::FsyncFailsPinned) {
+                return Err(EIO.into());
+            }
+            if self.has(Variant::FsyncBlocksOnPinned) {
+                for (_, page) in &pinned {
+                    page.waiters.wait(
+                        task,
+                        Interrupt::Kill,
+                        || page.pins(self.shape) == 0,
+                        || task.park(Place::For("write-back of a pinned page")),
+                    )?;
+                }
+            }
+            let mut state = inode.state();
+            let skipped: Vec<u64> = if self.has(Variant::FsyncSkipsPinned) {
+                pinned.into_iter().map(|(index, _)| index).collect()
+            } else {
+                Vec::new()
+            };
+            let all: Vec<u64> = state.dirty.iter().copied().collect();
+            for index in all.into_iter().filter(|index| !skipped.contains(index)) {
+                self.clean(task, inode, &mut state, index);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes a page: the next store to it must fault, so that it is seen again.
+    pub(crate) fn clean(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+        for vma in inode.vmas() {
+            vma.write_protect(index);
+        }
+        if inode.medium == Medium::PageCache
+            && let Some(page) = state.entries.get(&index)
+            && let Some(extent) = state.extents.get_mut(&index)
+        {
+            extent.page.copy_from(page);
+            extent.written = true;
+        }
+        self.mark_clean(task, inode, state, index);
+    }
+}

@@ -1,0 +1,217 @@
+//! get_user_pages: how pages are pinned, and let go.
+
+use protocol::event::{Event, Kind, flag};
+
+use crate::errno::{Answer, EFAULT, EOPNOTSUPP, Errno};
+use crate::fs::Fs;
+use crate::inode::{Inode, Medium, pieces};
+use crate::mm::{Anon, Mm, Pte, Sharing, Vma};
+use crate::page::{Page, SIZE};
+use crate::sync::Arc;
+use crate::task::Task;
+use crate::variant::Variant;
+
+/// Pages pinned by one call.
+#[derive(Debug)]
+pub struct Pins {
+    pages: Vec<Pinned>,
+    /// Where in the first page the pinned bytes begin.
+    at: u64,
+    /// How many bytes they are.
+    len: u64,
+    /// Tells this set from others in events.
+    holder: i64,
+}
+
+#[derive(Debug)]
+enum Pinned {
+    Page { page: Arc<Page>, inode: Arc<Inode>, index: u64 },
+    Anon(Arc<Anon>),
+    Zero,
+}
+
+/// Who lets go of a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropper {
+    /// A process: put_page.
+    Process,
+    /// A device at the end of a transfer: unpin_user_page.
+    Device,
+}
+
+impl Pins {
+    /// The content of the pinned bytes, as whoever pinned them sees it.
+    pub fn read(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len as usize];
+        let mut rest = bytes.as_mut_slice();
+        for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
+            let (here, behind) = rest.split_at_mut(len as usize);
+            match pinned {
+                Pinned::Page { page, .. } => page.content(|content| content.read(at, here)),
+                Pinned::Anon(anon) => anon.content(|content| content.read(at, here)),
+                Pinned::Zero => {}
+            }
+            rest = behind;
+        }
+        bytes
+    }
+
+    /// Stores into the pinned bytes, as a device does: past every page table.
+    pub fn write(&self, bytes: &[u8]) {
+        let mut rest = bytes;
+        for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
+            let (here, behind) = rest.split_at(len as usize);
+            match pinned {
+                Pinned::Page { page, .. } => page.content(|content| content.write(at, here)),
+                Pinned::Anon(anon) => anon.content(|content| content.write(at, here)),
+                Pinned::Zero => {}
+            }
+            rest = behind;
+        }
+    }
+
+    /// How many bytes are pinned.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Fs {
+    /// Pins `len` bytes of a mapping from `at`. `write` asks for pages that may be stored to.
+    pub fn pin(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        (at, len): (u64, u64),
+        write: bool,
+    ) -> Answer<Pins> {
+        let mut pins = Pins { pages: Vec::new(), at: at % SIZE, len, holder: self.new_holder() };
+        for (page, _, _) in pieces(at, len) {
+            match self.pin_page(task, mm, vma, (page, write), pins.holder) {
+                Ok(pinned) => pins.pages.push(pinned),
+                Err(end) => {
+                    self.unpin(task, &pins, Dropper::Process);
+                    return Err(end);
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    fn pin_page(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        (at, write): (u64, bool),
+        holder: i64,
+    ) -> Answer<Pinned> {
+        loop {
+            if at >= vma.count || vma.is_dead() {
+                return Err(EFAULT.into());
+            }
+            if let Some(pinned) = self.pin_mapped(task, vma, (at, write), holder) {
+                return Ok(pinned);
+            }
+            self.fault(task, mm, vma, at, write)?;
+        }
+    }
+
+    /// The fast path: a reference, if the page table allows what is asked for.
+    fn pin_mapped(
+        &self,
+        task: &Task,
+        vma: &Arc<Vma>,
+        (at, write): (u64, bool),
+        holder: i64,
+    ) -> Option<Pinned> {
+        let table = vma.table();
+        match table.get(&at)? {
+            Pte::File { page, writable } if *writable || !write => {
+                self.log.with(task, || {
+                    let counts = page.reference(1);
+                    let event = page.is_storage.then(|| Event {
+                        inode: vma.inode.number,
+                        page: page.number,
+                        index: vma.first + at,
+                        refs: counts.refs,
+                        maps: counts.maps,
+                        detail: if write { flag::WRITE } else { 0 },
+                        value: holder,
+                        ..self.event(Kind::Pin)
+                    });
+                    ((), event)
+                });
+                Some(Pinned::Page {
+                    page: Arc::clone(page),
+                    inode: Arc::clone(&vma.inode),
+                    index: vma.first + at,
+                })
+            }
+            Pte::Anon(anon) if !write || anon.is_sole() => Some(Pinned::Anon(Arc::clone(anon))),
+            Pte::Zero if !write => Some(Pinned::Zero),
+            _ => None,
+        }
+    }
+
+    /// Lets go of pins, and wakes who waits for a page that has none left.
+    pub fn unpin(&self, task: &Task, pins: &Pins, dropper: Dropper) {
+        for pinned in &pins.pages {
+            let Pinned::Page { page, .. } = pinned else {
+                continue;
+            };
+            let idle = self.log.with(task, || {
+                let counts = page.reference(-1);
+                let event = page.is_storage.then(|| Event {
+                    value: pins.holder,
+                    page: page.number,
+                    refs: counts.refs,
+                    maps: counts.maps,
+                    ..self.event(Kind::Unpin)
+                });
+                (self.shape.pins(counts.refs, counts.maps) == 0, event)
+            });
+            if !idle || self.has(Variant::LostWakeup) && dropper == Dropper::Device {
+                // Linux commit f4f451a16dd1 ("mm: fix missing wake-up event for FSDAX pages"),
+                // in v5.19: unpin_user_page had forgotten the wake-up that put_page does.
+                continue;
+            }
+            if page.is_storage {
+                self.log.record(task, Event { page: page.number, ..self.event(Kind::Wake) });
+            }
+            page.waiters.wake_all();
+        }
+    }
+
+    /// Marks the pages of a page-cache file dirty that a device has written, as direct I/O does
+    /// when it completes. A DAX page needs no such mark: what a device wrote is on the storage.
+    pub(crate) fn dirty_pinned(&self, task: &Task, pins: &Pins) {
+        for pinned in &pins.pages {
+            if let Pinned::Page { page, inode, index } = pinned
+                && inode.medium == Medium::PageCache
+            {
+                let mut state = inode.state();
+                if state.entries.get(index).is_some_and(|cached| Arc::ptr_eq(cached, page)) {
+                    self.mark_dirty(task, inode, &mut state, *index);
+                }
+            }
+        }
+    }
+
+    /// Whether a long-term pin of the mapping is granted. It is not for a DAX mapping: nothing
+    /// would bound how long a break has to wait.
+    pub fn may_pin_longterm(&self, vma: &Vma) -> Result<(), Errno> {
+        match (vma.inode.medium, vma.sharing) {
+            (Medium::Dax, _) => Err(EOPNOTSUPP),
+            // Writing to it would go past the file system's dirty tracking.
+            (Medium::PageCache, Sharing::Shared) => Err(EFAULT),
+            (Medium::PageCache, Sharing::Private) => Ok(()),
+        }
+    }
+}

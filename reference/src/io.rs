@@ -1,0 +1,338 @@
+//! Reading and writing: by system call, through a mapping, and as direct I/O between the two.
+
+use protocol::event::Operation;
+
+use crate::errno::{Answer, EFAULT};
+use crate::fault::NotYours;
+use crate::fs::Fs;
+use crate::gup::{Dropper, Pins};
+use crate::inode::{Held, Inode, Medium, pieces, touched};
+use crate::mm::{Mm, Pte, Sharing, Vma};
+use crate::page::{Content, SIZE};
+use crate::sync::Arc;
+use crate::task::{Interrupt, Task};
+
+/// Which way direct I/O moves data, seen from the pinned memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// A write: memory is read.
+    FromMemory,
+    /// A read: memory is written.
+    IntoMemory,
+}
+
+/// What a file has been asked for: allocated and, as far as is known, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// Blocks.
+    pub allocated: u64,
+    /// Names.
+    pub links: u64,
+    /// The inode's number.
+    pub inode: u64,
+}
+
+impl Fs {
+    /// read(2).
+    pub fn read(&self, task: &Task, inode: &Inode, at: u64, len: u64) -> Answer<Vec<u8>> {
+        let pages = touched(at, len);
+        let range = (pages.start, pages.end - pages.start);
+        self.operation(task, inode, Operation::Read, range, || {
+            let _lock = inode.lock.read(task)?;
+            Ok(Self::read_held(inode, at, len))
+        })
+    }
+
+    fn read_held(inode: &Inode, at: u64, len: u64) -> Vec<u8> {
+        let state = inode.state();
+        let len = len.min(state.size.saturating_sub(at));
+        let mut bytes = vec![0; len as usize];
+        let mut rest = bytes.as_mut_slice();
+        for (index, at, len) in pieces(at, len) {
+            let (here, behind) = rest.split_at_mut(len as usize);
+            Self::content_of(&state, index).read(at, here);
+            rest = behind;
+        }
+        bytes
+    }
+
+    /// write(2).
+    pub fn write(&self, task: &Task, inode: &Inode, at: u64, bytes: &[u8]) -> Answer<()> {
+        let pages = touched(at, bytes.len() as u64);
+        let range = (pages.start, pages.end - pages.start);
+        self.operation(task, inode, Operation::Write, range, || {
+            let mut held =
+                Held { inode, lock: Some(inode.lock.write(task)?), invalidate: None, range: 0..0 };
+            self.prepare_write(task, &mut held, at, bytes.len() as u64)?;
+            self.write_held(task, &mut held, at, bytes)
+        })
+    }
+
+    /// Sees to it that bytes can be stored in place: what is shared is copied, after its layout
+    /// was broken. The inode lock is held; the invalidate lock is taken where it is needed.
+    fn prepare_write(&self, task: &Task, held: &mut Held<'_>, at: u64, len: u64) -> Answer<()> {
+        let inode = held.inode;
+        let volume = self.volume(inode);
+        for index in touched(at, len) {
+            let shared = inode
+                .state()
+                .extents
+                .get(&index)
+                .is_some_and(|extent| volume.shares(&extent.page) > 1);
+            if !shared {
+                continue;
+            }
+            held.invalidate = Some(inode.invalidate.write(task)?);
+            held.range = index..index + 1;
+            let broken = self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal);
+            let copied =
+                broken.and_then(|()| self.copy_block(task, inode, &mut inode.state(), index));
+            held.invalidate = None;
+            held.range = 0..0;
+            copied?;
+        }
+        Ok(())
+    }
+
+    fn write_held(&self, task: &Task, held: &mut Held<'_>, at: u64, bytes: &[u8]) -> Answer<()> {
+        let inode = held.inode;
+        let len = bytes.len() as u64;
+        let mut rest = bytes;
+        for (index, at, len) in pieces(at, len) {
+            let (here, behind) = rest.split_at(len as usize);
+            loop {
+                let mut state = inode.state();
+                match self.own_page(inode, &mut state, index) {
+                    Ok(page) => {
+                        page.content(|content| content.write(at, here));
+                        if inode.medium == Medium::PageCache {
+                            self.mark_dirty(task, inode, &mut state, index);
+                        }
+                        break;
+                    }
+                    Err(NotYours::Errno(errno)) => return Err(errno.into()),
+                    Err(NotYours::Shared) => {}
+                }
+                drop(state);
+                self.prepare_write(task, held, index * SIZE, SIZE)?;
+            }
+            rest = behind;
+        }
+        let mut state = inode.state();
+        state.size = state.size.max(at + len);
+        Ok(())
+    }
+
+    /// fstat(2).
+    pub fn stat(&self, task: &Task, inode: &Inode) -> Answer<Stat> {
+        self.operation(task, inode, Operation::Stat, (0, 0), || {
+            let state = inode.state();
+            Ok(Stat {
+                size: state.size,
+                allocated: state.extents.len() as u64,
+                links: u64::from(state.links),
+                inode: inode.number,
+            })
+        })
+    }
+
+    /// The block behind each page, 0 for a hole.
+    pub fn places(inode: &Inode, at: u64, len: u64) -> Vec<u64> {
+        let state = inode.state();
+        touched(at, len)
+            .map(|index| state.extents.get(&index).map_or(0, |extent| extent.page.number))
+            .collect()
+    }
+
+    /// Whether the block at `place` of the file's volume is free.
+    pub fn is_free(&self, inode: &Inode, place: u64) -> bool {
+        self.volume(inode).is_free(place)
+    }
+
+    /// Accesses each page of a mapping's bytes as the processor does, faulting as often as it
+    /// takes; how often that was.
+    fn access(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        (at, len): (u64, u64),
+        write: bool,
+        mut each: impl FnMut(u64, u64, &mut Content),
+    ) -> Answer<u64> {
+        let mut faults = 0;
+        for (page, at, len) in pieces(at, len) {
+            loop {
+                if page >= vma.count || vma.is_dead() {
+                    return Err(EFAULT.into());
+                }
+                {
+                    let table = vma.table();
+                    let done = match table.get(&page) {
+                        Some(Pte::File { page: file, writable }) if *writable || !write => {
+                            file.content(|content| each(at, len, content));
+                            true
+                        }
+                        Some(Pte::Anon(anon)) if !write || anon.is_sole() => {
+                            anon.content(|content| each(at, len, content));
+                            true
+                        }
+                        Some(Pte::Zero) if !write => {
+                            each(at, len, &mut Content::Filled(0));
+                            true
+                        }
+                        _ => false,
+                    };
+                    if done {
+                        break;
+                    }
+                }
+                self.fault(task, mm, vma, page, write)?;
+                faults += 1;
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Reads a byte of each page; the faults it took.
+    pub fn touch(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, span: (u64, u64)) -> Answer<u64> {
+        self.access(task, mm, vma, span, false, |_, _, _| {})
+    }
+
+    /// Fills bytes; the faults it took.
+    pub fn store(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        span: (u64, u64),
+        byte: u8,
+    ) -> Answer<u64> {
+        self.access(task, mm, vma, span, true, |at, len, content| {
+            content.fill(at, len, byte);
+        })
+    }
+
+    /// Reads bytes.
+    pub fn load(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, span: (u64, u64)) -> Answer<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(span.1 as usize);
+        self.access(task, mm, vma, span, false, |at, len, content| {
+            let from = bytes.len();
+            bytes.resize(from + len as usize, 0);
+            content.read(at, &mut bytes[from..]);
+        })?;
+        Ok(bytes)
+    }
+
+    /// mmap(2) of a file's pages.
+    pub fn map(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        name: u32,
+        inode: &Arc<Inode>,
+        pages: std::ops::Range<u64>,
+        sharing: Sharing,
+    ) -> Answer<()> {
+        let range = (pages.start, pages.end - pages.start);
+        self.operation(task, inode, Operation::Map, range, || {
+            let _lock = mm.lock.write(task)?;
+            mm.insert(name, inode, pages, sharing);
+            Ok(())
+        })
+    }
+
+    /// munmap(2).
+    pub fn unmap_all_of(&self, task: &Task, mm: &Mm, name: u32) -> Answer<()> {
+        let vma = mm.find(name)?;
+        let inode = Arc::clone(&vma.inode);
+        let range = (vma.first, vma.count);
+        self.operation(task, &inode, Operation::Unmap, range, || {
+            let lock = mm.lock.write(task)?;
+            mm.remove(name)?;
+            drop(lock);
+            self.put(task, &inode)
+        })
+    }
+
+    /// Direct I/O between a file and a mapping, which may be one of the same file.
+    ///
+    /// The inode lock is held from before the pages are pinned until they are let go. So whoever
+    /// holds that lock exclusively knows that no new pins come from here; and the blocks to be
+    /// written are made ready first, because breaking their layout could mean to wait for a pin
+    /// of one's own.
+    pub fn direct_io(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        at: u64,
+        (mm, vma): (&Mm, &Arc<Vma>),
+        buffer: (u64, u64),
+        direction: Direction,
+    ) -> Answer<u64> {
+        let len = buffer.1;
+        let pages = touched(at, len);
+        let range = (pages.start, pages.end - pages.start);
+        match direction {
+            Direction::FromMemory => self.operation(task, inode, Operation::Write, range, || {
+                let mut held = Held {
+                    inode,
+                    lock: Some(inode.lock.write(task)?),
+                    invalidate: None,
+                    range: 0..0,
+                };
+                self.prepare_write(task, &mut held, at, len)?;
+                let pins = self.pin(task, mm, vma, buffer, false)?;
+                let written = self.write_held(task, &mut held, at, &pins.read());
+                self.unpin(task, &pins, Dropper::Process);
+                written.map(|()| len)
+            }),
+            Direction::IntoMemory => self.operation(task, inode, Operation::Read, range, || {
+                let _lock = inode.lock.read(task)?;
+                let pins = self.pin(task, mm, vma, buffer, true)?;
+                let bytes = Self::read_held(inode, at, len);
+                pins.write(&bytes);
+                self.dirty_pinned(task, &pins);
+                self.unpin(task, &pins, Dropper::Process);
+                Ok(bytes.len() as u64)
+            }),
+        }
+    }
+
+    /// The content of a file's blocks, whatever its cache has.
+    pub fn stored(&self, inode: &Inode, at: u64, len: u64) -> Vec<u8> {
+        let state = inode.state();
+        let mut bytes = vec![0; len as usize];
+        let mut rest = bytes.as_mut_slice();
+        for (index, at, len) in pieces(at, len) {
+            let (here, behind) = rest.split_at_mut(len as usize);
+            if let Some(extent) = state.extents.get(&index).filter(|extent| extent.written) {
+                extent.page.content(|content| content.read(at, here));
+            }
+            rest = behind;
+        }
+        bytes
+    }
+
+    /// What a device does with pinned pages at the end of a transfer: what it read from them,
+    /// or gave to them.
+    pub(crate) fn transfer(
+        &self,
+        task: &Task,
+        pins: &Pins,
+        direction: Direction,
+        byte: u8,
+    ) -> Vec<u8> {
+        match direction {
+            Direction::FromMemory => pins.read(),
+            Direction::IntoMemory => {
+                let bytes = vec![byte; pins.len() as usize];
+                pins.write(&bytes);
+                self.dirty_pinned(task, pins);
+                bytes
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The layout break: no new pins, and wait until the old ones are gone.
+
+use protocol::event::{Event, Kind, Shape, flag};
+
+use crate::errno::{Answer, EINTR, End, code};
+use crate::fs::Fs;
+use crate::inode::{Held, Inode};
+use crate::page::Page;
+use crate::rwsem::Rwsem;
+use crate::sync::{Arc, turn};
+use crate::task::{Interrupt, Place, Task};
+use crate::variant::Variant;
+
+impl Fs {
+    /// Breaks the layout of `held`, of each in its range.
+    ///
+    /// On success no page of theirs is pinned, and none can be pinned before the invalidate
+    /// locks are dropped: no entry is mapped, and a fault needs that lock. While it waits, all
+    /// invalidate locks are dropped, of every file that is held, and afterwards everything is
+    /// looked at again. The inode locks stay.
+    pub fn break_layouts(
+        &self,
+        task: &Task,
+        held: &mut [Held<'_>],
+        interrupt: Interrupt,
+    ) -> Answer<()> {
+        if self.has(Variant::NoBreak) {
+            return Ok(());
+        }
+        for file in held.iter().filter(|file| !file.range.is_empty()) {
+            self.say_break(task, file, Kind::BreakBegin, 0);
+        }
+        let answer = self.break_until_idle(task, held, interrupt);
+        for file in held.iter().filter(|file| !file.range.is_empty()) {
+            if answer.is_ok() && self.shape == Shape::IdleAtZero {
+                // Linux commit bde708f1a65d ("fs/dax: always remove DAX page-cache entries when
+                // breaking layouts"), in v6.15.
+                self.remove_entries(task, file.inode, &mut file.inode.state(), file.range.clone());
+            }
+            self.say_break(task, file, Kind::BreakEnd, code(&answer));
+        }
+        if answer == Err(End::Errno(EINTR)) && self.has(Variant::LeakLockOnSignal) {
+            for file in held {
+                if let Some(guard) = file.invalidate.take() {
+                    Rwsem::leak(guard);
+                }
+            }
+        }
+        answer
+    }
+
+    fn break_until_idle(
+        &self,
+        task: &Task,
+        held: &mut [Held<'_>],
+        interrupt: Interrupt,
+    ) -> Answer<()> {
+        loop {
+            let Some((inode, page)) = held.iter().find_map(|file| {
+                let page = self.find_busy_page(task, file)?;
+                Some((file.inode, page))
+            }) else {
+                return Ok(());
+            };
+            let slept = self.wait_until_idle(task, inode, &page, held, interrupt)?;
+            if self.has(Variant::RetryFlag) && !slept {
+                // Linux commit b1f382178d15 ("ext4: close race between direct IO and
+                // ext4_break_layouts()"), in v4.19, removed this.
+                return Ok(());
+            }
+        }
+    }
+
+    fn say_break(&self, task: &Task, file: &Held<'_>, kind: Kind, value: i64) {
+        self.log.record(
+            task,
+            Event {
+                inode: file.inode.number,
+                index: file.range.start,
+                count: file.range.end.saturating_sub(file.range.start),
+                value,
+                ..self.event(kind)
+            },
+        );
+    }
+
+    /// Unmaps the range, so that whoever wants a new pin must fault, and then looks for a page
+    /// that somebody has pinned.
+    ///
+    /// A page counts that is entered in the file's mapping, or whose block this file alone uses:
+    /// one of the two is what the caller is about to give away.
+    fn find_busy_page(&self, task: &Task, file: &Held<'_>) -> Option<Arc<Page>> {
+        if file.range.is_empty() {
+            return None;
+        }
+        let inode = file.inode;
+        let mut range = file.range.clone();
+        if self.has(Variant::FirstPageOnly) {
+            // Linux commit 7851bf649d42 ("fuse: fix dax truncate/punch_hole fault path"),
+            // in v6.15: a range of (0, 0) meant the first page.
+            range.end = range.start + 1;
+        }
+        if !self.has(Variant::NoUnmap) {
+            Self::unmap(inode, &range, false);
+        }
+        if self.has(Variant::SkipUnmapped) && inode.vmas().is_empty() {
+            // Linux commit cee91fa13a8e ("fs/dax: return unmapped busy pages from
+            // dax_layout_busy_page_range()"), in v6.15, removed this.
+            return None;
+        }
+        let state = inode.state();
+        let busy = state.extents.range(range).find_map(|(index, extent)| {
+            let page = &extent.page;
+            let counts = self
+                .matters(inode, &state, *index)
+                .then(|| page.counts())
+                .filter(|counts| self.shape.pins(counts.refs, counts.maps) > 0)?;
+            Some((*index, Arc::clone(page), counts))
+        });
+        let mut event = Event { inode: inode.number, ..self.event(Kind::Scan) };
+        if let Some((index, page, counts)) = &busy {
+            event.page = page.number;
+            event.index = *index;
+            event.refs = counts.refs;
+            event.maps = counts.maps;
+        }
+        self.log.record(task, event);
+        drop(state);
+        turn();
+        busy.map(|(_, page, _)| page)
+    }
+
+    fn matters(&self, inode: &Inode, state: &crate::inode::State, index: u64) -> bool {
+        state.entries.contains_key(&index)
+            || self.volume(inode).shares(&state.extents[&index].page) == 1
+    }
+
+    /// Waits for one page; whether it slept.
+    fn wait_until_idle(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        page: &Page,
+        held: &mut [Held<'_>],
+        interrupt: Interrupt,
+    ) -> Answer<bool> {
+        let about = Event { inode: inode.number, page: page.number, ..self.event(Kind::WaitBegin) };
+        self.log.record(task, about);
+        let mut slept = false;
+        let answer = page.waiters.wait(
+            task,
+            interrupt,
+            || page.pins(self.shape) == 0,
+            || {
+                slept = true;
+                self.drop_locks(task, held);
+                let mut locks = 0;
+                for file in &*held {
+                    locks |= file
+                        .lock
+                        .as_ref()
+                        .map_or(0, |lock| if lock.is_held() { flag::INODE_LOCK } else { 0 });
+                    locks |= file
+                        .invalidate
+                        .as_ref()
+                        .map_or(0, |lock| if lock.is_held() { flag::INVALIDATE_LOCK } else { 0 });
+                }
+                self.log.record(task, Event { kind: Kind::Sleep as u16, detail: locks, ..about });
+                task.park(Place::LayoutBreak(page.number))?;
+                Self::retake_locks(task, held)
+            },
+        );
+        self.log.record(task, Event { kind: Kind::WaitEnd as u16, value: code(&answer), ..about });
+        answer.map(|()| slept)
+    }
+
+    /// Faults must go on while the break sleeps: who holds the pin may need one to let it go.
+    /// The inode locks stay, or direct I/O that needs them could pin for ever.
+    fn drop_locks(&self, task: &Task, held: &mut [Held<'_>]) {
+        for file in held {
+            match &mut file.invalidate {
+                Some(_) if self.has(Variant::HoldInvalidateLock) => {}
+                Some(guard) => guard.give_up(),
+                None if self.has(Variant::AssumeLockState)
+                    && !file.inode.invalidate.release_blindly() =>
+                {
+                    self.warn(task, file.inode);
+                }
+                None => {}
+            }
+            if self.has(Variant::DropAllLocks)
+                && let Some(guard) = &mut file.lock
+            {
+                guard.give_up();
+            }
+        }
+    }
+
+    fn retake_locks(task: &Task, held: &mut [Held<'_>]) -> Answer<()> {
+        for file in &mut *held {
+            if let Some(guard) = &mut file.lock {
+                guard.retake(task)?;
+            }
+        }
+        for file in held {
+            if let Some(guard) = &mut file.invalidate {
+                guard.retake(task)?;
+            }
+        }
+        Ok(())
+    }
+}

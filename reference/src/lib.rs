@@ -1,0 +1,53 @@
+//! The layout break of filesystem DAX as running code.
+//!
+//! Pages with reference counts, page tables, the two locks of an inode, get-user-pages, the
+//! break, and the operations that need it, small enough to read in an afternoon and close
+//! enough to the kernel that the same cases run on both. [`Variant`] switches in the bugs of
+//! history. It runs on real threads and, unchanged, under a model checker ([`sync`]).
+//!
+//! What happens is recorded as [`protocol`] events; what must hold is said there, not here.
+
+#![forbid(unsafe_code)]
+
+mod device;
+mod errno;
+mod extent;
+mod fault;
+mod fs;
+mod fsync;
+mod gup;
+mod inode;
+mod io;
+mod layout;
+mod log;
+mod mm;
+mod page;
+mod process;
+mod remap;
+mod rwsem;
+mod task;
+mod truncate;
+mod variant;
+mod waitqueue;
+
+#[cfg(feature = "shuttle")]
+pub mod scenario;
+pub mod sync;
+
+pub use device::{Device, Ring, Transfer};
+pub use errno::{Answer, End, Errno};
+pub use extent::{Extent, Extents, Volume};
+pub use fs::{Config, Fs};
+pub use gup::{Dropper, Pins};
+pub use inode::{Held, Inode, Medium, State};
+pub use io::{Direction, Stat};
+pub use log::Log;
+pub use mm::{Anon, Mm, Pte, Sharing, Vma};
+pub use page::{Content, Counts, Page};
+pub use process::Process;
+pub use remap::Remap;
+pub use rwsem::{Exclusive, Rwsem, Shared};
+pub use task::{Board, Interrupt, Place, Standing, Task, View};
+pub use truncate::Mode;
+pub use variant::Variant;
+pub use waitqueue::WaitQueue;

@@ -1,0 +1,141 @@
+//! A page: content, counts, and who waits for it to become idle.
+
+use protocol::event::Shape;
+
+use crate::sync::Leaf;
+use crate::waitqueue::WaitQueue;
+
+/// Bytes in a page and in a block.
+pub(crate) const SIZE: u64 = 4096;
+
+/// A page of the device, or of the page cache.
+#[derive(Debug)]
+pub struct Page {
+    /// Its number; never 0.
+    pub number: u64,
+    /// Whether it is storage, so that the protocol is about it.
+    pub is_storage: bool,
+    counts: Leaf<Counts>,
+    content: Leaf<Content>,
+    /// Who waits until it has no pins.
+    pub waiters: WaitQueue,
+}
+
+/// Reference and map count, as a kernel of one of the two shapes counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// References.
+    pub refs: i32,
+    /// Mappings, where those are counted.
+    pub maps: i32,
+}
+
+/// What a page holds. Most pages hold one value throughout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// One byte, everywhere.
+    Filled(u8),
+    /// Anything.
+    Bytes(Box<[u8]>),
+}
+
+impl Content {
+    /// Bytes from `at`.
+    pub fn read(&self, at: u64, into: &mut [u8]) {
+        match self {
+            Self::Filled(byte) => into.fill(*byte),
+            Self::Bytes(bytes) => {
+                let at = at as usize;
+                into.copy_from_slice(&bytes[at..at + into.len()]);
+            }
+        }
+    }
+
+    /// Overwrites bytes from `at`.
+    pub fn write(&mut self, at: u64, from: &[u8]) {
+        let at = at as usize;
+        let bytes = self.bytes();
+        bytes[at..at + from.len()].copy_from_slice(from);
+        if bytes.iter().all(|byte| *byte == bytes[0]) {
+            *self = Self::Filled(bytes[0]);
+        }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        if let Self::Filled(byte) = *self {
+            *self = Self::Bytes(vec![byte; SIZE as usize].into_boxed_slice());
+        }
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Filled(_) => unreachable!("made bytes above"),
+        }
+    }
+
+    /// Fills `len` bytes from `at`.
+    pub fn fill(&mut self, at: u64, len: u64, byte: u8) {
+        if len == SIZE {
+            *self = Self::Filled(byte);
+        } else {
+            self.write(at, &vec![byte; len as usize]);
+        }
+    }
+}
+
+impl Page {
+    /// An idle page of zeros.
+    pub fn new(number: u64, is_storage: bool, shape: Shape) -> Self {
+        Self {
+            number,
+            is_storage,
+            counts: Leaf::new(Counts {
+                refs: match shape {
+                    Shape::IdleAtOne => 1,
+                    Shape::IdleAtZero => 0,
+                },
+                maps: 0,
+            }),
+            content: Leaf::new(Content::Filled(0)),
+            waiters: WaitQueue::default(),
+        }
+    }
+
+    /// The counts at this moment.
+    pub fn counts(&self) -> Counts {
+        self.counts.with(|counts| *counts)
+    }
+
+    /// How many pins it has.
+    pub fn pins(&self, shape: Shape) -> i32 {
+        let counts = self.counts();
+        shape.pins(counts.refs, counts.maps)
+    }
+
+    /// Adds `by` to the references; the counts after it.
+    pub(crate) fn reference(&self, by: i32) -> Counts {
+        self.counts.with(|counts| {
+            counts.refs += by;
+            *counts
+        })
+    }
+
+    /// Counts a mapping, or the loss of one.
+    pub(crate) fn map(&self, shape: Shape, by: i32) {
+        if shape == Shape::IdleAtZero {
+            self.counts.with(|counts| {
+                counts.maps += by;
+                counts.refs += by;
+            });
+        }
+    }
+
+    /// Does something with the content.
+    pub fn content<R>(&self, f: impl FnOnce(&mut Content) -> R) -> R {
+        self.content.with(f)
+    }
+
+    /// Makes the content that of `other`.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        let content = other.content(|content| content.clone());
+        self.content(|mine| *mine = content);
+    }
+}

@@ -1,0 +1,316 @@
+//! Small programs of a few tasks, for the model checker to run in every order it can think of.
+//!
+//! Each puts one part of the protocol under pressure. What must hold is what the rules say; a
+//! deadlock the checker sees by itself.
+
+use protocol::Finding;
+use protocol::event::Shape;
+
+use crate::device::{Ring, Transfer};
+use crate::errno::Answer;
+use crate::fs::{Config, Fs};
+use crate::gup::Dropper;
+use crate::inode::{Inode, Medium};
+use crate::io::Direction;
+use crate::mm::Sharing;
+use crate::process::Process;
+use crate::remap::Remap;
+use crate::sync::{Arc, thread};
+use crate::task::Task;
+use crate::truncate::Mode;
+use crate::variant::Variant;
+
+/// A program.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    run: fn(&World) -> Answer<()>,
+}
+
+/// All programs.
+pub const ALL: &[Scenario] = &[
+    Scenario { name: "punch", about: "punch against pin, unpin, pin, unpin", run: punch },
+    Scenario { name: "retry", about: "punch of two pages that are pinned in turn", run: retry },
+    Scenario { name: "insert", about: "insert against a pin", run: insert },
+    Scenario { name: "fault", about: "truncate against a pin that must fault", run: fault },
+    Scenario { name: "device", about: "truncate against a device that lets go", run: device },
+    Scenario { name: "reflink", about: "two files cloned onto each other", run: reflink },
+    Scenario { name: "cow", about: "a write fault on a shared, pinned block", run: cow },
+    Scenario { name: "fsync", about: "fsync of a pinned page against punch", run: fsync },
+    Scenario { name: "signal", about: "a signal during truncate, then a fault", run: signal },
+    Scenario { name: "evict", about: "the last close of a pinned file", run: evict },
+    Scenario { name: "load", about: "truncate against direct I/O that overlaps", run: load },
+];
+
+/// Pins newer than a break that may hold it up: `load` would go on for ever with more.
+const NEWER_PINS: u32 = 3;
+
+/// Runs a program; what the rules found.
+pub fn run(scenario: &Scenario, shape: Shape, variant: Option<Variant>) -> Vec<Finding> {
+    let fs = Fs::new(&Config { shape, variant, blocks: 16, newer_pins: NEWER_PINS });
+    let process = Process::new(&fs);
+    let world = World { fs: Arc::clone(&fs), process };
+    // What fails because of a bug is found by the rules.
+    let _ = (scenario.run)(&world);
+    fs.log.verdict()
+}
+
+struct World {
+    fs: Arc<Fs>,
+    process: Arc<Process>,
+}
+
+type Tasks = Vec<thread::JoinHandle<()>>;
+
+impl World {
+    /// Does something as a task of its own, in this thread.
+    fn set_up<T>(&self, run: impl FnOnce(&Fs, &Process, &Task) -> Answer<T>) -> Answer<T> {
+        let task = self.fs.board.add(self.process.number);
+        let answer = run(&self.fs, &self.process, &task);
+        task.end();
+        answer
+    }
+
+    /// A file of `pages` pages, mapped and dirty; file and mapping are called `name`.
+    fn file(&self, name: u32, pages: u64) -> Answer<Arc<Inode>> {
+        self.set_up(|fs, process, task| {
+            let inode = fs.create(Medium::Dax);
+            process.open(name, Arc::clone(&inode));
+            fs.write(task, &inode, 0, &vec![b'a'; (pages * crate::page::SIZE) as usize])?;
+            fs.map(task, &process.mm, name, &inode, 0..pages, Sharing::Shared)?;
+            let vma = process.mm.find(name)?;
+            fs.store(task, &process.mm, &vma, (0, pages * crate::page::SIZE), b'b')?;
+            Ok(inode)
+        })
+    }
+
+    /// Begins a task; its number on the board.
+    fn spawn(
+        &self,
+        tasks: &mut Tasks,
+        run: impl FnOnce(&Fs, &Process, &Task) -> Answer<()> + Send + 'static,
+    ) -> u32 {
+        let (fs, process) = (Arc::clone(&self.fs), Arc::clone(&self.process));
+        let task = fs.board.add(process.number);
+        let id = task.id();
+        tasks.push(thread::spawn(move || {
+            // Errors are part of the game: a hole may be where a page was.
+            let _ = run(&fs, &process, &task);
+            task.end();
+        }));
+        id
+    }
+}
+
+fn join(tasks: Tasks) {
+    for task in tasks {
+        task.join().expect("a task panicked");
+    }
+}
+
+const PAGE: u64 = crate::page::SIZE;
+
+fn pin_once(fs: &Fs, process: &Process, task: &Task, span: (u64, u64)) -> Answer<()> {
+    let vma = process.mm.find(1)?;
+    let pins = fs.pin(task, &process.mm, &vma, span, false)?;
+    // Held for a moment, or no other task would ever see it.
+    thread::yield_now();
+    fs.unpin(task, &pins, Dropper::Process);
+    Ok(())
+}
+
+fn punch(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| {
+        pin_once(fs, process, task, (0, PAGE))?;
+        pin_once(fs, process, task, (0, PAGE))
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.fallocate(task, &inode, Mode::Punch, (0, PAGE)));
+    join(tasks);
+    Ok(())
+}
+
+fn retry(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    let mut tasks = Tasks::new();
+    for page in [0, 1] {
+        world.spawn(&mut tasks, move |fs, process, task| {
+            pin_once(fs, process, task, (page * PAGE, PAGE))
+        });
+    }
+    world.spawn(&mut tasks, move |fs, _, task| {
+        fs.fallocate(task, &inode, Mode::Punch, (0, 2 * PAGE))
+    });
+    join(tasks);
+    Ok(())
+}
+
+fn insert(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
+    world.spawn(&mut tasks, move |fs, _, task| fs.fallocate(task, &inode, Mode::Insert, (0, PAGE)));
+    join(tasks);
+    Ok(())
+}
+
+fn fault(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, 2 * PAGE)));
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, PAGE));
+    join(tasks);
+    Ok(())
+}
+
+/// Pins for a transfer into a page and lets it happen.
+fn transfer(fs: &Fs, process: &Process, task: &Task) -> Answer<()> {
+    let vma = process.mm.find(1)?;
+    let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), true)?;
+    let ring = Arc::new(Ring::default());
+    fs.device.submit(Transfer {
+        pins,
+        direction: Direction::IntoMemory,
+        byte: b'z',
+        tag: 0,
+        ring: Arc::clone(&ring),
+    });
+    ring.reap(task).map(drop)
+}
+
+/// Runs the device until the other tasks are done.
+fn with_device(world: &World, tasks: Tasks) {
+    let mut serving = Tasks::new();
+    world.spawn(&mut serving, |fs, _, task| crate::device::Device::serve(fs, task));
+    join(tasks);
+    world.fs.board.cancel();
+    join(serving);
+}
+
+fn device(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, transfer);
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    with_device(world, tasks);
+    Ok(())
+}
+
+fn reflink(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
+    for (from, to) in [(Arc::clone(&one), Arc::clone(&other)), (other, one)] {
+        world.spawn(&mut tasks, move |fs, _, task| {
+            let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
+            fs.remap(task, &from, &to, what).map(drop)
+        });
+    }
+    join(tasks);
+    Ok(())
+}
+
+fn cow(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
+    world.set_up(|fs, _, task| {
+        let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
+        fs.remap(task, &one, &other, what)
+    })?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
+    world.spawn(&mut tasks, |fs, process, task| {
+        let vma = process.mm.find(1)?;
+        fs.store(task, &process.mm, &vma, (0, PAGE), b'c').map(drop)
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &other, 0));
+    join(tasks);
+    Ok(())
+}
+
+fn fsync(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, {
+        let inode = Arc::clone(&inode);
+        move |fs, process, task| {
+            let vma = process.mm.find(1)?;
+            let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
+            let synced = fs.fsync(task, &inode);
+            fs.unpin(task, &pins, Dropper::Process);
+            synced
+        }
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.fallocate(task, &inode, Mode::Punch, (0, PAGE)));
+    join(tasks);
+    Ok(())
+}
+
+fn signal(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    let pins = world.set_up(|fs, process, task| {
+        let vma = process.mm.find(1)?;
+        fs.pin(task, &process.mm, &vma, (0, PAGE), false)
+    })?;
+    let mut tasks = Tasks::new();
+    let victim = world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, PAGE));
+    world.spawn(&mut tasks, move |fs, process, task| {
+        fs.board.signal(victim, false);
+        let vma = process.mm.find(1)?;
+        fs.touch(task, &process.mm, &vma, (0, PAGE))?;
+        fs.unpin(task, &pins, Dropper::Process);
+        Ok(())
+    });
+    join(tasks);
+    Ok(())
+}
+
+fn evict(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let pins = world.set_up(|fs, process, task| {
+        let vma = process.mm.find(1)?;
+        let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
+        fs.unmap_all_of(task, &process.mm, 1)?;
+        fs.unlink(task, &inode)?;
+        Ok(pins)
+    })?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| fs.close(task, process, 1));
+    world.spawn(&mut tasks, move |fs, _, task| {
+        fs.unpin(task, &pins, Dropper::Process);
+        Ok(())
+    });
+    join(tasks);
+    Ok(())
+}
+
+/// Direct I/O from one page, two at a time, each submitted under the inode lock and completed by
+/// the device when it likes. Once the break holds that lock and keeps it, no new pin comes and
+/// the last ones go; a break that drops it can be held up as long as the load lasts.
+fn load(world: &World) -> Answer<()> {
+    const INFLIGHT: u32 = 2;
+    const TRANSFERS: u32 = 10;
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    let loaded = Arc::clone(&inode);
+    world.spawn(&mut tasks, move |fs, process, task| {
+        let vma = process.mm.find(1)?;
+        let ring = Arc::new(Ring::default());
+        for number in 0..TRANSFERS {
+            if number >= INFLIGHT {
+                ring.reap(task)?;
+            }
+            let _lock = loaded.lock.read(task)?;
+            let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
+            let (direction, ring) = (Direction::FromMemory, Arc::clone(&ring));
+            fs.device.submit(Transfer { pins, direction, byte: 0, tag: 0, ring });
+        }
+        Ok(())
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    with_device(world, tasks);
+    Ok(())
+}

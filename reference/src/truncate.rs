@@ -1,0 +1,235 @@
+//! Operations that change how long a file is or where its blocks are.
+
+use protocol::event::Operation;
+
+use crate::errno::{Answer, EINVAL, ENOSPC};
+use crate::extent::Extents;
+use crate::fs::Fs;
+use crate::inode::{Held, Inode, Medium, State, covered, pieces, touched};
+use crate::page::SIZE;
+use crate::sync::Arc;
+use crate::task::{Interrupt, Task};
+use crate::variant::Variant;
+
+/// What fallocate is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Blocks for holes.
+    Allocate,
+    /// A hole; the size stays.
+    Punch,
+    /// Zeros, with blocks behind them.
+    Zero,
+    /// The range vanishes.
+    Collapse,
+    /// A hole is put in.
+    Insert,
+    /// Blocks of its own.
+    Unshare,
+}
+
+impl Fs {
+    /// Takes what an operation needs that gives blocks away: both locks, and on DAX a broken
+    /// layout.
+    fn hold_broken<'a>(&self, task: &Task, inode: &'a Inode) -> Answer<Held<'a>> {
+        let mut held = inode.hold(task)?;
+        if inode.medium == Medium::Dax {
+            self.break_layouts(task, std::slice::from_mut(&mut held), Interrupt::Signal)?;
+        }
+        Ok(held)
+    }
+
+    /// Changes the size.
+    ///
+    /// The layout is broken whatever the new size is, as file systems do: what lies behind the
+    /// end matters too.
+    pub fn truncate(&self, task: &Task, inode: &Inode, size: u64) -> Answer<()> {
+        let range = (size / SIZE, u64::MAX);
+        self.operation(task, inode, Operation::Truncate, range, || {
+            let _held = self.hold_broken(task, inode)?;
+            let mut state = inode.state();
+            let old = state.size;
+            if size < old {
+                self.zero_bytes(task, inode, &mut state, size, size.next_multiple_of(SIZE) - size)?;
+            } else {
+                self.zero_bytes(task, inode, &mut state, old, old.next_multiple_of(SIZE) - old)?;
+            }
+            state.size = size;
+            let behind = size.div_ceil(SIZE)..u64::MAX;
+            Self::unmap(inode, &behind, true);
+            self.free_range(task, inode, &mut state, behind);
+            Ok(())
+        })
+    }
+
+    /// Zeroes bytes of one page in place, if it has a block.
+    fn zero_bytes(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        at: u64,
+        len: u64,
+    ) -> Answer<()> {
+        for (index, at, len) in pieces(at, len) {
+            let exists = state.extents.get(&index).is_some_and(|extent| extent.written)
+                || state.entries.contains_key(&index);
+            if exists {
+                self.own_in_place(task, inode, state, index)?
+                    .content(|content| content.fill(at, len, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// As `own_page`, where the layout is broken already.
+    fn own_in_place(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        index: u64,
+    ) -> Answer<Arc<crate::page::Page>> {
+        use crate::fault::NotYours;
+        loop {
+            match self.own_page(inode, state, index) {
+                Ok(page) => return Ok(page),
+                Err(NotYours::Errno(errno)) => return Err(errno.into()),
+                Err(NotYours::Shared) => self.copy_block(task, inode, state, index)?,
+            }
+        }
+    }
+
+    /// fallocate(2).
+    pub fn fallocate(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        mode: Mode,
+        (at, len): (u64, u64),
+    ) -> Answer<()> {
+        let pages = touched(at, len);
+        let range = (pages.start, pages.end - pages.start);
+        self.operation(task, inode, Operation::Fallocate, range, || {
+            if len == 0 {
+                return Err(EINVAL.into());
+            }
+            let breaks = match mode {
+                Mode::Allocate => false,
+                Mode::Insert => !self.has(Variant::InsertWithoutBreak),
+                _ => true,
+            };
+            let _held = if breaks { self.hold_broken(task, inode)? } else { inode.hold(task)? };
+            let mut state = inode.state();
+            match mode {
+                Mode::Allocate => {
+                    self.allocate(inode, &mut state, at, len)?;
+                    state.size = state.size.max(at + len);
+                }
+                Mode::Punch => self.punch(task, inode, &mut state, at, len)?,
+                Mode::Zero => {
+                    self.punch(task, inode, &mut state, at, len)?;
+                    self.allocate(inode, &mut state, at, len)?;
+                    state.size = state.size.max(at + len);
+                }
+                Mode::Collapse => self.collapse(task, inode, &mut state, at, len)?,
+                Mode::Insert => self.insert(task, inode, &mut state, at, len)?,
+                Mode::Unshare => {
+                    for index in touched(at, len) {
+                        self.copy_block(task, inode, &mut state, index)?;
+                    }
+                    self.allocate(inode, &mut state, at, len)?;
+                    state.size = state.size.max(at + len);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn allocate(&self, inode: &Inode, state: &mut State, at: u64, len: u64) -> Answer<()> {
+        let range = touched(at, len);
+        let there = state.extents.range(range.clone()).count() as u64;
+        if range.end - range.start - there > self.volume(inode).unused() {
+            return Err(ENOSPC.into());
+        }
+        for index in range {
+            if !state.extents.contains_key(&index) {
+                self.fill_hole(inode, state, index, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn punch(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        at: u64,
+        len: u64,
+    ) -> Answer<()> {
+        let whole = covered(at, len);
+        let edges: Vec<_> =
+            pieces(at, len).filter(|(index, _, _)| !whole.contains(index)).collect();
+        for (index, from, len) in edges {
+            self.zero_bytes(task, inode, state, index * SIZE + from, len)?;
+        }
+        Self::unmap(inode, &whole, false);
+        self.free_range(task, inode, state, whole);
+        Ok(())
+    }
+
+    fn collapse(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        at: u64,
+        len: u64,
+    ) -> Answer<()> {
+        if !at.is_multiple_of(SIZE) || !len.is_multiple_of(SIZE) || at + len >= state.size {
+            return Err(EINVAL.into());
+        }
+        let (first, end) = (at / SIZE, (at + len) / SIZE);
+        self.forget_from(task, inode, state, first);
+        self.free_range(task, inode, state, first..end);
+        shift(&mut state.extents, end, |index| index - (end - first));
+        state.size -= len;
+        Ok(())
+    }
+
+    fn insert(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut State,
+        at: u64,
+        len: u64,
+    ) -> Answer<()> {
+        if !at.is_multiple_of(SIZE) || !len.is_multiple_of(SIZE) || at >= state.size {
+            return Err(EINVAL.into());
+        }
+        let first = at / SIZE;
+        self.forget_from(task, inode, state, first);
+        shift(&mut state.extents, first, |index| index + len / SIZE);
+        state.size += len;
+        Ok(())
+    }
+
+    /// Forgets which page is where from `first` on, because that is about to change.
+    fn forget_from(&self, task: &Task, inode: &Inode, state: &mut State, first: u64) {
+        Self::unmap(inode, &(first..u64::MAX), true);
+        if inode.medium == Medium::PageCache {
+            let dirty: Vec<u64> = state.dirty.iter().copied().collect();
+            for index in dirty {
+                self.clean(task, inode, state, index);
+            }
+        }
+        self.remove_entries(task, inode, state, first..u64::MAX);
+    }
+}
+
+fn shift(extents: &mut Extents, from: u64, to: impl Fn(u64) -> u64) {
+    let moved = extents.split_off(&from);
+    extents.extend(moved.into_iter().map(|(index, extent)| (to(index), extent)));
+}

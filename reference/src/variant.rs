@@ -1,0 +1,104 @@
+//! The bugs that can be switched in, one at a time.
+//!
+//! Each is in the history of the kernel or was proposed in one of the threads that made the
+//! protocol. A tester that does not notice them is no tester.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! variants {
+    ($($(#[doc = $about:literal])+ $variant:ident = $name:literal,)+) => {
+        /// A bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Variant {
+            $($(#[doc = $about])+ $variant,)+
+        }
+
+        impl Variant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// What it is called.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What is wrong.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($about),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+variants! {
+    /// The break returns at once, whatever is pinned.
+    NoBreak = "no-break",
+    /// The break looks again only if it slept: a page that goes idle between being found and
+    /// being waited for ends the break, whatever else is pinned.
+    RetryFlag = "retry-flag",
+    /// The break does not unmap before it looks, so pins are taken behind its back.
+    NoUnmap = "no-unmap",
+    /// The break drops the inode lock too while it waits, so direct I/O that holds pages pinned
+    /// under that lock can starve it.
+    DropAllLocks = "drop-all-locks",
+    /// The break keeps the invalidate lock while it waits, so a task that must fault before it
+    /// lets go of its pin waits for the break.
+    HoldInvalidateLock = "hold-invalidate-lock",
+    /// A device that drops the last pin of a page wakes nobody.
+    LostWakeup = "lost-wakeup",
+    /// The break looks at the first page of the file only.
+    FirstPageOnly = "first-page-only",
+    /// The break takes a file that nobody maps for idle.
+    SkipUnmapped = "skip-unmapped",
+    /// A reflink or dedupe does not break the layout of its destination.
+    NoBreakOnReflinkDestination = "no-break-on-reflink-destination",
+    /// Copy-on-write by a write fault does not break the layout.
+    NoBreakOnCowFault = "no-break-on-cow-fault",
+    /// fsync skips pinned pages.
+    FsyncSkipsPinned = "fsync-skips-pinned",
+    /// fsync fails on a pinned page.
+    FsyncFailsPinned = "fsync-fails-pinned",
+    /// fsync waits for pinned pages.
+    FsyncBlocksOnPinned = "fsync-blocks-on-pinned",
+    /// The wait drops the invalidate lock whether or not its caller holds it.
+    AssumeLockState = "assume-lock-state",
+    /// A break that a signal ends leaves the invalidate lock held.
+    LeakLockOnSignal = "leak-lock-on-signal",
+    /// Inserting a range does not break the layout.
+    InsertWithoutBreak = "insert-without-break",
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|variant| variant.name() == name).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|variant| variant.name()).collect();
+            format!("no variant {name:?}; there are {}", names.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for variant in Variant::ALL {
+            assert_eq!(variant.name().parse(), Ok(*variant));
+        }
+        assert!("nothing".parse::<Variant>().is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! One case in a process of its own: the side that runs the case.
+//!
+//! It tells its parent what happens as JSON lines on standard output, and ends. What hangs is
+//! left as it is for the parent to look at.
+
+use std::io::{Read as _, Write as _, stdin, stdout};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use cases::system::reference::Reference;
+use cases::system::{System, Tried, Trouble, kernel, reference};
+use cases::{Case, Ending, Report};
+use serde::{Deserialize, Serialize};
+
+use crate::interrupt::Interrupt;
+use crate::plan::Fs;
+
+/// What a case is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    /// Its name.
+    pub(crate) case: String,
+    /// On what.
+    pub(crate) fs: Fs,
+    /// Its own empty directory; the reference needs none.
+    pub(crate) directory: Option<PathBuf>,
+    /// Of everything random in it.
+    pub(crate) seed: u64,
+    /// The bug that the reference is to have.
+    pub(crate) variant: Option<String>,
+}
+
+/// A line from the child to the parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Message {
+    /// The case tells something.
+    Report(Report),
+    /// A rule of the protocol was broken.
+    Finding {
+        /// Which.
+        rule: String,
+        /// How.
+        text: String,
+    },
+    /// The case ended; nothing follows.
+    Ending(Ending),
+}
+
+/// Runs the case in this process, which the runner started for it.
+pub(crate) fn perform(task: &Task) -> anyhow::Result<()> {
+    Interrupt::forget()?;
+    // A session and so a process group of its own; the terminal's signals stay with the runner.
+    nix::unistd::setsid().context("setsid")?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).context("prctl")?;
+    // The name under which its tasks stand in the kernel log and in stacks.
+    nix::sys::prctl::set_name(c"daxtests-case").context("prctl")?;
+
+    let case = find(&task.case)?;
+    let mut out = stdout().lock();
+    let mut tell = move |message: &Message| -> std::io::Result<()> {
+        serde_json::to_writer(&mut out, message)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    };
+    let mut lost = None;
+    let mut world = None;
+    let ending = match open(task) {
+        Ok(opened) => {
+            cases::perform(case, world.insert(opened).system(), task.seed, &mut |report| {
+                if let Err(error) = tell(&Message::Report(report)) {
+                    lost.get_or_insert(error);
+                }
+            })
+        }
+        Err(trouble) => ending_of(&trouble),
+    };
+    if let Some(error) = lost {
+        return Err(error).context("the runner does not listen");
+    }
+    for finding in world.iter().flat_map(Open::findings) {
+        tell(&finding)?;
+    }
+    let hangs = matches!(ending, Ending::Hang(_));
+    tell(&Message::Ending(ending))?;
+    if hangs {
+        // The parent collects evidence from the tasks as they are, then ends this process.
+        stdin().read_to_end(&mut Vec::new())?;
+    }
+    drop(world);
+    Ok(())
+}
+
+/// The case of that name.
+pub(crate) fn find(name: &str) -> anyhow::Result<&'static Case> {
+    cases::all()
+        .into_iter()
+        .find(|case| case.name == name)
+        .with_context(|| format!("there is no case {name}"))
+}
+
+/// A system that was opened for one case.
+enum Open {
+    Kernel(Box<dyn System>),
+    Reference(Box<Reference>),
+}
+
+impl Open {
+    fn system(&mut self) -> &mut dyn System {
+        match self {
+            Self::Kernel(system) => system.as_mut(),
+            Self::Reference(system) => system.as_mut(),
+        }
+    }
+
+    /// What the protocol's rules say of what happened. A kernel is judged by the tracer.
+    fn findings(&self) -> Vec<Message> {
+        let Self::Reference(system) = self else {
+            return Vec::new();
+        };
+        let finding = |finding: &protocol::Finding| Message::Finding {
+            rule: finding.rule.to_string(),
+            text: finding.text.clone(),
+        };
+        system.findings().iter().map(finding).collect()
+    }
+}
+
+fn open(task: &Task) -> Tried<Open> {
+    let machinery = |what: &str, why: String| Trouble::Machinery { what: what.to_owned(), why };
+    match (task.fs, &task.directory) {
+        (Fs::Xfs | Fs::Ext4, Some(directory)) => {
+            let directory = directory.to_owned();
+            kernel::open(&kernel::Config { directory }).map(Open::Kernel)
+        }
+        (Fs::Xfs | Fs::Ext4, None) => {
+            Err(machinery("the case's directory", "none was given".to_owned()))
+        }
+        (Fs::Reference, _) => {
+            let variant = task.variant.as_deref().map(str::parse).transpose();
+            let config = reference::Config {
+                variant: variant.map_err(|why| machinery("the variant", why))?,
+                seed: task.seed,
+                ..reference::Config::default()
+            };
+            Ok(Open::Reference(Box::new(Reference::new(&config))))
+        }
+    }
+}
+
+fn ending_of(trouble: &Trouble) -> Ending {
+    let text = trouble.to_string();
+    match trouble {
+        Trouble::Stuck { .. } => Ending::Hang(text),
+        Trouble::NotOffered(_) => Ending::NotRun(text),
+        Trouble::Machinery { .. } => Ending::Error(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_pipe() {
+        for message in [
+            Message::Report(Report::Line("pin page 2".to_owned())),
+            Message::Report(Report::Note { name: "rounds".to_owned(), value: "12".to_owned() }),
+            Message::Ending(Ending::Pass),
+            Message::Ending(Ending::Hang("truncate\n[<0>] x".to_owned())),
+        ] {
+            let line = serde_json::to_string(&message).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Message>(&line).unwrap(), message);
+        }
+    }
+}

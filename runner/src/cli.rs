@@ -1,0 +1,447 @@
+//! The arguments, as typed and as understood.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cases::Case;
+use cases::system::reference::Config;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use reference::Variant;
+
+use crate::child::Task;
+use crate::fuzz;
+use crate::history::History;
+use crate::plan::{Fs, Keep, Plan};
+use crate::results::Results;
+use crate::run::Order;
+use crate::select::{Selection, exclude_file};
+
+/// Tests the layout break of filesystem DAX on a real kernel.
+///
+/// Makes a file system on the device, mounts it with DAX, runs each case in a process of its
+/// own, and compares what happened with what must happen. Everything on the device is lost; a
+/// device that is in use, or that carries what daxtests did not make, is refused.
+///
+/// Exit codes: 0 all as expected, 1 something unexpected, 2 could not run, 3 the machine needs a
+/// reboot before --resume can go on.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Typed {
+    #[command(subcommand)]
+    command: Option<Typedcommand>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Typedcommand {
+    /// Makes the JUnit report and the summary of a run again, also of one that was cut off
+    Report {
+        /// The run's results folder
+        dir: PathBuf,
+        /// Writes the JUnit report here too
+        #[arg(long, value_name = "PATH")]
+        junit: Option<PathBuf>,
+    },
+    /// Runs random programs on a file system and on the reference, and compares
+    Fuzz(FuzzArgs),
+    /// Shows which case and which rule catches each bug that can be put into the reference
+    Variants {
+        /// Stops at the first case that catches each, instead of telling all that do
+        #[arg(long)]
+        first: bool,
+    },
+    /// Prints a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Prints the manual page
+    Man,
+    /// Runs one case in this process
+    #[command(name = "__case", hide = true)]
+    Case {
+        #[arg(long)]
+        fs: Fs,
+        #[arg(long)]
+        directory: Option<PathBuf>,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long)]
+        variant: Option<String>,
+        case: String,
+    },
+    /// Gives back what killed cases left behind
+    #[command(name = "__sweep", hide = true)]
+    Sweep,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// Cases to run: names, or globs such as 'pin/*'; all if none is given
+    #[arg(value_name = "CASE")]
+    names: Vec<String>,
+
+    /// What to test
+    #[arg(long)]
+    fs: Option<Fs>,
+    /// The device to make the file system on; what it carries is lost
+    #[arg(long, value_name = "PATH")]
+    dev: Option<PathBuf>,
+    /// Gives the reference a bug of history, which must be found
+    #[arg(long, value_name = "NAME", value_parser = variant)]
+    variant: Option<String>,
+    /// Makes XFS without reflink
+    #[arg(long)]
+    no_reflink: bool,
+    /// Overwrites the device even if it carries what daxtests did not make
+    #[arg(long)]
+    force: bool,
+
+    /// Runs the cases of this group; may be given several times
+    #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
+    group: Vec<String>,
+    /// Leaves out a case, a glob or a group; may be given several times
+    #[arg(short = 'x', long, value_name = "CASE", help_heading = "Selection")]
+    exclude: Vec<String>,
+    /// Leaves out what the file lists, one a line; '#' begins a comment
+    #[arg(long, value_name = "FILE", help_heading = "Selection")]
+    exclude_file: Vec<PathBuf>,
+    /// Runs what needed attention in the run whose results are in the results folder
+    #[arg(long, help_heading = "Selection")]
+    last_failed: bool,
+    /// Lists the selected cases instead of running them
+    #[arg(long, help_heading = "Selection")]
+    list: bool,
+
+    /// Goes through the cases this many times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Repetition")]
+    iterations: Option<u64>,
+    /// Goes through the cases until this much time has passed: 10m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Repetition")]
+    duration: Option<Duration>,
+    /// Goes through the cases until one needs attention
+    #[arg(long, help_heading = "Repetition")]
+    until_fail: bool,
+    /// The seed of everything random; without it a new one, which is printed
+    #[arg(long, value_name = "NUMBER", help_heading = "Repetition")]
+    seed: Option<u64>,
+
+    /// A case that cannot run here is an error
+    #[arg(long, help_heading = "Judgement")]
+    require: bool,
+    /// Multiplies every time limit; for slow machines
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor, help_heading = "Judgement")]
+    timeout_factor: f64,
+    /// Writes the transcripts of passing cases below this folder instead of comparing them
+    #[arg(long, value_name = "DIR", help_heading = "Judgement")]
+    bless: Option<PathBuf>,
+
+    /// Traces each case with eBPF: what violates the protocol is part of its verdict; keeps every
+    /// timeline, or those of cases that need attention
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all", value_name = "WHICH", help_heading = "Judgement")]
+    trace: Option<Keep>,
+
+    /// Where the results go
+    #[arg(long, value_name = "DIR", default_value = "daxtests-results", help_heading = "Results")]
+    results: PathBuf,
+    /// Writes the JUnit report here too
+    #[arg(long, value_name = "PATH", help_heading = "Results")]
+    junit: Option<PathBuf>,
+    /// Goes on with the run in this results folder, after the case that began last; what runs and
+    /// how is as it was when the run began
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "last_failed"], help_heading = "Results")]
+    resume: Option<PathBuf>,
+    /// What is printed; the list has no ktap
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Results")]
+    format: Format,
+}
+
+#[derive(Args, Debug)]
+struct FuzzArgs {
+    /// The file system to hold against the reference
+    #[arg(long, required_unless_present = "against_variant")]
+    fs: Option<Fs>,
+    /// The device to make it on; what it carries is lost
+    #[arg(long, value_name = "PATH")]
+    dev: Option<PathBuf>,
+    /// Overwrites the device even if it carries what daxtests did not make
+    #[arg(long)]
+    force: bool,
+    /// Holds the reference with this bug against the one without
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev"])]
+    against_variant: Option<Variant>,
+    /// How long: 10m, 1h30m
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// The seed of the first program; each next one has the next
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Steps of a program before it is shrunk
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    steps: usize,
+    /// Runs this program, as an earlier run left it
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// Where programs that diverge are left
+    #[arg(long, value_name = "DIR", default_value = "daxtests-results/fuzz")]
+    results: PathBuf,
+}
+
+impl FuzzArgs {
+    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::Order> {
+        let fs = self.fs.unwrap_or(Fs::Reference);
+        let plan = Plan {
+            fs,
+            dev: self.dev,
+            variant: None,
+            reflink: true,
+            force: self.force,
+            cases: Vec::new(),
+            iterations: None,
+            duration: Some(self.duration),
+            until_fail: false,
+            require: false,
+            seed: self.seed.unwrap_or(chance % 1_000_000_000),
+            timeout_factor: 1.0,
+            bless: None,
+            trace: None,
+        };
+        if fs != Fs::Reference {
+            plan.device()?;
+        }
+        Ok(fuzz::Order {
+            plan,
+            variant: self.against_variant,
+            duration: self.duration,
+            steps: self.steps,
+            replay: self.replay,
+            results: self.results,
+            program,
+        })
+    }
+}
+
+/// In what form things are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs: the journal's lines, or the list as an array.
+    Json,
+    /// The kernel's test protocol.
+    Ktap,
+}
+
+fn variant(text: &str) -> Result<String, String> {
+    let config = Config { variant: Some(text.parse()?), ..Config::default() };
+    Ok(config.variant.map_or_else(String::new, |variant| variant.to_string()))
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if f64::is_finite(factor) && (0.1..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 0.1 to 1000 is needed".to_owned()),
+    }
+}
+
+/// What to do, ready to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run cases.
+    Run {
+        /// Which, how, where to.
+        order: Order,
+        /// How to show it.
+        format: Format,
+    },
+    /// Print the selected cases.
+    List {
+        /// Which.
+        cases: Vec<&'static Case>,
+        /// How.
+        format: Format,
+    },
+    /// Report a run again.
+    Report {
+        /// Its folder.
+        folder: PathBuf,
+        /// Another place for the report.
+        junit: Option<PathBuf>,
+    },
+    /// Hold a file system against the reference.
+    Fuzz(Box<fuzz::Order>),
+    /// Show what catches each variant of the reference.
+    Variants {
+        /// Stop at the first case that catches each.
+        first: bool,
+    },
+    /// Print a completion script.
+    Completions(Shell),
+    /// Print the manual page.
+    Man,
+    /// Be the process of one case.
+    Case(Task),
+    /// Give back what killed cases left.
+    Sweep,
+}
+
+impl Typed {
+    /// Understands the arguments. `program` is the runner's own binary, `chance` a number that
+    /// is new each time.
+    pub(crate) fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<Command> {
+        Ok(match self.command {
+            Some(Typedcommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
+            Some(Typedcommand::Fuzz(fuzz)) => {
+                Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
+            }
+            Some(Typedcommand::Variants { first }) => Command::Variants { first },
+            Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
+            Some(Typedcommand::Man) => Command::Man,
+            Some(Typedcommand::Case { fs, directory, seed, variant, case }) => {
+                Command::Case(Task { case, fs, directory, seed, variant })
+            }
+            Some(Typedcommand::Sweep) => Command::Sweep,
+            None => self.run.understand(program, chance)?,
+        })
+    }
+}
+
+impl RunArgs {
+    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<Command> {
+        let format = self.format;
+        if let Some(results) = self.resume {
+            let begun = History::of(&Results::at(&results).entries()?).plan;
+            let differs = begun.is_some_and(|plan| {
+                self.fs.is_some_and(|fs| fs != plan.fs)
+                    || self.dev.is_some() && self.dev != plan.dev
+            });
+            if differs {
+                bail!("the run in {} is of another file system or device", results.display());
+            }
+            return Ok(Command::Run {
+                order: Order { plan: None, results, junit: self.junit, program },
+                format,
+            });
+        }
+        let cases = self.selection()?.of(&cases::all())?;
+        if self.list {
+            if format == Format::Ktap {
+                bail!("--list is printed as text or json");
+            }
+            return Ok(Command::List { cases, format });
+        }
+        let Some(fs) = self.fs else {
+            bail!("say what to test: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
+        };
+        if self.variant.is_some() && fs != Fs::Reference {
+            bail!("only the reference has variants: --fs reference");
+        }
+        let repeats = self.duration.is_some() || self.until_fail;
+        let plan = Plan {
+            fs,
+            dev: self.dev,
+            reflink: !self.no_reflink,
+            variant: self.variant,
+            force: self.force,
+            cases: cases.iter().map(|case| case.name.to_owned()).collect(),
+            iterations: self.iterations.or((!repeats).then_some(1)),
+            duration: self.duration,
+            until_fail: self.until_fail,
+            require: self.require,
+            // Short enough to be typed.
+            seed: self.seed.unwrap_or(chance % 1_000_000_000),
+            timeout_factor: self.timeout_factor,
+            bless: self.bless,
+            trace: self.trace,
+        };
+        if fs != Fs::Reference {
+            plan.device()?;
+        }
+        Ok(Command::Run {
+            order: Order { plan: Some(plan), results: self.results, junit: self.junit, program },
+            format,
+        })
+    }
+
+    fn selection(&self) -> anyhow::Result<Selection> {
+        let mut exclude = self.exclude.clone();
+        for path in &self.exclude_file {
+            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            exclude.extend(exclude_file(&text));
+        }
+        let only = if self.last_failed {
+            let history = History::of(&Results::at(&self.results).entries()?);
+            let failed = history.all_outcomes();
+            Some(
+                failed
+                    .into_iter()
+                    .filter(|outcome| outcome.verdict.needs_attention())
+                    .map(|outcome| outcome.case)
+                    .collect(),
+            )
+        } else {
+            None
+        };
+        Ok(Selection { names: self.names.clone(), groups: self.group.clone(), exclude, only })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn understand(args: &[&str]) -> anyhow::Result<Command> {
+        let args = std::iter::once("runner").chain(args.iter().copied());
+        Typed::try_parse_from(args)?.understand("/runner".into(), 12_345_678_901)
+    }
+
+    fn plan(args: &[&str]) -> Plan {
+        match understand(args).unwrap() {
+            Command::Run { order, .. } => order.plan.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plain_run_goes_once_through_everything() {
+        let plan = plan(&["--fs", "xfs", "--dev", "/dev/pmem0"]);
+        assert_eq!(plan.iterations, Some(1));
+        assert_eq!(plan.cases.len(), cases::all().len());
+        assert_eq!(plan.seed, 345_678_901);
+        assert!(plan.reflink);
+    }
+
+    #[test]
+    fn durations_repeat() {
+        let timed = plan(&["--fs", "ext4", "--dev", "/dev/pmem0", "--duration", "10m"]);
+        assert_eq!(timed.iterations, None);
+        assert_eq!(timed.duration, Some(Duration::from_mins(10)));
+        let both = plan(&["--fs", "ext4", "--dev", "x", "--until-fail", "--iterations", "9"]);
+        assert_eq!(both.iterations, Some(9));
+    }
+
+    #[test]
+    fn what_cannot_run_is_said() {
+        for (args, words) in [
+            (&["--dev", "/dev/pmem0"][..], "--fs xfs"),
+            (&["--fs", "xfs"], "--dev PATH"),
+            (&["--fs", "xfs", "--dev", "x", "pin/none"], "pin/none"),
+            (&["--fs", "xfs", "--dev", "x", "--timeout-factor", "0"], "0.1 to 1000"),
+            (&["--resume", "x", "--list"], "cannot be used with"),
+        ] {
+            let error = format!("{:#}", understand(args).unwrap_err());
+            assert!(error.contains(words), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Differential fuzzing: random programs on a file system and on the reference, step by step.
+//!
+//! A program that the two answer differently is shrunk to the few steps that matter and left as
+//! a replay file and as the skeleton of a case. What may differ, and why, stands in
+//! [`tolerance`] and nowhere else.
+
+mod dice;
+mod execute;
+mod program;
+mod shrink;
+mod skeleton;
+mod tolerance;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cases::system::kernel;
+use cases::system::reference::{Config, Reference};
+use reference::Variant;
+
+use crate::exit::Exit;
+use crate::plan::{Fs, Plan};
+use crate::world::{self, Fault, World};
+
+use self::execute::{Divergence, Subject};
+use self::program::{Program, Restraint};
+use self::tolerance::Known;
+
+/// How long a program is made shorter.
+const SHRINKING: Duration = Duration::from_mins(1);
+
+/// What to fuzz, for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// The file system, its device, and the seed.
+    pub(crate) plan: Plan,
+    /// Instead of a kernel's file system: the reference with this bug.
+    pub(crate) variant: Option<Variant>,
+    /// How long.
+    pub(crate) duration: Duration,
+    /// Steps of a program.
+    pub(crate) steps: usize,
+    /// Runs this program instead.
+    pub(crate) replay: Option<PathBuf>,
+    /// Where programs that diverge are left.
+    pub(crate) results: PathBuf,
+    /// The runner's own binary.
+    pub(crate) program: PathBuf,
+}
+
+/// Fuzzes as `order` says.
+pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
+    let mut ground = Ground::enter(order)?;
+    let went =
+        Session { order, ground: &mut ground, seen: BTreeMap::new(), tolerated: 0, unsteady: 0 }
+            .go();
+    ground.leave()?;
+    went
+}
+
+/// What programs run on, against the reference.
+enum Ground {
+    Kernel(Box<Soil>),
+    Variant(Option<Variant>),
+}
+
+/// What programs on a kernel have in common, for making it takes longer than most of them.
+struct Soil {
+    world: World,
+    known: Known,
+    devices: kernel::Devices,
+    /// Where a program's files are; empty between two, and new after one that diverged.
+    directory: PathBuf,
+}
+
+impl Soil {
+    fn run(
+        &mut self,
+        program: &Program,
+        reference: &mut Reference,
+    ) -> anyhow::Result<Option<Divergence>> {
+        world::warn_again();
+        let mut system =
+            self.devices.open(&kernel::Config { directory: self.directory.clone() })?;
+        let subject = Subject::Kernel(self.known);
+        let divergence = execute::run(program, system.as_mut(), reference, subject);
+        drop(system);
+        let alarm = crate::alarm::alarms(&self.world.log()).into_iter().next();
+        let stuck = self.devices.stuck();
+        if !stuck.is_empty() {
+            anstream::println!("{program}");
+            if let Some(divergence) = divergence {
+                anstream::println!("{divergence}");
+            }
+            return Err(broken(Fault::Wedged(format!("processes {stuck:?} do not end"))));
+        }
+        if divergence.is_some() {
+            self.world.remove(&self.directory).map_err(broken)?;
+            self.directory = begin(&mut self.world)?;
+        }
+        Ok(divergence.or_else(|| alarm.map(|alarm| Divergence::at_end(alarm.title, alarm.text))))
+    }
+}
+
+fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
+    world.begin().map_err(broken)?.context("a kernel's world has directories")
+}
+
+impl Ground {
+    fn enter(order: &Order) -> anyhow::Result<Self> {
+        if order.plan.fs == Fs::Reference {
+            return Ok(Self::Variant(order.variant));
+        }
+        world::check(&order.plan)?;
+        let mut world = World::enter(&order.plan, &order.program)?;
+        world.prepare().map_err(broken)?;
+        let directory = begin(&mut world)?;
+        let devices = kernel::Devices::default();
+        // After the file system is mounted, when its module is there.
+        let known = Known::here(order.plan.fs)?;
+        Ok(Self::Kernel(Box::new(Soil { world, known, devices, directory })))
+    }
+
+    fn restraint(&self) -> Restraint {
+        match self {
+            Self::Kernel(soil) => {
+                Restraint { reflink: soil.known.shares(), loads: false, evict: false }
+            }
+            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true },
+        }
+    }
+
+    /// Runs a program; where it diverged.
+    fn run(&mut self, program: &Program, seed: u64) -> anyhow::Result<Option<Divergence>> {
+        let mut reference = Reference::new(&Config { seed, ..Config::default() });
+        match self {
+            Self::Variant(variant) => {
+                let config = Config { variant: *variant, seed, ..Config::default() };
+                let mut variant = Reference::new(&config);
+                let divergence =
+                    execute::run(program, &mut variant, &mut reference, Subject::Variant);
+                Ok(divergence.or_else(|| {
+                    let found = variant.findings().into_iter().next()?;
+                    Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
+                }))
+            }
+            Self::Kernel(soil) => soil.run(program, &mut reference),
+        }
+    }
+
+    fn leave(&mut self) -> anyhow::Result<()> {
+        if let Self::Kernel(soil) = self {
+            soil.devices = kernel::Devices::default();
+            let complaint = soil.world.renew(false).map_err(broken)?;
+            soil.world.leave();
+            if let Some(problem) = complaint {
+                anyhow::bail!("{}\n{}", problem.title, problem.text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn broken(fault: Fault) -> anyhow::Error {
+    match fault {
+        Fault::Wedged(why) => anyhow::anyhow!("the machine needs a reboot: {why}"),
+        Fault::Broken(error) => error,
+    }
+}
+
+struct Session<'a> {
+    order: &'a Order,
+    ground: &'a mut Ground,
+    /// Divergences by what they are, with how often each was met.
+    seen: BTreeMap<String, u64>,
+    tolerated: u64,
+    /// Divergences that did not come again.
+    unsteady: u64,
+}
+
+impl Session<'_> {
+    fn go(&mut self) -> anyhow::Result<Exit> {
+        if let Some(path) = self.order.replay.clone() {
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let program: Program = serde_json::from_str(&text)?;
+            if let Some(divergence) = self.ground.run(&program, program.seed)? {
+                anstream::println!("{divergence}");
+                return Ok(Exit::Unexpected);
+            }
+            anstream::println!("no divergence");
+            return Ok(Exit::Expected);
+        }
+        let begin = Instant::now();
+        let mut programs = 0_u32;
+        anstream::println!("seed {}", self.order.plan.seed);
+        while begin.elapsed() < self.order.duration {
+            let seed = self.order.plan.seed.wrapping_add(programs.into());
+            let program = Program::random(seed, self.order.steps, self.ground.restraint());
+            programs += 1;
+            let Some(divergence) = self.ground.run(&program, seed)? else {
+                continue;
+            };
+            if divergence.tolerated.is_some() {
+                self.tolerated += 1;
+            } else if !self.seen.contains_key(&divergence.kind)
+                && !self.shows_again(&program, &divergence)?
+            {
+                self.unsteady += 1;
+                continue;
+            }
+            let kind = match divergence.tolerated {
+                Some(reason) => format!("tolerated: {}: {reason}", divergence.kind),
+                None => divergence.kind.clone(),
+            };
+            let met = self.seen.entry(kind).or_default();
+            *met += 1;
+            if *met == 1 && divergence.tolerated.is_none() {
+                self.show(&program, &divergence)?;
+                if self.order.variant.is_some() {
+                    break;
+                }
+            }
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        anstream::println!(
+            "{programs} programs in {seconds:.1} s ({:.1} a second), {} tolerated, {} not seen again",
+            f64::from(programs) / seconds,
+            self.tolerated,
+            self.unsteady
+        );
+        for (kind, count) in &self.seen {
+            anstream::println!("    {count:6}  {kind}");
+        }
+        let untolerated = self.seen.values().sum::<u64>() > self.tolerated;
+        Ok(if untolerated { Exit::Unexpected } else { Exit::Expected })
+    }
+
+    /// Whether a divergence comes again, or needs no second look: what a rule finds rests on
+    /// events. What shows once only is the order of things that wake at the same moment.
+    fn shows_again(&mut self, program: &Program, divergence: &Divergence) -> anyhow::Result<bool> {
+        if divergence.kind.starts_with("finding") {
+            return Ok(true);
+        }
+        for _ in 0..3 {
+            if self
+                .ground
+                .run(program, program.seed)?
+                .is_some_and(|other| other.kind == divergence.kind)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Shrinks a program that diverged, and keeps it.
+    fn show(&mut self, program: &Program, divergence: &Divergence) -> anyhow::Result<()> {
+        let kind = divergence.kind.clone();
+        anstream::println!("seed {}: {divergence}\nshrinking it", program.seed);
+        let begin = Instant::now();
+        let small = shrink::shrink(program, |candidate| {
+            // What is left then is short enough to begin with; a step that hangs takes minutes.
+            if begin.elapsed() > SHRINKING {
+                return Ok(false);
+            }
+            // Twice, for a race does not show each time.
+            for _ in 0..2 {
+                if self
+                    .ground
+                    .run(candidate, candidate.seed)?
+                    .is_some_and(|other| other.kind == kind)
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })?;
+        let again = self.ground.run(&small, small.seed)?;
+        let divergence = again.filter(|other| other.kind == kind);
+        anstream::println!("{} steps, shrunk from {}:", small.steps.len(), program.steps.len());
+        anstream::println!("{small}");
+        if let Some(divergence) = &divergence {
+            anstream::println!("{divergence}");
+        } else {
+            anstream::println!("{kind} (not at every run); the whole program is kept too");
+            self.keep(program, &format!("whole {kind}"))?;
+        }
+        self.keep(&small, &kind)
+    }
+
+    fn keep(&self, program: &Program, kind: &str) -> anyhow::Result<()> {
+        let name: String = kind
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .take(60)
+            .collect();
+        let folder = &self.order.results;
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).with_context(|| path.display().to_string())
+        };
+        let replay = folder.join(format!("{name}.json"));
+        write(&replay, &serde_json::to_string_pretty(program)?)?;
+        write(&folder.join(format!("{name}.rs")), &skeleton::of(program, kind))?;
+        anstream::println!("replay: runner fuzz ... --replay {}", replay.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,525 @@
+//! One program on two systems, step by step, until they differ.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId, pages};
+use cases::system::{Done, Errno, Kinship, Look, MAIN, OpId, Place, Signal, System, Tried};
+
+use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, first_map};
+use super::tolerance::{Known, Stage};
+
+/// What is held against the reference.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject {
+    /// A file system of the running kernel.
+    Kernel(Known),
+    /// The reference with a bug.
+    Variant,
+}
+
+/// A difference.
+#[derive(Clone, Debug)]
+pub(crate) struct Divergence {
+    /// Where: the number of the step, from 1; none at the end.
+    pub(crate) step: Option<usize>,
+    /// What it is, in words that do not depend on the program: two with the same words are taken
+    /// for the same.
+    pub(crate) kind: String,
+    /// The whole of it.
+    pub(crate) text: String,
+    /// Why it is no fault, if it is none.
+    pub(crate) tolerated: Option<&'static str>,
+}
+
+impl Divergence {
+    /// One that shows when a program is over.
+    pub(crate) fn at_end(kind: String, text: String) -> Self {
+        Self { step: None, kind, text, tolerated: None }
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => writeln!(f, "after step {step}: {}", self.kind)?,
+            None => writeln!(f, "at the end: {}", self.kind)?,
+        }
+        write!(f, "{}", self.text)
+    }
+}
+
+/// What was seen of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It returned.
+    Returned(Result<Reply, Errno>),
+    /// It waits in the layout break.
+    Breaking,
+    /// It waits somewhere else, or did not come to rest.
+    Waiting(String),
+    /// Its task is gone.
+    Gone,
+    /// The system could not say.
+    Trouble(String),
+}
+
+impl Seen {
+    fn of(look: Tried<Look>) -> Self {
+        match look {
+            Ok(Look::Done(Done { result, .. })) => Self::Returned(result),
+            Ok(Look::Blocked(Place::LayoutBreak)) => Self::Breaking,
+            Ok(Look::Blocked(Place::Elsewhere(place))) => Self::Waiting(place),
+            Ok(Look::Running) => Self::Waiting("no place at all".to_owned()),
+            Ok(Look::Gone) => Self::Gone,
+            Err(trouble) => Self::Trouble(trouble.to_string()),
+        }
+    }
+
+    /// The same without what no two systems need to agree on.
+    fn plain(self, action: &Action) -> Self {
+        match self {
+            // How many faults it takes depends on what a fault brings in.
+            Self::Returned(Ok(Reply::Count(_)))
+                if matches!(action, Action::Touch { .. } | Action::Store { .. }) =>
+            {
+                Self::Returned(Ok(Reply::Done))
+            }
+            // Preallocation is the file system's own business, and so are its numbers.
+            Self::Returned(Ok(Reply::Stat { size, links, .. })) => {
+                Self::Returned(Ok(Reply::Stat { size, allocated: 0, links, inode: 0 }))
+            }
+            // Where else it waits has many names.
+            Self::Waiting(_) => Self::Waiting(String::new()),
+            other => other,
+        }
+    }
+
+    /// In a word.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Returned(Ok(_)) => "success".to_owned(),
+            Self::Returned(Err(errno)) => errno.to_string(),
+            Self::Breaking => "blocked in the layout break".to_owned(),
+            Self::Waiting(_) => "blocked elsewhere".to_owned(),
+            Self::Gone => "gone".to_owned(),
+            Self::Trouble(why) => format!("trouble: {}", why.lines().next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Runs `program` on `subject` and on `reference`; where they differ first.
+pub(crate) fn run(
+    program: &Program,
+    subject: &mut dyn System,
+    reference: &mut dyn System,
+    kind: Subject,
+) -> Option<Divergence> {
+    let mut pair = Pair {
+        systems: [subject, reference],
+        kind,
+        busy: BTreeMap::new(),
+        pins: BTreeMap::new(),
+        holders: BTreeMap::new(),
+        loads: Vec::new(),
+        stage: Stage::default(),
+    };
+    if let Err(why) = pair.set_up() {
+        return Some(Divergence::at_end("the program could not begin".to_owned(), why));
+    }
+    for (number, step) in program.steps.iter().enumerate() {
+        if let Err(mut divergence) = pair.step(step) {
+            divergence.step = Some(number + 1);
+            return Some(*divergence);
+        }
+    }
+    pair.end().err().map(|divergence| *divergence)
+}
+
+struct Pair<'a> {
+    systems: [&'a mut dyn System; 2],
+    kind: Subject,
+    /// Operations under way, by task.
+    busy: BTreeMap<u32, (Action, [OpId; 2])>,
+    /// Pins that may be released, by the action that takes each.
+    pins: BTreeMap<PinId, Action>,
+    /// The task that took each pin.
+    holders: BTreeMap<PinId, u32>,
+    loads: Vec<[OpId; 2]>,
+    stage: Stage,
+}
+
+type Step2<T = ()> = Result<T, Box<Divergence>>;
+
+/// Seconds that an operation may go on after the reference's ended.
+const LATE: u64 = 5;
+
+/// Seconds of a case that a whole program's loads may hold an operation up.
+const BOUND: u64 = 45;
+
+impl Pair<'_> {
+    fn both<T>(&mut self, mut ask: impl FnMut(&mut dyn System) -> T) -> [T; 2] {
+        let [subject, reference] = &mut self.systems;
+        [ask(*subject), ask(*reference)]
+    }
+
+    /// Makes files, mappings and tasks, which must succeed.
+    fn set_up(&mut self) -> Result<(), String> {
+        let mut actions = Vec::new();
+        for ((file, medium), fill) in FILES.into_iter().zip([b"abcd", b"wxyz", b"klmn"]) {
+            let (name, fill) = (format!("f{}", file.0), fill.to_vec());
+            actions.push(Action::Create { file, name, medium, fill });
+            let (map, sharing) = (first_map(file), cases::action::Sharing::Shared);
+            actions.push(Action::Map { map, file, span: pages(0, PAGES), sharing });
+        }
+        for system in &mut self.systems {
+            for need in [cases::system::Need::HeldIo, cases::system::Need::PageCache] {
+                system.offers(need)?;
+            }
+            for action in &actions {
+                let op = system.start(MAIN, action.clone()).map_err(|why| why.to_string())?;
+                let done = system.wait(op).map_err(|why| why.to_string())?;
+                done.result.map_err(|errno| format!("{action:?}: {errno}"))?;
+            }
+            for task in 1..=LOADER {
+                let process = (3..TASKS).contains(&task);
+                let kinship = if process { Kinship::Process } else { Kinship::Thread };
+                let made = system.spawn(MAIN, kinship).map_err(|why| why.to_string())?;
+                if made != TaskId(task) {
+                    return Err(format!("task {task} became {}", made.0));
+                }
+            }
+        }
+        for (file, _) in FILES {
+            for process in [0, 3, 4] {
+                self.stage.maps.insert((process, first_map(file)), file);
+            }
+        }
+        self.stage.second = self.locked_second()?;
+        Ok(())
+    }
+
+    /// The DAX file with the higher inode number, which the kernel locks after the other.
+    fn locked_second(&mut self) -> Result<Option<FileId>, String> {
+        let mut last = None;
+        for (file, _) in FILES.into_iter().filter(|(_, medium)| *medium == Medium::Dax) {
+            let system = &mut self.systems[0];
+            let op = system.start(MAIN, Action::Stat { file }).map_err(|why| why.to_string())?;
+            let done = system.wait(op).map_err(|why| why.to_string())?;
+            let Ok(Reply::Stat { inode, .. }) = done.result else {
+                return Err(format!("stat of file {}: {:?}", file.0, done.result));
+            };
+            last = last.max(Some((inode, file)));
+        }
+        Ok(last.map(|(_, file)| file))
+    }
+
+    fn step(&mut self, step: &Step) -> Step2 {
+        match step {
+            Step::Do(task, action) => {
+                if self.busy.contains_key(task) {
+                    return Ok(());
+                }
+                // When two that change things are let go by one release, their order is open.
+                if self.loads.is_empty()
+                    && changes(action)
+                    && self.busy.values().any(|(other, _)| changes(other))
+                {
+                    return Ok(());
+                }
+                if let Subject::Kernel(known) = self.kind
+                    && known.avoids(process(*task), action, &self.stage).is_some()
+                {
+                    return Ok(());
+                }
+                let ops = self.start(*task, action)?;
+                self.busy.insert(*task, (action.clone(), ops));
+                self.stage.begin(process(*task), action);
+                if let Action::Pin { pin, .. } = action {
+                    self.pins.insert(*pin, action.clone());
+                    self.holders.insert(*pin, *task);
+                }
+            }
+            Step::Release(pin) => self.release(*pin)?,
+            Step::Signal(task) => {
+                if !self.busy.contains_key(task) {
+                    return Ok(());
+                }
+                for sent in self.both(|system| system.signal(TaskId(*task), Signal::Handled)) {
+                    sent.map_err(|why| Box::new(machinery(why.to_string())))?;
+                }
+            }
+            Step::Load(action) => {
+                if self.loads.is_empty() {
+                    let ops = self.start(LOADER, action)?;
+                    self.loads.push(ops);
+                    return Ok(());
+                }
+            }
+        }
+        self.compare()
+    }
+
+    fn start(&mut self, task: u32, action: &Action) -> Step2<[OpId; 2]> {
+        let [subject, reference] = self.both(|system| system.start(TaskId(task), action.clone()));
+        let failed =
+            |why: cases::system::Trouble| Box::new(machinery(format!("{action:?}: {why}")));
+        Ok([subject.map_err(failed)?, reference.map_err(failed)?])
+    }
+
+    fn release(&mut self, pin: PinId) -> Step2 {
+        let Some(action) = self.pins.remove(&pin) else {
+            return Ok(());
+        };
+        let held = self.stage.pinned.remove(&pin);
+        // Not before it is taken, else there is nothing to release.
+        if self.busy.values().any(|(other, _)| *other == action) {
+            self.pins.insert(pin, action);
+            self.stage.pinned.extend(held.map(|file| (pin, file)));
+            return Ok(());
+        }
+        if !self.loads.is_empty() {
+            // It may have been refused, and what it pinned depends on what went on beside it.
+            self.both(|system| system.release(pin).ok());
+            return Ok(());
+        }
+        for released in self.both(|system| system.release(pin)) {
+            released.map_err(|why| Box::new(machinery(why.to_string())))?;
+        }
+        let Action::Pin { kind: PinKind::Splice, map, span, .. } = action else {
+            return self.reap(pin);
+        };
+        let seen = self.both(|system| match system.transferred(pin) {
+            Ok(content) => Seen::Returned(Ok(Reply::Content(content))),
+            Err(why) => Seen::Trouble(why.to_string()),
+        });
+        self.judge(&Action::Load { map, span }, " of a pin", seen)
+    }
+
+    /// Collects direct I/O that was let go, if a task of its process is idle: two transfers into
+    /// one page have no order else.
+    fn reap(&mut self, pin: PinId) -> Step2 {
+        let Some(holder) = self.holders.get(&pin).map(|task| process(*task)) else {
+            return Ok(());
+        };
+        let idle = |task: &u32| process(*task) == holder && !self.busy.contains_key(task);
+        let Some(task) = (0..TASKS).find(idle) else {
+            return Ok(());
+        };
+        let action = Action::Reap { pin };
+        let ops = self.start(task, &action)?;
+        let [subject, reference] = &mut self.systems;
+        let seen =
+            [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| match system.wait(op) {
+                Ok(done) => Seen::Returned(done.result),
+                Err(why) => Seen::Trouble(why.to_string()),
+            });
+        self.judge(&action, "", seen)
+    }
+
+    /// Lets all operations come to rest and compares what they do.
+    fn compare(&mut self) -> Step2 {
+        if !self.loads.is_empty() {
+            // Nothing settles under a load, and what goes on beside it has no order.
+            return Ok(());
+        }
+        self.stage.breaking.clear();
+        for task in self.busy.keys().copied().collect::<Vec<_>>() {
+            let Some((action, ops)) = self.busy.get(&task).cloned() else {
+                continue;
+            };
+            let seen = self.settled(ops);
+            let ended = matches!(seen[0], Seen::Returned(_));
+            let refused = matches!(seen[0], Seen::Returned(Err(_)));
+            self.judge(&action, "", seen)?;
+            if ended {
+                self.busy.remove(&task);
+            } else {
+                self.stage.breaking.extend(files(&action));
+            }
+            if let (Action::Unmap { map }, true, false) = (&action, ended, refused) {
+                self.stage.maps.remove(&(process(task), *map));
+            }
+            if let (true, Action::Pin { pin, .. }) = (refused, &action) {
+                // vmsplice leaves in the pipe what came before the page that it could not have.
+                // Where nothing is held there is nothing to release either.
+                let _ = self.systems[0].release(*pin);
+                self.pins.remove(pin);
+                self.stage.pinned.remove(pin);
+            }
+        }
+        Ok(())
+    }
+
+    /// What both do when they have come to rest.
+    fn settled(&mut self, ops: [OpId; 2]) -> [Seen; 2] {
+        let [subject, reference] = &mut self.systems;
+        let expected = Seen::of(reference.settle(ops[1]));
+        let mut seen = Seen::of(subject.settle(ops[0]));
+        if matches!(expected, Seen::Returned(_)) && seen == Seen::Breaking {
+            // Direct I/O that was let go ends in its own time, and so does the wait for it.
+            if let Ok(Some(done)) = subject.wait_for(ops[0], LATE) {
+                seen = Seen::Returned(done.result);
+            }
+        }
+        if let Seen::Waiting(place) = &mut seen {
+            *place = format!("{place}\n{}", subject.describe());
+        }
+        [seen, expected]
+    }
+
+    /// Differs unless both saw the same, or what they saw is tolerated.
+    fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Step2 {
+        let place = match &seen[0] {
+            Seen::Waiting(place) => format!("\n{place}"),
+            _ => String::new(),
+        };
+        let [subject, reference] = seen.map(|seen| seen.plain(action));
+        if subject == reference {
+            return Ok(());
+        }
+        let name = verb(action);
+        let (here, there) = (subject.word(), reference.word());
+        let kind = if here == there {
+            format!("{name}{what}: another content")
+        } else {
+            format!("{name}{what}: {here}, not {there}")
+        };
+        let text =
+            format!("{action:?}\n    seen:     {subject:?}\n    expected: {reference:?}{place}");
+        let tolerated = match self.kind {
+            Subject::Kernel(known) => known.reason(action, &subject, &reference),
+            Subject::Variant => None,
+        };
+        if tolerated.is_some() && matches!(action, Action::Stored { .. }) {
+            // A look from outside, after which the two are in the same state as before.
+            return Ok(());
+        }
+        Err(Box::new(Divergence { step: None, kind, text, tolerated }))
+    }
+
+    /// Lets everything end, which it must, and compares what is left.
+    fn end(&mut self) -> Step2 {
+        if !self.loads.is_empty() {
+            // Pins first: what else goes on may wait for them.
+            self.await_ends(|action| matches!(action, Action::Pin { .. }))?;
+        }
+        for pin in self.pins.keys().copied().collect::<Vec<_>>() {
+            self.release(pin)?;
+        }
+        if !self.loads.is_empty() {
+            return self.end_loaded();
+        }
+        self.compare_ends()?;
+        for pin in self.pins.keys().copied().collect::<Vec<_>>() {
+            self.release(pin)?;
+        }
+        for (file, _) in FILES {
+            for action in [
+                Action::Stat { file },
+                Action::Read { file, span: pages(0, 2 * PAGES) },
+                Action::Load { map: first_map(file), span: pages(0, PAGES) },
+                Action::Truncate { file, size: PAGE },
+                // The next program begins with an empty directory.
+                Action::Unlink { file },
+            ] {
+                let ops = self.start(0, &action)?;
+                self.busy.insert(0, (action, ops));
+                self.compare_ends()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every operation must end although the load goes on. In which order they did their work
+    /// beside it is open, and so are their results.
+    fn end_loaded(&mut self) -> Step2 {
+        self.await_ends(|_| true)?;
+        self.both(|system| system.set_cell(STOP, 1));
+        for ops in std::mem::take(&mut self.loads) {
+            for (system, op) in self.systems.iter_mut().zip(ops) {
+                if let Err(why) = system.wait(op) {
+                    return Err(Box::new(machinery(format!("the load: {why}"))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn await_ends(&mut self, which: impl Fn(&Action) -> bool) -> Step2 {
+        let (awaited, rest) =
+            std::mem::take(&mut self.busy).into_iter().partition(|(_, (action, _))| which(action));
+        self.busy = rest;
+        for (action, ops) in BTreeMap::into_values(awaited) {
+            for (system, op) in self.systems.iter_mut().zip(ops) {
+                let text = match system.wait_for(op, BOUND) {
+                    Ok(Some(_)) => continue,
+                    Ok(None) => system.describe(),
+                    Err(why) => why.to_string(),
+                };
+                let kind = format!("{}: does not end under a load", verb(&action));
+                return Err(Box::new(Divergence::at_end(kind, text)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of all operations.
+    fn compare_ends(&mut self) -> Step2 {
+        for (action, ops) in std::mem::take(&mut self.busy).into_values() {
+            let [subject, reference] = &mut self.systems;
+            let seen = [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| {
+                match system.wait(op) {
+                    Ok(done) => Seen::Returned(done.result),
+                    Err(why) => Seen::Trouble(why.to_string()),
+                }
+            });
+            self.judge(&action, " at the end", seen)?;
+        }
+        Ok(())
+    }
+}
+
+/// The process of a task.
+fn process(task: u32) -> u32 {
+    if (3..TASKS).contains(&task) { task } else { 0 }
+}
+
+/// The files whose layout an action may break.
+fn files(action: &Action) -> Vec<FileId> {
+    match action {
+        Action::Truncate { file, .. } | Action::Fallocate { file, .. } => vec![*file],
+        Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
+        _ => Vec::new(),
+    }
+}
+
+fn machinery(why: String) -> Divergence {
+    let first = why.lines().next().unwrap_or_default().to_owned();
+    Divergence::at_end(format!("trouble: {first}"), why)
+}
+
+/// Whether it matters to others in which order it is done.
+fn changes(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Truncate { .. }
+            | Action::Fallocate { .. }
+            | Action::Store { .. }
+            | Action::Write { .. }
+            | Action::Clone { .. }
+            | Action::Dedupe { .. }
+            // Direct I/O into a shared page copies it first.
+            | Action::Pin { .. }
+    ) && !matches!(action, Action::Pin { kind: PinKind::Splice, .. })
+}
+
+/// The action without its operands.
+fn verb(action: &Action) -> String {
+    let text = match action {
+        Action::Fallocate { mode, .. } => format!("{mode:?}"),
+        Action::Pin { kind, .. } => format!("Pin {kind:?}"),
+        other => format!("{other:?}"),
+    };
+    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,143 @@
+//! A run as its journal tells it: the events, folded.
+
+use std::time::SystemTime;
+
+use crate::journal::{Entry, Event, Machine, Outcome, time_of};
+use crate::plan::Plan;
+use crate::verdict::{Problem, Verdict};
+
+/// The title of a case's problem when the journal ends in its middle.
+pub(crate) const DIED: &str = "the runner or the kernel died while it ran";
+
+/// What is known of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// What it was to do; absent only in an empty journal.
+    pub(crate) plan: Option<Plan>,
+    /// The machine it is on, or was on last.
+    pub(crate) machine: Machine,
+    /// When it began.
+    pub(crate) began: Option<SystemTime>,
+    /// How the file system was made.
+    pub(crate) mkfs: Option<String>,
+    /// How it was mounted.
+    pub(crate) mount: Option<String>,
+    /// What ended, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The case that began and has not ended: name, iteration, when.
+    pub(crate) open: Option<(String, u64, Option<SystemTime>)>,
+    /// What went wrong outside of cases.
+    pub(crate) troubles: Vec<Problem>,
+    /// Why the machine needs a reboot before the run can go on.
+    pub(crate) wedged: Option<String>,
+    /// Whether the user ended it.
+    pub(crate) interrupted: bool,
+    /// Whether it came to its end.
+    pub(crate) ended: bool,
+    /// How often it was resumed.
+    pub(crate) resumed: usize,
+    /// When the last event happened.
+    pub(crate) last: Option<SystemTime>,
+}
+
+impl History {
+    /// The fold of `entries`.
+    pub(crate) fn of(entries: &[Entry]) -> Self {
+        let mut history = Self::default();
+        for entry in entries {
+            history.add(entry);
+        }
+        history
+    }
+
+    /// Takes one more event in.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        let time = time_of(entry);
+        self.last = time.or(self.last);
+        match &entry.event {
+            Event::Begun { plan, machine } => {
+                self.plan = Some(plan.clone());
+                self.machine = machine.clone();
+                self.began = time;
+            }
+            Event::Resumed { machine } => {
+                self.machine = machine.clone();
+                self.wedged = None;
+                self.interrupted = false;
+                self.ended = false;
+                self.resumed += 1;
+            }
+            Event::Prepared { mkfs, mount } => {
+                self.mkfs = Some(mkfs.clone());
+                self.mount = Some(mount.clone());
+            }
+            Event::CaseBegun { case, iteration, .. } => {
+                self.open = Some((case.clone(), *iteration, time));
+            }
+            Event::CaseEnded(outcome) => {
+                self.open = None;
+                self.outcomes.push(Outcome::clone(outcome));
+            }
+            Event::Trouble(problem) => self.troubles.push(problem.clone()),
+            Event::Wedged { why } => self.wedged = Some(why.clone()),
+            Event::Interrupted => self.interrupted = true,
+            Event::Ended { .. } => self.ended = true,
+        }
+    }
+
+    /// What stands for the case that was running when the journal breaks off.
+    pub(crate) fn died(&self) -> Option<Outcome> {
+        let (case, iteration, began) = self.open.clone()?;
+        let seconds = began
+            .zip(self.last)
+            .and_then(|(began, last)| last.duration_since(began).ok())
+            .map_or(0.0, crate::journal::seconds);
+        Some(Outcome {
+            case,
+            iteration,
+            verdict: Verdict::Fail,
+            seconds,
+            reason: None,
+            problems: vec![Problem::new(
+                DIED,
+                "The journal ends with this case running. Look at the console of the machine \
+                 (console.log, if ci/vm ran it) for a panic or a reset.",
+            )],
+            notes: Vec::new(),
+            folder: None,
+        })
+    }
+
+    /// What ended, and what was cut off.
+    pub(crate) fn all_outcomes(&self) -> Vec<Outcome> {
+        let mut outcomes = self.outcomes.clone();
+        outcomes.extend(self.died());
+        outcomes
+    }
+
+    /// Whether a person should look at it.
+    pub(crate) fn needs_attention(&self) -> bool {
+        !self.troubles.is_empty()
+            || self.interrupted
+            || self.open.is_some()
+            || self.outcomes.iter().any(|o| o.verdict.needs_attention())
+    }
+
+    /// Where to go on: the iteration and the index in the plan's cases, after the case that
+    /// began last.
+    pub(crate) fn next(&self) -> (u64, usize) {
+        let last = match (&self.open, self.outcomes.last()) {
+            (Some((case, iteration, _)), _) => Some((case.as_str(), *iteration)),
+            (None, Some(outcome)) => Some((outcome.case.as_str(), outcome.iteration)),
+            (None, None) => None,
+        };
+        let Some(((case, iteration), plan)) = last.zip(self.plan.as_ref()) else {
+            return (0, 0);
+        };
+        let index = plan.cases.iter().position(|name| name == case);
+        match index.map_or(0, |index| index + 1) {
+            next if next < plan.cases.len() => (iteration, next),
+            _ => (iteration + 1, 0),
+        }
+    }
+}

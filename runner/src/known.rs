@@ -1,0 +1,338 @@
+//! Deviations that are known: `expected/known.toml`.
+//!
+//! The only place where kernel versions stand, and only in conditions. Prefer a symbol.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail, ensure};
+use globset::GlobMatcher;
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::machine;
+use crate::plan::Fs;
+use crate::select;
+use crate::verdict::{Problem, Verdict};
+
+static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    known: Vec<Raw>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    case: String,
+    #[serde(default)]
+    fs: Vec<Fs>,
+    #[serde(default)]
+    condition: Condition,
+    verdict: Verdict,
+    seen: String,
+    reason: String,
+    commit: Option<String>,
+    report: Option<String>,
+    #[serde(default)]
+    flaky: bool,
+    #[serde(default)]
+    wedges: bool,
+}
+
+/// Where a deviation is seen. All that is given must hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Condition {
+    kernel: Option<String>,
+    #[serde(default)]
+    symbol_absent: Vec<String>,
+    #[serde(default)]
+    symbol_present: Vec<String>,
+}
+
+/// One known deviation.
+#[derive(Debug)]
+pub(crate) struct Known {
+    case: GlobMatcher,
+    fs: Vec<Fs>,
+    condition: Condition,
+    verdict: Verdict,
+    seen: Regex,
+    /// Why it deviates, and who says so.
+    pub(crate) reason: String,
+    /// Whether it also passes sometimes.
+    pub(crate) flaky: bool,
+    /// Whether it leaves a task that cannot be killed.
+    pub(crate) wedges: bool,
+}
+
+/// All known deviations, on the machine that the run is on.
+#[derive(Debug)]
+pub(crate) struct Deviations {
+    known: Vec<Known>,
+    release: String,
+    symbols: OnceCell<BTreeSet<String>>,
+}
+
+impl Deviations {
+    /// Those that are built into the runner, for a machine whose `uname -r` is `release`.
+    pub(crate) fn built_in(release: &str) -> anyhow::Result<Self> {
+        Self::parse(TEXT, release).context("expected/known.toml")
+    }
+
+    fn parse(text: &str, release: &str) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text)?;
+        let known = file
+            .known
+            .into_iter()
+            .map(|raw| {
+                let case = raw.case.clone();
+                Known::from_raw(raw).with_context(|| format!("the entry for {case}"))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { known, release: release.to_owned(), symbols: OnceCell::new() })
+    }
+
+    /// Those that apply to `case` on `fs` here.
+    ///
+    /// Looks at the kernel's symbols the first time a condition asks for one: the file system's
+    /// module is loaded by then.
+    pub(crate) fn of(&self, case: &str, fs: Fs) -> anyhow::Result<Vec<&Known>> {
+        let mut found = Vec::new();
+        for known in &self.known {
+            if known.case.is_match(case)
+                && (known.fs.is_empty() || known.fs.contains(&fs))
+                && self.holds(&known.condition, fs)?
+            {
+                found.push(known);
+            }
+        }
+        Ok(found)
+    }
+
+    fn holds(&self, condition: &Condition, fs: Fs) -> anyhow::Result<bool> {
+        let asks_kernel = condition.kernel.is_some()
+            || !condition.symbol_absent.is_empty()
+            || !condition.symbol_present.is_empty();
+        if asks_kernel && fs == Fs::Reference {
+            return Ok(false);
+        }
+        if let Some(range) = &condition.kernel
+            && !in_range(&self.release, range)?
+        {
+            return Ok(false);
+        }
+        if condition.symbol_absent.is_empty() && condition.symbol_present.is_empty() {
+            return Ok(true);
+        }
+        let symbols = self.symbols()?;
+        Ok(condition.symbol_absent.iter().all(|name| !symbols.contains(name))
+            && condition.symbol_present.iter().all(|name| symbols.contains(name)))
+    }
+
+    fn symbols(&self) -> anyhow::Result<&BTreeSet<String>> {
+        if let Some(symbols) = self.symbols.get() {
+            return Ok(symbols);
+        }
+        let wanted = self
+            .known
+            .iter()
+            .flat_map(|known| {
+                let condition = &known.condition;
+                condition.symbol_absent.iter().chain(&condition.symbol_present)
+            })
+            .map(String::as_str)
+            .collect();
+        let found = machine::symbols(&wanted)?;
+        Ok(self.symbols.get_or_init(|| found))
+    }
+}
+
+impl Known {
+    fn from_raw(raw: Raw) -> anyhow::Result<Self> {
+        ensure!(
+            matches!(raw.verdict, Verdict::Fail | Verdict::Hang),
+            "the verdict is FAIL or HANG, not {}",
+            raw.verdict
+        );
+        ensure!(!raw.reason.trim().is_empty(), "the reason is empty");
+        ensure!(!raw.seen.is_empty(), "what is seen is empty");
+        let source = match (&raw.commit, &raw.report) {
+            (Some(commit), _) => commit,
+            (None, Some(report)) => report,
+            (None, None) => bail!("neither a commit nor a report"),
+        };
+        if let Some(range) = &raw.condition.kernel {
+            in_range("6.1.0", range)?;
+        }
+        Ok(Self {
+            case: select::glob(&raw.case)?.compile_matcher(),
+            fs: raw.fs,
+            condition: raw.condition,
+            verdict: raw.verdict,
+            seen: Regex::new(&raw.seen)?,
+            reason: format!("{} ({source})", raw.reason.trim()),
+            flaky: raw.flaky,
+            wedges: raw.wedges,
+        })
+    }
+
+    /// Whether it knows `problem`.
+    fn knows(&self, problem: &Problem) -> bool {
+        self.seen.is_match(&problem.title) || self.seen.is_match(&problem.text)
+    }
+}
+
+/// The verdict on a case that went as `verdict` with `problems`, where `known` applies; with the
+/// entry that decided it.
+pub(crate) fn excuse<'k>(
+    verdict: Verdict,
+    problems: &[Problem],
+    known: &[&'k Known],
+) -> (Verdict, Option<&'k Known>) {
+    match verdict {
+        Verdict::Pass => match known.iter().find(|known| !known.flaky) {
+            Some(known) => (Verdict::XPass, Some(known)),
+            None => (Verdict::Pass, None),
+        },
+        Verdict::Fail | Verdict::Hang => {
+            let fitting: Vec<_> = known.iter().filter(|k| k.verdict == verdict).collect();
+            let all = !problems.is_empty()
+                && problems.iter().all(|problem| fitting.iter().any(|known| known.knows(problem)));
+            let first =
+                fitting.iter().find(|known| problems.first().is_some_and(|p| known.knows(p)));
+            match first {
+                Some(known) if all => (Verdict::XFail, Some(known)),
+                _ => (verdict, None),
+            }
+        }
+        other => (other, None),
+    }
+}
+
+/// Whether `release`, as `uname -r` prints it, lies in `range`: ">=6.1, <6.15".
+fn in_range(release: &str, range: &str) -> anyhow::Result<bool> {
+    let release = numbers(release).with_context(|| format!("\"{release}\" has no number"))?;
+    for part in range.split(',').map(str::trim) {
+        let at = part
+            .find(|c: char| c.is_ascii_digit())
+            .with_context(|| format!("\"{range}\" is not a range of kernel versions"))?;
+        let (sign, number) = part.split_at(at);
+        let number = numbers(number).with_context(|| format!("\"{range}\" has no number"))?;
+        // Only as many numbers are compared as the range gives: 6.12.107 is not above 6.12.
+        let release = &release[..number.len().min(release.len())];
+        let holds = match sign.trim() {
+            "<" => release < &number[..],
+            "<=" => release <= &number[..],
+            ">" => release > &number[..],
+            ">=" => release >= &number[..],
+            "=" => release == &number[..],
+            other => bail!("\"{other}\" in \"{range}\" is no comparison"),
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    version[..end].trim_end_matches('.').split('.').map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: &str = r#"
+        [[known]]
+        case = "pin/unmapped-*"
+        fs = ["xfs", "ext4"]
+        condition = { kernel = "<6.15" }
+        verdict = "FAIL"
+        seen = "WARNING in dax_disassociate_entry|returned at once"
+        reason = "the scan skips files that nobody maps"
+        commit = "cee91fa13a8e"
+    "#;
+
+    fn known(text: &str, release: &str) -> Deviations {
+        Deviations::parse(text, release).unwrap()
+    }
+
+    #[test]
+    fn the_built_in_entries_are_sound() {
+        let built_in = Deviations::built_in("6.12.0").unwrap();
+        for known in &built_in.known {
+            assert!(
+                cases::all().iter().any(|case| known.case.is_match(case.name)),
+                "{known:?} is for no case"
+            );
+        }
+    }
+
+    #[test]
+    fn ranges_compare_numbers() {
+        for (release, range, holds) in [
+            ("6.12.107+deb12-amd64", "<6.15", true),
+            ("6.1.0-56-amd64", "<6.15", true),
+            ("6.15.0", "<6.15", false),
+            ("7.2.13+deb14-amd64", "<6.15", false),
+            ("6.12.107", "<=6.12", true),
+            ("6.12.107", ">6.12", false),
+            ("6.12.107", ">=6.1, <6.13", true),
+            ("6.12.107", "=6.12", true),
+            ("7", ">=6.15", true),
+        ] {
+            assert_eq!(in_range(release, range).unwrap(), holds, "{release} {range}");
+        }
+        assert!(in_range("6.1", "6.15").is_err());
+        assert!(in_range("6.1", "new").is_err());
+    }
+
+    #[test]
+    fn an_entry_applies_where_its_condition_holds() {
+        let old = known(ENTRY, "6.12.1");
+        assert_eq!(old.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap().len(), 1);
+        assert_eq!(old.of("pin/punch-waits", Fs::Xfs).unwrap().len(), 0);
+        assert_eq!(old.of("pin/unmapped-punch-waits", Fs::Reference).unwrap().len(), 0);
+        let new = known(ENTRY, "7.2.1");
+        assert_eq!(new.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn only_what_is_known_is_excused() {
+        let deviations = known(ENTRY, "6.12.1");
+        let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
+        let warning = Problem::new("WARNING in dax_disassociate_entry", "");
+        let returned = Problem::new("expected: it waits", "seen: it returned at once");
+        let other = Problem::new("BUG: kernel NULL pointer dereference", "");
+
+        let excused = |verdict, problems: &[Problem]| excuse(verdict, problems, &known).0;
+        assert_eq!(excused(Verdict::Fail, std::slice::from_ref(&warning)), Verdict::XFail);
+        assert_eq!(excused(Verdict::Fail, &[warning.clone(), returned]), Verdict::XFail);
+        assert_eq!(excused(Verdict::Fail, &[warning.clone(), other]), Verdict::Fail);
+        assert_eq!(excused(Verdict::Hang, &[warning]), Verdict::Hang);
+        assert_eq!(excused(Verdict::Pass, &[]), Verdict::XPass);
+        assert_eq!(excused(Verdict::NotRun, &[]), Verdict::NotRun);
+    }
+
+    #[test]
+    fn a_race_that_is_lost_only_sometimes_may_pass() {
+        let text = format!("{ENTRY}\nflaky = true\n");
+        let deviations = known(&text, "6.12.1");
+        let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
+        assert_eq!(excuse(Verdict::Pass, &[], &known).0, Verdict::Pass);
+    }
+
+    #[test]
+    fn an_entry_without_a_source_is_refused() {
+        let text = ENTRY.replace("commit = \"cee91fa13a8e\"", "");
+        let error = Deviations::parse(&text, "6.1").unwrap_err();
+        assert!(format!("{error:#}").contains("neither a commit nor a report"));
+    }
+}

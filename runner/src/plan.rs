@@ -1,0 +1,162 @@
+//! What is to be done, ready to be done: the arguments after they were understood.
+//!
+//! It stands in the journal, so that a run can be resumed without being told again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What the cases run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fs {
+    /// XFS of the running kernel.
+    Xfs,
+    /// ext4 of the running kernel.
+    Ext4,
+    /// The reference implementation: no root, no device.
+    Reference,
+}
+
+impl Fs {
+    /// Its name, as mount(8) and `expected/known.toml` have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Xfs => "xfs",
+            Self::Ext4 => "ext4",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// What a run is to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// On what.
+    pub(crate) fs: Fs,
+    /// The device; only the reference needs none.
+    pub(crate) dev: Option<PathBuf>,
+    /// XFS with reflink.
+    pub(crate) reflink: bool,
+    /// The bug that the reference is to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) variant: Option<String>,
+    /// Takes the device whatever it carries.
+    pub(crate) force: bool,
+    /// The cases' names, in the order in which they run.
+    pub(crate) cases: Vec<String>,
+    /// How often to go through them; none: until something else ends it.
+    pub(crate) iterations: Option<u64>,
+    /// When to begin no further case, counted from the start of the run.
+    pub(crate) duration: Option<Duration>,
+    /// Whether the first result that needs attention ends the run.
+    pub(crate) until_fail: bool,
+    /// A case that cannot run is an error.
+    pub(crate) require: bool,
+    /// Iteration `n` (from 0) runs each case with a seed made of `seed + n` and its name.
+    pub(crate) seed: u64,
+    /// Multiplies every deadline.
+    pub(crate) timeout_factor: f64,
+    /// Where transcripts of passing cases are written to instead of being compared.
+    pub(crate) bless: Option<PathBuf>,
+    /// Whether cases are traced, and which timelines are kept.
+    #[serde(default)]
+    pub(crate) trace: Option<Keep>,
+}
+
+/// Which timelines of traced cases are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Keep {
+    /// Every one.
+    All,
+    /// Those of cases that need attention.
+    Failed,
+}
+
+impl Plan {
+    /// A deadline, stretched as asked.
+    pub(crate) fn patience(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.timeout_factor)
+    }
+
+    /// The seed of `case` in `iteration`.
+    ///
+    /// It depends on nothing else, so that the case alone, run with `--seed` of that iteration,
+    /// does the same.
+    pub(crate) fn seed_of(&self, case: &str, iteration: u64) -> u64 {
+        // FNV-1a: stable between builds, which std's hashers do not promise.
+        let start = 0xcbf2_9ce4_8422_2325_u64 ^ self.seed.wrapping_add(iteration);
+        case.bytes()
+            .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    /// The command that runs just `case`, as it was in `iteration`.
+    pub(crate) fn command_for(&self, case: &str, iteration: u64) -> String {
+        let mut words = vec!["runner".to_owned()];
+        if self.fs != Fs::Reference {
+            words.insert(0, "sudo".to_owned());
+        }
+        words.push(format!("--fs {}", self.fs.name()));
+        if let Some(dev) = &self.dev {
+            words.push(format!("--dev {}", dev.display()));
+        }
+        if !self.reflink {
+            words.push("--no-reflink".to_owned());
+        }
+        if let Some(variant) = &self.variant {
+            words.push(format!("--variant {variant}"));
+        }
+        words.push(format!("--seed {}", self.seed.wrapping_add(iteration)));
+        words.push(case.to_owned());
+        words.join(" ")
+    }
+
+    /// The device, for what cannot do without.
+    pub(crate) fn device(&self) -> anyhow::Result<&Path> {
+        self.dev
+            .as_deref()
+            .ok_or_else(|| anyhow::anyhow!("{} needs a device: --dev PATH", self.fs.name()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn example() -> Plan {
+    Plan {
+        fs: Fs::Xfs,
+        dev: Some("/dev/pmem0".into()),
+        reflink: true,
+        variant: None,
+        force: false,
+        cases: vec!["pin/truncate-down-waits".to_owned(), "race/retry".to_owned()],
+        iterations: Some(1),
+        duration: None,
+        until_fail: false,
+        require: false,
+        seed: 7,
+        timeout_factor: 1.0,
+        trace: None,
+        bless: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_iteration_can_be_repeated_alone() {
+        let all = example();
+        let alone = Plan { seed: all.seed + 3, ..all.clone() };
+        assert_eq!(all.seed_of("race/retry", 3), alone.seed_of("race/retry", 0));
+        assert_ne!(all.seed_of("race/retry", 0), all.seed_of("race/retry", 1));
+        assert_ne!(all.seed_of("race/retry", 0), all.seed_of("race/canary", 0));
+        assert_eq!(
+            all.command_for("race/retry", 3),
+            "sudo runner --fs xfs --dev /dev/pmem0 --seed 10 race/retry"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Who tells the user: one stream of events, several ways to show it.
+
+pub(crate) mod html;
+pub(crate) mod json;
+pub(crate) mod junit;
+pub(crate) mod ktap;
+pub(crate) mod list;
+pub(crate) mod terminal;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::history::History;
+use crate::journal::Entry;
+
+/// Shows a run while it runs.
+pub(crate) trait Reporter {
+    /// Something happened; `history` holds it already.
+    fn entry(&mut self, entry: &Entry, history: &History);
+
+    /// Nothing happened: `case` has been running for `age`.
+    fn tick(&mut self, _case: &str, _age: Duration) {}
+
+    /// The run is over; its results lie in `folder`.
+    fn finish(&mut self, _history: &History, _folder: &Path) {}
+
+    /// The timeline of a run's only case, which was traced.
+    fn timeline(&mut self, _timeline: &str) {}
+}

@@ -1,0 +1,389 @@
+//! A run: each case in turn, from its selection to its verdict in the journal.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use cases::Case;
+
+use crate::child::{self, Task};
+use crate::exit::Exit;
+use crate::expected;
+use crate::history::History;
+use crate::interrupt::Interrupt;
+use crate::journal::{Entry, Event, Journal, Outcome, seconds};
+use crate::judge::{self, Evidence, Judgement};
+use crate::kmsg::Log;
+use crate::known::{Deviations, excuse};
+use crate::machine;
+use crate::plan::Plan;
+use crate::report::{self, Reporter};
+use crate::results::Results;
+use crate::trace::Trace;
+use crate::verdict::{Problem, Verdict};
+use crate::watch::{Watch, Watched};
+use crate::world::{self, Fault, World};
+
+/// How much of a problem's text stands in the journal; the rest is in the case's folder.
+const TEXT: usize = 64 << 10;
+
+/// What to run, and where the results go.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// What to do; none resumes what the results folder records.
+    pub(crate) plan: Option<Plan>,
+    /// The results folder.
+    pub(crate) results: PathBuf,
+    /// Another place for the JUnit report.
+    pub(crate) junit: Option<PathBuf>,
+    /// The runner's own binary.
+    pub(crate) program: PathBuf,
+}
+
+/// Does what `order` says, telling `reporter` as it goes.
+pub(crate) fn run(order: Order, reporter: &mut dyn Reporter) -> anyhow::Result<Exit> {
+    let results = Results::at(&order.results);
+    let resuming = order.plan.is_none();
+    let (plan, journal, entries) = if let Some(plan) = order.plan {
+        world::check(&plan)?;
+        (plan, results.begin()?, Vec::new())
+    } else {
+        let (journal, entries) = results.resume()?;
+        let plan = History::of(&entries)
+            .plan
+            .with_context(|| format!("{}: the journal is empty", order.results.display()))?;
+        world::check(&plan)?;
+        (plan, journal, entries)
+    };
+    let mut run = Run {
+        interrupt: Interrupt::listen().context("signalfd")?,
+        trace: None,
+        timeline: None,
+        world: World::enter(&plan, &order.program)?,
+        deviations: Deviations::built_in(&machine::here().kernel)?,
+        history: History::of(&entries),
+        program: order.program,
+        plan,
+        journal,
+        results,
+        reporter,
+    };
+    let went = run.go(resuming);
+    run.world.leave();
+    let exit = match &went {
+        Ok(()) => Exit::of(&run.history),
+        Err(_) => Exit::CouldNotRun,
+    };
+    run.emit(Event::Ended { exit: exit.code() })?;
+    report::junit::write(&run.history, &run.results.junit())?;
+    if let Some(path) = order.junit {
+        report::junit::write(&run.history, &path)?;
+    }
+    if run.plan.trace.is_some() {
+        report::html::write(&run.history, run.results.folder())?;
+    }
+    run.reporter.finish(&run.history, run.results.folder());
+    if let Some(timeline) = &run.timeline {
+        run.reporter.timeline(timeline);
+    }
+    went.map(|()| exit)
+}
+
+struct Run<'r> {
+    plan: Plan,
+    journal: Journal,
+    history: History,
+    results: Results,
+    world: World,
+    deviations: Deviations,
+    interrupt: Interrupt,
+    /// Attached when the file system is there.
+    trace: Option<Trace>,
+    /// The timeline of the only case of the run.
+    timeline: Option<String>,
+    program: PathBuf,
+    reporter: &'r mut dyn Reporter,
+}
+
+/// Whether the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Case,
+    End,
+}
+
+impl Run<'_> {
+    fn emit(&mut self, event: Event) -> anyhow::Result<()> {
+        let entry = Entry::now(event);
+        self.journal.append(&entry)?;
+        self.history.add(&entry);
+        self.reporter.entry(&entry, &self.history);
+        Ok(())
+    }
+
+    fn go(&mut self, resuming: bool) -> anyhow::Result<()> {
+        let (iteration, index) = self.history.next();
+        let machine = machine::here();
+        if resuming {
+            self.emit(Event::Resumed { machine })?;
+            if let Some(died) = self.history.died() {
+                let died = self.judge_died(died)?;
+                self.emit(Event::CaseEnded(Box::new(died)))?;
+            }
+        } else {
+            let plan = self.plan.clone();
+            self.emit(Event::Begun { plan, machine })?;
+        }
+        let prepared = self.world.prepare();
+        match self.faultless(prepared)? {
+            Some(Some((mkfs, mount))) => self.emit(Event::Prepared { mkfs, mount })?,
+            Some(None) => {}
+            None => return Ok(()),
+        }
+        self.complain_of_log("while the file system was made")?;
+        if let (Some(keep), Some(dev)) = (self.plan.trace, &self.plan.dev) {
+            self.trace = Some(Trace::attach(dev, keep)?);
+            self.complain_of_log("while the tracer was attached")?;
+        }
+        if self.cases(iteration, index)? == Next::Case {
+            let closed = self.world.renew(false);
+            if let Some(Some(problem)) = self.faultless(closed)? {
+                self.emit(Event::Trouble(problem))?;
+            }
+            self.complain_of_log("while the file system was unmounted")?;
+        }
+        Ok(())
+    }
+
+    /// Runs the cases from `index` of `iteration` on. `Next::End` says that the world is not to
+    /// be touched any more.
+    fn cases(&mut self, first: u64, index: usize) -> anyhow::Result<Next> {
+        let cases = self
+            .plan
+            .cases
+            .iter()
+            .map(|name| child::find(name))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut skip = index;
+        for iteration in first.. {
+            if self.plan.iterations.is_some_and(|n| iteration >= n) {
+                break;
+            }
+            for case in cases.iter().skip(std::mem::take(&mut skip)) {
+                if self.is_over() {
+                    return Ok(Next::Case);
+                }
+                if self.case(case, iteration)? == Next::End {
+                    return Ok(Next::End);
+                }
+                if self.interrupt.count() > 0 {
+                    self.emit(Event::Interrupted)?;
+                    return Ok(Next::Case);
+                }
+                if self.plan.until_fail && self.history.needs_attention() {
+                    return Ok(Next::Case);
+                }
+            }
+        }
+        Ok(Next::Case)
+    }
+
+    /// Whether the time for the run is over. At least one case runs.
+    fn is_over(&self) -> bool {
+        let age = self.history.began.and_then(|began| SystemTime::now().duration_since(began).ok());
+        !self.history.outcomes.is_empty()
+            && self.plan.duration.zip(age).is_some_and(|(limit, age)| age >= limit)
+    }
+
+    fn case(&mut self, case: &'static Case, iteration: u64) -> anyhow::Result<Next> {
+        // Late words of the kernel may belong to the case before or to none: to be seen at least.
+        self.complain_of_log("between cases")?;
+        let begun = self.world.begin();
+        let Some(directory) = self.faultless(begun)? else {
+            return Ok(Next::End);
+        };
+        let seed = self.plan.seed_of(case.name, iteration);
+        self.emit(Event::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
+        let task = Task {
+            case: case.name.to_owned(),
+            fs: self.plan.fs,
+            directory: directory.clone(),
+            seed,
+            variant: self.plan.variant.clone(),
+        };
+        if let Some(trace) = &mut self.trace {
+            trace.begin();
+        }
+        let mut watched = self.watch(&task, case)?;
+        let mut wedged = watched.wedged.clone();
+        if let (Some(directory), None) = (&directory, &wedged) {
+            match self.world.remove(directory) {
+                Ok(()) => {}
+                Err(Fault::Wedged(why)) => wedged = Some(why),
+                Err(Fault::Broken(error)) => return Err(error),
+            }
+        }
+        let traced = self.trace.as_mut().map(Trace::end);
+        let mut log = self.world.log();
+        let mut check = None;
+        let preliminary = self.judge(case, &watched, &log, None)?;
+        let doubtful = !matches!(preliminary.verdict, Verdict::Pass | Verdict::NotRun);
+        if wedged.is_none() && (doubtful || case.is_in("fsck")) {
+            match self.world.renew(true) {
+                Ok(complaint) => check = complaint,
+                Err(Fault::Wedged(why)) => wedged = Some(why),
+                Err(Fault::Broken(error)) => return Err(error),
+            }
+            let more = self.world.log();
+            log.lost += more.lost;
+            log.records.extend(more.records);
+        }
+        watched.wedged.clone_from(&wedged);
+        let mut judgement = self.judge(case, &watched, &log, check.as_ref())?;
+        if let Some(traced) = &traced {
+            let known = self.deviations.of(case.name, self.plan.fs)?;
+            traced.judge(&mut judgement, &known);
+            watched.notes.push(traced.note());
+            if traced.is_kept(judgement.verdict) {
+                let inside = Results::inside(case.name, iteration);
+                traced.write(&self.results.folder().join(inside))?;
+            }
+            if self.plan.cases.len() == 1 {
+                self.timeline = Some(traced.text());
+            }
+        }
+        self.conclude(case, iteration, &watched, &log, judgement)?;
+        if let Some(why) = wedged {
+            self.emit(Event::Wedged { why })?;
+            return Ok(Next::End);
+        }
+        Ok(Next::Case)
+    }
+
+    fn watch(&mut self, task: &Task, case: &Case) -> anyhow::Result<Watched> {
+        let grace = self.world.grace();
+        let reporter = &mut *self.reporter;
+        let name = case.name;
+        let trace = &mut self.trace;
+        let mut tick = |age: Duration| {
+            if let Some(trace) = trace {
+                trace.pump();
+            }
+            reporter.tick(name, age);
+        };
+        Watch {
+            program: &self.program,
+            limit: self.plan.patience(case.limit),
+            grace,
+            stderr: self.results.stderr(),
+            kmsg: match &mut self.world {
+                World::Kernel(kernel) => Some(&mut kernel.kmsg),
+                World::Reference => None,
+            },
+            interrupt: &mut self.interrupt,
+            tick: &mut tick,
+        }
+        .run(task)
+        .with_context(|| format!("running {name}"))
+    }
+
+    fn judge(
+        &self,
+        case: &Case,
+        watched: &Watched,
+        log: &Log,
+        check: Option<&Problem>,
+    ) -> anyhow::Result<Judgement> {
+        let known = self.deviations.of(case.name, self.plan.fs)?;
+        Ok(Evidence { case, watched, log, check, golden: expected::transcript(case.name) }.judge(
+            &known,
+            self.plan.require,
+            self.plan.bless.is_some(),
+        ))
+    }
+
+    /// Keeps and records what came of a case.
+    fn conclude(
+        &mut self,
+        case: &Case,
+        iteration: u64,
+        watched: &Watched,
+        log: &Log,
+        judgement: Judgement,
+    ) -> anyhow::Result<()> {
+        if let (Some(folder), Verdict::Pass) = (&self.plan.bless, judgement.verdict) {
+            judge::bless(folder, case, &watched.transcript)
+                .with_context(|| folder.display().to_string())?;
+        }
+        let mut outcome = Outcome {
+            case: case.name.to_owned(),
+            iteration,
+            verdict: judgement.verdict,
+            seconds: seconds(watched.took),
+            reason: judgement.reason,
+            problems: judgement.problems,
+            notes: watched.notes.clone(),
+            folder: None,
+        };
+        self.results.keep(&mut outcome, watched, log)?;
+        for problem in &mut outcome.problems {
+            shorten(&mut problem.text);
+        }
+        self.emit(Event::CaseEnded(Box::new(outcome)))
+    }
+
+    /// A case whose end nobody saw may be known to kill the kernel.
+    fn judge_died(&self, mut died: Outcome) -> anyhow::Result<Outcome> {
+        let known = self.deviations.of(&died.case, self.plan.fs)?;
+        let (verdict, entry) = excuse(died.verdict, &died.problems, &known);
+        died.verdict = verdict;
+        died.reason = entry.map(|known| known.reason.clone());
+        Ok(died)
+    }
+
+    /// The value, or none if the machine is wedged, which is recorded.
+    fn faultless<T>(&mut self, result: Result<T, Fault>) -> anyhow::Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Fault::Broken(error)) => Err(error),
+            Err(Fault::Wedged(why)) => {
+                self.emit(Event::Wedged { why })?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn complain_of_log(&mut self, when: &str) -> anyhow::Result<()> {
+        let log = self.world.log();
+        for problem in crate::alarm::alarms(&log) {
+            let title = format!("{} {when}", problem.title);
+            self.emit(Event::Trouble(Problem::new(title, problem.text)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the JUnit report of the run recorded in `folder`, also of one that was cut off.
+pub(crate) fn report(folder: &Path, junit: Option<&Path>) -> anyhow::Result<History> {
+    let results = Results::at(folder);
+    let history = History::of(&results.entries()?);
+    report::junit::write(&history, &results.junit())?;
+    if let Some(path) = junit {
+        report::junit::write(&history, path)?;
+    }
+    if history.plan.as_ref().is_some_and(|plan| plan.trace.is_some()) {
+        report::html::write(&history, results.folder())?;
+    }
+    Ok(history)
+}
+
+fn shorten(text: &mut String) {
+    if text.len() > TEXT {
+        let mut at = TEXT;
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        text.truncate(at);
+        text.push_str("\n(cut; the case's folder has the rest)\n");
+    }
+}

@@ -1,0 +1,138 @@
+//! Which cases run.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail};
+use cases::Case;
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// What was asked for. Empty lists ask for everything and exclude nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Names and globs; a case must match one.
+    pub(crate) names: Vec<String>,
+    /// Groups; a case must be in one.
+    pub(crate) groups: Vec<String>,
+    /// Names, globs and groups that are left out.
+    pub(crate) exclude: Vec<String>,
+    /// Only these, whatever else is asked.
+    pub(crate) only: Option<BTreeSet<String>>,
+}
+
+impl Selection {
+    /// The cases of `all` that are selected, in their order.
+    ///
+    /// A name, glob or group that matches no case at all is an error: most likely it is a typing
+    /// mistake, and a run that silently leaves something out proves nothing.
+    pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
+        let names = globs(&self.names)?;
+        let exclude = globs(&self.exclude)?;
+        for (index, name) in self.names.iter().enumerate() {
+            if !all.iter().any(|case| names.matches(case.name).contains(&index)) {
+                bail!("no case matches \"{name}\"; --list shows all");
+            }
+        }
+        for group in &self.groups {
+            if !all.iter().any(|case| case.is_in(group)) {
+                bail!("no case is in group \"{group}\"; --list shows all");
+            }
+        }
+        let selected: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|case| self.only.as_ref().is_none_or(|only| only.contains(case.name)))
+            .filter(|case| self.names.is_empty() || names.is_match(case.name))
+            .filter(|case| {
+                self.groups.is_empty() || self.groups.iter().any(|group| case.is_in(group))
+            })
+            .filter(|case| !exclude.is_match(case.name))
+            .filter(|case| !self.exclude.iter().any(|group| case.is_in(group)))
+            .collect();
+        if selected.is_empty() {
+            bail!("nothing is selected");
+        }
+        Ok(selected)
+    }
+}
+
+/// The entries of an exclude file: one a line, `#` begins a comment.
+pub(crate) fn exclude_file(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.split_once('#').map_or(line, |(entry, _)| entry).trim())
+        .filter(|entry| !entry.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Globs over case names, in which `*` does not cross the slash.
+fn globs(patterns: &[String]) -> anyhow::Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(glob(pattern)?);
+    }
+    Ok(set.build()?)
+}
+
+/// One of them.
+pub(crate) fn glob(pattern: &str) -> anyhow::Result<Glob> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .with_context(|| format!("\"{pattern}\" is not a glob"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn names(selection: &Selection) -> Vec<&'static str> {
+        let all = cases::all();
+        let selected = selection.of(&all).unwrap();
+        selected.iter().map(|case| case.name).collect()
+    }
+
+    #[test]
+    fn everything_by_default() {
+        assert_eq!(names(&Selection::default()).len(), cases::all().len());
+    }
+
+    #[test]
+    fn by_name_glob_and_group() {
+        for name in ["pin/truncate-down-waits", "pin/truncate-d*", "*/truncate-down-waits"] {
+            let selection = Selection { names: strings(&[name]), ..Selection::default() };
+            assert_eq!(names(&selection), ["pin/truncate-down-waits"], "{name}");
+        }
+        let selection = Selection { groups: strings(&["pin"]), ..Selection::default() };
+        assert!(names(&selection).iter().all(|name| name.starts_with("pin/")));
+    }
+
+    #[test]
+    fn exclusion_wins() {
+        let selection = Selection {
+            names: strings(&["pin/*"]),
+            exclude: strings(&["pin"]),
+            ..Selection::default()
+        };
+        let error = selection.of(&cases::all()).unwrap_err();
+        assert_eq!(error.to_string(), "nothing is selected");
+    }
+
+    #[test]
+    fn a_mistyped_name_is_an_error() {
+        let selection = Selection {
+            names: strings(&["pin/truncate-down-waits", "pin/trunkate"]),
+            ..Selection::default()
+        };
+        let error = selection.of(&cases::all()).unwrap_err();
+        assert!(error.to_string().contains("pin/trunkate"), "{error}");
+    }
+
+    #[test]
+    fn exclude_files_have_comments() {
+        assert_eq!(exclude_file("# all\nrace/*\n\n pin/x # slow\n"), ["race/*", "pin/x"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The tracer beside the cases: attached once for a run, asked about each case.
+//!
+//! What it finds is part of a case's verdict. It is another witness, not another judge: where a
+//! case is known to fail, its findings are the evidence of that.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use tracer::session::Options;
+use tracer::stream::Stream;
+use tracer::timeline::{self, Timeline};
+
+use crate::judge::Judgement;
+use crate::known::{Known, excuse};
+use crate::plan::Keep;
+use crate::verdict::{Problem, Verdict};
+
+/// The attached tracer.
+pub(crate) struct Trace {
+    stream: Stream,
+    keep: Keep,
+}
+
+/// What was traced of a case.
+pub(crate) struct Traced {
+    verdict: protocol::Verdict,
+    timeline: Timeline,
+    keep: Keep,
+}
+
+impl Trace {
+    /// Attaches to the file system of `dev`, which is mounted.
+    pub(crate) fn attach(dev: &Path, keep: Keep) -> anyhow::Result<Self> {
+        let options = Options { pin_stacks: true, ..Options::default() };
+        let stream = Stream::open(dev, &options).context("--trace")?;
+        Ok(Self { stream, keep })
+    }
+
+    /// A case begins.
+    pub(crate) fn begin(&mut self) {
+        self.stream.begin();
+    }
+
+    /// Takes what is there, so that the ring does not run over.
+    pub(crate) fn pump(&mut self) {
+        self.stream.pump();
+    }
+
+    /// The case ended.
+    pub(crate) fn end(&mut self) -> Traced {
+        let (verdict, timeline) = self.stream.conclude();
+        Traced { verdict, timeline, keep: self.keep }
+    }
+}
+
+/// Lines of the timeline that a problem's text carries; all of it is in a file.
+const LINES: usize = 120;
+
+impl Traced {
+    /// Adds what was found to the judgement without it, where the deviations `known` apply.
+    pub(crate) fn judge(&self, judgement: &mut Judgement, known: &[&Known]) {
+        let protocol::Verdict::Violated(_) = &self.verdict else {
+            return;
+        };
+        for (number, finding) in self.timeline.findings.iter().enumerate() {
+            let mut text = self.describe(finding);
+            // Once is enough to read it.
+            if number == 0 {
+                text.push_str(&self.last_lines());
+            }
+            judgement.problems.push(Problem::new(finding.to_string(), text));
+        }
+        if matches!(judgement.verdict, Verdict::Pass | Verdict::NotRun | Verdict::XPass) {
+            // The case may not see a deviation each time that it happens; the tracer did.
+            let (verdict, entry) = excuse(Verdict::Fail, &judgement.problems, known);
+            judgement.verdict = verdict;
+            judgement.reason = entry.map(|entry| entry.reason.clone());
+        }
+    }
+
+    /// What stands in the notes: whether the trace says anything at all.
+    pub(crate) fn note(&self) -> (String, String) {
+        let text = match &self.verdict {
+            protocol::Verdict::Holds => "the protocol held".to_owned(),
+            protocol::Verdict::Violated(findings) => format!("{} findings", findings.len()),
+            protocol::Verdict::Undecided => {
+                format!("undecided: {} records were lost", self.timeline.lost)
+            }
+        };
+        ("trace".to_owned(), text)
+    }
+
+    /// Whether this case's timeline is kept.
+    pub(crate) fn is_kept(&self, verdict: Verdict) -> bool {
+        self.keep == Keep::All || verdict.needs_attention()
+    }
+
+    /// The timeline as text.
+    pub(crate) fn text(&self) -> String {
+        timeline::text::write(&self.timeline)
+    }
+
+    /// Writes the timeline in all its forms.
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let files = [
+            ("timeline.txt", self.text().into_bytes()),
+            ("timeline.pftrace", timeline::perfetto::write(&self.timeline)),
+            ("timeline.svg", timeline::svg::write(&self.timeline).into_bytes()),
+        ];
+        for (name, bytes) in files {
+            let path = folder.join(name);
+            fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    fn describe(&self, finding: &protocol::Finding) -> String {
+        let mut text = format!("{finding}\n");
+        for (what, stack) in self.timeline.stacks_of(finding) {
+            let _ = writeln!(text, "\n{what}:");
+            for frame in stack {
+                let _ = writeln!(text, "  {frame}");
+            }
+        }
+        text
+    }
+
+    /// The end of the timeline.
+    fn last_lines(&self) -> String {
+        let mut text = String::new();
+        let all = self.text();
+        let lines: Vec<&str> = all.lines().collect();
+        let skipped = lines.len().saturating_sub(LINES);
+        let _ = write!(text, "\ntimeline");
+        if skipped > 0 {
+            let _ = write!(text, " (the last lines; {skipped} more are in timeline.txt)");
+        }
+        let _ = writeln!(text, ":\n{}", lines[skipped..].join("\n"));
+        text
+    }
+}

@@ -1,0 +1,65 @@
+//! What catches each bug that can be put into the reference: the test of the tester.
+
+use std::collections::BTreeMap;
+
+use cases::system::reference::{Config, Reference};
+use cases::{Ending, all, perform};
+use protocol::Rule;
+use rayon::prelude::*;
+use reference::Variant;
+
+use crate::exit::Exit;
+
+/// Runs every case on every variant and prints what caught it; with `first`, only until one does.
+pub(crate) fn show(first: bool) -> Exit {
+    let mut exit = Exit::Expected;
+    let rows: Vec<_> = Variant::ALL.par_iter().map(|variant| row(*variant, first)).collect();
+    for (variant, (failed, broken)) in Variant::ALL.iter().zip(rows) {
+        anstream::println!("{variant}: {}", variant.about());
+        say("cases that fail", &failed);
+        for (rule, cases) in &broken {
+            say(&format!("rule \"{rule}\""), cases);
+        }
+        if failed.is_empty() && broken.is_empty() {
+            anstream::println!("    nothing catches it");
+            exit = Exit::Unexpected;
+        }
+    }
+    exit
+}
+
+/// The cases that fail on a variant, and the rules that it breaks, with the cases in whose run.
+fn row(variant: Variant, first: bool) -> (Vec<&'static str>, BTreeMap<Rule, Vec<&'static str>>) {
+    let mut failed = Vec::new();
+    let mut broken: BTreeMap<Rule, Vec<_>> = BTreeMap::new();
+    for case in all() {
+        let config = Config { variant: Some(variant), ..Config::default() };
+        let mut system = Reference::new(&config);
+        let ending = perform(case, &mut system, config.seed, &mut |_| {});
+        if !matches!(ending, Ending::Pass | Ending::NotRun(_)) {
+            failed.push(case.name);
+        }
+        for finding in system.findings() {
+            let cases = broken.entry(finding.rule).or_default();
+            if cases.last() != Some(&case.name) {
+                cases.push(case.name);
+            }
+        }
+        if first && !(failed.is_empty() && broken.is_empty()) {
+            break;
+        }
+    }
+    (failed, broken)
+}
+
+/// A row of the matrix: how many, and the first of them by name.
+fn say(what: &str, cases: &[&str]) {
+    const SHOWN: usize = 4;
+    if cases.is_empty() {
+        return;
+    }
+    let shown = cases.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more = cases.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    anstream::println!("    {what}: {shown}{more}");
+}

@@ -1,0 +1,315 @@
+//! One case in a process of its own: the side that watches it.
+//!
+//! It has the deadline. What does not end in time is described as it is, then killed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cases::{Ending, Report};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use crate::child::{Message, Task};
+use crate::interrupt::Interrupt;
+use crate::kmsg::Kmsg;
+use crate::task;
+use crate::tool::{self, Tool, ended};
+
+/// How often the terminal is brought up to date, and interrupts are looked for.
+const TICK: u8 = 100;
+
+/// How the process ended, as far as its parent saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The case said how it ended.
+    Said(Ending),
+    /// It was not back at its deadline.
+    Late(Duration),
+    /// Its process ended without a word.
+    Died(String),
+    /// The user did not want to wait for it.
+    Interrupted,
+}
+
+/// What was seen of a case.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// How it ended.
+    pub(crate) end: End,
+    /// Its transcript.
+    pub(crate) transcript: String,
+    /// Its notes.
+    pub(crate) notes: Vec<(String, String)>,
+    /// The rules that were broken: which, and how.
+    pub(crate) findings: Vec<(String, String)>,
+    /// What it wrote to standard error.
+    pub(crate) stderr: String,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// States, stacks and open files, if it hung.
+    pub(crate) stacks: Option<String>,
+    /// Tasks that a case left running although it ended, in words.
+    pub(crate) left: Option<String>,
+    /// What could not be killed or given back, in words.
+    pub(crate) wedged: Option<String>,
+}
+
+/// What a watch needs from the run.
+pub(crate) struct Watch<'r> {
+    /// The runner's own binary.
+    pub(crate) program: &'r Path,
+    /// When the case is taken to hang.
+    pub(crate) limit: Duration,
+    /// How long to wait for what was killed.
+    pub(crate) grace: Duration,
+    /// Where the case's standard error goes while it runs.
+    pub(crate) stderr: PathBuf,
+    /// Read while the case runs, so that little is lost.
+    pub(crate) kmsg: Option<&'r mut Kmsg>,
+    /// The user's wish to end.
+    pub(crate) interrupt: &'r mut Interrupt,
+    /// Called now and then with the case's age.
+    pub(crate) tick: &'r mut dyn FnMut(Duration),
+}
+
+impl Watch<'_> {
+    /// Runs `task` to its end, and leaves none of its processes behind if that can be.
+    pub(crate) fn run(mut self, task: &Task) -> anyhow::Result<Watched> {
+        let began = Instant::now();
+        let mut child = self.start(task)?;
+        let pipe = child.stdout.take().expect("it was asked for");
+        let mut told = Told::default();
+        let end = self.listen(pipe, &mut child, began, &mut told)?;
+        let mut watched = Watched {
+            end,
+            transcript: told.transcript,
+            notes: told.notes,
+            findings: told.findings,
+            stderr: String::new(),
+            took: began.elapsed(),
+            stacks: None,
+            left: None,
+            wedged: None,
+        };
+        self.finish(&mut child, &mut watched);
+        watched.stderr = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        let _ = std::fs::remove_file(&self.stderr);
+        Ok(watched)
+    }
+
+    fn start(&self, task: &Task) -> anyhow::Result<Child> {
+        let mut command = Command::new(self.program);
+        command
+            .arg("__case")
+            .args(["--fs", task.fs.name()])
+            .args(["--seed", &task.seed.to_string()]);
+        if let Some(directory) = &task.directory {
+            command.arg("--directory").arg(directory);
+        }
+        if let Some(variant) = &task.variant {
+            command.args(["--variant", variant]);
+        }
+        let child = command
+            .arg(&task.case)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&self.stderr)?)
+            .spawn()?;
+        Ok(child)
+    }
+
+    /// Follows the case until it said how it ended, or will not say it any more.
+    fn listen(
+        &mut self,
+        mut pipe: ChildStdout,
+        child: &mut Child,
+        began: Instant,
+        told: &mut Told,
+    ) -> anyhow::Result<End> {
+        let killing = self.interrupt.count() + 2;
+        loop {
+            let readable = wait_for(&pipe, self.kmsg.as_deref(), self.interrupt)?;
+            if let Some(kmsg) = &mut self.kmsg {
+                kmsg.read()?;
+            }
+            if readable {
+                let mut buffer = [0; 16384];
+                match pipe.read(&mut buffer)? {
+                    0 => return Ok(died(child, self.grace)),
+                    length => told.take(&buffer[..length]),
+                }
+                if let Some(ending) = told.ending.take() {
+                    return Ok(End::Said(ending));
+                }
+            }
+            if began.elapsed() >= self.limit {
+                return Ok(End::Late(self.limit));
+            }
+            if self.interrupt.count() >= killing {
+                return Ok(End::Interrupted);
+            }
+            (self.tick)(began.elapsed());
+        }
+    }
+
+    /// Collects the evidence of a hang, then sees to it that every process of the case is gone.
+    fn finish(&mut self, child: &mut Child, watched: &mut Watched) {
+        let me = std::process::id().cast_signed();
+        let hangs = matches!(watched.end, End::Said(Ending::Hang(_)) | End::Late(_));
+        if hangs {
+            watched.stacks = Some(task::evidence(&task::descendants(me)));
+        }
+        let clean = matches!(
+            watched.end,
+            End::Said(Ending::Pass | Ending::NotRun(_) | Ending::Fail(_) | Ending::Error(_))
+        );
+        if clean {
+            // It has said its last word and needs only to give back what it holds.
+            drop(child.stdin.take());
+            if ended(child, Instant::now() + self.grace).is_none() {
+                let tasks = task::descendants(me);
+                watched.stacks = Some(task::evidence(&tasks));
+                watched.end = End::Late(self.limit);
+                watched.left =
+                    Some(format!("the case ended, its process did not: {}", task::brief(&tasks)));
+            } else if !gone(child, Duration::from_secs(2)) {
+                let tasks = task::descendants(me);
+                watched.stacks = Some(task::evidence(&tasks));
+                watched.left = Some(task::brief(&tasks));
+            } else {
+                return;
+            }
+        }
+        task::kill_all(&task::descendants(me));
+        // What is stuck behind a device that withholds completion can only die once it is given
+        // back.
+        let given_back = sweep(self.program, self.grace);
+        // Those that were being forked when the others were killed.
+        task::kill_all(&task::descendants(me));
+        if !gone(child, self.grace) {
+            let tasks = task::descendants(me);
+            if watched.stacks.is_none() {
+                watched.stacks = Some(task::evidence(&tasks));
+            }
+            watched.wedged = Some(format!("not to be killed: {}", task::brief(&tasks)));
+        } else if let Err(why) = given_back {
+            watched.wedged = Some(why);
+        }
+    }
+}
+
+/// Waits until no process of the case lives, collecting those that ended.
+fn gone(child: &mut Child, patience: Duration) -> bool {
+    let me = std::process::id().cast_signed();
+    let until = Instant::now() + patience;
+    loop {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            reap();
+        }
+        let left = task::descendants(me);
+        if left.is_empty() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Gives back what killed cases left behind, in a process that may get stuck.
+pub(crate) fn sweep(program: &Path, patience: Duration) -> Result<(), String> {
+    match Tool::new(program).arg("__sweep").output(patience) {
+        Ok(output) if output.status.success() && output.text.is_empty() => Ok(()),
+        Ok(output) => Err(format!("not to be given back: {}", output.text)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Collects orphans that ended. Only while no other child of this process is waited for.
+fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
+}
+
+fn died(child: &mut Child, grace: Duration) -> End {
+    End::Died(match ended(child, Instant::now() + grace) {
+        Some(status) => tool::status_words(status),
+        None => "closed its output and did not end".to_owned(),
+    })
+}
+
+/// Waits until one of the descriptors has something, for a tick at most. Whether it is `pipe`.
+fn wait_for(pipe: &ChildStdout, kmsg: Option<&Kmsg>, interrupt: &Interrupt) -> nix::Result<bool> {
+    let mut fds = vec![
+        PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
+        PollFd::new(interrupt.as_fd(), PollFlags::POLLIN),
+    ];
+    if let Some(kmsg) = kmsg {
+        fds.push(PollFd::new(kmsg.as_fd(), PollFlags::POLLIN));
+    }
+    match poll(&mut fds, TICK) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What the child has told so far.
+#[derive(Debug, Default)]
+struct Told {
+    rest: Vec<u8>,
+    transcript: String,
+    notes: Vec<(String, String)>,
+    findings: Vec<(String, String)>,
+    ending: Option<Ending>,
+}
+
+impl Told {
+    fn take(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(Message::Report(Report::Line(line))) => {
+                    self.transcript.push_str(&line);
+                    self.transcript.push('\n');
+                }
+                Ok(Message::Report(Report::Note { name, value })) => {
+                    self.notes.push((name, value));
+                }
+                Ok(Message::Finding { rule, text }) => self.findings.push((rule, text)),
+                Ok(Message::Ending(ending)) => self.ending = Some(ending),
+                // Something else wrote to standard output.
+                Err(_) => self.notes.push((
+                    "stray output".to_owned(),
+                    String::from_utf8_lossy(&line).trim_end().to_owned(),
+                )),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_may_arrive_in_pieces() {
+        let mut told = Told::default();
+        let line = serde_json::to_vec(&Message::Report(Report::Line("a".to_owned()))).unwrap();
+        told.take(&line[..4]);
+        told.take(&line[4..]);
+        assert_eq!(told.transcript, "");
+        told.take(b"\nnonsense\n{\"ending\":\"pass\"}\n");
+        assert_eq!(told.transcript, "a\n");
+        assert_eq!(told.notes[0].1, "nonsense");
+        assert_eq!(told.ending, Some(Ending::Pass));
+    }
+}

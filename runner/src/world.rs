@@ -1,0 +1,221 @@
+//! What the cases stand on: a mounted file system of the running kernel, or the reference, which
+//! needs nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::device;
+use crate::filesystem::{Error, FileSystem};
+use crate::kmsg::{Kmsg, Log};
+use crate::plan::{Fs, Plan};
+use crate::tool::{self, Tool};
+use crate::verdict::Problem;
+use crate::watch;
+
+/// Time for mkfs, umount or fsck: generous, these are seconds of an emulated machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Time for what was killed to end.
+const GRACE: Duration = Duration::from_secs(20);
+
+const DEBUGFS: &str = "/sys/kernel/debug";
+
+/// The ground that the cases stand on.
+#[derive(Debug)]
+pub(crate) enum World {
+    /// A file system of the running kernel.
+    Kernel(Box<Kernel>),
+    /// The reference implementation.
+    Reference,
+}
+
+/// A file system of the running kernel.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    files: FileSystem,
+    mounted: bool,
+    /// The kernel log since it was last drained.
+    pub(crate) kmsg: Kmsg,
+    program: PathBuf,
+    grace: Duration,
+    cases: u64,
+}
+
+/// Something about the world is not as it must be.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The machine needs a reboot.
+    Wedged(String),
+    /// The run cannot go on.
+    Broken(anyhow::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tool(tool::Error::Stuck { .. }) => Self::Wedged(error.to_string()),
+            // What was killed is gone, and still something holds the file system.
+            Error::Tool(tool::Error::Failed { ref text, .. }) if text.contains("busy") => {
+                Self::Wedged(error.to_string())
+            }
+            other => Self::Broken(other.into()),
+        }
+    }
+}
+
+/// Checks that `plan` can run here, without changing anything.
+pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
+    if plan.fs == Fs::Reference {
+        return Ok(());
+    }
+    let dev = plan.device()?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a device is made and mounted: root is needed");
+    }
+    device::check(dev, plan.force)?;
+    Ok(())
+}
+
+/// Has each WARN_ON_ONCE warn once more.
+pub(crate) fn warn_again() {
+    // It may not be there; nothing else depends on it.
+    let _ = fs::write(Path::new(DEBUGFS).join("clear_warn_once"), "1");
+}
+
+impl World {
+    /// Enters the world of `plan`; nothing is made yet. `program` is the runner's own binary.
+    ///
+    /// The mount stands in a mount namespace of the runner's own: it goes away with the runner,
+    /// even if that is killed.
+    pub(crate) fn enter(plan: &Plan, program: &Path) -> anyhow::Result<Self> {
+        // What a case leaves behind when its parent dies is still found.
+        nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
+        if plan.fs == Fs::Reference {
+            return Ok(Self::Reference);
+        }
+        unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
+        let none: Option<&str> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(none, "/", none, private, none).context("make mounts private")?;
+
+        // Not "daxtests-": mount points of that name are the cases' own, and are swept away.
+        let point = std::env::temp_dir().join(format!("daxtests.{}", std::process::id()));
+        fs::create_dir_all(&point).with_context(|| point.display().to_string())?;
+        if !Path::new(DEBUGFS).join("clear_warn_once").exists() {
+            // Without it a WARN_ON_ONCE shows only once a boot; nothing else depends on it.
+            let _ = mount(none, DEBUGFS, Some("debugfs"), MsFlags::empty(), none);
+        }
+        let patience = plan.patience(PATIENCE);
+        Ok(Self::Kernel(Box::new(Kernel {
+            files: FileSystem::new(plan.fs, plan.device()?, plan.reflink, point, patience),
+            mounted: false,
+            kmsg: Kmsg::open().context("/dev/kmsg")?,
+            program: program.to_owned(),
+            grace: plan.patience(GRACE),
+            cases: 0,
+        })))
+    }
+
+    /// How long to wait for what was killed.
+    pub(crate) fn grace(&self) -> Duration {
+        match self {
+            Self::Kernel(kernel) => kernel.grace,
+            Self::Reference => GRACE,
+        }
+    }
+
+    /// Makes the file system and mounts it. The command and the mount options, for the journal.
+    pub(crate) fn prepare(&mut self) -> Result<Option<(String, String)>, Fault> {
+        let Self::Kernel(kernel) = self else {
+            return Ok(None);
+        };
+        watch::sweep(&kernel.program, kernel.grace).map_err(Fault::Wedged)?;
+        kernel.files.make()?;
+        kernel.mount()?;
+        Ok(Some((kernel.files.mkfs().line(), FileSystem::options().to_owned())))
+    }
+
+    /// Before a case: a directory of its own, and a kernel that warns again.
+    pub(crate) fn begin(&mut self) -> Result<Option<PathBuf>, Fault> {
+        let Self::Kernel(kernel) = self else {
+            return Ok(None);
+        };
+        warn_again();
+        kernel.cases += 1;
+        let directory = kernel.files.point().join(format!("case-{}", kernel.cases));
+        fs::create_dir(&directory)
+            .with_context(|| directory.display().to_string())
+            .map_err(Fault::Broken)?;
+        Ok(Some(directory))
+    }
+
+    /// After a case: removes its directory. That frees its blocks, so it belongs to the case.
+    pub(crate) fn remove(&mut self, directory: &Path) -> Result<(), Fault> {
+        let Self::Kernel(kernel) = self else {
+            return Ok(());
+        };
+        Tool::new("rm").args(["-rf", "--"]).arg(directory).run(kernel.grace).map_err(|error| {
+            match error {
+                tool::Error::Stuck { .. } => Fault::Wedged(error.to_string()),
+                other => Fault::Broken(other.into()),
+            }
+        })?;
+        Ok(())
+    }
+
+    /// What the kernel logged since this was last asked.
+    pub(crate) fn log(&mut self) -> Log {
+        match self {
+            Self::Kernel(kernel) => kernel.kmsg.drain().unwrap_or_default(),
+            Self::Reference => Log::default(),
+        }
+    }
+
+    /// Unmounts and checks the file system, then makes a new one if `again`. What the check
+    /// complains about.
+    pub(crate) fn renew(&mut self, again: bool) -> Result<Option<Problem>, Fault> {
+        let Self::Kernel(kernel) = self else {
+            return Ok(None);
+        };
+        if !kernel.mounted {
+            return Ok(None);
+        }
+        kernel.files.unmount()?;
+        kernel.mounted = false;
+        let complaint = kernel.files.check()?;
+        if again {
+            if complaint.is_some() {
+                kernel.files.make()?;
+            }
+            kernel.mount()?;
+        }
+        Ok(complaint)
+    }
+
+    /// Gives back what is left of it. After this nothing of the run is mounted, unless the
+    /// machine is wedged.
+    pub(crate) fn leave(&mut self) {
+        if let Self::Kernel(kernel) = self
+            && !kernel.mounted
+        {
+            let _ = fs::remove_dir(kernel.files.point());
+        }
+    }
+}
+
+impl Kernel {
+    fn mount(&mut self) -> Result<(), Fault> {
+        // Also when the file turns out not to be DAX it is mounted.
+        let mounted = self.files.mount(&mut self.kmsg);
+        self.mounted = !matches!(mounted, Err(Error::Mount { .. }));
+        if let (Err(_), true) = (&mounted, self.mounted) {
+            self.files.unmount()?;
+            self.mounted = false;
+        }
+        Ok(mounted?)
+    }
+}

@@ -1,0 +1,307 @@
+//! Pins: pages that direct I/O or a pipe takes hold of, and lets go.
+//!
+//! The holder is the bio or the pipe: the same object is at hand where the pages are taken and
+//! where they are released, so that the rules know which pin went.
+
+use aya_ebpf::macros::{fentry, fexit, map};
+use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::programs::tracing::StackIdContext;
+use aya_ebpf::programs::{FEntryContext, FExitContext};
+use protocol::Kind;
+
+use crate::layout::{
+    BIO_COUNT, BIO_VECS, Lost, PAGE_INDEX, PAGE_MAPPING, PAGE_SIZE_OF, PIN_STACKS,
+    PIPE_BUFFER_PAGE, Page, argument, field, get, read, repeat,
+};
+use crate::ring::{emit, page, record, stack};
+
+/// `struct bio_vec`: include/linux/bvec.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Segment {
+    page: u64,
+    length: u32,
+    offset: u32,
+}
+
+/// Pages and segments of one bio that are looked at; what is beyond counts as a lost record.
+const TURNS: u32 = 4096;
+
+/// `GUP_PIN_COUNTING_BIAS`: what `FOLL_PIN` adds to the references of a small page.
+const PIN_BIAS: i32 = 1024;
+
+/// What a pin or unpin record says of its page.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Told {
+    mapping: u64,
+    refs: i32,
+    maps: i32,
+}
+
+/// Pages in a row of which the same is to be told: one record speaks for all of them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Row {
+    kind: u32,
+    trace: i32,
+    holder: u64,
+    /// The first page's frame and index.
+    frame: u64,
+    index: u64,
+    pages: u64,
+    told: Told,
+}
+
+impl Row {
+    fn new(kind: Kind, holder: u64, trace: i32) -> Self {
+        let told = Told { mapping: 0, refs: 0, maps: 0 };
+        Self { kind: kind as u32, trace, holder, frame: 0, index: 0, pages: 0, told }
+    }
+
+    fn unpins(&self) -> bool {
+        self.kind == Kind::Unpin as u32
+    }
+
+    /// One more page; tells of those before it if it is unlike them.
+    fn add(&mut self, pinned: Page) -> Result<(), Lost> {
+        let counts = pinned.counts()?;
+        let refs = match self.unpins() {
+            true if counts.refs >= PIN_BIAS => counts.refs - PIN_BIAS,
+            true => counts.refs - 1,
+            false => counts.refs,
+        };
+        let told = Told { mapping: field(pinned.address, &PAGE_MAPPING)?, refs, maps: counts.maps };
+        let index: u64 = field(pinned.address, &PAGE_INDEX)?;
+        if self.pages != 0
+            && pinned.frame == self.frame + self.pages
+            && (index == self.index + self.pages || told.mapping == 0)
+            && told == self.told
+        {
+            self.pages += 1;
+            return Ok(());
+        }
+        self.tell()?;
+        self.frame = pinned.frame;
+        self.index = index;
+        self.pages = 1;
+        self.told = told;
+        Ok(())
+    }
+
+    /// Tells of what was added since the last time.
+    fn tell(&mut self) -> Result<(), Lost> {
+        if self.pages == 0 {
+            return Ok(());
+        }
+        let Some(first) = Page::numbered(self.frame) else {
+            return Err(Lost);
+        };
+        let pages = self.pages;
+        self.pages = 0;
+        let (inode, index) = first.place();
+        emit(if self.unpins() { Kind::Unpin } else { Kind::Pin }, |event| {
+            page(event, first);
+            event.inode = inode;
+            event.index = index;
+            event.count = pages;
+            event.value = self.holder as i64;
+            event.refs = self.told.refs;
+            event.maps = self.told.maps;
+            event.stack = self.trace;
+        })
+    }
+}
+
+/// The walk through a bio's pages.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Walk {
+    row: Row,
+    /// Address of the next segment, and how many there are from it on.
+    segments: u64,
+    left: u64,
+    /// Address of the next page of this segment, and how many there are from it on.
+    page: u64,
+    pages: u64,
+    failed: u64,
+}
+
+/// One walk for each of the two programs that walk, on each processor; the kernel lets no program
+/// run into itself there.
+///
+/// Not on the stack, where the verifier follows each number from turn to turn and, depending on
+/// where the kernel lies in memory, finds no end: what a map holds is unknown to it from the first.
+#[map]
+static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(2, 0);
+
+extern "C" fn turn(_: u64, program: *mut u32) -> i64 {
+    // SAFETY: `repeat` hands over the context it was given, the number of the program's own walk.
+    let Some(walk) = WALKS.get_ptr_mut(unsafe { *program }) else {
+        return 1;
+    };
+    // SAFETY: the pointer is to this processor's and this program's own element.
+    let walk = unsafe { &mut *walk };
+    if let Ok(more) = walk.turn() {
+        return i64::from(!more);
+    }
+    walk.failed = 1;
+    1
+}
+
+impl Walk {
+    /// Takes the next page or turns to the next segment; says whether there is more.
+    fn turn(&mut self) -> Result<bool, Lost> {
+        if self.pages == 0 {
+            if self.left == 0 {
+                return Ok(false);
+            }
+            let segment: Segment = read(self.segments)?;
+            self.left -= 1;
+            self.segments += size_of::<Segment>() as u64;
+            let (offset, length) = (u64::from(segment.offset), u64::from(segment.length));
+            self.page = segment.page + offset / 4096 * get(&PAGE_SIZE_OF);
+            // A segment is contiguous: all of it is of this device, or nothing is.
+            if Page::at(self.page).is_some() {
+                self.pages = (offset % 4096 + length).div_ceil(4096);
+            }
+            return Ok(true);
+        }
+        if let Some(pinned) = Page::at(self.page) {
+            self.row.add(pinned)?;
+        }
+        self.page += get(&PAGE_SIZE_OF);
+        self.pages -= 1;
+        Ok(true)
+    }
+}
+
+fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
+    let bio = argument(context, 0)?;
+    let count: u16 = field(bio, &BIO_COUNT)?;
+    if count == 0 {
+        return Ok(());
+    }
+    let segments: u64 = field(bio, &BIO_VECS)?;
+    let first: Segment = read(segments)?;
+    if Page::at(first.page).is_none() {
+        // A buffer is mapped from one file or from none: the first page speaks for all.
+        return Ok(());
+    }
+    let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(context) };
+    let mut program = u32::from(kind == Kind::Pin);
+    let Some(walk) = WALKS.get_ptr_mut(program) else {
+        return Err(Lost);
+    };
+    let fresh = Walk {
+        row: Row::new(kind, bio, trace),
+        segments,
+        left: u64::from(count),
+        page: 0,
+        pages: 0,
+        failed: 0,
+    };
+    // SAFETY: the pointer is to this processor's and this program's own element.
+    unsafe { walk.write(fresh) };
+    repeat(TURNS, turn, &mut program);
+    // SAFETY: as above; the turns are over.
+    let walk = unsafe { &mut *walk };
+    walk.row.tell()?;
+    if walk.failed == 0 && walk.left == 0 && walk.pages == 0 { Ok(()) } else { Err(Lost) }
+}
+
+/// Direct I/O has put the user's pages into a bio.
+#[fexit]
+pub(crate) fn pin_bio(context: FExitContext) -> u32 {
+    record!(|| of_bio(Kind::Pin, &context))
+}
+
+/// A bio lets its pages go.
+#[fentry]
+pub(crate) fn unpin_bio(context: FEntryContext) -> u32 {
+    record!(|| of_bio(Kind::Unpin, &context))
+}
+
+fn of_pipe(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
+    let pipe = argument(context, 0)?;
+    let buffer = argument(context, 1)?;
+    let address: u64 = field(buffer, &PIPE_BUFFER_PAGE)?;
+    let Some(pinned) = Page::at(address) else {
+        return Ok(());
+    };
+    let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(context) };
+    let mut row = Row::new(kind, pipe, trace);
+    row.add(pinned)?;
+    row.tell()
+}
+
+/// vmsplice puts a user's page into a pipe.
+#[fentry]
+pub(crate) fn pin_pipe(context: FEntryContext) -> u32 {
+    record!(|| of_pipe(Kind::Pin, &context))
+}
+
+/// A pipe lets a page go.
+#[fentry]
+pub(crate) fn unpin_pipe(context: FEntryContext) -> u32 {
+    record!(|| of_pipe(Kind::Unpin, &context))
+}
+
+/// The pages of a user's buffer that get_user_pages_fast took, at most.
+const BUFFER: u32 = 1024;
+
+/// The walk through the array that get_user_pages_fast filled in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    row: Row,
+    pages: u64,
+    failed: u64,
+}
+
+/// On each processor one, for the reason that [`WALKS`] gives.
+#[map]
+static BUFFERS: PerCpuArray<Buffer> = PerCpuArray::with_max_entries(1, 0);
+
+extern "C" fn next(n: u64, _: *mut u32) -> i64 {
+    let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
+        return 1;
+    };
+    // SAFETY: the pointer is to this processor's own element, which only one program uses.
+    let buffer = unsafe { &mut *buffer };
+    let Ok(address) = read::<u64>(buffer.pages + n * 8) else {
+        buffer.failed = 1;
+        return 1;
+    };
+    if let Some(pinned) = Page::at(address)
+        && buffer.row.add(pinned).is_err()
+    {
+        buffer.failed = 1;
+        return 1;
+    }
+    0
+}
+
+/// Pages of a user's buffer were taken; by whom they are held is not known here.
+#[fexit]
+pub(crate) fn pin_buffer(context: FExitContext) -> u32 {
+    record!(|| {
+        let count = context.ret::<i32>().map_err(|_| Lost)?;
+        let pages = argument(&context, 3)?;
+        if count <= 0 || Page::at(read(pages)?).is_none() {
+            return Ok(());
+        }
+        let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(&context) };
+        let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
+            return Err(Lost);
+        };
+        let fresh = Buffer { row: Row::new(Kind::Pin, 0, trace), pages, failed: 0 };
+        // SAFETY: the pointer is to this processor's own element.
+        unsafe { buffer.write(fresh) };
+        repeat((count as u32).min(BUFFER), next, &mut 0);
+        // SAFETY: as above; the turns are over.
+        let buffer = unsafe { &mut *buffer };
+        buffer.row.tell()?;
+        if buffer.failed == 0 && count as u32 <= BUFFER { Ok(()) } else { Err(Lost) }
+    })
+}

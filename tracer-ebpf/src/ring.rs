@@ -1,0 +1,119 @@
+//! The ring that takes records to user space, and the count of those that did not fit.
+
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf, StackTrace};
+use aya_ebpf::programs::tracing::StackIdContext;
+use aya_log_ebpf::{debug, trace};
+use protocol::{Event, Kind};
+
+use crate::layout::{DEVICE, Inode, Lost, Page, get, process, task};
+
+/// Resized when loaded.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// What was lost: records that found no room or could not be made, and returns that were missed
+/// because a task entered a function again that it was still in. One number per processor.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Changes with each loss, and every record carries it: so it is known between which records
+/// something is missing. One number for all processors, because a task that lost a record on one
+/// may write its next one on another. It is not a count: two processors that change it at once may
+/// leave it at one more, but not as it was.
+#[map]
+static LOSSES: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static STACKS: StackTrace = StackTrace::with_max_entries(8192, 0);
+
+/// `BPF_F_FAST_STACK_CMP`: stacks with equal hashes are taken for equal, so that one more
+/// recording of a known stack costs no comparison.
+const FAST_COMPARISON: u64 = 1 << 9;
+
+/// One more record or return is lost.
+pub(crate) fn lose() {
+    if let Some(count) = LOST.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this processor's own element.
+        unsafe { *count += 1 };
+    }
+    if let Some(losses) = LOSSES.get_ptr_mut(0) {
+        // SAFETY: the pointer is to the element of the map; volatile, because other processors
+        // change it too.
+        unsafe { losses.write_volatile(losses.read_volatile() + 1) };
+    }
+}
+
+/// What all records carry until something is lost again.
+fn losses() -> u64 {
+    // SAFETY: as above.
+    LOSSES.get_ptr(0).map_or(0, |losses| unsafe { losses.read_volatile() })
+}
+
+/// Runs a probe and counts what it could not record.
+macro_rules! record {
+    ($probe:expr) => {
+        $crate::ring::recorded(file!(), line!(), $probe)
+    };
+}
+pub(crate) use record;
+
+/// See [`record!`]; the place is that of the probe.
+pub(crate) fn recorded(
+    file: &'static str,
+    line: u32,
+    probe: impl FnOnce() -> Result<(), Lost>,
+) -> u32 {
+    if probe().is_err() {
+        lose();
+        // Off unless the tracer is asked for it: the level is a constant to the verifier, which
+        // then drops what is below it.
+        debug!((), "{}:{}: a record of task {} is lost", file, line, task());
+    }
+    0
+}
+
+/// A kernel stack's number, or a negative one if it could not be taken.
+pub(crate) fn stack(context: &impl StackIdContext) -> i32 {
+    context.get_stackid(&STACKS, FAST_COMPARISON).map_or(-1, |number| number as i32)
+}
+
+/// Writes one event of the current task; `fill` sets what is its own.
+pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Event)) -> Result<(), Lost> {
+    let Some(mut slot) = EVENTS.reserve::<Event>(0) else {
+        return Err(Lost);
+    };
+    let mut event = Event {
+        // SAFETY: the helper has no preconditions.
+        time: unsafe { bpf_ktime_get_ns() },
+        task: task(),
+        process: process(),
+        device: get(&DEVICE) as u32,
+        stack: -1,
+        kind: kind as u16,
+        // SAFETY: as above.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        // After the slot is taken: what was lost before this record is in the number.
+        lost: losses() as u16,
+        ..Event::default()
+    };
+    fill(&mut event);
+    trace!((), "kind {} of task {}, page {:x}", event.kind, event.task, event.page);
+    slot.write(event);
+    // User space looks at the ring on its own clock: waking it for each record would cost the
+    // traced task more than the record.
+    slot.submit(u64::from(BPF_RB_NO_WAKEUP));
+    Ok(())
+}
+
+/// Fills in a file.
+pub(crate) fn about(event: &mut Event, inode: Inode) {
+    event.inode = inode.number;
+}
+
+/// Fills in a page.
+pub(crate) fn page(event: &mut Event, page: Page) {
+    event.page = page.frame;
+}

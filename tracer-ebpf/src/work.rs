@@ -1,0 +1,566 @@
+//! The break itself: its beginning and end, its scans, its waits and what it removes.
+
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map, perf_event, raw_tracepoint};
+use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::programs::tracing::StackIdContext;
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, PerfEventContext, ProbeContext, RawTracePointContext,
+    RetProbeContext,
+};
+use protocol::{Kind, flag};
+
+use crate::layout::{
+    self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_LOCK, PAGE_SIZE_OF, Page,
+    REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument, current,
+    field, get, repeat, wanted,
+};
+use crate::ring::{about, emit, lose, page, record, stack};
+
+/// A break under way, by task.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Break {
+    inode: u64,
+    number: u64,
+    /// The second file of a reflink, or 0.
+    second: u64,
+    second_number: u64,
+    /// Address of the page that the last scan found busy, or 0.
+    busy: u64,
+    busy_index: u64,
+    /// The file whose scan that was.
+    busy_inode: u64,
+    busy_number: u64,
+    waiting: u32,
+    /// The beginning was seen.
+    whole: u32,
+}
+
+#[map]
+static BREAKS: HashMap<u32, Break> = HashMap::with_max_entries(1024, 0);
+
+/// How many breaks wait for the page at an address.
+#[map]
+static WAITED: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
+
+/// What the sampler looks at: a fixed table, because a timer's program cannot walk a hash.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Waiter {
+    task: u32,
+    process: u32,
+    page: u64,
+    inode: u64,
+    index: u64,
+}
+
+const WAITERS_SIZE: u32 = 64;
+
+#[map]
+static WAITERS: Array<Waiter> = Array::with_max_entries(WAITERS_SIZE, 0);
+
+fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> Result<(), Lost> {
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    if unsafe { BREAKS.get(&task) }.is_some_and(|old| old.whole != 0) {
+        // The return of the earlier one was missed.
+        lose();
+    }
+    let new = Break {
+        inode: first.address,
+        number: first.number,
+        second: second.map_or(0, |inode| inode.address),
+        second_number: second.map_or(0, |inode| inode.number),
+        busy: 0,
+        busy_index: 0,
+        busy_inode: 0,
+        busy_number: 0,
+        waiting: 0,
+        whole: 1,
+    };
+    BREAKS.insert(&task, &new, 0).map_err(|_| Lost)?;
+    let trace = stack(context);
+    emit(Kind::BreakBegin, |event| {
+        about(event, first);
+        event.stack = trace;
+    })?;
+    if let Some(second) = second {
+        emit(Kind::BreakBegin, |event| {
+            about(event, second);
+            event.stack = trace;
+        })?;
+    }
+    Ok(())
+}
+
+fn dax_inode(address: u64) -> Result<Option<Inode>, Lost> {
+    match Inode::at(address)? {
+        Some(inode) if inode.is_dax()? => Ok(Some(inode)),
+        _ => Ok(None),
+    }
+}
+
+/// A break function whose first argument is the inode.
+#[kprobe]
+pub(crate) fn break_begin(context: ProbeContext) -> u32 {
+    record!(|| try_break_begin(&context))
+}
+
+fn try_break_begin(context: &ProbeContext) -> Result<(), Lost> {
+    if !wanted() {
+        return Ok(());
+    }
+    match dax_inode(context.arg(0).ok_or(Lost)?)? {
+        Some(inode) => begin(context, inode, None),
+        None => Ok(()),
+    }
+}
+
+/// `xfs_break_layouts`, which is called for leases alone too: then its third argument is 0
+/// (`BREAK_WRITE`).
+#[kprobe]
+pub(crate) fn break_begin_xfs(context: ProbeContext) -> u32 {
+    record!(|| {
+        let reason: u32 = context.arg(2).ok_or(Lost)?;
+        if reason == 0 {
+            return Ok(());
+        }
+        try_break_begin(&context)
+    })
+}
+
+/// Reflink locks two files and breaks the layouts of both.
+#[kprobe]
+pub(crate) fn break_begin_two(context: ProbeContext) -> u32 {
+    record!(|| try_break_begin_two(&context))
+}
+
+fn try_break_begin_two(context: &ProbeContext) -> Result<(), Lost> {
+    if !wanted() {
+        return Ok(());
+    }
+    let vfs = get(&XFS_INODE_VFS);
+    let one: u64 = context.arg(0).ok_or(Lost)?;
+    let two: u64 = context.arg(1).ok_or(Lost)?;
+    // One after the other: taken as a pair, the compiler copies a register that was never set, and
+    // the verifier refuses it.
+    let Some(first) = dax_inode(one + vfs)? else {
+        return Ok(());
+    };
+    if one == two {
+        return begin(context, first, None);
+    }
+    let Some(second) = dax_inode(two + vfs)? else {
+        return Ok(());
+    };
+    begin(context, first, Some(second))
+}
+
+/// The end of any of them.
+#[kretprobe]
+pub(crate) fn break_end(context: RetProbeContext) -> u32 {
+    record!(|| end(i64::from(context.ret::<i32>())))
+}
+
+/// The break that file systems share, where they share one.
+#[fentry]
+pub(crate) fn break_layout_begin(context: FEntryContext) -> u32 {
+    record!(|| match dax_inode(argument(&context, 0)?)? {
+        Some(inode) if wanted() => begin(&context, inode, None),
+        _ => Ok(()),
+    })
+}
+
+/// Its end.
+#[fexit]
+pub(crate) fn break_layout_end(context: FExitContext) -> u32 {
+    record!(|| end(i64::from(context.ret::<i32>().map_err(|_| Lost)?)))
+}
+
+/// The last break of a file's life, which nothing interrupts and which returns nothing.
+#[fentry]
+pub(crate) fn break_final_begin(context: FEntryContext) -> u32 {
+    record!(|| match dax_inode(argument(&context, 0)?)? {
+        Some(inode) if wanted() => begin(&context, inode, None),
+        _ => Ok(()),
+    })
+}
+
+/// Its end.
+#[fexit]
+pub(crate) fn break_final_end(_: FExitContext) -> u32 {
+    record!(|| end(0))
+}
+
+fn end(value: i64) -> Result<(), Lost> {
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let Some(&ended) = (unsafe { BREAKS.get(&task) }) else {
+        return Ok(());
+    };
+    stop_waiting(&ended, task, value)?;
+    let _ = BREAKS.remove(&task);
+    if ended.whole == 0 {
+        return Ok(());
+    }
+    if ended.second != 0 {
+        emit(Kind::BreakEnd, |event| {
+            event.inode = ended.second_number;
+            event.value = value;
+        })?;
+    }
+    emit(Kind::BreakEnd, |event| {
+        event.inode = ended.number;
+        event.value = value;
+    })
+}
+
+fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(), Lost> {
+    if a_break.waiting == 0 {
+        return Ok(());
+    }
+    // SAFETY: plain data; a count that races with another break's is repaired by its next wait.
+    match unsafe { WAITED.get(&a_break.busy) } {
+        Some(&count) if count > 1 => {
+            let _ = WAITED.insert(&a_break.busy, &(count - 1), 0);
+        }
+        _ => {
+            let _ = WAITED.remove(&a_break.busy);
+        }
+    }
+    if let Some(waiter) = WAITERS.get_ptr_mut(task % WAITERS_SIZE) {
+        // SAFETY: the pointer is to an element of the map.
+        unsafe {
+            if (*waiter).task == task {
+                (*waiter).task = 0;
+            }
+        }
+    }
+    let Some(busy) = Page::at(a_break.busy) else {
+        return Ok(());
+    };
+    emit(Kind::WaitEnd, |event| {
+        event.inode = a_break.busy_number;
+        event.index = a_break.busy_index;
+        event.value = value;
+        page(event, busy);
+    })
+}
+
+/// The scan returns the busy page that it found.
+#[fexit]
+pub(crate) fn scan_end(context: FExitContext) -> u32 {
+    record!(|| try_scan(&context))
+}
+
+fn try_scan(context: &FExitContext) -> Result<(), Lost> {
+    if !wanted() {
+        return Ok(());
+    }
+    let Some(inode) = Inode::of_mapping(argument(context, 0)?)? else {
+        return Ok(());
+    };
+    if !inode.is_dax()? {
+        return Ok(());
+    }
+    let task = layout::task();
+    let found = Page::at(context.ret::<u64>().map_err(|_| Lost)?);
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let mut a_break = match unsafe { BREAKS.get(&task) } {
+        Some(&a_break) => a_break,
+        None => Break {
+            inode: inode.address,
+            number: inode.number,
+            second: 0,
+            second_number: 0,
+            busy: 0,
+            busy_index: 0,
+            busy_inode: 0,
+            busy_number: 0,
+            waiting: 0,
+            whole: 0,
+        },
+    };
+    stop_waiting(&a_break, task, 0)?;
+    a_break.waiting = 0;
+    a_break.busy = 0;
+    let Some(busy) = found else {
+        if a_break.whole == 0 {
+            let _ = BREAKS.remove(&task);
+        } else {
+            BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
+        }
+        return emit(Kind::Scan, |event| about(event, inode));
+    };
+    let counts = busy.counts()?;
+    let (_, index) = busy.place();
+    a_break.busy = busy.address;
+    a_break.busy_index = index;
+    a_break.busy_inode = inode.address;
+    a_break.busy_number = inode.number;
+    BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
+    let trace = stack(context);
+    emit(Kind::Scan, |event| {
+        about(event, inode);
+        page(event, busy);
+        event.index = index;
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+        event.stack = trace;
+    })
+}
+
+/// A wait for a variable begins; it is the break's if the variable belongs to its busy page.
+#[fentry]
+pub(crate) fn wait_begin(context: FEntryContext) -> u32 {
+    record!(|| try_wait(&context))
+}
+
+fn try_wait(context: &FEntryContext) -> Result<(), Lost> {
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let Some(&found) = (unsafe { BREAKS.get(&task) }) else {
+        return Ok(());
+    };
+    let mut a_break = found;
+    let variable = argument(context, 1)?;
+    // Any variable of the page: a break that waits for the wrong one waits as well.
+    if a_break.busy == 0 || variable.wrapping_sub(a_break.busy) >= get(&PAGE_SIZE_OF) {
+        return Ok(());
+    }
+    let Some(busy) = Page::at(a_break.busy) else {
+        return Ok(());
+    };
+    a_break.waiting = 1;
+    BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
+    // SAFETY: plain data.
+    let waiting = unsafe { WAITED.get(&a_break.busy) }.map_or(0, |&count| count);
+    let _ = WAITED.insert(&a_break.busy, &(waiting + 1), 0);
+    let waiter = Waiter {
+        task,
+        process: layout::process(),
+        page: busy.address,
+        inode: a_break.busy_number,
+        index: a_break.busy_index,
+    };
+    let _ = WAITERS.set(task % WAITERS_SIZE, &waiter, 0);
+    let counts = busy.counts()?;
+    emit(Kind::WaitBegin, |event| {
+        event.inode = a_break.busy_number;
+        event.index = a_break.busy_index;
+        page(event, busy);
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+    })
+}
+
+/// The processor turns to another task; of interest if a waiting break gives it up by itself.
+#[raw_tracepoint]
+pub(crate) fn switch_away(context: RawTracePointContext) -> u32 {
+    record!(|| try_switch(&context))
+}
+
+fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let Some(&a_break) = (unsafe { BREAKS.get(&task) }) else {
+        return Ok(());
+    };
+    if a_break.waiting == 0 {
+        return Ok(());
+    }
+    let preempted = argument(context, 0)?;
+    let me = current();
+    let state: u32 = field(me, &TASK_STATE)?;
+    if preempted & 1 != 0 || state == 0 {
+        return Ok(());
+    }
+    let Some(busy) = Page::at(a_break.busy) else {
+        return Ok(());
+    };
+    let mapping: u64 = field(a_break.busy_inode, &INODE_MAPPING)?;
+    let mut held = 0;
+    if owner(mapping + get(&MAPPING_LOCK))? == me {
+        held |= flag::INVALIDATE_LOCK;
+    }
+    if owner(a_break.busy_inode + get(&INODE_LOCK))? == me {
+        held |= flag::INODE_LOCK;
+    }
+    let counts = busy.counts()?;
+    emit(Kind::Sleep, |event| {
+        event.inode = a_break.busy_number;
+        event.index = a_break.busy_index;
+        page(event, busy);
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+        event.detail = held;
+    })
+}
+
+/// The task that holds a read-write semaphore for writing, or something else.
+///
+/// The low bits are flags: kernel/locking/rwsem.c, `RWSEM_OWNER_FLAGS_MASK`.
+fn owner(semaphore: u64) -> Result<u64, Lost> {
+    let owner: u64 = field(semaphore, &RWSEM_OWNER)?;
+    Ok(if owner & 1 == 0 { owner & !7 } else { 0 })
+}
+
+/// Somebody wakes the waiters of a variable.
+#[fentry]
+pub(crate) fn wake_up(context: FEntryContext) -> u32 {
+    record!(|| try_wake(&context))
+}
+
+fn try_wake(context: &FEntryContext) -> Result<(), Lost> {
+    let variable = argument(context, 0)?;
+    let address = variable.wrapping_sub(get(&WAIT_OFFSET));
+    let Some(woken) = Page::at(address) else {
+        return Ok(());
+    };
+    // SAFETY: plain data.
+    if unsafe { WAITED.get(&address) }.is_none() {
+        return Ok(());
+    }
+    let counts = woken.counts()?;
+    let trace = stack(context);
+    emit(Kind::Wake, |event| {
+        page(event, woken);
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+        event.stack = trace;
+    })
+}
+
+/// A mapping entry loses its page.
+#[kprobe]
+pub(crate) fn remove_entry(context: ProbeContext) -> u32 {
+    record!(|| try_remove(&context, |n| context.arg(n as usize).ok_or(Lost)))
+}
+
+/// The same where it is a function of its own: a kprobe would cost more.
+#[fentry]
+pub(crate) fn remove_entry_fast(context: FEntryContext) -> u32 {
+    record!(|| try_remove(&context, |n| argument(&context, n)))
+}
+
+/// Bits of a DAX mapping entry, after the bit that makes it a value.
+///
+/// Linux fs/dax.c, "DAX pagecache entries use XArray value entries".
+mod entry {
+    pub(super) const PMD: u64 = 1 << 1;
+    pub(super) const ZERO_PAGE: u64 = 1 << 2;
+    pub(super) const EMPTY: u64 = 1 << 3;
+    pub(super) const SHIFT: u32 = 4;
+}
+
+/// Pages of a huge entry, each counted on its own where idle is one reference.
+const HUGE: u32 = 512;
+
+/// The search for a busy page in a huge entry.
+struct Search {
+    first: u64,
+    found: u64,
+}
+
+extern "C" fn look(n: u64, search: *mut Search) -> i64 {
+    // SAFETY: `repeat` hands over the context it was given.
+    let search = unsafe { &mut *search };
+    let frame = search.first + n;
+    let Some(page) = Page::numbered(frame) else {
+        return 1;
+    };
+    if page.settled_counts().is_ok_and(Counts::busy) {
+        search.found = frame;
+        return 1;
+    }
+    0
+}
+
+fn try_remove(
+    context: &impl StackIdContext,
+    argument: impl Fn(u64) -> Result<u64, Lost>,
+) -> Result<(), Lost> {
+    let value = argument(0)? >> 1;
+    if value & (entry::ZERO_PAGE | entry::EMPTY) != 0 {
+        return Ok(());
+    }
+    let Some(first) = Page::numbered(value >> entry::SHIFT) else {
+        return Ok(());
+    };
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let breaking = unsafe { BREAKS.get(&task) }.is_some();
+    let (mut number, index) = first.place();
+    let mut detail = 0;
+    if get(&REMOVE_HAS_MAPPING) != 0 {
+        let mapping = argument(1)?;
+        let truncating = argument(2)?;
+        if let Some(inode) = Inode::of_mapping(mapping)? {
+            number = inode.number;
+        }
+        if truncating & 1 != 0 {
+            detail = flag::BREAK;
+        }
+    } else if breaking {
+        detail = flag::BREAK;
+    }
+    let pages = if value & entry::PMD != 0 && get(&layout::IDLE) == 1 { HUGE } else { 1 };
+    let mut search = Search { first: first.frame, found: 0 };
+    if pages > 1 {
+        repeat(pages, look, &mut search);
+    }
+    let worst = Page::numbered(search.found).unwrap_or(first);
+    let counts = worst.settled_counts()?;
+    let trace = if counts.busy() { stack(context) } else { -1 };
+    emit(Kind::Remove, |event| {
+        event.inode = number;
+        event.index = index + (worst.frame - first.frame);
+        page(event, worst);
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+        event.detail = detail;
+        event.stack = trace;
+    })
+}
+
+/// A timer: looks at the pages that breaks wait for, because a break that waits is silent.
+#[perf_event]
+pub(crate) fn sample_waiters(_: PerfEventContext) -> u32 {
+    record!(try_sample)
+}
+
+fn try_sample() -> Result<(), Lost> {
+    let mut failed = 0;
+    repeat(WAITERS_SIZE, sample, &mut failed);
+    if failed == 0 { Ok(()) } else { Err(Lost) }
+}
+
+extern "C" fn sample(slot: u64, failed: *mut u32) -> i64 {
+    if sample_one(slot as u32).is_err() {
+        // SAFETY: `repeat` hands over the context it was given.
+        unsafe { *failed = 1 };
+    }
+    0
+}
+
+fn sample_one(slot: u32) -> Result<(), Lost> {
+    let Some(&waiter) = WAITERS.get(slot) else {
+        return Ok(());
+    };
+    if waiter.task == 0 {
+        return Ok(());
+    }
+    let Some(busy) = Page::at(waiter.page) else {
+        return Ok(());
+    };
+    let counts = busy.settled_counts()?;
+    emit(Kind::Sample, |event| {
+        event.task = waiter.task;
+        event.process = waiter.process;
+        event.inode = waiter.inode;
+        event.index = waiter.index;
+        page(event, busy);
+        event.refs = counts.refs;
+        event.maps = counts.maps;
+    })
+}

@@ -1,0 +1,259 @@
+//! The command line: as typed, and what it asks for.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use nix::sys::signal::{SigSet, Signal};
+use protocol::{Finding, Verdict};
+use tracer::hook;
+use tracer::load;
+use tracer::session::{self, Options, ProbeLog};
+use tracer::stream::{INTERVAL, Outcome, Stream};
+use tracer::symbols::Symbols;
+
+/// Watches the layout break of a mounted DAX file system and reports what violates it
+#[derive(Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The block device whose mounted file system is watched
+    #[arg(long, required = true, value_name = "DEVICE")]
+    dev: Option<PathBuf>,
+    /// Stop after this long (10s, 5m); without it Ctrl-C does
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Print findings as lines of JSON
+    #[arg(long)]
+    json: bool,
+    /// Watch only the breaks and operations of this process
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Bytes of the ring that records pass through, a power of two
+    #[arg(long, default_value_t = Options::default().ring_size, value_name = "BYTES")]
+    ring_size: u32,
+    /// Print which probe lost a record, or every record, as the probes see it (for debugging them)
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Said::Off)]
+    probe_log: Said,
+}
+
+/// What `--probe-log` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Said {
+    Off,
+    Lost,
+    All,
+}
+
+impl From<Said> for ProbeLog {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Off => Self::Off,
+            Said::Lost => Self::Lost,
+            Said::All => Self::All,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print what this kernel offers and which hook each step of the protocol uses
+    Hooks,
+    /// Put a load on a mounted DAX file system and print its rounds a second, in the mean and
+    /// undisturbed, for ci/bench
+    Bench {
+        /// The block device whose mounted file system is used
+        #[arg(long, value_name = "DEVICE")]
+        dev: PathBuf,
+        /// What is written to by direct I/O, from its beginning on: what it carries is lost
+        #[arg(long, value_name = "PATH")]
+        target: PathBuf,
+        /// How long
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+        duration: Duration,
+    },
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Does what was asked; returns whether all is well.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    match (&arguments.command, &arguments.dev) {
+        (Some(Command::Hooks), _) => hooks().map(|()| true),
+        (Some(Command::Bench { dev, target, duration }), _) => {
+            let rate = load::run(dev, target, *duration)?;
+            println!("{:.1} {:.1}", rate.mean, rate.undisturbed);
+            Ok(true)
+        }
+        (None, Some(_)) => watch(arguments),
+        (None, None) => unreachable!("clap asks for --dev"),
+    }
+}
+
+fn hooks() -> Result<()> {
+    session::preconditions()?;
+    let symbols = Symbols::read()?;
+    println!("pages are idle at: {:?}", session::shape(&symbols));
+    for resolved in hook::resolve(&symbols, None) {
+        let step = format!(
+            "{}{}",
+            resolved.step.name,
+            resolved.step.file_system.map_or(String::new(), |name| format!(" ({name})"))
+        );
+        if let Some((alternative, symbol)) = resolved.chosen {
+            let ways: Vec<String> = alternative
+                .programs
+                .iter()
+                .map(|(_, how)| format!("{how:?}").to_lowercase())
+                .collect();
+            println!("{step:<28} {symbol:<36} {}", ways.join(" + "));
+        } else {
+            let looked: Vec<&str> =
+                resolved.step.alternatives.iter().map(|way| way.symbol).collect();
+            let why = if resolved.step.needed { "needed" } else { "done without" };
+            println!("{step:<28} - ({why}; looked for {})", looked.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn watch(arguments: &Arguments) -> Result<bool> {
+    let path = arguments.dev.as_deref().context("--dev is missing")?;
+    let options = Options {
+        process: arguments.pid,
+        ring_size: arguments.ring_size,
+        probe_log: arguments.probe_log.into(),
+        ..Options::default()
+    };
+    stop_on_signals()?;
+    let mut stream = Stream::open(path, &options)?;
+    let mut out = std::io::stdout().lock();
+    eprintln!(
+        "watching {} ({} on {}); the self-check saw its break",
+        path.display(),
+        stream.device().file_system,
+        stream.device().mount.display()
+    );
+    for (step, error) in stream.session().refused() {
+        let hook = stream.session().hooks().iter().find(|hook| hook.step.name == *step);
+        let instead = hook
+            .and_then(|hook| hook.chosen.as_ref())
+            .map_or("nothing", |(_, symbol)| symbol.as_str());
+        eprintln!("note: {step}: {}; going on with {instead}", chain(error));
+    }
+    let end = arguments.duration.map(|duration| Instant::now() + duration);
+    while !STOP.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+        for finding in stream.pump() {
+            print(&mut out, arguments.json, &stream, &finding)?;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    for finding in stream.pump_all() {
+        print(&mut out, arguments.json, &stream, &finding)?;
+    }
+    let (_, outcome) = stream.finish();
+    conclude(&mut out, arguments.json, &outcome)?;
+    Ok(outcome.verdict == Verdict::Holds)
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    // The verifier's log is long and for the author of a probe.
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Ctrl-C ends the watch, not the program.
+fn stop_on_signals() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().context("blocking signals")?;
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            STOP.store(true, Ordering::Relaxed);
+        }
+    });
+    Ok(())
+}
+
+fn print(out: &mut impl Write, json: bool, stream: &Stream, finding: &Finding) -> Result<()> {
+    let events: Vec<_> = finding.events.iter().filter_map(|&n| stream.event(n)).collect();
+    if json {
+        let stacks: Vec<_> =
+            events.iter().map(|event| stream.session().stack(event.stack)).collect();
+        let line = serde_json::json!({
+            "finding": finding.rule.name(),
+            "text": finding.text,
+            "tasks": finding.tasks.iter().map(|&task| stream.task(task)).collect::<Vec<_>>(),
+            "inode": finding.inode,
+            "page": finding.page,
+            "index": finding.index,
+            "events": finding.events,
+            "stacks": stacks,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        let tasks: Vec<String> = finding.tasks.iter().map(|&task| stream.task(task)).collect();
+        writeln!(out, "{}: {} ({})", finding.rule, finding.text, tasks.join(", "))?;
+        for event in events {
+            for frame in stream.session().stack(event.stack).iter().take(12) {
+                writeln!(out, "    {frame}")?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
+    let (word, findings) = match &outcome.verdict {
+        Verdict::Holds => ("holds", 0),
+        Verdict::Violated(findings) => ("violated", findings.len()),
+        Verdict::Undecided => ("undecided", 0),
+    };
+    if json {
+        let line = serde_json::json!({
+            "verdict": word,
+            "findings": findings,
+            "lost": outcome.lost,
+            "peak": outcome.peak,
+            "records": outcome.summary.records,
+            "breaks": outcome.summary.breaks,
+            "waits": outcome.summary.waits,
+            "pins": outcome.summary.pins,
+        });
+        writeln!(out, "{line}")?;
+        return Ok(());
+    }
+    write!(out, "{}", outcome.summary)?;
+    writeln!(out, "{} records lost; at most {} waited to be judged", outcome.lost, outcome.peak)?;
+    match outcome.verdict {
+        Verdict::Holds => writeln!(out, "the protocol held in all that was seen")?,
+        Verdict::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
+        Verdict::Undecided => writeln!(
+            out,
+            "undecided: {} records were lost, so that nothing follows from what was not seen; try \
+             a larger --ring-size",
+            outcome.lost
+        )?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

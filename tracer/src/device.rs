@@ -1,0 +1,223 @@
+//! The traced device: which file system is on it, where, and which page is which block.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::sys::{self, Map};
+
+/// Why a device cannot be traced.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing there.
+    #[error("no such device: {0}")]
+    Missing(PathBuf),
+    /// It is something else.
+    #[error("{0} is not a block device")]
+    NotBlock(PathBuf),
+    /// It carries no mounted file system.
+    #[error("no file system of {0} is mounted; mount it first")]
+    NotMounted(PathBuf),
+    /// The tracer has no hooks for its file system.
+    #[error("{device} carries {kind}; the tracer knows xfs, ext4 and virtiofs")]
+    FileSystem {
+        /// The device.
+        device: PathBuf,
+        /// Its file system.
+        kind: String,
+    },
+    /// Files there are not mapped directly.
+    #[error("files on {0} are not DAX; mount it with -o dax=always")]
+    NotDax(PathBuf),
+    /// A file on it could not be used to find out where its pages are.
+    #[error("{doing} {path}")]
+    File {
+        /// What was done.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// Pages of this file system are not its blocks.
+    #[error("the block size of {device} is {size}; the tracer knows 4096 only")]
+    BlockSize {
+        /// The device.
+        device: PathBuf,
+        /// Its block size in bytes.
+        size: u64,
+    },
+}
+
+/// A mounted file system on a block device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The block device.
+    pub path: PathBuf,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// `xfs`, `ext4`.
+    pub file_system: String,
+    /// `super_block.s_dev`: the kernel's own encoding of the device number.
+    pub number: u32,
+    /// Frame number of its first block.
+    pub first_frame: u64,
+    /// Its length in pages.
+    pub frames: u64,
+    /// Blocks of an allocation group, where frees are told by group (XFS).
+    pub group_blocks: u32,
+}
+
+pub(crate) const PAGE: u64 = 4096;
+
+impl Device {
+    /// Whether there is something to trace at `path`, as far as anybody may look.
+    pub fn check(path: &Path) -> Result<(), Error> {
+        Self::mount(path).map(|_| ())
+    }
+
+    /// The numbers of the device, and where what file system of it is mounted.
+    fn mount(path: &Path) -> Result<((u32, u32), PathBuf, String), Error> {
+        let status = fs::metadata(path).map_err(|_| Error::Missing(path.to_owned()))?;
+        if !status.file_type().is_block_device() {
+            return Err(Error::NotBlock(path.to_owned()));
+        }
+        let (major, minor) = (libc::major(status.rdev()), libc::minor(status.rdev()));
+        let mounts = read(Path::new("/proc/self/mountinfo"))?;
+        let (mount, file_system) =
+            mounted(&mounts, major, minor).ok_or_else(|| Error::NotMounted(path.to_owned()))?;
+        if !matches!(file_system.as_str(), "xfs" | "ext4" | "virtiofs") {
+            return Err(Error::FileSystem { device: path.to_owned(), kind: file_system });
+        }
+        Ok(((major, minor), mount, file_system))
+    }
+
+    /// Looks the device up, and calibrates its pages with a file of one page on it.
+    pub fn find(path: &Path) -> Result<Self, Error> {
+        let ((major, minor), mount, file_system) = Self::mount(path)?;
+        let mut device = Self {
+            path: path.to_owned(),
+            mount,
+            file_system,
+            // include/linux/kdev_t.h: MINORBITS is 20.
+            number: (major << 20) | minor,
+            first_frame: 0,
+            frames: 0,
+            group_blocks: 0,
+        };
+        let mut raw = File::open(path).map_err(failed("opening", path))?;
+        device.frames = raw.seek(SeekFrom::End(0)).map_err(failed("measuring", path))? / PAGE;
+        if device.file_system == "xfs" {
+            device.group_blocks = group_blocks(&raw, path)?;
+        }
+        device.first_frame = device.calibrate()?;
+        Ok(device)
+    }
+
+    /// A new file on the mounted file system that is gone when it is closed.
+    pub(crate) fn scratch(&self) -> Result<(File, PathBuf), Error> {
+        let path = self.mount.join(format!(".tracer-{}", std::process::id()));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed("creating", &path))?;
+        let _ = fs::remove_file(&path);
+        file.write_all(&[0x5a; PAGE as usize]).map_err(failed("writing", &path))?;
+        file.sync_all().map_err(failed("syncing", &path))?;
+        if !sys::is_dax(&file).map_err(failed("looking at", &path))? {
+            return Err(Error::NotDax(self.mount.clone()));
+        }
+        Ok((file, path))
+    }
+
+    fn calibrate(&self) -> Result<u64, Error> {
+        let (file, path) = self.scratch()?;
+        let map = Map::new(&file, NonZeroUsize::new(PAGE as usize).expect("a page is not empty"))
+            .map_err(io::Error::from)
+            .map_err(failed("mapping", &path))?;
+        map.touch();
+        let frame = frame(map.address()).map_err(failed("finding the frame of", &path))?;
+        let block = sys::physical(&file)
+            .map_err(failed("finding the block of", &path))?
+            .ok_or_else(|| io::Error::other("it has no block"))
+            .map_err(failed("finding the block of", &path))?;
+        Ok(frame - block / PAGE)
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { doing, path, source }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(failed("reading", path))
+}
+
+/// The mount point and type of the file system with this device number.
+fn mounted(mounts: &str, major: u32, minor: u32) -> Option<(PathBuf, String)> {
+    let number = format!("{major}:{minor}");
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(2);
+        if left.next()? != number {
+            return None;
+        }
+        let mount = left.nth(1)?;
+        Some((PathBuf::from(unescape(mount)), right.split(' ').next()?.to_owned()))
+    })
+}
+
+/// `/proc/self/mountinfo` writes a blank as `\040`.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+}
+
+/// `sb_agblocks` of the XFS superblock: fs/xfs/libxfs/xfs_format.h, `struct xfs_dsb`.
+fn group_blocks(raw: &File, path: &Path) -> Result<u32, Error> {
+    let mut head = [0; 512];
+    raw.read_exact_at(&mut head, 0).map_err(failed("reading", path))?;
+    let word = |at: usize| {
+        u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes are four bytes"))
+    };
+    let size = u64::from(word(4));
+    if size != PAGE {
+        return Err(Error::BlockSize { device: path.to_owned(), size });
+    }
+    Ok(word(84))
+}
+
+/// The frame that an address of this process is mapped to.
+///
+/// Documentation/admin-guide/mm/pagemap.rst: 8 bytes a page, bits 0 to 54 are the frame number,
+/// bit 63 says that it is present.
+fn frame(address: usize) -> io::Result<u64> {
+    let mut pagemap = File::open("/proc/self/pagemap")?;
+    pagemap.seek(SeekFrom::Start(address as u64 / PAGE * 8))?;
+    let mut entry = [0; 8];
+    pagemap.read_exact(&mut entry)?;
+    let entry = u64::from_ne_bytes(entry);
+    let frame = entry & ((1 << 55) - 1);
+    if entry >> 63 == 0 || frame == 0 {
+        return Err(io::Error::other("/proc/self/pagemap does not tell"));
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_device_number() {
+        let mounts = "22 1 0:21 / /proc rw shared:5 - proc proc rw\n\
+                      90 1 259:0 / /mnt/a\\040b rw,relatime - xfs /dev/pmem0 rw,dax=always\n";
+        assert_eq!(mounted(mounts, 259, 0), Some((PathBuf::from("/mnt/a b"), "xfs".to_owned())));
+        assert_eq!(mounted(mounts, 259, 1), None);
+    }
+}

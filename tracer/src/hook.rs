@@ -1,0 +1,327 @@
+//! One row per step of the protocol: which kernel functions can carry it, newest first.
+//!
+//! What a kernel lacks is found by looking at its symbols, never at its version.
+
+use crate::symbols::Symbols;
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// To any instruction that is a function's first; reaches modules.
+    Kprobe,
+    /// To the return of such a function.
+    Kretprobe,
+    /// To the entry of a function of the kernel itself: cheaper.
+    Fentry,
+    /// To its exit.
+    Fexit,
+    /// To a function that nothing else reaches: a hardware breakpoint on each processor.
+    Breakpoint,
+    /// To a tracepoint's own arguments.
+    RawTracepoint,
+    /// To a tracepoint's record.
+    Tracepoint,
+}
+
+/// One way to see a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Alternative {
+    /// The kernel's function, or `category:name` of a tracepoint.
+    pub symbol: &'static str,
+    /// The compiler may have derived the function's name (`.isra.0`).
+    pub derived: bool,
+    /// The programs, and how each is attached.
+    pub programs: &'static [(&'static str, Attach)],
+    /// A global of the probes that tells them which alternative it is, and its value.
+    pub tells: Option<(&'static str, u32)>,
+}
+
+/// A step of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// What happens there.
+    pub name: &'static str,
+    /// The only file system that has it, if not all.
+    pub file_system: Option<&'static str>,
+    /// Without it the rules cannot judge, and the tracer refuses to work.
+    pub needed: bool,
+    /// What the self-check misses if this hook is blind, if it can tell.
+    pub blind: Option<&'static str>,
+    /// The ways to see it, the best first.
+    pub alternatives: &'static [Alternative],
+}
+
+const fn at(symbol: &'static str, programs: &'static [(&'static str, Attach)]) -> Alternative {
+    Alternative { symbol, derived: false, programs, tells: None }
+}
+
+/// All steps.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "break",
+        file_system: Some("xfs"),
+        needed: true,
+        blind: Some("break"),
+        alternatives: &[at(
+            "xfs_break_layouts",
+            &[("break_begin_xfs", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
+        )],
+    },
+    Step {
+        name: "break of two files",
+        file_system: Some("xfs"),
+        needed: true,
+        blind: None,
+        alternatives: &[at(
+            "xfs_ilock2_io_mmap",
+            &[("break_begin_two", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
+        )],
+    },
+    Step {
+        name: "break",
+        file_system: Some("ext4"),
+        needed: true,
+        blind: Some("break"),
+        alternatives: &[
+            at(
+                "ext4_break_layouts",
+                &[("break_begin", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
+            ),
+            // Where the former is inlined into its callers, which the self-check notices.
+            at(
+                "dax_break_layout",
+                &[("break_layout_begin", Attach::Fentry), ("break_layout_end", Attach::Fexit)],
+            ),
+        ],
+    },
+    Step {
+        name: "break",
+        file_system: Some("virtiofs"),
+        needed: true,
+        blind: None,
+        alternatives: &[at(
+            "fuse_dax_break_layouts",
+            &[("break_begin", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
+        )],
+    },
+    Step {
+        name: "last break",
+        file_system: None,
+        needed: false,
+        blind: None,
+        alternatives: &[at(
+            "dax_break_layout_final",
+            &[("break_final_begin", Attach::Fentry), ("break_final_end", Attach::Fexit)],
+        )],
+    },
+    Step {
+        name: "scan",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)])],
+    },
+    Step {
+        name: "wait",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("init_wait_var_entry", &[("wait_begin", Attach::Fentry)])],
+    },
+    Step {
+        name: "sleep",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("sched:sched_switch", &[("switch_away", Attach::RawTracepoint)])],
+    },
+    Step {
+        name: "wake",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("wake_up_var", &[("wake_up", Attach::Fentry)])],
+    },
+    Step {
+        name: "entry removal",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[
+            Alternative {
+                symbol: "dax_disassociate_entry",
+                derived: false,
+                programs: &[("remove_entry_fast", Attach::Fentry)],
+                tells: Some(("REMOVE_HAS_MAPPING", 1)),
+            },
+            // Where the kernel's BTF does not describe it.
+            Alternative {
+                symbol: "dax_disassociate_entry",
+                derived: false,
+                programs: &[("remove_entry", Attach::Kprobe)],
+                tells: Some(("REMOVE_HAS_MAPPING", 1)),
+            },
+            Alternative {
+                symbol: "dax_disassociate_entry",
+                derived: true,
+                programs: &[("remove_entry", Attach::Kprobe)],
+                tells: Some(("REMOVE_HAS_MAPPING", 0)),
+            },
+        ],
+    },
+    Step {
+        name: "block free",
+        file_system: Some("xfs"),
+        needed: true,
+        blind: None,
+        alternatives: &[Alternative {
+            symbol: "xfs:xfs_free_extent",
+            derived: false,
+            programs: &[("free_blocks", Attach::Tracepoint)],
+            tells: Some(("FREE_BY_GROUP", 1)),
+        }],
+    },
+    Step {
+        name: "block free",
+        file_system: Some("ext4"),
+        needed: true,
+        blind: None,
+        alternatives: &[Alternative {
+            symbol: "ext4:ext4_free_blocks",
+            derived: false,
+            programs: &[("free_blocks", Attach::Tracepoint)],
+            tells: Some(("FREE_BY_GROUP", 0)),
+        }],
+    },
+    Step {
+        name: "pin by direct I/O",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("bio_iov_iter_get_pages", &[("pin_bio", Attach::Fexit)])],
+    },
+    Step {
+        name: "unpin by direct I/O",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)])],
+    },
+    Step {
+        name: "pin by a pipe",
+        file_system: None,
+        needed: true,
+        blind: Some("pin"),
+        alternatives: &[
+            at("add_to_pipe", &[("pin_pipe", Attach::Fentry)]),
+            // Where the former is inlined into vmsplice, which the self-check notices.
+            at("get_user_pages_fast", &[("pin_buffer", Attach::Fexit)]),
+        ],
+    },
+    Step {
+        name: "unpin by a pipe",
+        file_system: None,
+        needed: true,
+        blind: None,
+        // fs/splice.c, user_page_pipe_buf_ops: what vmsplice puts into a pipe is released here.
+        alternatives: &[at("page_cache_pipe_buf_release", &[("unpin_pipe", Attach::Fentry)])],
+    },
+    Step {
+        name: "warning",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[
+            // A WARN_ON_ONCE that printed before comes here too.
+            at("__report_bug", &[("trap_second", Attach::Breakpoint)]),
+            at("report_bug", &[("trap", Attach::Breakpoint)]),
+            // Only what prints.
+            at("__warn", &[("warned", Attach::Fentry)]),
+        ],
+    },
+    Step {
+        name: "fsync",
+        file_system: None,
+        needed: true,
+        blind: None,
+        alternatives: &[at(
+            "vfs_fsync_range",
+            &[("fsync_begin", Attach::Fentry), ("fsync_end", Attach::Fexit)],
+        )],
+    },
+    Step {
+        name: "fallocate",
+        file_system: None,
+        needed: false,
+        blind: None,
+        alternatives: &[at(
+            "vfs_fallocate",
+            &[("fallocate_begin", Attach::Fentry), ("fallocate_end", Attach::Fexit)],
+        )],
+    },
+    Step {
+        name: "truncate",
+        file_system: None,
+        needed: false,
+        blind: None,
+        alternatives: &[at(
+            "do_truncate",
+            &[("truncate_begin", Attach::Fentry), ("truncate_end", Attach::Fexit)],
+        )],
+    },
+    Step {
+        name: "fault",
+        file_system: None,
+        needed: false,
+        blind: None,
+        alternatives: &[at(
+            "dax_iomap_fault",
+            &[("fault_begin", Attach::Fentry), ("fault_end", Attach::Fexit)],
+        )],
+    },
+];
+
+/// A step and the way it is seen on this kernel.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The step.
+    pub step: &'static Step,
+    /// The alternative, and the name of the function as this kernel has it; none if it has none.
+    pub chosen: Option<(&'static Alternative, String)>,
+}
+
+impl Step {
+    /// Chooses the first alternative that this kernel has.
+    pub fn resolve(&'static self, symbols: &Symbols) -> Resolved {
+        Resolved { step: self, chosen: self.ways(symbols).next() }
+    }
+
+    /// The alternatives that this kernel has, the best first, with the names it has them by.
+    pub fn ways(
+        &'static self,
+        symbols: &Symbols,
+    ) -> impl Iterator<Item = (&'static Alternative, String)> {
+        self.alternatives.iter().filter_map(|alternative| {
+            let found = if let Some((category, name)) = alternative.symbol.split_once(':') {
+                crate::session::tracepoint_exists(category, name)
+                    .then(|| alternative.symbol.to_owned())
+            } else if alternative.derived {
+                symbols.derived(alternative.symbol).map(|symbol| symbol.name.clone())
+            } else {
+                symbols.named(alternative.symbol).map(|symbol| symbol.name.clone())
+            };
+            found.map(|name| (alternative, name))
+        })
+    }
+}
+
+/// Every step that `file_system` has (all if none is given), resolved.
+pub fn resolve(symbols: &Symbols, file_system: Option<&str>) -> Vec<Resolved> {
+    STEPS
+        .iter()
+        .filter(|step| {
+            step.file_system.is_none_or(|own| file_system.is_none_or(|wanted| wanted == own))
+        })
+        .map(|step| step.resolve(symbols))
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! A tracer that sees nothing says nothing: before a traced run it provokes one break and must
+//! see every step of it.
+
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::{Config, Event, Kind, Verdict, judge};
+
+use crate::device::{self, Device, PAGE};
+use crate::session::Session;
+use crate::sys::Map;
+
+/// What the self-check found wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The break could not be provoked.
+    #[error("self-check: {0}")]
+    File(#[from] device::Error),
+    /// A system call of it failed.
+    #[error("self-check: {doing}")]
+    System {
+        /// What it was for.
+        doing: &'static str,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The break happened and steps of it were not seen.
+    #[error(
+        "self-check: a break on {device} happened, but no {steps} was seen: tracing it would \
+             prove nothing (`tracer hooks` shows what carries each step)"
+    )]
+    Blind {
+        /// The device.
+        device: String,
+        /// The steps that were missing, in words.
+        steps: String,
+        /// The same, one by one.
+        missing: Vec<&'static str>,
+    },
+}
+
+/// How long a step may take; emulated machines are slow.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Provokes one break on the device and looks for its steps among the records.
+///
+/// A kernel that breaks the protocol even here passes, if the records show that it does: the
+/// tracer sees it.
+pub fn check(device: &Device, session: &Session) -> Result<Vec<Event>, Error> {
+    let (file, _) = device.scratch()?;
+    let length = NonZeroUsize::new(PAGE as usize).expect("a page is not empty");
+    let map = Map::new(&file, length).map_err(system("mapping its file"))?;
+    map.touch();
+    let (reader, writer) = nix::unistd::pipe().map_err(system("making a pipe"))?;
+    let pinned = map.splice(&writer, PAGE as usize);
+    pinned.map_err(|source| Error::System { doing: "pinning its page", source })?;
+
+    let (tell, tasks) = mpsc::channel();
+    let breaker = thread::spawn(move || {
+        // Nobody listens any more if the deadline is over.
+        let _ = tell.send(nix::unistd::gettid().as_raw() as u32);
+        file.set_len(0)
+    });
+    let mut seen = Vec::new();
+    // The pin may go only when the break sleeps, or there is nothing to see.
+    let slept = collect(session, &mut seen, |events| has(events, Kind::Sleep));
+    release(reader).map_err(|source| Error::System { doing: "releasing its pin", source })?;
+    let ended = collect(session, &mut seen, |events| {
+        has(events, Kind::BreakEnd) && has(events, Kind::Free)
+    });
+    drop((slept, ended, writer));
+    let mut task = tasks.recv_timeout(DEADLINE).unwrap_or_default();
+    if breaker.is_finished() {
+        let joined = breaker.join().expect("the breaker does not panic");
+        joined.map_err(|source| Error::System { doing: "truncating its file", source })?;
+    } else if task == 0 {
+        task = std::process::id();
+    }
+    session.sweep();
+    collect(session, &mut seen, |_| true);
+
+    let missing = missing(&seen, task);
+    // Steps are also missing where the kernel does not take them. Who sees that is not blind.
+    let config = Config::kernel(session.shape());
+    if missing.is_empty() || matches!(judge(config, &seen), Verdict::Violated(_)) {
+        return Ok(seen);
+    }
+    Err(Error::Blind {
+        device: device.path.display().to_string(),
+        steps: missing.join(", no "),
+        missing,
+    })
+}
+
+fn system(doing: &'static str) -> impl FnOnce(nix::Error) -> Error {
+    move |error| Error::System { doing, source: error.into() }
+}
+
+fn release(reader: OwnedFd) -> std::io::Result<()> {
+    let mut byte = [0; PAGE as usize];
+    std::fs::File::from(reader).read_exact(&mut byte)
+}
+
+fn has(events: &[Event], kind: Kind) -> bool {
+    events.iter().any(|event| event.kind == kind as u16)
+}
+
+/// Takes records until `enough` or the deadline; says which.
+fn collect(session: &Session, seen: &mut Vec<Event>, enough: impl Fn(&[Event]) -> bool) -> bool {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        seen.extend(session.take_events(usize::MAX));
+        if enough(seen) {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        // Nobody tells that there is a record; one looks.
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The steps of the break by `task` that are not among the records.
+fn missing(events: &[Event], task: u32) -> Vec<&'static str> {
+    let by = |kind: Kind, extra: fn(&Event) -> bool| {
+        events.iter().any(|event| event.kind == kind as u16 && event.task == task && extra(event))
+    };
+    let anyone = |kind: Kind| has(events, kind);
+    [
+        ("pin", anyone(Kind::Pin)),
+        ("break", by(Kind::BreakBegin, |_| true)),
+        ("scan that finds the pinned page", by(Kind::Scan, |event| event.page != 0)),
+        ("wait", by(Kind::WaitBegin, |_| true)),
+        ("sleep", by(Kind::Sleep, |_| true)),
+        ("unpin", anyone(Kind::Unpin)),
+        ("wake", anyone(Kind::Wake)),
+        ("end of the wait", by(Kind::WaitEnd, |_| true)),
+        ("scan that finds nothing", by(Kind::Scan, |event| event.page == 0)),
+        ("end of the break", by(Kind::BreakEnd, |_| true)),
+        ("entry removal", by(Kind::Remove, |_| true)),
+        ("block free", anyone(Kind::Free)),
+    ]
+    .into_iter()
+    .filter(|(_, there)| !there)
+    .map(|(step, _)| step)
+    .collect()
+}

@@ -1,0 +1,692 @@
+//! The probes at work: loaded, filled in, attached, and their ring.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf, StackTraceMap};
+use aya::programs::perf_event::{
+    BreakpointConfig, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent,
+};
+use aya::programs::{FEntry, FExit, KProbe, PerfEvent, ProgramError, RawTracePoint, TracePoint};
+use aya::util::online_cpus;
+use aya::{Btf, Ebpf, EbpfLoader};
+use protocol::{Event, Shape};
+
+use crate::device::Device;
+use crate::drain::Drain;
+use crate::hook::{self, Attach, Resolved};
+use crate::offsets::{self, KERNEL, Types};
+use crate::probelog::{self, Printer};
+use crate::symbols::{self, Symbols};
+
+/// Why tracing could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The build had no eBPF toolchain.
+    #[error("built without probes: build again with an eBPF toolchain (ci/ebpf-toolchain)")]
+    NoProbes,
+    /// Only root may.
+    #[error("not root: tracing needs CAP_SYS_ADMIN")]
+    NotRoot,
+    /// The kernel is locked down.
+    #[error("the kernel is locked down ({0}): it lets no probe read its memory")]
+    Lockdown(String),
+    /// See [`symbols::Error`].
+    #[error(transparent)]
+    Symbols(#[from] symbols::Error),
+    /// See [`offsets::Error`].
+    #[error(transparent)]
+    Offsets(#[from] offsets::Error),
+    /// A step that the rules need has no hook on this kernel.
+    #[error("this kernel has no hook for {step:?}: looked for {looked_for}")]
+    NoHook {
+        /// The step.
+        step: &'static str,
+        /// Its alternatives.
+        looked_for: String,
+    },
+    /// The kernel's memory map could not be found.
+    #[error("cannot read the kernel's vmemmap_base from /proc/kcore")]
+    Vmemmap(#[source] io::Error),
+    /// A tracepoint's record lacks a field.
+    #[error("tracepoint {0} has no field {1}, or tracefs is not mounted")]
+    Tracepoint(String, &'static str),
+    /// aya could not load the object.
+    #[error("loading the probes")]
+    Load(#[from] Box<aya::EbpfError>),
+    /// The kernel refused a program.
+    #[error("attaching {program} to {symbol}: {said}")]
+    Attach {
+        /// The program.
+        program: String,
+        /// Where to.
+        symbol: String,
+        /// What it said, in a line.
+        said: String,
+    },
+    /// The thread that empties the ring could not be made.
+    #[error("starting the thread that empties the ring")]
+    Thread(#[source] io::Error),
+    /// The object lacks something, or a map cannot be used.
+    #[error("the probes lack {0}")]
+    Lacks(String),
+}
+
+/// What to trace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only breaks and operations of this process, if any.
+    pub process: Option<u32>,
+    /// Bytes of the ring; a power of two and at least a page.
+    pub ring_size: u32,
+    /// Take a stack with every pin.
+    pub pin_stacks: bool,
+    /// What the probes say of themselves on standard error, for who writes them.
+    pub probe_log: ProbeLog,
+}
+
+/// What the probes say of themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeLog {
+    /// Nothing, which costs nothing: the verifier drops the code.
+    #[default]
+    Off,
+    /// Which probe lost a record.
+    Lost,
+    /// That, and every record.
+    All,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { process: None, ring_size: 16 << 20, pin_stacks: false, probe_log: ProbeLog::Off }
+    }
+}
+
+/// How often the sampler looks, in Hertz.
+const SAMPLES: u64 = 20;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Attached probes. Dropping it detaches them.
+pub struct Session {
+    // Holds the programs and their links.
+    ebpf: Ebpf,
+    /// Prints what the probes say of themselves as long as it is there.
+    printer: Option<Printer>,
+    drain: Drain,
+    lost: PerCpuArray<MapData, u64>,
+    losses: Array<MapData, u64>,
+    process: Array<MapData, u32>,
+    stacks: StackTraceMap<MapData>,
+    /// How references are counted.
+    shape: Shape,
+    hooks: Vec<Resolved>,
+    /// Steps whose best hook the kernel refused.
+    refused: Vec<(&'static str, Error)>,
+    /// Programs that the kernel has already.
+    loaded: BTreeSet<&'static str>,
+    symbols: Symbols,
+}
+
+/// Whether the kernel has this tracepoint.
+pub(crate) fn tracepoint_exists(category: &str, name: &str) -> bool {
+    tracepoint_file(category, name, "id").is_some()
+}
+
+fn tracepoint_file(category: &str, name: &str, file: &str) -> Option<String> {
+    ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].iter().find_map(|root| {
+        fs::read_to_string(Path::new(root).join("events").join(category).join(name).join(file)).ok()
+    })
+}
+
+/// How this kernel counts references of a DAX page.
+///
+/// Where it is idle at one reference the last put is special and has a function of its own,
+/// `__put_devmap_managed_page_refs` or `_folio_refs`.
+pub fn shape(symbols: &Symbols) -> Shape {
+    let special = ["__put_devmap_managed_page_refs", "__put_devmap_managed_folio_refs"];
+    if special.iter().any(|name| symbols.named(name).is_some()) {
+        Shape::IdleAtOne
+    } else {
+        Shape::IdleAtZero
+    }
+}
+
+/// What must be given before anything is looked at: root, probes, a kernel that is not locked.
+pub fn preconditions() -> Result<(), Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoProbes);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    // The chosen mode stands in brackets; only "confidentiality" forbids reading kernel memory.
+    if lockdown.contains("[confidentiality]") {
+        return Err(Error::Lockdown("confidentiality".to_owned()));
+    }
+    Ok(())
+}
+
+impl Session {
+    /// Loads and attaches the probes for a device.
+    pub fn start(device: &Device, options: &Options) -> Result<Self, Error> {
+        preconditions()?;
+        let symbols = Symbols::read()?;
+        let shape = shape(&symbols);
+        let hooks = hook::resolve(&symbols, Some(&device.file_system));
+        if let Some(missing) = hooks.iter().find(|hook| hook.step.needed && hook.chosen.is_none()) {
+            return Err(Error::NoHook {
+                step: missing.step.name,
+                looked_for: missing
+                    .step
+                    .alternatives
+                    .iter()
+                    .map(|alternative| alternative.symbol)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            });
+        }
+        let mut narrow = globals(device, options, shape, &hooks)?;
+        let wide = [
+            ("PAGES", vmemmap(&symbols).map_err(Error::Vmemmap)?),
+            ("FIRST_FRAME", device.first_frame),
+            ("FRAMES", device.frames),
+        ];
+        narrow.extend(free_fields(&hooks)?);
+
+        let btf = Btf::from_sys_fs()
+            .map_err(|error| Error::Lacks(format!("BTF of the kernel: {error}")))?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).map_max_entries("EVENTS", options.ring_size);
+        for (name, value) in &narrow {
+            loader.override_global(name, value, true);
+        }
+        for (name, value) in &wide {
+            loader.override_global(name, value, true);
+        }
+        let level = probelog::level(options.probe_log);
+        loader.override_global(aya_log::LEVEL, &level, true);
+        let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
+        let probe_log = match options.probe_log {
+            ProbeLog::Off => None,
+            _ => Some(Printer::start(&mut ebpf)?),
+        };
+        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(lacks("EVENTS"))?;
+        let drain = Drain::start(ring, options.ring_size).map_err(Error::Thread)?;
+        let lost = PerCpuArray::try_from(take(&mut ebpf, "LOST")?).map_err(lacks("LOST"))?;
+        let losses = Array::try_from(take(&mut ebpf, "LOSSES")?).map_err(lacks("LOSSES"))?;
+        let stacks =
+            StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
+        let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
+        let mut session = Self {
+            ebpf,
+            printer: probe_log,
+            drain,
+            lost,
+            losses,
+            process,
+            stacks,
+            shape,
+            hooks,
+            symbols,
+            refused: Vec::new(),
+            loaded: BTreeSet::new(),
+        };
+        session.attach(&btf)?;
+        Ok(session)
+    }
+
+    fn attach(&mut self, btf: &Btf) -> Result<(), Error> {
+        for n in 0..self.hooks.len() {
+            self.hook(n, 0, btf)?;
+        }
+        sample(&mut self.ebpf).map_err(|error| error.into_error("sample_waiters", "a timer"))
+    }
+
+    /// Attaches hook `n` in the first way from `from` on that the kernel takes.
+    fn hook(&mut self, n: usize, from: usize, btf: &Btf) -> Result<(), Error> {
+        let hook = &mut self.hooks[n];
+        let mut refused = None;
+        // A function can be there and yet not take a program; then the next best is tried.
+        hook.chosen = hook.step.ways(&self.symbols).skip(from).find(|(alternative, symbol)| {
+            alternative.programs.iter().all(|&(program, how)| {
+                let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
+                let place = Place { symbol, address };
+                attach(&mut self.ebpf, program, how, &place, btf, self.loaded.insert(program))
+                    .map_err(|error| refused = Some(error.into_error(program, symbol)))
+                    .is_ok()
+            })
+        });
+        if self.printer.is_some()
+            && let Some((way, symbol)) = &hook.chosen
+        {
+            for &(program, _) in way.programs {
+                let info = self.ebpf.program(program).and_then(|program| program.info().ok());
+                let cost = info.and_then(|info| info.verified_instruction_count()).unwrap_or(0);
+                eprintln!("probe: {program} is at {symbol}; the verifier took {cost} steps");
+            }
+        }
+        match (refused, &hook.chosen) {
+            (Some(error), None) if hook.step.needed => return Err(error),
+            (Some(error), _) => self.refused.push((hook.step.name, error)),
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Attaches the next best way to see what the self-check missed. False if there is none.
+    pub(crate) fn fall_back(&mut self, missing: &[&str]) -> Result<bool, Error> {
+        let blind = self.hooks.iter().position(|hook| {
+            hook.step.blind.is_some_and(|step| missing.contains(&step))
+                && hook.chosen.as_ref().is_some_and(|(chosen, _)| {
+                    hook.step
+                        .ways(&self.symbols)
+                        .last()
+                        .is_some_and(|(last, _)| last.symbol != chosen.symbol)
+                })
+        });
+        let Some(n) = blind else {
+            return Ok(false);
+        };
+        let chosen = self.hooks[n].chosen.as_ref().map_or("", |(chosen, _)| chosen.symbol);
+        let from = self.hooks[n]
+            .step
+            .ways(&self.symbols)
+            .position(|(way, _)| way.symbol == chosen)
+            .map_or(0, |position| position + 1);
+        let blind = self.hooks[n].chosen.as_ref().map_or(&[][..], |(way, _)| way.programs);
+        for &(name, _) in blind {
+            // Other callers may still call it, and then it would tell things twice.
+            if let Some(Ok(program)) = self.ebpf.program_mut(name).map(<&mut KProbe>::try_from) {
+                program.unload().map_err(|error| Refused::from(error).into_error(name, chosen))?;
+                self.loaded.remove(name);
+            }
+        }
+        let btf = Btf::from_sys_fs()
+            .map_err(|error| Error::Lacks(format!("BTF of the kernel: {error}")))?;
+        self.hook(n, from, &btf)?;
+        Ok(self.hooks[n].chosen.is_some())
+    }
+
+    /// Traces only the breaks and operations of this process, or of all.
+    pub fn only(&mut self, process: Option<u32>) -> Result<(), Error> {
+        self.process.set(0, process.unwrap_or(0), 0).map_err(lacks("PROCESS"))
+    }
+
+    /// The records that are there, at most so many, the oldest first. A row of pins is one for
+    /// each page.
+    pub fn take_events(&self, most: usize) -> Vec<Event> {
+        self.drain.take(most).into_iter().flat_map(Event::pages).collect()
+    }
+
+    /// Waits until everything that was recorded so far can be taken. False if that takes longer
+    /// than anything should.
+    pub fn sweep(&self) -> bool {
+        self.drain.sweep()
+    }
+
+    /// How many records and returns were lost in the kernel since the start, and how many calls
+    /// the kernel did not let the probes see.
+    pub fn lost(&self) -> u64 {
+        let records: u64 = self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum());
+        records + self.ebpf.programs().filter_map(|(_, program)| missed(program)).sum::<u64>()
+    }
+
+    /// What [`Event::lost`] of a record is if nothing more is lost.
+    pub fn losses(&self) -> u16 {
+        self.losses.get(&0, 0).unwrap_or(0) as u16
+    }
+
+    /// How many records were lost since the start because they could not be judged as fast as
+    /// they came.
+    pub fn dropped(&self) -> u64 {
+        self.drain.dropped()
+    }
+
+    /// The most records that ever waited to be judged.
+    pub fn peak(&self) -> usize {
+        self.drain.peak()
+    }
+
+    /// What a task was called when its first record was seen; empty if it was gone by then.
+    pub fn name(&self, task: u32) -> String {
+        self.drain.name(task).unwrap_or_default()
+    }
+
+    /// A stack's functions, the innermost first.
+    pub fn stack(&self, number: i32) -> Vec<String> {
+        let Ok(number) = u32::try_from(number) else {
+            return Vec::new();
+        };
+        self.stacks.get(&number, 0).map_or_else(
+            |_| Vec::new(),
+            |stack| stack.frames().iter().map(|frame| self.symbols.describe(frame.ip)).collect(),
+        )
+    }
+
+    /// How this kernel counts references.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Which hook carries which step.
+    pub fn hooks(&self) -> &[Resolved] {
+        &self.hooks
+    }
+
+    /// Steps that are seen in a lesser way, or not at all, because the kernel refused a hook that
+    /// it has, with what it said.
+    pub fn refused(&self) -> &[(&'static str, Error)] {
+        &self.refused
+    }
+
+    /// The kernel's symbols.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+}
+
+/// A program that is not there, or that the kernel did not take.
+enum Refused {
+    NoProgram,
+    Kernel(Box<ProgramError>),
+}
+
+impl Refused {
+    fn into_error(self, program: &str, symbol: &str) -> Error {
+        match self {
+            Self::NoProgram => Error::Lacks(format!("the program {program}")),
+            Self::Kernel(source) => Error::Attach {
+                program: program.to_owned(),
+                symbol: symbol.to_owned(),
+                said: brief(&source),
+            },
+        }
+    }
+}
+
+impl From<ProgramError> for Refused {
+    fn from(error: ProgramError) -> Self {
+        Self::Kernel(Box::new(error))
+    }
+}
+
+/// How often the kernel kept a program from running, because it ran already on that processor.
+///
+/// kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`: what `bpf_prog_info.recursion_misses` is, too.
+fn missed(program: &aya::programs::Program) -> Option<u64> {
+    // Of a program that is not attached there is nothing to miss.
+    let fd = program.fd().ok()?;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let told = fs::read_to_string(path).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+}
+
+/// What the kernel said, in one line: the verifier's log can have megabytes, and its reason is the
+/// last line that is not a count.
+fn brief(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        return match reason(&log) {
+            Some(reason) => format!("{io_error}; the verifier: {reason}"),
+            None => io_error.to_string(),
+        };
+    }
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The verifier's reason in its log.
+fn reason(log: &str) -> Option<&str> {
+    let counts = ["verification time", "stack depth", "processed", "insns processed"];
+    log.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !counts.iter().any(|count| line.starts_with(count)))
+}
+
+/// Where a program goes.
+struct Place<'a> {
+    symbol: &'a str,
+    address: u64,
+}
+
+fn attach(
+    ebpf: &mut Ebpf,
+    name: &str,
+    how: Attach,
+    &Place { symbol, address }: &Place<'_>,
+    btf: &Btf,
+    load: bool,
+) -> Result<(), Refused> {
+    let program = ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
+    match how {
+        Attach::Kprobe | Attach::Kretprobe => {
+            let program: &mut KProbe = program.try_into()?;
+            if load {
+                program.load()?;
+            }
+            program.attach(symbol, 0)?;
+        }
+        Attach::Fentry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(symbol, btf)?;
+            program.attach()?;
+        }
+        Attach::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(symbol, btf)?;
+            program.attach()?;
+        }
+        Attach::Breakpoint => {
+            let program: &mut PerfEvent = program.try_into()?;
+            if load {
+                program.load()?;
+            }
+            for cpu in online_cpus().map_err(|(_, error)| ProgramError::IOError(error))? {
+                program.attach(
+                    PerfEventConfig::Breakpoint(BreakpointConfig::Instruction { address }),
+                    PerfEventScope::AllProcessesOneCpu { cpu },
+                    SamplePolicy::Period(1),
+                    false,
+                )?;
+            }
+        }
+        Attach::RawTracepoint => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.load()?;
+            program.attach(symbol.split_once(':').map_or(symbol, |(_, name)| name))?;
+        }
+        Attach::Tracepoint => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            let (category, name) = symbol.split_once(':').unwrap_or(("", symbol));
+            program.attach(category, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn sample(ebpf: &mut Ebpf) -> Result<(), Refused> {
+    let program: &mut PerfEvent =
+        ebpf.program_mut("sample_waiters").ok_or(Refused::NoProgram)?.try_into()?;
+    program.load()?;
+    program.attach(
+        PerfEventConfig::Software(SoftwareEvent::CpuClock),
+        PerfEventScope::AllProcessesOneCpu { cpu: 0 },
+        SamplePolicy::Frequency(SAMPLES),
+        false,
+    )?;
+    Ok(())
+}
+
+fn take(ebpf: &mut Ebpf, map: &str) -> Result<aya::maps::Map, Error> {
+    ebpf.take_map(map).ok_or_else(|| Error::Lacks(format!("the map {map}")))
+}
+
+fn lacks(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
+    move |error| Error::Lacks(format!("a usable map {map}: {error}"))
+}
+
+fn globals(
+    device: &Device,
+    options: &Options,
+    shape: Shape,
+    hooks: &[Resolved],
+) -> Result<Vec<(&'static str, u32)>, Error> {
+    let types = Types::kernel()?;
+    let mut globals = vec![
+        ("DEVICE", device.number),
+        ("PIN_STACKS", u32::from(options.pin_stacks)),
+        ("GROUP_BLOCKS", device.group_blocks),
+        ("PAGE_SIZE_OF", types.size("page")?),
+    ];
+    for &(name, fields) in KERNEL {
+        globals.push((name, types.offset(fields)?));
+    }
+    let references = types.offset(&["page._refcount", "folio._refcount"])?;
+    match shape {
+        Shape::IdleAtOne => {
+            globals.extend([
+                ("IDLE", 1),
+                ("WAIT_OFFSET", references),
+                ("PAGE_HEAD_BIT", 64),
+                ("FOLIO_LARGE_MAPS", 0),
+            ]);
+        }
+        Shape::IdleAtZero => {
+            let head = types
+                .enumerator("pageflags", "PG_head")
+                .ok_or_else(|| offsets::Error::Field("pageflags.PG_head".to_owned()))?;
+            globals.extend([
+                ("IDLE", 0),
+                ("WAIT_OFFSET", 0),
+                ("PAGE_HEAD_BIT", head),
+                ("FOLIO_LARGE_MAPS", types.offset(&["folio._large_mapcount"])?),
+            ]);
+        }
+    }
+    let vfs = if device.file_system == "xfs" {
+        types.module("xfs").or_else(|_| Types::kernel())?.offset(&["xfs_inode.i_vnode"])?
+    } else {
+        0
+    };
+    globals.push(("XFS_INODE_VFS", vfs));
+    globals.extend(
+        hooks.iter().filter_map(|hook| hook.chosen.as_ref()).filter_map(|(way, _)| way.tells),
+    );
+    Ok(globals)
+}
+
+/// Where the free tracepoint has its fields.
+fn free_fields(hooks: &[Resolved]) -> Result<Vec<(&'static str, u32)>, Error> {
+    let mut fields = Vec::new();
+    let Some((_, symbol)) = hooks
+        .iter()
+        .find(|hook| hook.step.name == "block free")
+        .and_then(|hook| hook.chosen.as_ref())
+    else {
+        return Ok(fields);
+    };
+    let (category, name) = symbol.split_once(':').unwrap_or(("", symbol));
+    let format = tracepoint_file(category, name, "format").unwrap_or_default();
+    let wanted: &[(&str, &[&'static str])] = match category {
+        "xfs" => &[
+            ("FREE_DEVICE", &["dev"]),
+            ("FREE_GROUP", &["agno"]),
+            ("FREE_BLOCK", &["agbno"]),
+            ("FREE_LENGTH", &["len"]),
+        ],
+        _ => &[("FREE_DEVICE", &["dev"]), ("FREE_BLOCK", &["block"]), ("FREE_LENGTH", &["count"])],
+    };
+    for &(global, names) in wanted {
+        let offset = names
+            .iter()
+            .find_map(|name| field(&format, name))
+            .ok_or_else(|| Error::Tracepoint(symbol.clone(), names[0]))?;
+        fields.push((static_name(global), offset));
+    }
+    Ok(fields)
+}
+
+/// The names of [`free_fields`] live as long as the program.
+fn static_name(name: &str) -> &'static str {
+    ["FREE_DEVICE", "FREE_GROUP", "FREE_BLOCK", "FREE_LENGTH"]
+        .into_iter()
+        .find(|known| *known == name)
+        .expect("only these are asked for")
+}
+
+/// The offset of a field in a tracepoint's `format` file.
+fn field(format: &str, name: &str) -> Option<u32> {
+    format.lines().find_map(|line| {
+        let mut parts = line.trim().split(';');
+        let declaration = parts.next()?.strip_prefix("field:")?;
+        if declaration.rsplit(' ').next()? != name {
+            return None;
+        }
+        parts.next()?.trim().strip_prefix("offset:")?.parse().ok()
+    })
+}
+
+/// The address of the `struct page` of frame 0, which KASLR moves.
+fn vmemmap(symbols: &Symbols) -> io::Result<u64> {
+    let symbol = symbols
+        .named("vmemmap_base")
+        .ok_or_else(|| io::Error::other("the kernel has no symbol vmemmap_base"))?;
+    kernel_word(symbol.address)
+}
+
+/// Reads eight bytes of kernel memory: /proc/kcore is an ELF core file of it.
+fn kernel_word(address: u64) -> io::Result<u64> {
+    let core = File::open("/proc/kcore")?;
+    let word = |at: u64| -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        core.read_exact_at(&mut bytes, at)?;
+        Ok(u64::from_ne_bytes(bytes))
+    };
+    // ELF-64: e_phoff at 32, e_phnum at 56; a program header of 56 bytes has its offset at 8, its
+    // address at 16 and its length in memory at 40.
+    let headers = word(32)?;
+    let count = word(56)? & 0xffff;
+    for n in 0..count {
+        let header = headers + n * 56;
+        let (offset, start, length) = (word(header + 8)?, word(header + 16)?, word(header + 40)?);
+        if word(header)? & 0xffff_ffff == 1 && address.wrapping_sub(start) < length {
+            return word(offset + (address - start));
+        }
+    }
+    Err(io::Error::other("no segment has its address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason_is_before_its_counts() {
+        let log = "646: (15) if r0 == 0x0 goto pc+1\nThe sequence of 8193 jumps is too complex.\n\
+                   verification time 37822821 usec\nstack depth 168+0+16\ninsns processed 713264\n\
+                   processed 713264 insns (limit 1000000)\n";
+        assert_eq!(reason(log), Some("The sequence of 8193 jumps is too complex."));
+        assert_eq!(reason(""), None);
+    }
+
+    #[test]
+    fn a_field_is_found_in_a_tracepoints_format() {
+        let format = "name: ext4_free_blocks\nformat:\n\
+                      \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+                      \tfield:dev_t dev;\toffset:8;\tsize:4;\tsigned:0;\n\
+                      \tfield:__u64 block;\toffset:24;\tsize:8;\tsigned:0;\n";
+        assert_eq!(field(format, "dev"), Some(8));
+        assert_eq!(field(format, "block"), Some(24));
+        assert_eq!(field(format, "len"), None);
+    }
+}

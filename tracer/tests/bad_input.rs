@@ -1,0 +1,41 @@
+//! What the command says where it cannot work: one clear line, and exit code 2.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Runs the command as nobody; what it wrote to standard error.
+fn refused(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.args(arguments);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534);
+    }
+    let output = command.output().expect("the command was built for this test");
+    let said = String::from_utf8(output.stderr).expect("it writes text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn no_such_device() {
+    assert_eq!(
+        refused(&["--dev", "/dev/no-such-device"]),
+        "tracer: no such device: /dev/no-such-device\n"
+    );
+}
+
+#[test]
+fn no_block_device() {
+    assert_eq!(refused(&["--dev", "/dev/null"]), "tracer: /dev/null is not a block device\n");
+}
+
+#[test]
+fn not_root_or_no_probes() {
+    let said = refused(&["hooks"]);
+    let lines = [
+        "tracer: not root: tracing needs CAP_SYS_ADMIN\n",
+        "tracer: built without probes: build again with an eBPF toolchain (ci/ebpf-toolchain)\n",
+    ];
+    assert!(lines.contains(&said.as_str()), "{said}");
+}
