@@ -15,7 +15,7 @@ from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
 from .kernel import Kernel
-from .machine import End, Hardware, Machine, leave_on_signals, stamp
+from .machine import End, Hardware, Machine, leave_on_signals, persistently, stamp
 from .options import Options
 from .say import say
 
@@ -110,10 +110,13 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
     environment |= {name: os.environ[name] for name in PASSED if name in os.environ}
 
     def boot(command: Sequence[str]) -> End:
+        return persistently(lambda: attempt(command), say)
+
+    def attempt(command: Sequence[str]) -> End:
         machine = Machine(hardware, booted, share, results)
         say(f"booting {booted.release or booted.name}{'' if accelerated else ', emulated'}")
         console.write(f"=== {time.strftime('%F %T')}: {booted.release or booted.name}: {' '.join(command)}\n".encode())
-        work = Work(command, Path.cwd(), environment, before)
+        work = Work(command, Path.cwd(), environment, before, asked.beside or "")
         watched = [] if asked.command else [journal]
         return machine.run(work, console, output, deadline - time.monotonic(), watched)
 

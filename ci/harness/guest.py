@@ -58,6 +58,7 @@ end() {{
 }}
 cd {folder} || cd /
 {before}
+{beside}
 ({command})
 end $?
 """
@@ -72,6 +73,8 @@ class Work:
     environment: Mapping[str, str] = field(default_factory=dict)
     before: str = ""
     """Shell lines that run first; `end CODE` ends the work there."""
+    beside: str = ""
+    """Shell lines that run meanwhile; what they say is not listened to."""
 
 
 def script(work: Work, share: Path) -> str:
@@ -82,5 +85,6 @@ def script(work: Work, share: Path) -> str:
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in work.environment.items()),
         folder=shlex.quote(str(work.folder)),
         before=work.before,
+        beside=f"({work.beside}\n) </dev/null >/dev/null 2>&1 &" if work.beside else "",
         command=shlex.join(work.command),
     )

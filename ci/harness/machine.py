@@ -18,6 +18,8 @@ from .kernel import Kernel
 # How long a boot may take before its first command runs. Emulated on an idle
 # host it takes 12 s.
 BOOT_PATIENCE = 300.0
+# How often a machine that does not boot is tried.
+MOST_TRIES = 3
 # How long a machine may be without any sign of life: the guest gives one every 5 s.
 STALL_PATIENCE = 240.0
 # How long a machine that lives may be without progress of the work that is
@@ -50,6 +52,8 @@ class End:
     """Why the machine went down, if the command did not end first."""
     final: bool = False
     """Whether another boot makes no sense: the time is over."""
+    stuck: bool = False
+    """Whether it stood still before it ran anything: what was to be run had no part in it."""
 
 
 def title(console: str) -> str | None:
@@ -172,11 +176,17 @@ class Machine:
             elif now - begin > timeout:
                 return End(None, "its time was over", final=True)
             elif not (self.share / "started").exists() and now - begin > BOOT_PATIENCE:
-                return End(None, f"it did not boot within {BOOT_PATIENCE:.0f} s")
+                reason = f"it did not boot within {BOOT_PATIENCE:.0f} s; its last word: {self.last_line()}"
+                return End(None, reason, stuck=True)
             elif watched and now - work > WORK_PATIENCE:
                 return End(None, f"its work did not go on for {WORK_PATIENCE:.0f} s")
             elif now - life > STALL_PATIENCE:
                 return End(None, f"it stopped answering: no sign of life for {STALL_PATIENCE:.0f} s")
+
+    def last_line(self) -> str:
+        """What the console said last."""
+        console = self.boot_console.decode(errors="replace")
+        return (console.strip().splitlines() or ["nothing was said"])[-1]
 
     def end(self) -> End:
         """What the boot left behind tells how it ended."""
@@ -188,9 +198,22 @@ class Machine:
         crash = title(console)
         if not crash and not (self.share / "started").exists():
             # virtme-run's own errors end up there too.
-            last = (console.strip().splitlines() or ["nothing was said"])[-1]
-            return End(None, f"it ended before it could run a command: {last}")
+            return End(None, f"it ended before it could run a command: {self.last_line()}")
         return End(None, crash or "it went down without a word")
+
+
+def persistently(boot: Callable[[], End], tell: Callable[[str], None], most: int = MOST_TRIES) -> End:
+    """Boot until the machine comes up.
+
+    Emulated on a host that is short of time, one now and then does not. None of
+    what is tested has begun then, so it says nothing about that.
+    """
+    for _ in range(most - 1):
+        end = boot()
+        if not end.stuck:
+            return end
+        tell(f"{end.reason}; once more")
+    return boot()
 
 
 def stamp(path: Path) -> object:

@@ -44,6 +44,7 @@ class Options:
     reflink: bool
     bless: bool
     fault: str | None
+    beside: str | None
     command: list[str] | None
     runner: list[str]
     results: Path | None
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("--no-reflink", action="store_true", help="make the file system without reflink")
     add("--bless", action="store_true", help="take the transcripts of passing cases over into expected/")
     add("--fault", metavar="NAME", help="put a bug of ci/faults/ into the kernel first")
+    add("--beside", metavar="SCRIPT", help="shell lines that run in the machine beside the suite, at every boot")
     add("--results", type=Path, metavar="DIR", help="where the results go")
     add("--memory", default="5G", help="the machine's memory, 2G of it persistent (default: %(default)s)")
     add("--cpus", type=int, default=2, help="(default: %(default)s)")
@@ -108,8 +110,8 @@ def parse(arguments: list[str]) -> Options:
         ours.error("no command after --")
     if command and runner:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
-    if command and (typed.no_reflink or typed.bless):
-        ours.error("--no-reflink, --bless and a command do not go together")
+    if command and (typed.no_reflink or typed.bless or typed.beside):
+        ours.error("--no-reflink, --bless and --beside do not go together with a command")
     if typed.no_reflink:
         runner.insert(0, "--no-reflink")
     return Options(
@@ -118,6 +120,7 @@ def parse(arguments: list[str]) -> Options:
         reflink=not typed.no_reflink,
         bless=typed.bless,
         fault=typed.fault,
+        beside=typed.beside,
         command=command,
         runner=runner,
         results=typed.results,

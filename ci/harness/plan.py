@@ -1,6 +1,6 @@
 """Everything that `ci/test` does, in the order of doing it."""
 
-from . import cargo, fuzz, kernel, model, own, trial
+from . import cargo, crash, fuzz, kernel, model, own, trial
 from .step import Step
 from .trial import Fault
 
@@ -68,7 +68,7 @@ def commands() -> list[Step]:
     return [
         Step(name, trial.command(FAULTY_KERNEL, f"ci/{name}"), machine=True, kernel=FAULTY_KERNEL)
         for name in ("device-safety", "interruptions")
-    ]
+    ] + [Step("crash", crash.step(FAULTY_KERNEL, "xfs"), machine=True, kernel=FAULTY_KERNEL)]
 
 
 def fuzzing() -> list[Step]:

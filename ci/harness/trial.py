@@ -134,16 +134,33 @@ def faulty(fault: Fault, kernel: str, filesystem: str) -> Callable[[Path], Resul
 
 def said(junit: Path) -> dict[str, str]:
     """All that a JUnit report says of each case."""
-    try:
-        cases = xml.parse(junit).iter("testcase")
-    except (FileNotFoundError, xml.ParseError):
-        return {}
     texts: dict[str, str] = {}
-    for case in cases:
-        name = f"{case.get('classname')}/{case.get('name')}"
+    for case in testcases(junit):
         parts = [text for element in case.iter() for text in (element.get("message"), element.text) if text]
-        texts[name] = "\n".join(parts)
+        texts[name(case)] = "\n".join(parts)
     return texts
+
+
+def failures(junit: Path) -> dict[str, str | None]:
+    """Each case of a JUnit report, with the failure that it tells."""
+    found: dict[str, str | None] = {}
+    for case in testcases(junit):
+        failure = case.find("failure")
+        found[name(case)] = None if failure is None else failure.get("message") or "a failure"
+    return found
+
+
+def testcases(junit: Path) -> list[xml.Element]:
+    """The cases of a JUnit report; none if there is none."""
+    try:
+        return list(xml.parse(junit).iter("testcase"))
+    except (FileNotFoundError, xml.ParseError):
+        return []
+
+
+def name(testcase: xml.Element) -> str:
+    """The name of a case, as the journal has it."""
+    return f"{testcase.get('classname')}/{testcase.get('name')}"
 
 
 def judge_traced(fault: Fault, code: int, seen: Journal, texts: Mapping[str, str]) -> Result:

@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness.machine import title
+from harness.machine import End, persistently, title
 
 PANIC = """\
 [   12.1] sysrq: Trigger a crash
@@ -29,3 +29,21 @@ class Title(unittest.TestCase):
 
     def test_a_quiet_console_says_nothing(self):
         self.assertIsNone(title("[    0.0] Linux version\n[   20.0] reboot: Power down\n"))
+
+
+class Boots(unittest.TestCase):
+    def boots(self, *ends: End) -> tuple[End, int]:
+        """What comes of a machine that ends like this when it is booted again and again, and how often it said so."""
+        left, told = list(ends), []
+        return persistently(lambda: left.pop(0), told.append), len(told)
+
+    def test_a_machine_that_stands_still_is_booted_again(self):
+        self.assertEqual(self.boots(End(None, "stuck", stuck=True), End(0)), (End(0), 1))
+
+    def test_a_machine_that_went_down_is_not(self):
+        down = End(None, "kernel panic: no")
+        self.assertEqual(self.boots(down, End(0)), (down, 0))
+
+    def test_patience_ends(self):
+        stuck = End(None, "stuck", stuck=True)
+        self.assertEqual(self.boots(stuck, stuck, stuck, End(0)), (stuck, 2))

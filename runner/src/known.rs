@@ -200,12 +200,12 @@ pub(crate) fn excuse<'k>(
             None => (Verdict::Pass, None),
         },
         Verdict::Fail | Verdict::Hang => {
-            let fitting: Vec<_> = known.iter().filter(|k| k.verdict == verdict).collect();
-            let all = !problems.is_empty()
-                && problems.iter().all(|problem| fitting.iter().any(|known| known.knows(problem)));
-            let first =
-                fitting.iter().find(|known| problems.first().is_some_and(|p| known.knows(p)));
-            match first {
+            // A hang may come with a warning that is known on its own.
+            let all = problems.iter().all(|problem| known.iter().any(|known| known.knows(problem)));
+            let decisive = known
+                .iter()
+                .find(|known| known.verdict == verdict && problems.iter().any(|p| known.knows(p)));
+            match decisive {
                 Some(known) if all => (Verdict::XFail, Some(known)),
                 _ => (verdict, None),
             }

@@ -1,0 +1,44 @@
+"""What is demanded of a run in which the machine went down."""
+
+import unittest
+
+from harness import suite
+from harness.crash import FINISHED, judge
+from harness.journal import Journal
+from harness.step import Status
+
+CASES = [f"pin/{number}" for number in range(FINISHED + 2)]
+
+
+class Judge(unittest.TestCase):
+    def setUp(self):
+        self.seen = Journal(verdicts={case: ["PASS"] for case in CASES}, lost=["pin/lost"])
+        self.reported = {case: None for case in CASES} | {"pin/lost": "the machine went down"}
+
+    def status(self, code=suite.UNEXPECTED):
+        return judge(code, self.seen, self.reported).status
+
+    def test_all_that_was_finished_and_the_case_that_ran_is_enough(self):
+        self.assertIs(self.status(), Status.OK)
+
+    def test_a_machine_that_stayed_up_shows_nothing(self):
+        self.seen.lost.clear()
+        self.assertIs(self.status(), Status.FAILED)
+        self.assertIs(self.status(suite.EXPECTED), Status.FAILED)
+
+    def test_a_finished_case_that_is_not_reported_is_found(self):
+        del self.reported[CASES[0]]
+        self.assertIs(self.status(), Status.FAILED)
+
+    def test_the_case_that_ran_is_to_be_a_failure(self):
+        self.reported["pin/lost"] = None
+        self.assertIs(self.status(), Status.FAILED)
+
+    def test_no_other_case_is(self):
+        self.reported[CASES[1]] = "lost too"
+        self.assertIs(self.status(), Status.FAILED)
+
+    def test_it_goes_on_afterwards(self):
+        for case in CASES[FINISHED:]:
+            del self.seen.verdicts[case]
+        self.assertIs(self.status(), Status.FAILED)
