@@ -85,7 +85,7 @@ impl Soil {
         world::warn_again();
         let mut system =
             self.devices.open(&kernel::Config { directory: self.directory.clone() })?;
-        let subject = Subject::Kernel(self.known);
+        let subject = Subject::Kernel(self.known.clone());
         let divergence = execute::run(program, system.as_mut(), reference, subject);
         drop(system);
         let alarm = crate::alarm::alarms(&self.world.log()).into_iter().next();

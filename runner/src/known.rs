@@ -114,6 +114,12 @@ impl Deviations {
         Ok(found)
     }
 
+    /// Whether `case` fails for sure under some condition.
+    #[cfg(test)]
+    pub(crate) fn mention(&self, case: &str) -> bool {
+        self.known.iter().any(|known| !known.flaky && known.case.is_match(case))
+    }
+
     fn holds(&self, condition: &Condition, fs: Fs) -> anyhow::Result<bool> {
         let asks_kernel = condition.kernel.is_some()
             || !condition.symbol_absent.is_empty()

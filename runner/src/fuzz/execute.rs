@@ -10,7 +10,7 @@ use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, first_map
 use super::tolerance::{Known, Stage};
 
 /// What is held against the reference.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Subject {
     /// A file system of the running kernel.
     Kernel(Known),
@@ -227,7 +227,7 @@ impl Pair<'_> {
                 {
                     return Ok(());
                 }
-                if let Subject::Kernel(known) = self.kind
+                if let Subject::Kernel(known) = &self.kind
                     && known.avoids(process(*task), action, &self.stage).is_some()
                 {
                     return Ok(());
@@ -387,7 +387,7 @@ impl Pair<'_> {
         };
         let text =
             format!("{action:?}\n    seen:     {subject:?}\n    expected: {reference:?}{place}");
-        let tolerated = match self.kind {
+        let tolerated = match &self.kind {
             Subject::Kernel(known) => known.reason(action, &subject, &reference),
             Subject::Variant => None,
         };

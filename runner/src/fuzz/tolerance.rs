@@ -5,31 +5,89 @@
 //! on both sides. What still shows ends its program, with its reason ([`Known::reason`]). The
 //! numbers are those of `docs/finds.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cases::action::{Action, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply};
 use cases::system::Errno;
 
+use crate::known::Deviations;
 use crate::machine;
 use crate::plan::Fs;
 
 use super::execute::Seen;
 use super::program::FILES;
 
-/// The kernel's own function for the break, which came with the repair of 1 and with 4.
-const COMMON_BREAK: &str = "dax_break_layout";
-
 /// Bad address, as the kernel numbers it.
 const EFAULT: i32 = nix::errno::Errno::EFAULT as i32;
 
-/// What the running kernel is known for.
-#[derive(Clone, Copy, Debug)]
+/// A deviation that shows too often to be met again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Find {
+    /// 1.
+    ForgetsUnmapped,
+    /// 3.
+    DirectWakesNobody,
+    /// 4.
+    WaitsForMappings,
+    /// 5.
+    SecondSpins,
+    /// 6.
+    CopyTakesPinned,
+    /// 8.
+    OneOwner,
+    /// 9.
+    SharedPinSpins,
+}
+
+impl Find {
+    const ALL: [Self; 7] = [
+        Self::ForgetsUnmapped,
+        Self::DirectWakesNobody,
+        Self::WaitsForMappings,
+        Self::SecondSpins,
+        Self::CopyTakesPinned,
+        Self::OneOwner,
+        Self::SharedPinSpins,
+    ];
+
+    /// A case that shows it. Where `expected/known.toml` says that this case fails here, it is
+    /// gone round; once it is struck out there, it no longer is.
+    const fn case(self) -> &'static str {
+        match self {
+            Self::ForgetsUnmapped => "pin/unmapped-punch-waits",
+            Self::DirectWakesNobody => "pin/aio-write-truncate-waits",
+            Self::WaitsForMappings => "pin/while-waiting-fault",
+            Self::SecondSpins => "reflink/source-pinned-locked-second",
+            Self::CopyTakesPinned => "reflink/cow-write-then-free",
+            Self::OneOwner => "reflink/source-pinned",
+            Self::SharedPinSpins => "reflink/shared-direct-pin",
+        }
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::ForgetsUnmapped => "1: a pinned page that is no longer mapped is not waited for",
+            Self::DirectWakesNobody => "3: the end of direct I/O does not wake the break",
+            Self::WaitsForMappings => {
+                "4: a fault while a break waits makes it wait for the mapping too"
+            }
+            Self::SecondSpins => {
+                "5: reflink and dedupe spin while the file locked second has a pinned page"
+            }
+            Self::CopyTakesPinned => {
+                "6: copy-on-write takes a pinned page from its file without a break"
+            }
+            Self::OneOwner => "8: a shared page has one owner, and every use of the other warns",
+            Self::SharedPinSpins => "9: direct I/O from a page that two files share spins",
+        }
+    }
+}
+
+/// What is known of the running kernel.
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
     fs: Fs,
-    /// The break is the one that all file systems share, of 6.15.
-    common: bool,
-    /// It is older than 6.2.
-    old: bool,
+    finds: BTreeSet<Find>,
 }
 
 /// What a program has come to.
@@ -79,62 +137,68 @@ fn is_dax(file: FileId) -> bool {
 impl Known {
     /// Of this machine.
     pub(crate) fn here(fs: Fs) -> anyhow::Result<Self> {
-        let common = !machine::symbols(&[COMMON_BREAK].into())?.is_empty();
-        let release = machine::here().kernel;
-        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-        let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        Ok(Self { fs, common, old: version < (6, 2) })
+        let deviations = Deviations::built_in(&machine::here().kernel)?;
+        let mut finds = BTreeSet::new();
+        for find in Find::ALL {
+            // What a case shows only now and then is not its own deviation.
+            if deviations.of(find.case(), fs)?.iter().any(|known| !known.flaky) {
+                finds.insert(find);
+            }
+        }
+        Ok(Self { fs, finds })
+    }
+
+    fn has(&self, find: Find) -> bool {
+        self.finds.contains(&find)
     }
 
     /// Whether programs share blocks at all.
-    pub(crate) fn shares(self) -> bool {
-        // 8: before 6.2 a shared page has one owner, and every use of the other warns.
-        self.fs == Fs::Xfs && !self.old
+    pub(crate) fn shares(&self) -> bool {
+        self.fs == Fs::Xfs && !self.has(Find::OneOwner)
     }
 
     /// Why a task of `process` is not to do this now, if it is not.
     pub(crate) fn avoids(
-        self,
+        &self,
         process: u32,
         action: &Action,
         stage: &Stage,
     ) -> Option<&'static str> {
         match action {
-            Action::Unmap { map } if !self.common => {
+            Action::Unmap { map } if self.has(Find::ForgetsUnmapped) => {
                 let file = stage.file_of(process, *map)?;
                 let maps = stage.maps.values().filter(|other| **other == file).count();
-                (maps == 1 && stage.is_pinned(file))
-                    .then_some("1: a pinned page that is no longer mapped is not waited for")
+                (maps == 1 && stage.is_pinned(file)).then_some(Find::ForgetsUnmapped.reason())
             }
             Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.old && stage.file_of(process, *map).is_some() =>
+                if self.has(Find::DirectWakesNobody) && stage.file_of(process, *map).is_some() =>
             {
-                Some("3: the end of direct I/O does not wake the break")
+                Some(Find::DirectWakesNobody.reason())
             }
             Action::Store { map, .. }
             | Action::Touch { map, .. }
             | Action::Load { map, .. }
             | Action::Pin { map, .. }
-                if self.common
+                if self.has(Find::WaitsForMappings)
                     && stage
                         .file_of(process, *map)
                         .is_some_and(|file| stage.breaking.contains(&file)) =>
             {
-                Some("4: a fault while a break waits makes it wait for the mapping too")
+                Some(Find::WaitsForMappings.reason())
             }
             Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.fs == Fs::Xfs
-                    && !self.common
+                if self.has(Find::SharedPinSpins)
                     && stage.shared
                     && stage.file_of(process, *map).is_some() =>
             {
-                Some("9: direct I/O from a page that two files share spins")
+                Some(Find::SharedPinSpins.reason())
             }
             Action::Clone { .. } | Action::Dedupe { .. }
-                if stage.second.is_some_and(|file| stage.is_pinned(file))
-                    || stage.shared && !stage.pinned.is_empty() =>
+                if self.has(Find::SecondSpins)
+                    && (stage.second.is_some_and(|file| stage.is_pinned(file))
+                        || stage.shared && !stage.pinned.is_empty()) =>
             {
-                Some("5: reflink and dedupe spin while the file locked second has a pinned page")
+                Some(Find::SecondSpins.reason())
             }
             Action::Fallocate { mode: Mode::Allocate, file, .. }
                 if self.fs == Fs::Xfs && stage.is_pinned(*file) =>
@@ -153,8 +217,11 @@ impl Known {
             | Action::Write { .. }
             | Action::Pin {
                 kind: PinKind::Direct { direction: Direction::IntoMemory, .. }, ..
-            } if stage.shared && stage.pinned.values().any(|file| is_dax(*file)) => {
-                Some("6: copy-on-write takes a pinned page from its file without a break")
+            } if self.has(Find::CopyTakesPinned)
+                && stage.shared
+                && stage.pinned.values().any(|file| is_dax(*file)) =>
+            {
+                Some(Find::CopyTakesPinned.reason())
             }
             _ => None,
         }
@@ -163,7 +230,7 @@ impl Known {
     /// Why this difference is no fault, if it is none. A program ends there, for after it the
     /// two are in different states.
     pub(crate) fn reason(
-        self,
+        &self,
         action: &Action,
         seen: &Seen,
         expected: &Seen,
@@ -176,8 +243,10 @@ impl Known {
                 Seen::Breaking,
                 Seen::Returned(Ok(_)),
             ) if self.fs == Fs::Xfs => Some("XFS breaks the layout for every mode of fallocate"),
-            (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Waiting(_), Seen::Breaking) => {
-                Some("5: it spins while the file locked second has a pinned page")
+            (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Waiting(_), Seen::Breaking)
+                if self.has(Find::SecondSpins) =>
+            {
+                Some(Find::SecondSpins.reason())
             }
             (
                 Action::Pin { kind: PinKind::Direct { .. }, span, .. },
@@ -208,8 +277,19 @@ mod tests {
 
     use super::*;
 
-    const OLD: Known = Known { fs: Fs::Xfs, common: false, old: true };
-    const NEW: Known = Known { fs: Fs::Xfs, common: true, old: false };
+    fn xfs(find: Find) -> Known {
+        Known { fs: Fs::Xfs, finds: [find].into() }
+    }
+
+    #[test]
+    fn every_find_is_shown_by_a_case_that_is_known_to_fail() {
+        let deviations = Deviations::built_in("7.0").unwrap();
+        for find in Find::ALL {
+            let case = find.case();
+            assert!(cases::all().iter().any(|known| known.name == case), "there is no case {case}");
+            assert!(deviations.mention(case), "{case} fails nowhere");
+        }
+    }
 
     fn stage() -> Stage {
         let file = FILES[0].0;
@@ -224,19 +304,27 @@ mod tests {
     #[test]
     fn the_last_mapping_of_a_pinned_file_stays_where_the_break_would_miss_the_pin() {
         let unmap = Action::Unmap { map: MapId(1) };
-        assert!(OLD.avoids(0, &unmap, &stage()).is_some());
-        assert!(NEW.avoids(0, &unmap, &stage()).is_none());
+        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &unmap, &stage()).is_some());
+        assert!(xfs(Find::WaitsForMappings).avoids(0, &unmap, &stage()).is_none());
         let mut twice = stage();
         twice.maps.insert((3, MapId(1)), FILES[0].0);
-        assert!(OLD.avoids(0, &unmap, &twice).is_none());
-        assert!(OLD.avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() }).is_none());
+        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &unmap, &twice).is_none());
+        assert!(
+            xfs(Find::ForgetsUnmapped)
+                .avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() })
+                .is_none()
+        );
     }
 
     #[test]
     fn nobody_faults_beside_a_break_that_would_wait_for_the_mapping() {
         let touch = Action::Touch { map: MapId(1), span: page(0) };
-        assert!(NEW.avoids(0, &touch, &stage()).is_some());
-        assert!(OLD.avoids(0, &touch, &stage()).is_none());
-        assert!(NEW.avoids(0, &touch, &Stage { breaking: Vec::new(), ..stage() }).is_none());
+        assert!(xfs(Find::WaitsForMappings).avoids(0, &touch, &stage()).is_some());
+        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &touch, &stage()).is_none());
+        assert!(
+            xfs(Find::WaitsForMappings)
+                .avoids(0, &touch, &Stage { breaking: Vec::new(), ..stage() })
+                .is_none()
+        );
     }
 }
