@@ -269,6 +269,14 @@ fn cow_write_free(t: &mut Test<'_>) -> Checked {
     cow_then_free(t, Cow::Write)
 }
 
+/// Two files that share all blocks.
+fn share(t: &mut Test<'_>) -> Checked<[File; 2]> {
+    let one = t.file("one", "abcd")?;
+    let other = t.file("other", "wxyz")?;
+    t.run(Action::Clone { from: one.id, span: pages(0, 4), to: other.id, at: 0 })?;
+    Ok([one, other])
+}
+
 case! {
     /// Direct I/O from a page whose block two files share pins it like any other, and its
     /// holder sees the content.
@@ -276,9 +284,7 @@ case! {
     groups: ["quick"], needs: [Reflink, HeldIo], limit: 180, origin: origin::MMAP_LOCK,
 }
 fn shared_direct(t: &mut Test<'_>) -> Checked {
-    let one = t.file("one", "abcd")?;
-    let other = t.file("other", "wxyz")?;
-    t.run(Action::Clone { from: one.id, span: pages(0, 4), to: other.id, at: 0 })?;
+    let [one, other] = share(t)?;
     let map = t.map(one)?;
     let pin = PinId(1);
     let (engine, direction) = (Engine::Aio, Direction::FromMemory);
@@ -289,6 +295,48 @@ fn shared_direct(t: &mut Test<'_>) -> Checked {
     t.release(pin)?;
     t.reap(pin, PAGE)?;
     t.transferred(pin, "c")?;
+    t.reads(other, "abcd")
+}
+
+case! {
+    /// A punch waits for the pin of a page whose block two files share, and no longer: that the
+    /// other file maps the page as well does not keep this one from giving it up.
+    shared_elsewhere: "reflink/shared-mapped-elsewhere-punch-waits",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn shared_elsewhere(t: &mut Test<'_>) -> Checked {
+    let [one, other] = share(t)?;
+    let [elsewhere, map] = [t.map(one)?, t.map(other)?];
+    t.loads(elsewhere, pages(0, 4), "abcd")?;
+    let pin = t.pin(map, page(2))?;
+    let op = t.begin(Action::Fallocate { file: other.id, mode: Mode::Punch, span: page(2) })?;
+    t.blocked(&op)?;
+    let released = t.release(pin)?;
+    let done = t.finished(&op)?;
+    waited(&op, &done, released)?;
+    t.transferred(pin, "c")?;
+    t.reads(other, "ab.d")?;
+    t.loads(elsewhere, pages(0, 4), "abcd")
+}
+
+case! {
+    /// A pinned page whose block two files share is mapped a second time: the pin stays what it
+    /// is, and a truncate waits for it.
+    shared_again: "reflink/shared-mapped-again-under-pin",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn shared_again(t: &mut Test<'_>) -> Checked {
+    let [one, other] = share(t)?;
+    let [map, again] = [t.map(one)?, t.map(one)?];
+    let pin = t.pin(map, page(2))?;
+    t.loads(again, pages(0, 4), "abcd")?;
+    let op = t.begin(Action::Truncate { file: one.id, size: PAGE })?;
+    t.blocked(&op)?;
+    let released = t.release(pin)?;
+    let done = t.finished(&op)?;
+    waited(&op, &done, released)?;
+    t.transferred(pin, "c")?;
+    t.reads(one, "a")?;
     t.reads(other, "abcd")
 }
 

@@ -101,7 +101,11 @@ impl Soil {
             self.world.remove(&self.directory).map_err(broken)?;
             self.directory = begin(&mut self.world)?;
         }
-        Ok(divergence.or_else(|| alarm.map(|alarm| Divergence::at_end(alarm.title, alarm.text))))
+        Ok(divergence.or_else(|| {
+            let alarm = alarm?;
+            let tolerated = self.known.excuses(&alarm);
+            Some(Divergence { tolerated, ..Divergence::at_end(alarm.title, alarm.text) })
+        }))
     }
 }
 

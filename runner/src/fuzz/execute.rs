@@ -486,7 +486,7 @@ fn process(task: u32) -> u32 {
 }
 
 /// The files whose layout an action may break.
-fn files(action: &Action) -> Vec<FileId> {
+pub(super) fn files(action: &Action) -> Vec<FileId> {
     match action {
         Action::Truncate { file, .. } | Action::Fallocate { file, .. } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],

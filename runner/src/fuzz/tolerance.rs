@@ -13,8 +13,9 @@ use cases::system::Errno;
 use crate::known::Deviations;
 use crate::machine;
 use crate::plan::Fs;
+use crate::verdict::Problem;
 
-use super::execute::Seen;
+use super::execute::{Seen, files};
 use super::program::FILES;
 
 /// Bad address, as the kernel numbers it.
@@ -37,10 +38,14 @@ enum Find {
     OneOwner,
     /// 9.
     SharedPinSpins,
+    /// 11.
+    WaitsForOthers,
+    /// 12.
+    MappedAgainWarns,
 }
 
 impl Find {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::ForgetsUnmapped,
         Self::DirectWakesNobody,
         Self::WaitsForMappings,
@@ -48,6 +53,8 @@ impl Find {
         Self::CopyTakesPinned,
         Self::OneOwner,
         Self::SharedPinSpins,
+        Self::WaitsForOthers,
+        Self::MappedAgainWarns,
     ];
 
     /// A case that shows it. Where `expected/known.toml` says that this case fails here, it is
@@ -61,6 +68,8 @@ impl Find {
             Self::CopyTakesPinned => "reflink/cow-write-then-free",
             Self::OneOwner => "reflink/source-pinned",
             Self::SharedPinSpins => "reflink/shared-direct-pin",
+            Self::WaitsForOthers => "reflink/shared-mapped-elsewhere-punch-waits",
+            Self::MappedAgainWarns => "reflink/shared-mapped-again-under-pin",
         }
     }
 
@@ -79,6 +88,12 @@ impl Find {
             }
             Self::OneOwner => "8: a shared page has one owner, and every use of the other warns",
             Self::SharedPinSpins => "9: direct I/O from a page that two files share spins",
+            Self::WaitsForOthers => {
+                "11: a page that another file maps as well is waited for until it unmaps it"
+            }
+            Self::MappedAgainWarns => {
+                "12: a pinned page that two files share warns when it is mapped again"
+            }
         }
     }
 }
@@ -223,8 +238,23 @@ impl Known {
             {
                 Some(Find::CopyTakesPinned.reason())
             }
+            _ if self.has(Find::WaitsForOthers)
+                && stage.shared
+                && !files(action).is_empty()
+                && stage.pinned.values().any(|file| is_dax(*file)) =>
+            {
+                Some(Find::WaitsForOthers.reason())
+            }
             _ => None,
         }
+    }
+
+    /// Why this alarm of the kernel is known, if it is.
+    pub(crate) fn excuses(&self, alarm: &Problem) -> Option<&'static str> {
+        (self.has(Find::MappedAgainWarns)
+            && alarm.title == "WARNING in dax_disassociate_entry"
+            && alarm.text.contains(" dax_insert_entry+"))
+        .then_some(Find::MappedAgainWarns.reason())
     }
 
     /// Why this difference is no fault, if it is none. A program ends there, for after it the
@@ -254,6 +284,15 @@ impl Known {
                 Seen::Returned(Err(Errno(EFAULT))),
             ) if span.len > PAGE => {
                 Some("direct I/O that cannot have all pages goes on with those that it has")
+            }
+            // Since iov_iter_extract_bvecs() a bio holds pages of one device only, and the page of a
+            // hole is of none.
+            (
+                Action::Reap { .. },
+                Seen::Returned(Ok(Reply::Count(some))),
+                Seen::Returned(Ok(Reply::Count(all))),
+            ) if 0 < *some && some < all && some.is_multiple_of(PAGE) => {
+                Some("direct I/O ends short where a hole lies beside a page of the file")
             }
             // dax_range_compare_iter() (fs/dax.c) says so of a hole and anything that is none. A
             // dedupe that shares nothing changes nothing.
