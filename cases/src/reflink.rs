@@ -233,6 +233,22 @@ fn cow_write(t: &mut Test<'_>) -> Checked {
     cow_under_pin(t, Cow::Write)
 }
 
+case! {
+    /// A write(2) copies a shared page that is mapped and that nobody pins: the mapping shows what
+    /// was written, and the other file keeps what it had.
+    cow_write_mapped: "reflink/cow-write-mapped",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
+}
+fn cow_write_mapped(t: &mut Test<'_>) -> Checked {
+    let [one, other] = share(t)?;
+    let map = t.map(one)?;
+    t.loads(map, pages(0, 4), "abcd")?;
+    t.run(Action::Write { file: one.id, span: page(2), byte: b'x' })?;
+    t.loads(map, pages(0, 4), "abxd")?;
+    t.reads(one, "abxd")?;
+    t.reads(other, "abcd")
+}
+
 /// After the copy the old block belongs to the other file alone. When that gives it away, the
 /// pin must still hold it.
 fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {

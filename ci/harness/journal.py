@@ -6,6 +6,7 @@ cut off when the machine went down.
 """
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,3 +81,17 @@ def read(path: Path) -> Journal:
         return parse(path.read_text(errors="replace").splitlines())
     except FileNotFoundError:
         return Journal()
+
+
+def went_down(path: Path, why: str) -> None:
+    """Tell a journal why the machine went down: the runner that wrote it cannot.
+
+    What it had no time to finish goes, as it would when the runner goes on.
+    """
+    written = path.read_bytes()
+    whole = written[: written.rfind(b"\n") + 1]
+    # UTC to the millisecond, as the runner writes it.
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
+    entry = json.dumps({"time": stamp, "event": "down", "why": why})
+    path.write_bytes(whole + entry.encode() + b"\n")

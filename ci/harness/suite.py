@@ -43,6 +43,7 @@ def run(
             say(f"the machine went down {where}: {end.reason}")
             if not begun:
                 return COULD_NOT_RUN, number
+            journal.went_down(path, end.reason)
             if end.final:
                 return UNEXPECTED, number
         elif end.code == NEEDS_REBOOT:

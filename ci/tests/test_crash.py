@@ -3,7 +3,7 @@
 import unittest
 
 from harness import suite
-from harness.crash import FINISHED, judge
+from harness.crash import FINISHED, REASON, judge
 from harness.journal import Journal
 from harness.step import Status
 
@@ -13,7 +13,7 @@ CASES = [f"pin/{number}" for number in range(FINISHED + 2)]
 class Judge(unittest.TestCase):
     def setUp(self):
         self.seen = Journal(verdicts={case: ["PASS"] for case in CASES}, lost=["pin/lost"])
-        self.reported = {case: None for case in CASES} | {"pin/lost": "the machine went down"}
+        self.reported = {case: None for case in CASES} | {"pin/lost": REASON}
 
     def status(self, code=suite.UNEXPECTED):
         return judge(code, self.seen, self.reported).status
@@ -30,9 +30,11 @@ class Judge(unittest.TestCase):
         del self.reported[CASES[0]]
         self.assertIs(self.status(), Status.FAILED)
 
-    def test_the_case_that_ran_is_to_be_a_failure(self):
-        self.reported["pin/lost"] = None
-        self.assertIs(self.status(), Status.FAILED)
+    def test_the_case_that_ran_is_to_be_a_failure_that_tells_of_the_crash(self):
+        for told in (None, "it died"):
+            with self.subTest(told=told):
+                self.reported["pin/lost"] = told
+                self.assertIs(self.status(), Status.FAILED)
 
     def test_no_other_case_is(self):
         self.reported[CASES[1]] = "lost too"

@@ -64,3 +64,15 @@ class Parse(unittest.TestCase):
     def test_no_file_is_an_empty_journal(self):
         with tempfile.TemporaryDirectory() as folder:
             self.assertEqual(journal.read(Path(folder) / "journal.jsonl").begun, 0)
+
+
+class WentDown(unittest.TestCase):
+    def test_a_line_that_was_cut_off_makes_room(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "journal.jsonl")
+            path.write_text("\n".join(lines(begun("pin/a"))) + '\n{"event": "case-en')
+            journal.went_down(path, "kernel panic: test")
+            first, second = map(json.loads, path.read_text().splitlines())
+            self.assertEqual((first["case"], second["event"]), ("pin/a", "down"))
+            self.assertEqual((second["why"], second["time"][10], second["time"][-1]), ("kernel panic: test", "T", "Z"))
+            self.assertEqual(journal.read(path).running, "pin/a")

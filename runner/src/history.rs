@@ -30,6 +30,8 @@ pub(crate) struct History {
     pub(crate) troubles: Vec<Problem>,
     /// Why the machine needs a reboot before the run can go on.
     pub(crate) wedged: Option<String>,
+    /// Why the machine went down in the middle of a case, if somebody told.
+    pub(crate) down: Option<String>,
     /// Whether the user ended it.
     pub(crate) interrupted: bool,
     /// Whether it came to its end.
@@ -67,12 +69,14 @@ impl History {
                 self.ended = false;
                 self.resumed += 1;
             }
+            Event::Down { why } => self.down = Some(why.clone()),
             Event::Prepared { mkfs, mount } => {
                 self.mkfs = Some(mkfs.clone());
                 self.mount = Some(mount.clone());
             }
             Event::CaseBegun { case, iteration, .. } => {
                 self.open = Some((case.clone(), *iteration, time));
+                self.down = None;
             }
             Event::CaseEnded(outcome) => {
                 self.open = None;
@@ -99,7 +103,7 @@ impl History {
             seconds,
             reason: None,
             problems: vec![Problem::new(
-                DIED,
+                self.down.as_deref().unwrap_or(DIED),
                 "The journal ends with this case running. Look at the console of the machine \
                  (console.log, if ci/vm ran it) for a panic or a reset.",
             )],

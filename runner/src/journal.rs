@@ -33,6 +33,11 @@ pub(crate) enum Event {
         /// On which machine, after how many reboots.
         machine: Machine,
     },
+    /// The machine went down. Written by whoever watches it from outside: ci/vm.
+    Down {
+        /// What the console says of it: "kernel panic: sysrq triggered crash".
+        why: String,
+    },
     /// A file system was made and mounted.
     Prepared {
         /// The command that made it.
@@ -331,6 +336,16 @@ mod tests {
             journal.append(&Entry::now(Event::Interrupted)).unwrap();
             assert_eq!(read(&path).unwrap().0.len(), 5);
         }
+    }
+
+    #[test]
+    fn who_watches_the_machine_tells_why_a_case_died() {
+        let down = Entry::now(Event::Down { why: "kernel panic: test".to_owned() });
+        let mut history = History::of(&[case_begun("race/retry"), down]);
+        assert_eq!(history.died().unwrap().problems[0].title, "kernel panic: test");
+        history.add(&case_ended("race/retry"));
+        history.add(&case_begun("race/canary"));
+        assert_eq!(history.died().unwrap().problems[0].title, DIED);
     }
 
     #[test]

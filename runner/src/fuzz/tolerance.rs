@@ -42,10 +42,12 @@ enum Find {
     WaitsForOthers,
     /// 12.
     MappedAgainWarns,
+    /// 13.
+    CopyWarns,
 }
 
 impl Find {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ForgetsUnmapped,
         Self::DirectWakesNobody,
         Self::WaitsForMappings,
@@ -55,6 +57,7 @@ impl Find {
         Self::SharedPinSpins,
         Self::WaitsForOthers,
         Self::MappedAgainWarns,
+        Self::CopyWarns,
     ];
 
     /// A case that shows it. Where `expected/known.toml` says that this case fails here, it is
@@ -70,6 +73,7 @@ impl Find {
             Self::SharedPinSpins => "reflink/shared-direct-pin",
             Self::WaitsForOthers => "reflink/shared-mapped-elsewhere-punch-waits",
             Self::MappedAgainWarns => "reflink/shared-mapped-again-under-pin",
+            Self::CopyWarns => "reflink/cow-write-mapped",
         }
     }
 
@@ -94,6 +98,7 @@ impl Find {
             Self::MappedAgainWarns => {
                 "12: a pinned page that two files share warns when it is mapped again"
             }
+            Self::CopyWarns => "13: write(2) to a shared page that is mapped warns",
         }
     }
 }
@@ -249,12 +254,16 @@ impl Known {
         }
     }
 
-    /// Why this alarm of the kernel is known, if it is.
+    /// Why this alarm of the kernel is known, if it is: told by who called what warns.
     pub(crate) fn excuses(&self, alarm: &Problem) -> Option<&'static str> {
-        (self.has(Find::MappedAgainWarns)
-            && alarm.title == "WARNING in dax_disassociate_entry"
-            && alarm.text.contains(" dax_insert_entry+"))
-        .then_some(Find::MappedAgainWarns.reason())
+        let callers = [
+            (Find::MappedAgainWarns, " dax_insert_entry+"),
+            (Find::CopyWarns, " invalidate_inode_pages2_range+"),
+        ];
+        let known = |(find, caller): &(Find, &str)| self.has(*find) && alarm.text.contains(caller);
+        (alarm.title == "WARNING in dax_disassociate_entry")
+            .then(|| callers.iter().find(|caller| known(caller)))?
+            .map(|(find, _)| find.reason())
     }
 
     /// Why this difference is no fault, if it is none. A program ends there, for after it the
@@ -353,6 +362,15 @@ mod tests {
                 .avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() })
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_warning_is_known_by_its_caller() {
+        let warning = |caller| Problem::new("WARNING in dax_disassociate_entry", caller);
+        let known = xfs(Find::CopyWarns);
+        assert!(known.excuses(&warning(" invalidate_inode_pages2_range+0x1df/0x3b0")).is_some());
+        assert!(known.excuses(&warning(" truncate_inode_pages_range+0x1df/0x3b0")).is_none());
+        assert!(known.excuses(&warning(" dax_insert_entry+0x115/0x3c0")).is_none());
     }
 
     #[test]

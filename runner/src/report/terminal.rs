@@ -95,6 +95,7 @@ impl Reporter for Terminal {
                 let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
                 self.say(&format!("{red}the machine needs a reboot:{red:#} {why}"));
             }
+            Event::Down { why } => self.say(&format!("the machine went down: {why}")),
             Event::Interrupted => self.say("interrupted"),
             Event::Prepared { .. } | Event::Ended { .. } => {}
         }
