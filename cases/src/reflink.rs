@@ -4,7 +4,7 @@ use crate::action::{
     Action, Direction, Engine, MapId, Mode, PAGE, PinId, PinKind, Reply, Span, page, pages,
 };
 use crate::case::{case, origin};
-use crate::system::MAIN;
+use crate::system::{MAIN, Signal};
 use crate::test::{Checked, File, Op, Test, fail, waited};
 
 /// How blocks come to be shared.
@@ -114,6 +114,32 @@ fn both_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
     pair.check(t)
 }
 
+/// A handled signal ends the wait for the destination's pin with EINTR; both files are as they
+/// were, their locks are free, and the same again waits again.
+fn signalled(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
+    let pair = Pair::new(t, sharer, order)?;
+    let pin = t.pin(pair.onto, page(2))?;
+    let op = pair.begin(t)?;
+    t.blocked(&op)?;
+    let task = t.task_of(&op);
+    t.signal(task, Signal::Handled)?;
+    t.failed(&op, libc::EINTR)?;
+    t.reads(pair.source, "wxyz")?;
+    t.reads(
+        pair.destination,
+        match sharer {
+            Sharer::Reflink => "abcd",
+            Sharer::Dedupe => "axyd",
+        },
+    )?;
+    let op = pair.begin(t)?;
+    t.blocked(&op)?;
+    let released = t.release(pin)?;
+    let done = t.finished(&op)?;
+    waited(&op, &done, released)?;
+    pair.check(t)
+}
+
 /// A case for a sharer and an order of the two inodes.
 macro_rules! pair {
     ($($function:ident: $name:literal, $what:ident, $sharer:ident, $order:ident, $about:literal;)+) => {
@@ -143,6 +169,10 @@ pair! {
         " Reflink with pins in source and destination waits for the destination's.";
     both_second: "reflink/both-destination-locked-second", both_pinned, Reflink, SourceFirst,
         " As reflink/both, when the destination is the second of the two to be locked.";
+    signal: "reflink/signal", signalled, Reflink, DestinationFirst,
+        " A handled signal ends a waiting reflink with EINTR; nothing has changed, and the locks are free.";
+    dedupe_signal: "reflink/dedupe-signal", signalled, Dedupe, DestinationFirst,
+        " A handled signal ends a waiting dedupe with EINTR; nothing has changed, and the locks are free.";
     dedupe_destination: "reflink/dedupe-destination-pinned", destination_pinned, Dedupe, DestinationFirst,
         " Dedupe onto a file replaces its blocks: it waits for a pin of one.";
     dedupe_destination_second: "reflink/dedupe-destination-pinned-locked-second", destination_pinned, Dedupe, SourceFirst,

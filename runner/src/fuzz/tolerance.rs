@@ -20,6 +20,10 @@ use super::program::FILES;
 
 /// Bad address, as the kernel numbers it.
 const EFAULT: i32 = nix::errno::Errno::EFAULT as i32;
+/// Interrupted.
+const EINTR: i32 = nix::errno::Errno::EINTR as i32;
+/// "Begin again", which no program is to see: include/linux/errno.h.
+const ERESTARTSYS: i32 = 512;
 
 /// A deviation that shows too often to be met again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,16 +42,20 @@ enum Find {
     OneOwner,
     /// 9.
     SharedPinSpins,
+    /// 10.
+    ComparesUnwritten,
     /// 11.
     WaitsForOthers,
     /// 12.
     MappedAgainWarns,
     /// 13.
     CopyWarns,
+    /// 14.
+    DedupeLeaks,
 }
 
 impl Find {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ForgetsUnmapped,
         Self::DirectWakesNobody,
         Self::WaitsForMappings,
@@ -55,9 +63,11 @@ impl Find {
         Self::CopyTakesPinned,
         Self::OneOwner,
         Self::SharedPinSpins,
+        Self::ComparesUnwritten,
         Self::WaitsForOthers,
         Self::MappedAgainWarns,
         Self::CopyWarns,
+        Self::DedupeLeaks,
     ];
 
     /// A case that shows it. Where `expected/known.toml` says that this case fails here, it is
@@ -71,9 +81,11 @@ impl Find {
             Self::CopyTakesPinned => "reflink/cow-write-then-free",
             Self::OneOwner => "reflink/source-pinned",
             Self::SharedPinSpins => "reflink/shared-direct-pin",
+            Self::ComparesUnwritten => "reflink/dedupe-unwritten-differs",
             Self::WaitsForOthers => "reflink/shared-mapped-elsewhere-punch-waits",
             Self::MappedAgainWarns => "reflink/shared-mapped-again-under-pin",
             Self::CopyWarns => "reflink/cow-write-mapped",
+            Self::DedupeLeaks => "reflink/dedupe-signal",
         }
     }
 
@@ -92,6 +104,9 @@ impl Find {
             }
             Self::OneOwner => "8: a shared page has one owner, and every use of the other warns",
             Self::SharedPinSpins => "9: direct I/O from a page that two files share spins",
+            Self::ComparesUnwritten => {
+                "10: dedupe compares what a page that was never written holds in its block"
+            }
             Self::WaitsForOthers => {
                 "11: a page that another file maps as well is waited for until it unmaps it"
             }
@@ -99,6 +114,7 @@ impl Find {
                 "12: a pinned page that two files share warns when it is mapped again"
             }
             Self::CopyWarns => "13: write(2) to a shared page that is mapped warns",
+            Self::DedupeLeaks => "14: a signal during dedupe tells user space error 512",
         }
     }
 }
@@ -310,6 +326,16 @@ impl Known {
                 Seen::Returned(Ok(Reply::Count(0))),
                 Seen::Returned(Ok(Reply::Count(_))),
             ) => Some("dedupe takes a hole and a page of zeros for different"),
+            (
+                Action::Dedupe { .. },
+                Seen::Returned(Ok(Reply::Count(_))),
+                Seen::Returned(Ok(Reply::Count(0))),
+            ) if self.has(Find::ComparesUnwritten) => Some(Find::ComparesUnwritten.reason()),
+            (
+                Action::Dedupe { .. },
+                Seen::Returned(Err(Errno(ERESTARTSYS))),
+                Seen::Returned(Err(Errno(EINTR))),
+            ) if self.has(Find::DedupeLeaks) => Some(Find::DedupeLeaks.reason()),
             // The reference writes back when it is told to and no sooner.
             (Action::Stored { .. }, Seen::Returned(Ok(_)), Seen::Returned(Ok(_))) => {
                 Some("a kernel may write back what is dirty at any time")
