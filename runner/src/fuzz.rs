@@ -7,6 +7,7 @@
 mod dice;
 mod execute;
 mod program;
+mod seen;
 mod shrink;
 mod skeleton;
 mod tolerance;
@@ -25,8 +26,9 @@ use crate::exit::Exit;
 use crate::plan::{Fs, Plan};
 use crate::world::{self, Fault, World};
 
-use self::execute::{Divergence, Subject};
+use self::execute::Subject;
 use self::program::{Program, Restraint};
+use self::seen::Divergence;
 use self::tolerance::Known;
 
 /// How long a program is made shorter.

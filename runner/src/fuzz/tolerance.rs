@@ -15,8 +15,9 @@ use crate::machine;
 use crate::plan::Fs;
 use crate::verdict::Problem;
 
-use super::execute::{Seen, files};
+use super::execute::files;
 use super::program::FILES;
+use super::seen::Seen;
 
 /// Bad address, as the kernel numbers it.
 const EFAULT: i32 = nix::errno::Errno::EFAULT as i32;

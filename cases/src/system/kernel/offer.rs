@@ -1,0 +1,78 @@
+//! What a kernel, its file system and the machine's devices offer, found by trying.
+
+use super::{Kernel, bench, sys};
+use crate::action::{Action, FileId, MapId, Medium, Mode, PAGE, Reply, Sharing, Span, page};
+use crate::system::{MAIN, Need, System};
+
+impl Kernel {
+    /// Does an action that nothing blocks, for the controller's own purposes.
+    fn try_out(&mut self, action: Action) -> Result<Reply, String> {
+        let words = format!("{action:?}");
+        // Its fields are the probe's own and tell nobody anything.
+        let what = words.split(' ').next().unwrap_or_default().to_lowercase();
+        let op = self.start(MAIN, action).map_err(|trouble| trouble.to_string())?;
+        let done = self.wait(op).map_err(|trouble| trouble.to_string())?;
+        done.result.map_err(|errno| format!("{what} was refused with {errno}"))
+    }
+
+    /// Tries whether something is possible by doing it to a file that is removed again.
+    pub(super) fn probe(&mut self, need: Need) -> Result<(), String> {
+        // Out of the way of the identifiers that cases count up from 1.
+        let (file, map) = (FileId(u32::MAX), MapId(u32::MAX));
+        match need {
+            Need::HeldIo => return self.bench().prepare_held(),
+            Need::SlowIo => return self.bench().prepare_slow(),
+            Need::Uring => {
+                return sys::Uring::new().map(drop).map_err(|error| format!("io_uring: {error}"));
+            }
+            Need::PageCache => {
+                return self.bench().prepare_cache(&self.config.directory, &bench::cache_mount());
+            }
+            Need::Reflink | Need::Shift | Need::MapSync => {
+                let name = "probe".to_owned();
+                self.try_out(Action::Create {
+                    file,
+                    name,
+                    medium: Medium::Dax,
+                    fill: vec![b'p'; 4],
+                })?;
+            }
+            Need::Huge => {
+                let name = "probe".to_owned();
+                self.try_out(Action::CreateHuge { file, name, len: 2 << 20, byte: b'p' })?;
+            }
+        }
+        let all =
+            |len| Action::Map { map, file, span: Span { at: 0, len }, sharing: Sharing::Shared };
+        let tried = match need {
+            Need::Reflink => self
+                .try_out(Action::Clone { from: file, span: page(0), to: file, at: 2 * PAGE })
+                .map(drop),
+            Need::Shift => {
+                let mode = Mode::Collapse;
+                self.try_out(Action::Fallocate { file, mode, span: page(1) }).map(drop)
+            }
+            Need::MapSync => {
+                let sharing = Sharing::Sync;
+                let mapped = self.try_out(Action::Map { map, file, span: page(0), sharing });
+                mapped.and_then(|_| self.try_out(Action::Unmap { map })).map(drop)
+            }
+            _ => self.try_out(all(2 << 20)).and_then(|_| {
+                let faults = self.try_out(Action::Store {
+                    map,
+                    span: Span { at: 0, len: 2 << 20 },
+                    byte: b'q',
+                });
+                self.try_out(Action::Unmap { map })?;
+                match faults? {
+                    Reply::Count(1) => Ok(()),
+                    other => Err(format!("filling 2 MiB took {other:?} faults, not one")),
+                }
+            }),
+        };
+        for action in [Action::Unlink { file }, Action::Close { file }] {
+            self.try_out(action)?;
+        }
+        tried
+    }
+}
