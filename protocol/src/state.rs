@@ -301,6 +301,27 @@ impl Break {
         }
     }
 
+    /// What the break of `inode` by `task` does wrong while it waits, which rests on `marks`.
+    fn violates(
+        &self,
+        rule: Rule,
+        (task, inode): (u32, u64),
+        wait: Wait,
+        marks: &[Mark],
+        text: String,
+    ) -> Finding {
+        Finding {
+            rule,
+            tasks: vec![task],
+            device: self.device,
+            inode,
+            page: wait.page,
+            index: wait.index,
+            events: numbers(marks),
+            text,
+        }
+    }
+
     /// The index at which the last scan found `page`.
     fn index_of(&self, page: u64) -> u64 {
         match self.scan {

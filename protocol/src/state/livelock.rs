@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Break, Scan, State, numbers};
+use super::{Break, Scan, State, finding};
 use crate::config::Config;
 use crate::event::Event;
 use crate::mark::Mark;
@@ -35,20 +35,12 @@ impl State {
             return Vec::new();
         }
         let rests_on = [a_break.begun, before.map_or(a_break.begun, |scan| scan.mark), mark];
-        vec![Finding {
-            rule: Rule::Livelock,
-            tasks: vec![event.task],
-            device: event.device,
-            inode: event.inode,
-            page,
-            index,
-            events: numbers(&rests_on),
-            text: format!(
-                "the break of inode {} by task {} spins: it found a busy page {} times without \
-                 sleeping, last page {page:#x} (index {index}, {} references, {} maps)",
-                event.inode, event.task, a_break.rescans, event.refs, event.maps
-            ),
-        }]
+        let text = format!(
+            "the break of inode {} by task {} spins: it found a busy page {} times without \
+             sleeping, last page {page:#x} (index {index}, {} references, {} maps)",
+            event.inode, event.task, a_break.rescans, event.refs, event.maps
+        );
+        vec![finding(Rule::Livelock, event, &rests_on, text)]
     }
 
     /// Breaks that newer pins hold up past the bound.
@@ -70,21 +62,13 @@ impl State {
             } else {
                 ""
             };
-            findings.push(Finding {
-                rule: Rule::Livelock,
-                tasks: vec![task],
-                device: a_break.device,
-                inode,
-                page: wait.page,
-                index: wait.index,
-                events: numbers(&[a_break.begun, wait.begun, mark]),
-                text: format!(
-                    "the break of inode {inode} by task {task} starves: no older pin is left, \
-                     but more than {newer_pins} pins taken after it began keep page {:#x} (index \
-                     {}) busy{locks}",
-                    wait.page, wait.index
-                ),
-            });
+            let text = format!(
+                "the break of inode {inode} by task {task} starves: no older pin is left, but more \
+                 than {newer_pins} pins taken after it began keep page {:#x} (index {}) busy{locks}",
+                wait.page, wait.index
+            );
+            let marks = [a_break.begun, wait.begun, mark];
+            findings.push(a_break.violates(Rule::Livelock, (task, inode), wait, &marks, text));
         }
         findings
     }

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{State, numbers};
+use super::State;
 use crate::event::{Event, flag};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
@@ -28,19 +28,12 @@ impl State {
         if event.detail & flag::INVALIDATE_LOCK == 0 || !a_break.told.insert(Rule::LockHeld) {
             return Vec::new();
         }
-        vec![Finding {
-            rule: Rule::LockHeld,
-            tasks: vec![task],
-            device: a_break.device,
-            inode,
-            page: wait.page,
-            index: wait.index,
-            events: numbers(&[a_break.begun, wait.begun, mark]),
-            text: format!(
-                "the break of inode {inode} by task {task} sleeps for page {:#x} (index {}) with \
-                 the invalidate lock held: no fault of the file can progress",
-                wait.page, wait.index
-            ),
-        }]
+        let text = format!(
+            "the break of inode {inode} by task {task} sleeps for page {:#x} (index {}) with the \
+             invalidate lock held: no fault of the file can progress",
+            wait.page, wait.index
+        );
+        let marks = [a_break.begun, wait.begun, mark];
+        vec![a_break.violates(Rule::LockHeld, (task, inode), wait, &marks, text)]
     }
 }

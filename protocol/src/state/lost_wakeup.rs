@@ -1,10 +1,9 @@
 //! The rule *lost wake-up*: a break still waiting once no pin is left on its page is woken.
 
 use alloc::format;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{State, numbers};
+use super::State;
 use crate::event::Event;
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
@@ -37,20 +36,14 @@ impl State {
                 continue;
             };
             if (ever || from.age(mark.time) >= wake) && a_break.told.insert(Rule::LostWakeup) {
-                findings.push(Finding {
-                    rule: Rule::LostWakeup,
-                    tasks: vec![task],
-                    device: a_break.device,
-                    inode,
-                    page: wait.page,
-                    index: wait.index,
-                    events: numbers(&[wait.begun, idle, mark]),
-                    text: format!(
-                        "the break of inode {inode} by task {task} still waits for page {:#x} \
-                         (index {}) though no pin is left on it",
-                        wait.page, wait.index
-                    ),
-                });
+                let text = format!(
+                    "the break of inode {inode} by task {task} still waits for page {:#x} (index \
+                     {}) though no pin is left on it",
+                    wait.page, wait.index
+                );
+                let marks = [wait.begun, idle, mark];
+                let who = (task, inode);
+                findings.push(a_break.violates(Rule::LostWakeup, who, wait, &marks, text));
             }
         }
         findings

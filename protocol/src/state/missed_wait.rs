@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Scan, State, finding, numbers};
+use super::{Scan, State, finding};
 use crate::event::{Event, flag};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
@@ -29,20 +29,13 @@ impl State {
             ),
             None => (0, 0, vec![ended.begun, mark], String::from("it never looked for one")),
         };
-        vec![Finding {
-            rule: Rule::MissedWait,
-            tasks: vec![event.task],
-            device: event.device,
-            inode: event.inode,
-            page,
-            index,
-            events: numbers(&rests_on),
-            text: format!(
-                "the break of inode {} by task {} succeeded without a scan that found no busy \
-                 page: {how}",
-                event.inode, event.task
-            ),
-        }]
+        let text = format!(
+            "the break of inode {} by task {} succeeded without a scan that found no busy page: \
+             {how}",
+            event.inode, event.task
+        );
+        let found = finding(Rule::MissedWait, event, &rests_on, text);
+        vec![Finding { page, index, ..found }]
     }
 
     pub(super) fn remove(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
