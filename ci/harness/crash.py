@@ -35,7 +35,7 @@ def step(kernel: str, filesystem: str) -> Callable[[Path], Result]:
         results.mkdir(parents=True, exist_ok=True)
         for name in ("crashed", "junit.xml"):
             (results / name).unlink(missing_ok=True)
-        where = ["--kernel", kernel, "--fs", filesystem]
+        where = ["--kernel", kernel, "--fs", filesystem, *trial.ONE_CPU]
         code, seen = trial.vm(output, results, *where, "--beside", SCRIPT, SELECTION)
         return judge(code, seen, trial.failures(results / "junit.xml"))
 

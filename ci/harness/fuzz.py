@@ -25,7 +25,8 @@ def step(kernel: str, filesystem: str, seconds: int) -> Callable[[Path], Result]
         results = ROOT / "target" / "results" / f"{kernel}-{filesystem}-fuzz"
         command = ["runner", "fuzz", "--fs", filesystem, "--dev", "/dev/pmem0", "--seed", str(SEED)]
         command += ["--duration", f"{seconds}s", "--results", str(results)]
-        code, _ = trial.vm(output, results, "--kernel", kernel, "--", *command, timeout=seconds + TIMEOUT)
+        arguments = ["--kernel", kernel, *trial.ONE_CPU, "--", *command]
+        code, _ = trial.vm(output, results, *arguments, timeout=seconds + TIMEOUT)
         return tally(output.read_text(errors="replace"), code)
 
     return run

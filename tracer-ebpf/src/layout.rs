@@ -29,8 +29,9 @@ macro_rules! globals {
 globals! {
     /// The `dev_t` of the traced file system.
     DEVICE: u32,
-    /// Whether a stack is recorded with every pin.
-    PIN_STACKS: u32,
+    /// Whether a stack is recorded with every pin and every break, and not only where one meets
+    /// the other.
+    ALL_STACKS: u32,
     /// 1 if a DAX page is idle at one reference, 0 if at none.
     IDLE: u32,
     /// Address of the `struct page` of frame 0.

@@ -10,10 +10,10 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use protocol::Kind;
 
 use crate::layout::{
-    BIO_COUNT, BIO_VECS, Lost, PAGE_INDEX, PAGE_MAPPING, PAGE_SIZE_OF, PIN_STACKS,
-    PIPE_BUFFER_PAGE, Page, argument, field, get, read, repeat,
+    BIO_COUNT, BIO_VECS, Lost, PAGE_INDEX, PAGE_MAPPING, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page,
+    argument, field, get, read, repeat,
 };
-use crate::ring::{emit, page, record, stack};
+use crate::ring::{emit, page, record, stack_if_wanted};
 
 /// `struct bio_vec`: include/linux/bvec.h.
 #[repr(C)]
@@ -188,7 +188,7 @@ fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
         // A buffer is mapped from one file or from none: the first page speaks for all.
         return Ok(());
     }
-    let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(context) };
+    let trace = stack_if_wanted(context);
     let mut program = u32::from(kind == Kind::Pin);
     let Some(walk) = WALKS.get_ptr_mut(program) else {
         return Err(Lost);
@@ -229,7 +229,7 @@ fn of_pipe(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
     let Some(pinned) = Page::at(address) else {
         return Ok(());
     };
-    let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(context) };
+    let trace = stack_if_wanted(context);
     let mut row = Row::new(kind, pipe, trace);
     row.add(pinned)?;
     row.tell()
@@ -291,7 +291,7 @@ pub(crate) fn pin_buffer(context: FExitContext) -> u32 {
         if count <= 0 || Page::at(read(pages)?).is_none() {
             return Ok(());
         }
-        let trace = if get(&PIN_STACKS) == 0 { -1 } else { stack(&context) };
+        let trace = stack_if_wanted(&context);
         let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
             return Err(Lost);
         };

@@ -14,7 +14,7 @@ use crate::layout::{
     REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument, current,
     field, get, repeat, wanted,
 };
-use crate::ring::{about, emit, lose, page, record, stack};
+use crate::ring::{about, emit, lose, page, record, stack, stack_if_wanted};
 
 /// A break under way, by task.
 #[repr(C)]
@@ -79,7 +79,7 @@ fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> 
         whole: 1,
     };
     BREAKS.insert(&task, &new, 0).map_err(|_| Lost)?;
-    let trace = stack(context);
+    let trace = stack_if_wanted(context);
     emit(Kind::BreakBegin, |event| {
         about(event, first);
         event.stack = trace;

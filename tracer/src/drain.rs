@@ -20,9 +20,15 @@ const LIMIT: usize = 4 << 20;
 /// Records that are taken from the ring before they are handed on.
 const BATCH: usize = 4096;
 
-/// How long the ring is left alone once it was empty. At the default size it has room for 190000
-/// records, so half a million a second still find room if the host lets this thread run too late.
-const PAUSE: Duration = Duration::from_millis(4);
+/// How long the ring is left alone at most once it was empty: each look takes time from what is
+/// traced.
+const PAUSE: Duration = Duration::from_millis(16);
+
+/// How long a ring with room for so many records is left alone: two million a second still find
+/// room, which leaves some for a host that lets this thread run late.
+fn pause(room: usize) -> Duration {
+    Duration::from_micros(room as u64 / 2).clamp(Duration::from_micros(500), PAUSE)
+}
 
 /// How long to wait for the thread to have looked at the ring, on a host that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -180,7 +186,7 @@ fn empty(mut ring: RingBuf<MapData>, room: usize, shared: &Shared) {
         }
         drop(queue);
         if empty {
-            thread::sleep(PAUSE);
+            thread::sleep(pause(room));
         }
     }
 }
