@@ -7,7 +7,7 @@ use cases::system::{Kinship, MAIN, OpId, Signal, System};
 
 use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, first_map};
 use super::seen::{Divergence, Seen};
-use super::tolerance::{Known, Stage};
+use super::tolerance::{Known, Stage, zeroed};
 
 /// What is held against the reference.
 #[derive(Debug)]
@@ -203,6 +203,11 @@ impl Pair<'_> {
             Ok(content) => Seen::Returned(Ok(Reply::Content(content))),
             Err(why) => Seen::Trouble(why.to_string()),
         });
+        if let (Subject::Kernel(_), Some(file)) = (&self.kind, held)
+            && zeroed(file, &seen)
+        {
+            return Ok(());
+        }
         self.judge(&Action::Load { map, span }, " of a pin", seen)
     }
 

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::action::{Action, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply};
+use cases::action::{
+    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply, Sector,
+};
 use cases::system::Errno;
 
 use crate::known::Deviations;
@@ -346,6 +348,25 @@ impl Known {
     }
 }
 
+/// Whether a pin of `file` shows zeros where the reference's shows data, which is no fault: when a
+/// page leaves the page cache with its file's blocks, a kernel that has it in a large folio with
+/// pages that stay zeroes it first (`truncate_inode_partial_folio`, mm/truncate.c).
+pub(crate) fn zeroed(file: FileId, [seen, expected]: &[Seen; 2]) -> bool {
+    let (
+        Seen::Returned(Ok(Reply::Content(Content(seen)))),
+        Seen::Returned(Ok(Reply::Content(Content(expected)))),
+    ) = (seen, expected)
+    else {
+        return false;
+    };
+    !is_dax(file)
+        && seen.len() == expected.len()
+        && seen
+            .iter()
+            .zip(expected)
+            .all(|(here, there)| here == there || *here == Sector::Uniform(0))
+}
+
 #[cfg(test)]
 mod tests {
     use cases::action::page;
@@ -389,6 +410,16 @@ mod tests {
                 .avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() })
                 .is_none()
         );
+    }
+
+    #[test]
+    fn only_a_page_of_the_page_cache_may_be_zeroed_under_a_pin() {
+        let content =
+            |byte| Seen::Returned(Ok(Reply::Content(Content(vec![Sector::Uniform(byte)]))));
+        let [dax, .., cached] = FILES.map(|(file, _)| file);
+        assert!(zeroed(cached, &[content(0), content(b'x')]));
+        assert!(!zeroed(cached, &[content(b'y'), content(b'x')]));
+        assert!(!zeroed(dax, &[content(0), content(b'x')]));
     }
 
     #[test]
