@@ -150,7 +150,11 @@ impl Fs {
         let answer = page.waiters.wait(
             task,
             interrupt,
-            || page.pins(self.shape) == 0,
+            // What Linux does since a mapping takes a reference: docs/finds.md, 4 and 11.
+            || {
+                page.pins(self.shape) == 0
+                    && !(self.has(Variant::WaitForMappings) && page.counts().maps > 0)
+            },
             || {
                 slept = true;
                 self.drop_locks(task, held);

@@ -55,6 +55,9 @@ variants! {
     FirstPageOnly = "first-page-only",
     /// The break takes a file that nobody maps for idle.
     SkipUnmapped = "skip-unmapped",
+    /// The break sleeps until a page has no user at all, mappings included, although mappings are
+    /// no reason to wait.
+    WaitForMappings = "wait-for-mappings",
     /// A reflink or dedupe does not break the layout of its destination.
     NoBreakOnReflinkDestination = "no-break-on-reflink-destination",
     /// Copy-on-write by a write fault does not break the layout.
