@@ -57,7 +57,13 @@ pub(crate) struct Glance {
     pub(crate) switches: u64,
     /// Function names, innermost first.
     pub(crate) stack: Vec<String>,
+    /// Whether it is a thread that the kernel made for io_uring.
+    pub(crate) is_io_worker: bool,
 }
+
+/// `PF_IO_WORKER`: Linux include/linux/sched.h. Set before the thread is there to be seen, unlike
+/// its name, which it gives itself once it runs.
+const IO_WORKER: u32 = 0x10;
 
 impl Glance {
     /// Looks; `None` if the task is gone.
@@ -66,7 +72,10 @@ impl Glance {
         let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
         let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let state = fields.first()?.chars().next()?;
-        // Field 15 of proc(5), stime; the state is field 3.
+        // Field 9 of proc(5), flags; the state is field 3.
+        let flags: u32 = fields.get(6)?.parse().ok()?;
+        let is_io_worker = flags & IO_WORKER != 0;
+        // Field 15, stime.
         let ran = fields.get(12)?.parse().ok()?;
         let status = fs::read_to_string(format!("{folder}/status")).ok()?;
         let switches = status
@@ -83,7 +92,7 @@ impl Glance {
             let channel = fs::read_to_string(format!("{folder}/wchan")).unwrap_or_default();
             stack.extend((!channel.is_empty() && channel != "0").then_some(channel));
         }
-        Some(Self { state, ran, switches, stack })
+        Some(Self { state, ran, switches, stack, is_io_worker })
     }
 
     /// Whether it sleeps, interruptibly or not.
@@ -170,6 +179,7 @@ mod tests {
             ran: 0,
             switches: 1,
             stack: stack.iter().map(|s| (*s).to_owned()).collect(),
+            is_io_worker: false,
         }
     }
 

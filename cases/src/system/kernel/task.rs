@@ -438,18 +438,14 @@ impl Actor {
 fn wait_for_workers() {
     let pid = nix::unistd::getpid().as_raw();
     loop {
-        let workers: Vec<_> = proc::threads(pid)
+        let mut workers = proc::threads(pid)
             .into_iter()
-            .filter(|tid| {
-                std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"))
-                    .is_ok_and(|name| name.starts_with("iou-wrk"))
-            })
             .filter_map(|tid| proc::Glance::at(pid, tid))
-            .collect();
+            .filter(|glance| glance.is_io_worker);
         let idle = |glance: &proc::Glance| {
             glance.sleeps() && glance.stack.first().is_some_and(|function| is_worker_loop(function))
         };
-        if workers.iter().all(idle) {
+        if workers.all(|worker| idle(&worker)) {
             return;
         }
         std::thread::yield_now();
