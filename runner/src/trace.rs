@@ -33,7 +33,7 @@ pub(crate) struct Traced {
 impl Trace {
     /// Attaches to the file system of `dev`, which is mounted.
     pub(crate) fn attach(dev: &Path, keep: Keep) -> anyhow::Result<Self> {
-        let options = Options { all_stacks: true, ..Options::default() };
+        let options = Options { detail: true, ..Options::default() };
         let stream = Stream::open(dev, &options).context("--trace")?;
         Ok(Self { stream, keep })
     }

@@ -29,9 +29,8 @@ macro_rules! globals {
 globals! {
     /// The `dev_t` of the traced file system.
     DEVICE: u32,
-    /// Whether a stack is recorded with every pin and every break, and not only where one meets
-    /// the other.
-    ALL_STACKS: u32,
+    /// Whether to record for a reader what no rule needs; see [`in_detail`].
+    DETAIL: u32,
     /// 1 if a DAX page is idle at one reference, 0 if at none.
     IDLE: u32,
     /// Address of the `struct page` of frame 0.
@@ -135,6 +134,13 @@ static PROCESS: Array<u32> = Array::with_max_entries(1, 0);
 pub(crate) fn wanted() -> bool {
     let wanted = PROCESS.get(0).copied().unwrap_or(0);
     wanted == 0 || wanted == process()
+}
+
+/// Whether what no rule needs is recorded too: a stack with every pin and break, faults that begin
+/// while no break waits, and removals of pages that nobody uses. Always, if one process is traced:
+/// that is somebody's close look, or the self-check.
+pub(crate) fn in_detail() -> bool {
+    get(&DETAIL) != 0 || PROCESS.get(0).is_some_and(|wanted| *wanted != 0)
 }
 
 /// A file of the traced file system.

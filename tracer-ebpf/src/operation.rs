@@ -1,14 +1,17 @@
 //! Operations on a file, from beginning to end, as far as a rule or a reader wants to know.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{fentry, fexit};
+use aya_ebpf::macros::{fentry, fexit, map};
+use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::{FEntryContext, FExitContext};
 use protocol::{Kind, Operation};
 
 use crate::layout::{
-    DENTRY_INODE, FAULT_INDEX, FAULT_VMA, Inode, Lost, VMA_FILE, argument, field, wanted,
+    DENTRY_INODE, FAULT_INDEX, FAULT_VMA, Inode, Lost, VMA_FILE, argument, field, in_detail, task,
+    wanted,
 };
 use crate::ring::{about, emit, record};
+use crate::work::somebody_waits;
 
 fn operation(
     kind: Kind,
@@ -116,22 +119,30 @@ pub(crate) fn truncate_end(context: FExitContext) -> u32 {
     })
 }
 
-fn of_fault(context: &impl EbpfContext) -> Result<(Option<Inode>, u64), Lost> {
+/// Tasks in a fault whose beginning was recorded, so that its end is too.
+#[map]
+static FAULTING: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+fn of_fault(kind: Kind, context: &impl EbpfContext) -> Result<(), Lost> {
     if !wanted() {
-        return Ok((None, 0));
+        return Ok(());
     }
     let fault = argument(context, 0)?;
     let vma: u64 = field(fault, &FAULT_VMA)?;
     let file: u64 = field(vma, &VMA_FILE)?;
-    Ok((Inode::of_file(file)?, field(fault, &FAULT_INDEX)?))
+    let index = field(fault, &FAULT_INDEX)?;
+    operation(kind, Operation::Fault, Inode::of_file(file)?, (index, 1), 0)
 }
 
-/// A fault of a DAX page.
+/// A fault of a DAX page. A rule asks only for those that a waiting break may hold up.
 #[fentry]
 pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
     record!(|| {
-        let (inode, index) = of_fault(&context)?;
-        operation(Kind::Begin, Operation::Fault, inode, (index, 1), 0)
+        if !in_detail() && !somebody_waits() {
+            return Ok(());
+        }
+        FAULTING.insert(&task(), &1, 0).map_err(|_| Lost)?;
+        of_fault(Kind::Begin, &context)
     })
 }
 
@@ -139,7 +150,9 @@ pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
 #[fexit]
 pub(crate) fn fault_end(context: FExitContext) -> u32 {
     record!(|| {
-        let (inode, index) = of_fault(&context)?;
-        operation(Kind::End, Operation::Fault, inode, (index, 1), 0)
+        if FAULTING.remove(&task()).is_err() {
+            return Ok(());
+        }
+        of_fault(Kind::End, &context)
     })
 }

@@ -8,7 +8,7 @@ use aya_ebpf::programs::tracing::StackIdContext;
 use aya_log_ebpf::{debug, trace};
 use protocol::{Event, Kind};
 
-use crate::layout::{ALL_STACKS, DEVICE, Inode, Lost, Page, get, process, task};
+use crate::layout::{DEVICE, Inode, Lost, Page, get, in_detail, process, task};
 
 /// Resized when loaded.
 #[map]
@@ -82,7 +82,7 @@ pub(crate) fn stack(context: &impl StackIdContext) -> i32 {
 
 /// The same where it is of use only if something goes wrong later, for walking a stack is slow.
 pub(crate) fn stack_if_wanted(context: &impl StackIdContext) -> i32 {
-    if get(&ALL_STACKS) == 0 { -1 } else { stack(context) }
+    if in_detail() { stack(context) } else { -1 }
 }
 
 /// Writes one event of the current task; `fill` sets what is its own.

@@ -12,7 +12,7 @@ use protocol::{Kind, flag};
 use crate::layout::{
     self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_LOCK, PAGE_SIZE_OF, Page,
     REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument, current,
-    field, get, repeat, wanted,
+    field, get, in_detail, repeat, wanted,
 };
 use crate::ring::{about, emit, lose, page, record, stack, stack_if_wanted};
 
@@ -42,6 +42,24 @@ static BREAKS: HashMap<u32, Break> = HashMap::with_max_entries(1024, 0);
 /// How many breaks wait for the page at an address.
 #[map]
 static WAITED: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
+
+/// A byte for each waiting break, by its task's number. Not a count: there is no addition here that
+/// two processors could not spoil for each other.
+#[map]
+static WAITING: Array<[u64; 8]> = Array::with_max_entries(1, 0);
+
+fn waiting(task: u32, waits: bool) {
+    if let Some(all) = WAITING.get_ptr_mut(0) {
+        // SAFETY: the pointer is to the 64 bytes of the map's element.
+        unsafe { all.cast::<u8>().add(task as usize % 64).write_volatile(u8::from(waits)) };
+    }
+}
+
+/// Whether any break waits.
+pub(crate) fn somebody_waits() -> bool {
+    // SAFETY: as above.
+    WAITING.get_ptr(0).is_some_and(|all| unsafe { all.read_volatile() } != [0; 8])
+}
 
 /// What the sampler looks at: a fixed table, because a timer's program cannot walk a hash.
 #[repr(C)]
@@ -219,6 +237,7 @@ fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(), Lost> {
     if a_break.waiting == 0 {
         return Ok(());
     }
+    waiting(task, false);
     // SAFETY: plain data; a count that races with another break's is repaired by its next wait.
     match unsafe { WAITED.get(&a_break.busy) } {
         Some(&count) if count > 1 => {
@@ -331,11 +350,12 @@ fn try_wait(context: &FEntryContext) -> Result<(), Lost> {
     let Some(busy) = Page::at(a_break.busy) else {
         return Ok(());
     };
+    waiting(task, true);
     a_break.waiting = 1;
     BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
     // SAFETY: plain data.
-    let waiting = unsafe { WAITED.get(&a_break.busy) }.map_or(0, |&count| count);
-    let _ = WAITED.insert(&a_break.busy, &(waiting + 1), 0);
+    let others = unsafe { WAITED.get(&a_break.busy) }.map_or(0, |&count| count);
+    let _ = WAITED.insert(&a_break.busy, &(others + 1), 0);
     let waiter = Waiter {
         task,
         process: layout::process(),
@@ -511,6 +531,9 @@ fn try_remove(
     }
     let worst = Page::numbered(search.found).unwrap_or(first);
     let counts = worst.settled_counts()?;
+    if !counts.busy() && !in_detail() {
+        return Ok(());
+    }
     let trace = if counts.busy() { stack(context) } else { -1 };
     emit(Kind::Remove, |event| {
         event.inode = number;

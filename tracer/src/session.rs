@@ -83,8 +83,9 @@ pub struct Options {
     pub process: Option<u32>,
     /// Bytes of the ring; a power of two and at least a page.
     pub ring_size: u32,
-    /// Take a stack with every pin and every break, and not only where one meets the other.
-    pub all_stacks: bool,
+    /// Record for a reader what no rule needs: stacks of all pins and breaks, all faults, and all
+    /// removals. It is recorded of a single process in any case.
+    pub detail: bool,
     /// What the probes say of themselves on standard error, for who writes them.
     pub probe_log: ProbeLog,
 }
@@ -103,7 +104,7 @@ pub enum ProbeLog {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { process: None, ring_size: 16 << 20, all_stacks: false, probe_log: ProbeLog::Off }
+        Self { process: None, ring_size: 16 << 20, detail: false, probe_log: ProbeLog::Off }
     }
 }
 
@@ -544,7 +545,7 @@ fn globals(
     let types = Types::kernel()?;
     let mut globals = vec![
         ("DEVICE", device.number),
-        ("ALL_STACKS", u32::from(options.all_stacks)),
+        ("DETAIL", u32::from(options.detail)),
         ("GROUP_BLOCKS", device.group_blocks),
         ("PAGE_SIZE_OF", types.size("page")?),
     ];
