@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
-    parser.add_argument("--jobs", type=int, default=3, help="machines that run at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="machines that run at once (default: %(default)s)")
     asked = parser.parse_args(arguments)
     try:
         steps = select(plan.steps(), asked.steps)
@@ -111,12 +111,21 @@ class Check:
             for step in machines:
                 self.finish(step, Result(Status.FAILED, failed=1, reason=str(error)), 0.0)
             return
-        with ThreadPoolExecutor(self.jobs) as pool:
+        together = [step for step in machines if not step.alone]
+        lanes = [together]
+        if self.jobs > 1:
+            # Two emulated CPUs that wait for each other while the host runs another machine's cost
+            # more than they do: what needs one CPU runs beside what needs two.
+            lanes = [[step for step in together if step.cpus == cpus] for cpus in (2, 1)]
+        with ThreadPoolExecutor(max(self.jobs - 1, 1)) as first, ThreadPoolExecutor(1) as second:
             try:
-                list(pool.map(self.do, [step for step in machines if not step.alone]))
+                waiting = [pool.map(self.do, lane) for pool, lane in zip((first, second), lanes, strict=False)]
+                for results in waiting:
+                    list(results)
             except BaseException:
                 # Those that have not begun must not, and those that run must end.
-                pool.shutdown(wait=False, cancel_futures=True)
+                for pool in (first, second):
+                    pool.shutdown(wait=False, cancel_futures=True)
                 trial.stop()
                 raise
         for step in machines:

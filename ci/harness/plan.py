@@ -63,9 +63,9 @@ def suites() -> list[Step]:
 def commands() -> list[Step]:
     """What the runner must do to devices and after interruptions, whatever the kernel."""
     return [
-        Step(name, trial.command(FAULTY_KERNEL, f"ci/{name}"), machine=True, kernel=FAULTY_KERNEL)
+        Step(name, trial.command(FAULTY_KERNEL, f"ci/{name}"), machine=True, kernel=FAULTY_KERNEL, cpus=1)
         for name in ("device-safety", "interruptions")
-    ] + [Step("crash", crash.step(FAULTY_KERNEL, "xfs"), machine=True, kernel=FAULTY_KERNEL)]
+    ] + [Step("crash", crash.step(FAULTY_KERNEL, "xfs"), machine=True, kernel=FAULTY_KERNEL, cpus=1)]
 
 
 def fuzzing() -> list[Step]:
@@ -76,6 +76,7 @@ def fuzzing() -> list[Step]:
             fuzz.step(FAULTY_KERNEL, filesystem, FUZZING),
             machine=True,
             kernel=FAULTY_KERNEL,
+            cpus=1,
         )
         for filesystem in FILESYSTEMS
     ]

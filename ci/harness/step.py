@@ -51,3 +51,5 @@ class Step:
     """Whether no other step may run meanwhile: its machine needs all CPUs for a race to happen."""
     kernel: str | None = None
     """The kernel that it needs."""
+    cpus: int = 2
+    """How many CPUs its machine has: 1 where nothing races."""
