@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
-    parser.add_argument("--jobs", type=int, default=2, help="machines that run at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=3, help="machines that run at once (default: %(default)s)")
     asked = parser.parse_args(arguments)
     try:
         steps = select(plan.steps(), asked.steps)
@@ -114,8 +114,9 @@ class Check:
         together = [step for step in machines if not step.alone]
         lanes = [together]
         if self.jobs > 1:
-            # Two emulated CPUs that wait for each other while the host runs another machine's cost
-            # more than they do: what needs one CPU runs beside what needs two.
+            # Emulated CPUs that wait for each other while the host runs another machine's cost more
+            # than they do, so what needs one CPU has a lane of its own beside what needs two. Two of
+            # those still pay: a case that waits for a hang leaves its CPUs idle.
             lanes = [[step for step in together if step.cpus == cpus] for cpus in (2, 1)]
         with ThreadPoolExecutor(max(self.jobs - 1, 1)) as first, ThreadPoolExecutor(1) as second:
             try:
