@@ -54,9 +54,7 @@ fn waits(t: &mut Test<'_>, change: &Change) -> Checked {
 /// Releases `pin`, the last one, after which `op` must finish; its holder must have seen
 /// `content`.
 fn ends_with_the_pin(t: &mut Test<'_>, op: &Op, pin: PinId, content: &str) -> Checked {
-    let released = t.release(pin)?;
-    let done = t.finished(op)?;
-    waited(op, &done, released)?;
+    t.ends_with(op, pin)?;
     t.transferred(pin, content)
 }
 

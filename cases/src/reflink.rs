@@ -5,13 +5,23 @@ use crate::action::{
 };
 use crate::case::{case, origin};
 use crate::system::{MAIN, Signal};
-use crate::test::{Checked, File, Op, Test, fail, waited};
+use crate::test::{Checked, File, Op, Test, fail};
 
 /// How blocks come to be shared.
 #[derive(Clone, Copy)]
 enum Sharer {
     Reflink,
     Dedupe,
+}
+
+impl Sharer {
+    /// What the destination holds before; dedupe wants the same as the source in the middle.
+    fn destination(self) -> &'static str {
+        match self {
+            Self::Reflink => "abcd",
+            Self::Dedupe => "axyd",
+        }
+    }
 }
 
 /// Two mapped files; middle pages of the first will be shared onto the second.
@@ -33,10 +43,7 @@ enum Order {
 impl Pair {
     fn new(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<Self> {
         let source = ("source", "wxyz");
-        let destination = match sharer {
-            Sharer::Reflink => ("destination", "abcd"),
-            Sharer::Dedupe => ("destination", "axyd"),
-        };
+        let destination = ("destination", sharer.destination());
         let (source, destination) = match order {
             Order::SourceFirst => {
                 let [source, destination] = t.files_in_order([source, destination])?;
@@ -73,9 +80,7 @@ fn destination_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked
     let pin = t.pin(pair.onto, page(2))?;
     let op = pair.begin(t)?;
     t.blocked(&op)?;
-    let released = t.release(pin)?;
-    let done = t.finished(&op)?;
-    waited(&op, &done, released)?;
+    t.ends_with(&op, pin)?;
     t.transferred(
         pin,
         match sharer {
@@ -107,9 +112,7 @@ fn both_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
     t.blocked(&op)?;
     t.release(source)?;
     t.blocked(&op)?;
-    let released = t.release(destination)?;
-    let done = t.finished(&op)?;
-    waited(&op, &done, released)?;
+    t.ends_with(&op, destination)?;
     t.transferred(source, "x")?;
     pair.check(t)
 }
@@ -125,18 +128,10 @@ fn signalled(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked {
     t.signal(task, Signal::Handled)?;
     t.failed(&op, libc::EINTR)?;
     t.reads(pair.source, "wxyz")?;
-    t.reads(
-        pair.destination,
-        match sharer {
-            Sharer::Reflink => "abcd",
-            Sharer::Dedupe => "axyd",
-        },
-    )?;
+    t.reads(pair.destination, sharer.destination())?;
     let op = pair.begin(t)?;
     t.blocked(&op)?;
-    let released = t.release(pin)?;
-    let done = t.finished(&op)?;
-    waited(&op, &done, released)?;
+    t.ends_with(&op, pin)?;
     pair.check(t)
 }
 
@@ -357,9 +352,7 @@ fn shared_elsewhere(t: &mut Test<'_>) -> Checked {
     let pin = t.pin(map, page(2))?;
     let op = t.begin(Action::Fallocate { file: other.id, mode: Mode::Punch, span: page(2) })?;
     t.blocked(&op)?;
-    let released = t.release(pin)?;
-    let done = t.finished(&op)?;
-    waited(&op, &done, released)?;
+    t.ends_with(&op, pin)?;
     t.transferred(pin, "c")?;
     t.reads(other, "ab.d")?;
     t.loads(elsewhere, pages(0, 4), "abcd")
@@ -378,9 +371,7 @@ fn shared_again(t: &mut Test<'_>) -> Checked {
     t.loads(again, pages(0, 4), "abcd")?;
     let op = t.begin(Action::Truncate { file: one.id, size: PAGE })?;
     t.blocked(&op)?;
-    let released = t.release(pin)?;
-    let done = t.finished(&op)?;
-    waited(&op, &done, released)?;
+    t.ends_with(&op, pin)?;
     t.transferred(pin, "c")?;
     t.reads(one, "a")?;
     t.reads(other, "abcd")

@@ -375,6 +375,13 @@ impl Test<'_> {
         }
     }
 
+    /// Releases `pin`, the last one, after which `op` must finish, and no sooner.
+    pub(crate) fn ends_with(&mut self, op: &Op, pin: PinId) -> Checked {
+        let released = self.release(pin)?;
+        let done = self.finished(op)?;
+        waited(op, &done, released)
+    }
+
     /// Does `action` on a thread of its own; it must return, with success.
     pub(crate) fn progresses(&mut self, action: Action) -> Checked {
         let op = self.begin(action)?;

@@ -150,8 +150,9 @@ impl Fs {
         let answer = page.waiters.wait(
             task,
             interrupt,
-            // What Linux does since a mapping takes a reference: docs/finds.md, 4 and 11.
             || {
+                // The variant is what Linux does since a mapping takes a reference: docs/finds.md,
+                // 4 and 11.
                 page.pins(self.shape) == 0
                     && !(self.has(Variant::WaitForMappings) && page.counts().maps > 0)
             },

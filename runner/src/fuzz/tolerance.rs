@@ -287,13 +287,16 @@ impl Known {
 
     /// Why this alarm of the kernel is known, if it is: told by who called what warns.
     pub(crate) fn excuses(&self, alarm: &Problem) -> Option<&'static str> {
+        if alarm.title != "WARNING in dax_disassociate_entry" {
+            return None;
+        }
         let callers = [
             (Find::MappedAgainWarns, " dax_insert_entry+"),
             (Find::CopyWarns, " invalidate_inode_pages2_range+"),
         ];
-        let known = |(find, caller): &(Find, &str)| self.has(*find) && alarm.text.contains(caller);
-        (alarm.title == "WARNING in dax_disassociate_entry")
-            .then(|| callers.iter().find(|caller| known(caller)))?
+        callers
+            .into_iter()
+            .find(|(find, caller)| self.has(*find) && alarm.text.contains(caller))
             .map(|(find, _)| find.reason())
     }
 
@@ -382,7 +385,7 @@ mod tests {
 
     #[test]
     fn every_find_is_shown_by_a_case_that_is_known_to_fail() {
-        let deviations = Deviations::built_in("7.0").unwrap();
+        let deviations = Deviations::built_in("").unwrap();
         for find in Find::ALL {
             let case = find.case();
             assert!(cases::all().iter().any(|known| known.name == case), "there is no case {case}");
