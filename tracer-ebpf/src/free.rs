@@ -6,7 +6,7 @@ use protocol::Kind;
 
 use crate::layout::{
     DEVICE, FIRST_FRAME, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH,
-    GROUP_BLOCKS, IDLE, Lost, Page, argument_at, get, get64, repeat,
+    GROUP_BLOCKS, IDLE, Lost, Page, argument_at, get, get64, in_detail, repeat,
 };
 use crate::ring::{emit, lose, page, record, stack};
 
@@ -65,6 +65,10 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
     let counts = worst.settled_counts()?;
     if length > PAGES {
         lose();
+    }
+    // A rule asks only for what is pinned or mapped.
+    if !counts.busy() && counts.maps <= 0 && !in_detail() {
+        return Ok(());
     }
     let trace = if counts.busy() { stack(context) } else { -1 };
     let (inode, index) = if counts.busy() { worst.place() } else { (0, 0) };

@@ -227,20 +227,13 @@ impl Page {
         field(self.address, &PAGE_REFS)
     }
 
+    /// All of its fields at once: one call of the helper costs more than what it copies.
+    pub(crate) fn shot(self) -> Result<Shot, Lost> {
+        Ok(Shot(read(self.address)?))
+    }
+
     pub(crate) fn counts(self) -> Result<Counts, Lost> {
-        let refs: i32 = field(self.address, &PAGE_REFS)?;
-        if get(&IDLE) == 1 {
-            return Ok(Counts { refs, maps: 0 });
-        }
-        // The kernel stores counts of maps minus one.
-        let head = get(&PAGE_HEAD_BIT);
-        let flags: u64 = field(self.address, &PAGE_FLAGS)?;
-        let maps: i32 = if head < 64 && flags >> head & 1 == 1 {
-            field(self.address, &FOLIO_LARGE_MAPS)?
-        } else {
-            field(self.address, &PAGE_MAPS)?
-        };
-        Ok(Counts { refs, maps: maps + 1 })
+        self.shot()?.counts(self)
     }
 
     /// The counts, looked at again while they say "busy".
@@ -261,16 +254,49 @@ impl Page {
     /// The file and the index the page is mapped at. A page shared by reflink has none.
     pub(crate) fn place(self) -> (u64, u64) {
         let place = || -> Result<(u64, u64), Lost> {
-            let mapping: u64 = field(self.address, &PAGE_MAPPING)?;
-            if mapping == 0 {
-                return Ok((0, 0));
-            }
-            let Some(inode) = Inode::of_mapping(mapping)? else {
+            let shot = self.shot()?;
+            let Some(inode) = Inode::of_mapping(shot.mapping())? else {
                 return Ok((0, 0));
             };
-            Ok((inode.number, field(self.address, &PAGE_INDEX)?))
+            Ok((inode.number, shot.index()))
         };
         place().unwrap_or((0, 0))
+    }
+}
+
+/// What a `struct page` held at one moment: its first 64 bytes, which are all that counts.
+pub(crate) struct Shot([u64; 8]);
+
+impl Shot {
+    fn word(&self, offset: &'static u32) -> u64 {
+        self.0[(get(offset) / 8 % 8) as usize]
+    }
+
+    fn half(&self, offset: &'static u32) -> i32 {
+        (self.word(offset) >> (get(offset) % 8 * 8)) as i32
+    }
+
+    pub(crate) fn mapping(&self) -> u64 {
+        self.word(&PAGE_MAPPING)
+    }
+
+    pub(crate) fn index(&self) -> u64 {
+        self.word(&PAGE_INDEX)
+    }
+
+    pub(crate) fn counts(&self, page: Page) -> Result<Counts, Lost> {
+        let refs = self.half(&PAGE_REFS);
+        if get(&IDLE) == 1 {
+            return Ok(Counts { refs, maps: 0 });
+        }
+        // The kernel stores counts of maps minus one.
+        let head = get(&PAGE_HEAD_BIT);
+        let maps = if head < 64 && self.word(&PAGE_FLAGS) >> head & 1 == 1 {
+            field(page.address, &FOLIO_LARGE_MAPS)?
+        } else {
+            self.half(&PAGE_MAPS)
+        };
+        Ok(Counts { refs, maps: maps + 1 })
     }
 }
 

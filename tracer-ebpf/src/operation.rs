@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{fentry, fexit, map};
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::{FEntryContext, FExitContext};
 use protocol::{Kind, Operation};
 
@@ -123,15 +123,22 @@ pub(crate) fn truncate_end(context: FExitContext) -> u32 {
 #[map]
 static FAULTING: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
-fn of_fault(kind: Kind, context: &impl EbpfContext) -> Result<(), Lost> {
+/// Whether there ever was one of a task with such a number: most have none, and the search for it
+/// would be the dearest part of a fault's end.
+#[map]
+static FAULTED: Array<u32> = Array::with_max_entries(64, 0);
+
+fn of_fault(context: &impl EbpfContext) -> Result<Option<(Inode, u64)>, Lost> {
     if !wanted() {
-        return Ok(());
+        return Ok(None);
     }
     let fault = argument(context, 0)?;
     let vma: u64 = field(fault, &FAULT_VMA)?;
     let file: u64 = field(vma, &VMA_FILE)?;
-    let index = field(fault, &FAULT_INDEX)?;
-    operation(kind, Operation::Fault, Inode::of_file(file)?, (index, 1), 0)
+    let Some(inode) = Inode::of_file(file)? else {
+        return Ok(None);
+    };
+    Ok(Some((inode, field(fault, &FAULT_INDEX)?)))
 }
 
 /// A fault of a DAX page. A rule asks only for those that a waiting break may hold up.
@@ -141,8 +148,12 @@ pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
         if !in_detail() && !somebody_waits() {
             return Ok(());
         }
+        let Some((inode, index)) = of_fault(&context)? else {
+            return Ok(());
+        };
         FAULTING.insert(&task(), &1, 0).map_err(|_| Lost)?;
-        of_fault(Kind::Begin, &context)
+        FAULTED.set(task() % 64, &1, 0).map_err(|_| Lost)?;
+        operation(Kind::Begin, Operation::Fault, Some(inode), (index, 1), 0)
     })
 }
 
@@ -150,9 +161,14 @@ pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
 #[fexit]
 pub(crate) fn fault_end(context: FExitContext) -> u32 {
     record!(|| {
-        if FAULTING.remove(&task()).is_err() {
+        if FAULTED.get(task() % 64).is_none_or(|faulted| *faulted == 0)
+            || FAULTING.remove(&task()).is_err()
+        {
             return Ok(());
         }
-        of_fault(Kind::End, &context)
+        let Some((inode, index)) = of_fault(&context)? else {
+            return Ok(());
+        };
+        operation(Kind::End, Operation::Fault, Some(inode), (index, 1), 0)
     })
 }

@@ -10,8 +10,8 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use protocol::Kind;
 
 use crate::layout::{
-    BIO_COUNT, BIO_VECS, Lost, PAGE_INDEX, PAGE_MAPPING, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page,
-    argument, field, get, read, repeat,
+    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, argument, field, get,
+    read, repeat,
 };
 use crate::ring::{emit, page, record, stack_if_wanted};
 
@@ -51,12 +51,25 @@ struct Row {
     index: u64,
     pages: u64,
     told: Told,
+    /// The file of `told.mapping`, once that was looked up.
+    inode: u64,
+    mapping: u64,
 }
 
 impl Row {
     fn new(kind: Kind, holder: u64, trace: i32) -> Self {
         let told = Told { mapping: 0, refs: 0, maps: 0 };
-        Self { kind: kind as u32, trace, holder, frame: 0, index: 0, pages: 0, told }
+        Self {
+            kind: kind as u32,
+            trace,
+            holder,
+            frame: 0,
+            index: 0,
+            pages: 0,
+            told,
+            inode: 0,
+            mapping: 0,
+        }
     }
 
     fn unpins(&self) -> bool {
@@ -65,14 +78,15 @@ impl Row {
 
     /// One more page; tells of those before it if it is unlike them.
     fn add(&mut self, pinned: Page) -> Result<(), Lost> {
-        let counts = pinned.counts()?;
+        let shot = pinned.shot()?;
+        let counts = shot.counts(pinned)?;
         let refs = match self.unpins() {
             true if counts.refs >= PIN_BIAS => counts.refs - PIN_BIAS,
             true => counts.refs - 1,
             false => counts.refs,
         };
-        let told = Told { mapping: field(pinned.address, &PAGE_MAPPING)?, refs, maps: counts.maps };
-        let index: u64 = field(pinned.address, &PAGE_INDEX)?;
+        let told = Told { mapping: shot.mapping(), refs, maps: counts.maps };
+        let index = shot.index();
         if self.pages != 0
             && pinned.frame == self.frame + self.pages
             && (index == self.index + self.pages || told.mapping == 0)
@@ -99,7 +113,14 @@ impl Row {
         };
         let pages = self.pages;
         self.pages = 0;
-        let (inode, index) = first.place();
+        if self.mapping != self.told.mapping {
+            // A page that is on its way out may name a file that is gone.
+            let file = Inode::of_mapping(self.told.mapping).unwrap_or(None);
+            self.inode = file.map_or(0, |inode| inode.number);
+            self.mapping = self.told.mapping;
+        }
+        let inode = self.inode;
+        let index = if inode == 0 { 0 } else { self.index };
         emit(if self.unpins() { Kind::Unpin } else { Kind::Pin }, |event| {
             page(event, first);
             event.inode = inode;

@@ -36,6 +36,9 @@ pub(crate) struct Break {
     whole: u32,
 }
 
+/// `BPF_NOEXIST`: include/uapi/linux/bpf.h.
+const ONLY_NEW: u64 = 1;
+
 #[map]
 static BREAKS: HashMap<u32, Break> = HashMap::with_max_entries(1024, 0);
 
@@ -43,22 +46,41 @@ static BREAKS: HashMap<u32, Break> = HashMap::with_max_entries(1024, 0);
 #[map]
 static WAITED: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 
-/// A byte for each waiting break, by its task's number. Not a count: there is no addition here that
-/// two processors could not spoil for each other.
+/// The tasks of waiting breaks, each in the place that its number gives it, and then whether two
+/// ever met in one. Not a count: there is no addition here that two processors could not spoil for
+/// each other.
 #[map]
-static WAITING: Array<[u64; 8]> = Array::with_max_entries(1, 0);
+static WAITING: Array<[u64; PLACES / 2 + 1]> = Array::with_max_entries(1, 0);
 
-fn waiting(task: u32, waits: bool) {
-    if let Some(all) = WAITING.get_ptr_mut(0) {
-        // SAFETY: the pointer is to the 64 bytes of the map's element.
-        unsafe { all.cast::<u8>().add(task as usize % 64).write_volatile(u8::from(waits)) };
+const PLACES: usize = 16;
+
+fn waiting(task: u32, waits: bool) -> Result<(), Lost> {
+    let all = WAITING.get_ptr_mut(0).ok_or(Lost)?.cast::<u32>();
+    let after = if waits { task } else { 0 };
+    // SAFETY: both pointers are into the map's element; volatile, because other processors change
+    // it too.
+    unsafe {
+        let (place, crowded) = (all.add(task as usize % PLACES), all.add(PLACES));
+        let before = place.read_volatile();
+        if before == task || (waits && before == 0) {
+            place.write_volatile(after);
+        } else if crowded.read_volatile() == 0 {
+            // From now on somebody always waits.
+            crowded.write_volatile(1);
+            if !waits {
+                // Two came at once, and the other left first: nobody seemed to wait then.
+                return Err(Lost);
+            }
+        }
     }
+    Ok(())
 }
 
 /// Whether any break waits.
 pub(crate) fn somebody_waits() -> bool {
     // SAFETY: as above.
-    WAITING.get_ptr(0).is_some_and(|all| unsafe { all.read_volatile() } != [0; 8])
+    let all = WAITING.get_ptr(0).map(|all| unsafe { all.read_volatile() });
+    all.is_none_or(|all| all.iter().any(|word| *word != 0))
 }
 
 /// What the sampler looks at: a fixed table, because a timer's program cannot walk a hash.
@@ -79,11 +101,6 @@ static WAITERS: Array<Waiter> = Array::with_max_entries(WAITERS_SIZE, 0);
 
 fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> Result<(), Lost> {
     let task = layout::task();
-    // SAFETY: the map's values are plain data that only their own task changes.
-    if unsafe { BREAKS.get(&task) }.is_some_and(|old| old.whole != 0) {
-        // The return of the earlier one was missed.
-        lose();
-    }
     let new = Break {
         inode: first.address,
         number: first.number,
@@ -96,7 +113,14 @@ fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> 
         waiting: 0,
         whole: 1,
     };
-    BREAKS.insert(&task, &new, 0).map_err(|_| Lost)?;
+    if BREAKS.insert(&task, &new, ONLY_NEW).is_err() {
+        // SAFETY: the map's values are plain data that only their own task changes.
+        if unsafe { BREAKS.get(&task) }.is_some_and(|old| old.whole != 0) {
+            // The return of the earlier one was missed.
+            lose();
+        }
+        BREAKS.insert(&task, &new, 0).map_err(|_| Lost)?;
+    }
     let trace = stack_if_wanted(context);
     emit(Kind::BreakBegin, |event| {
         about(event, first);
@@ -237,7 +261,9 @@ fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(), Lost> {
     if a_break.waiting == 0 {
         return Ok(());
     }
-    waiting(task, false);
+    if waiting(task, false).is_err() {
+        lose();
+    }
     // SAFETY: plain data; a count that races with another break's is repaired by its next wait.
     match unsafe { WAITED.get(&a_break.busy) } {
         Some(&count) if count > 1 => {
@@ -301,12 +327,13 @@ fn try_scan(context: &FExitContext) -> Result<(), Lost> {
         },
     };
     stop_waiting(&a_break, task, 0)?;
+    let fresh = a_break.busy == 0;
     a_break.waiting = 0;
     a_break.busy = 0;
     let Some(busy) = found else {
         if a_break.whole == 0 {
             let _ = BREAKS.remove(&task);
-        } else {
+        } else if !fresh {
             BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
         }
         return emit(Kind::Scan, |event| about(event, inode));
@@ -350,7 +377,7 @@ fn try_wait(context: &FEntryContext) -> Result<(), Lost> {
     let Some(busy) = Page::at(a_break.busy) else {
         return Ok(());
     };
-    waiting(task, true);
+    waiting(task, true)?;
     a_break.waiting = 1;
     BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
     // SAFETY: plain data.
@@ -381,6 +408,9 @@ pub(crate) fn switch_away(context: RawTracePointContext) -> u32 {
 }
 
 fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
+    if !somebody_waits() {
+        return Ok(());
+    }
     let task = layout::task();
     // SAFETY: the map's values are plain data that only their own task changes.
     let Some(&a_break) = (unsafe { BREAKS.get(&task) }) else {
@@ -432,6 +462,9 @@ pub(crate) fn wake_up(context: FEntryContext) -> u32 {
 }
 
 fn try_wake(context: &FEntryContext) -> Result<(), Lost> {
+    if !somebody_waits() {
+        return Ok(());
+    }
     let variable = argument(context, 0)?;
     let address = variable.wrapping_sub(get(&WAIT_OFFSET));
     let Some(woken) = Page::at(address) else {
@@ -507,6 +540,17 @@ fn try_remove(
     let Some(first) = Page::numbered(value >> entry::SHIFT) else {
         return Ok(());
     };
+    let pages = if value & entry::PMD != 0 && get(&layout::IDLE) == 1 { HUGE } else { 1 };
+    let mut search = Search { first: first.frame, found: 0 };
+    if pages > 1 {
+        repeat(pages, look, &mut search);
+    }
+    let worst = Page::numbered(search.found).unwrap_or(first);
+    let counts = worst.settled_counts()?;
+    // First of all, for a file's pages are removed one by one.
+    if !counts.busy() && !in_detail() {
+        return Ok(());
+    }
     let task = layout::task();
     // SAFETY: the map's values are plain data that only their own task changes.
     let breaking = unsafe { BREAKS.get(&task) }.is_some();
@@ -523,16 +567,6 @@ fn try_remove(
         }
     } else if breaking {
         detail = flag::BREAK;
-    }
-    let pages = if value & entry::PMD != 0 && get(&layout::IDLE) == 1 { HUGE } else { 1 };
-    let mut search = Search { first: first.frame, found: 0 };
-    if pages > 1 {
-        repeat(pages, look, &mut search);
-    }
-    let worst = Page::numbered(search.found).unwrap_or(first);
-    let counts = worst.settled_counts()?;
-    if !counts.busy() && !in_detail() {
-        return Ok(());
     }
     let trace = if counts.busy() { stack(context) } else { -1 };
     emit(Kind::Remove, |event| {
