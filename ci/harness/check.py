@@ -76,12 +76,12 @@ class Check:
         """Run all steps; the exit code."""
         (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
         ebpf.prepare_if_possible()
-        machines = [step for step in self.steps if step.machine]
+        machines = [step for step in self.steps if step.where]
         with ThreadPoolExecutor() as pool:
             # The network is slow and the compiler is busy: fetch while it compiles.
             fetching = pool.submit(self.make_ready, machines) if machines else None
             for step in self.steps:
-                if not step.machine:
+                if not step.where:
                     self.do(step)
             if fetching:
                 fetching.result()
@@ -92,7 +92,7 @@ class Check:
     def make_ready(self, machines: list[Step]) -> None:
         """Install and fetch what machines need."""
         tools = cli.make_ready()
-        for name in dict.fromkeys(step.kernel for step in machines if step.kernel):
+        for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
             try:
                 booted = kernel.resolve(tools.cache, name, refresh=True)
                 self.releases[name] = booted.release
@@ -117,7 +117,7 @@ class Check:
             # Emulated CPUs that wait for each other while the host runs another machine's cost more
             # than they do, so what needs one CPU has a lane of its own beside what needs two. Two of
             # those still pay: a case that waits for a hang leaves its CPUs idle.
-            lanes = [[step for step in together if step.cpus == cpus] for cpus in (2, 1)]
+            lanes = [[step for step in together if step.where and step.where.cpus == cpus] for cpus in (2, 1)]
         with ThreadPoolExecutor(max(self.jobs - 1, 1)) as first, ThreadPoolExecutor(1) as second:
             try:
                 waiting = [pool.map(self.do, lane) for pool, lane in zip((first, second), lanes, strict=False)]
@@ -135,8 +135,9 @@ class Check:
 
     def do(self, step: Step) -> None:
         """Run a step and tell how it went."""
-        if step.kernel and self.releases.get(step.kernel) is None:
-            self.finish(step, Result(Status.OUT_OF_REACH, reason=f"kernel {step.kernel} is out of reach"), 0.0)
+        release = self.releases.get(step.where.kernel) if step.where else None
+        if step.where and release is None:
+            self.finish(step, Result(Status.OUT_OF_REACH, reason=f"kernel {step.where.kernel} is out of reach"), 0.0)
             return
         tell(f"{step.name} begins")
         begin = time.monotonic()
@@ -144,8 +145,8 @@ class Check:
             result = step.run(self.log(step))
         except (Failure, OSError) as error:
             result = Result(Status.FAILED, failed=1, reason=str(error))
-        if step.kernel:
-            result.facts["release"] = self.releases[step.kernel]
+        if release:
+            result.facts["release"] = release
         self.finish(step, result, time.monotonic() - begin)
 
     def log(self, step: Step) -> Path:
@@ -209,7 +210,7 @@ def verdict(steps: list[Step], results: dict[str, Result]) -> int:
     """0 if nothing failed, and of the machines that were asked for at least one could be had."""
     if any(result.status is Status.FAILED for result in results.values()):
         return 1
-    machines = [results[step.name] for step in steps if step.machine]
+    machines = [results[step.name] for step in steps if step.where]
     if machines and all(result.status is Status.OUT_OF_REACH for result in machines):
         return 1
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from . import suite, trial
 from .cache import ROOT
 from .journal import Journal
-from .step import Result, Status
+from .step import Result, Status, Where
 
 SELECTION = "pin/*-waits"
 
@@ -27,16 +27,15 @@ echo c >/proc/sysrq-trigger
 """
 
 
-def step(kernel: str, filesystem: str) -> Callable[[Path], Result]:
+def step(where: Where) -> Callable[[Path], Result]:
     """The suite on a machine that is made to panic."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}-crash"
+        results = ROOT / "target" / "results" / f"{where}-crash"
         results.mkdir(parents=True, exist_ok=True)
         for name in ("crashed", "junit.xml"):
             (results / name).unlink(missing_ok=True)
-        where = ["--kernel", kernel, "--fs", filesystem, *trial.ONE_CPU]
-        code, seen = trial.vm(output, results, *where, "--beside", SCRIPT, SELECTION)
+        code, seen = trial.vm(output, results, *where.arguments(), "--beside", SCRIPT, SELECTION)
         return judge(code, seen, trial.failures(results / "junit.xml"))
 
     return run

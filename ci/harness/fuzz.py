@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import trial
 from .cache import ROOT
-from .step import Result, Status
+from .step import Result, Status, Where
 
 # Always the same programs: a step that fails must fail again. Longer runs with other seeds are for people.
 SEED = 1
@@ -18,15 +18,14 @@ PROGRAMS = re.compile(r"^(\d+) programs in ([\d.]+) s .*?, (\d+) tolerated", re.
 DIVERGENCE = re.compile(r"^ +\d+  (.+)$", re.MULTILINE)
 
 
-def step(kernel: str, filesystem: str, seconds: int) -> Callable[[Path], Result]:
+def step(where: Where, seconds: int) -> Callable[[Path], Result]:
     """Random programs on a kernel as it is, for so many seconds: none may diverge in a way that nobody explained."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}-fuzz"
-        command = ["runner", "fuzz", "--fs", filesystem, "--dev", "/dev/pmem0", "--seed", str(SEED)]
+        results = ROOT / "target" / "results" / f"{where}-fuzz"
+        command = ["runner", "fuzz", "--fs", where.filesystem, "--dev", "/dev/pmem0", "--seed", str(SEED)]
         command += ["--duration", f"{seconds}s", "--results", str(results)]
-        arguments = ["--kernel", kernel, *trial.ONE_CPU, "--", *command]
-        code, _ = trial.vm(output, results, *arguments, timeout=seconds + TIMEOUT)
+        code, _ = trial.vm(output, results, *where.arguments(), "--", *command, timeout=seconds + TIMEOUT)
         return tally(output.read_text(errors="replace"), code)
 
     return run

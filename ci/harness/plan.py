@@ -1,7 +1,7 @@
 """Everything that `ci/test` does, in the order of doing it."""
 
 from . import cargo, crash, fuzz, kernel, model, own, trial
-from .step import Step
+from .step import Step, Where
 from .trial import Fault
 
 FILESYSTEMS = ("xfs", "ext4")
@@ -53,59 +53,44 @@ def steps() -> list[Step]:
 
 def suites() -> list[Step]:
     """The suite on every kernel of the table and every file system."""
-    return [
-        Step(f"suite-{name}-{filesystem}", trial.stock(name, filesystem), machine=True, kernel=name)
-        for name in kernel.read_table()["kernel"]
-        for filesystem in FILESYSTEMS
-    ]
+    places = [Where(name, filesystem) for name in kernel.read_table()["kernel"] for filesystem in FILESYSTEMS]
+    return [Step(f"suite-{where}", trial.stock(where), where=where) for where in places]
 
 
 def commands() -> list[Step]:
     """What the runner must do to devices and after interruptions, whatever the kernel."""
+    where = Where(FAULTY_KERNEL, "xfs", cpus=1)
     return [
-        Step(name, trial.command(FAULTY_KERNEL, f"ci/{name}"), machine=True, kernel=FAULTY_KERNEL, cpus=1)
-        for name in ("device-safety", "interruptions")
-    ] + [Step("crash", crash.step(FAULTY_KERNEL, "xfs"), machine=True, kernel=FAULTY_KERNEL, cpus=1)]
+        *(Step(name, trial.command(where, f"ci/{name}"), where=where) for name in ("device-safety", "interruptions")),
+        Step("crash", crash.step(where), where=where),
+    ]
 
 
 def fuzzing() -> list[Step]:
     """Random programs on the kernel and on the reference."""
-    return [
-        Step(
-            f"fuzz-{FAULTY_KERNEL}-{filesystem}",
-            fuzz.step(FAULTY_KERNEL, filesystem, FUZZING),
-            machine=True,
-            kernel=FAULTY_KERNEL,
-            cpus=1,
-        )
-        for filesystem in FILESYSTEMS
-    ]
+    places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
+    return [Step(f"fuzz-{where}", fuzz.step(where, FUZZING), where=where) for where in places]
 
 
 def faults() -> list[Step]:
     """Every fault on every file system."""
+    places = [Where(FAULTY_KERNEL, filesystem) for filesystem in FILESYSTEMS]
     return [
+        # A fault that is found by a race has its time limit in a case's own seconds.
         Step(
-            f"fault-{fault.name}-{filesystem}",
-            trial.faulty(fault, FAULTY_KERNEL, filesystem),
-            machine=True,
-            # A fault that is found by a race has its time limit in a case's own seconds.
+            f"fault-{fault.name}-{where.filesystem}",
+            trial.faulty(where, fault),
+            where=where,
             alone=fault.within is not None,
-            kernel=FAULTY_KERNEL,
         )
         for fault in FAULTS
-        for filesystem in FILESYSTEMS
+        for where in places
     ]
 
 
 def traced() -> list[Step]:
     """Every fault that the tracer must name."""
+    where = Where(FAULTY_KERNEL, "xfs")
     return [
-        Step(
-            f"trace-{fault.name}-xfs",
-            trial.faulty(fault, FAULTY_KERNEL, "xfs"),
-            machine=True,
-            kernel=FAULTY_KERNEL,
-        )
-        for fault in TRACED
+        Step(f"trace-{fault.name}-{where.filesystem}", trial.faulty(where, fault), where=where) for fault in TRACED
     ]

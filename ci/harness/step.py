@@ -37,6 +37,26 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Where:
+    """A virtual machine for one step."""
+
+    kernel: str
+    """A kernel of the table."""
+    filesystem: str
+    cpus: int = 2
+    """1 where nothing races: a second CPU only takes time from the machines beside it, since emulated
+    CPUs that wait for each other while the host runs another cost more than they do."""
+
+    def arguments(self) -> list[str]:
+        """What `ci/vm` is told of it."""
+        return ["--kernel", self.kernel, "--fs", self.filesystem, "--cpus", str(self.cpus)]
+
+    def __str__(self) -> str:
+        """Its name in the results."""
+        return f"{self.kernel}-{self.filesystem}"
+
+
+@dataclass(frozen=True)
 class Step:
     """Something to do."""
 
@@ -45,11 +65,7 @@ class Step:
     """Does it, with its output in the file given."""
     counts: bool = True
     """Whether it runs tests that are counted; a linter does not."""
-    machine: bool = False
-    """Whether it runs in a virtual machine of its own."""
+    where: Where | None = None
+    """The virtual machine that it runs in, if it does."""
     alone: bool = False
     """Whether no other step may run meanwhile: its machine needs all CPUs for a race to happen."""
-    kernel: str | None = None
-    """The kernel that it needs."""
-    cpus: int = 2
-    """How many CPUs its machine has: 1 where nothing races."""

@@ -15,11 +15,7 @@ from pathlib import Path
 from . import journal, suite
 from .cache import ROOT
 from .journal import Journal
-from .step import Result, Status
-
-# For what needs no race: a second CPU only takes time from the machines beside it, since emulated
-# CPUs that wait for each other while the host runs another cost more than they do.
-ONE_CPU = ("--cpus", "1")
+from .step import Result, Status, Where
 
 # Longer than the whole suite takes on two busy CPUs without KVM.
 TIMEOUT = 1500
@@ -54,23 +50,23 @@ def stop() -> None:
         child.terminate()
 
 
-def stock(kernel: str, filesystem: str, *selection: str) -> Callable[[Path], Result]:
+def stock(where: Where, *selection: str) -> Callable[[Path], Result]:
     """The suite on a kernel as it is: all must be as expected."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}"
-        code, seen = vm(output, results, "--kernel", kernel, "--fs", filesystem, *selection)
+        results = ROOT / "target" / "results" / str(where)
+        code, seen = vm(output, results, *where.arguments(), *selection)
         return judge(code, seen)
 
     return run
 
 
-def command(kernel: str, *words: str) -> Callable[[Path], Result]:
+def command(where: Where, *words: str) -> Callable[[Path], Result]:
     """A command in the machine that tells how many of its checks passed in its last line."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{kernel}-{Path(words[0]).name}"
-        code, _ = vm(output, results, "--kernel", kernel, *ONE_CPU, "--", *words)
+        results = ROOT / "target" / "results" / f"{where}-{Path(words[0]).name}"
+        code, _ = vm(output, results, *where.arguments(), "--", *words)
         return judge_command(code, output.read_text(errors="replace"))
 
     return run
@@ -117,13 +113,13 @@ class Fault:
     """What the tracer calls it. Then the cases are traced, and each must say so in the JUnit report."""
 
 
-def faulty(fault: Fault, kernel: str, filesystem: str) -> Callable[[Path], Result]:
+def faulty(where: Where, fault: Fault) -> Callable[[Path], Result]:
     """Cases on a kernel with a fault: they must turn red."""
 
     def run(output: Path) -> Result:
         traced = fault.finding is not None
-        results = ROOT / "target" / "results" / f"{kernel}-{filesystem}-{fault.name}{'-trace' if traced else ''}"
-        arguments = ["--kernel", kernel, "--fs", filesystem, "--fault", fault.name, fault.selection]
+        results = ROOT / "target" / "results" / f"{where}-{fault.name}{'-trace' if traced else ''}"
+        arguments = [*where.arguments(), "--fault", fault.name, fault.selection]
         if traced:
             # An earlier run's report must not name what this one did not find.
             (results / "junit.xml").unlink(missing_ok=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from harness import plan
 from harness.check import select, verdict
 from harness.failure import Failure
-from harness.step import Result, Status, Step
+from harness.step import Result, Status, Step, Where
 
 
 def step(name: str, machine: bool = False) -> Step:
-    return Step(name, lambda _: Result(Status.OK), machine=machine)
+    return Step(name, lambda _: Result(Status.OK), where=Where("6.12", "xfs") if machine else None)
 
 
 class Verdict(unittest.TestCase):
@@ -46,8 +46,8 @@ class Plan(unittest.TestCase):
 
     def test_globs_choose(self):
         chosen = select(plan.steps(), ["suite-*-xfs", "fmt"])
-        self.assertEqual({step.name for step in chosen if not step.machine}, {"fmt"})
-        self.assertTrue(all(step.name.endswith("-xfs") for step in chosen if step.machine))
+        self.assertEqual({step.name for step in chosen if not step.where}, {"fmt"})
+        self.assertTrue(all(step.name.endswith("-xfs") for step in chosen if step.where))
 
     def test_a_glob_that_chooses_nothing_is_an_error(self):
         with self.assertRaises(Failure):
