@@ -108,6 +108,9 @@ pub(crate) mod origin {
         "Linux commit 2bb6d2837083 (\"mm: introduce get_user_pages_longterm\"), in v4.15";
     /// The end of an inode.
     pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all pages are idle prior to filesystem unmount\"), in v6.15";
+    /// What was mapped before a block was there.
+    pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
+         tree traversals\")";
     /// Busy pages without a mapping.
     pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
          dax_layout_busy_page_range()\"), in v6.15";

@@ -9,6 +9,7 @@ mod deadlock;
 mod evict;
 mod fsync;
 mod livelock;
+mod mapping;
 mod pin;
 mod race;
 mod reflink;

@@ -12,7 +12,7 @@ use reference::Variant;
 /// Runs cases until one catches the variant: by `rule`, or where no rule can, by failing.
 fn caught_by(variant: Variant, shape: Shape, rule: Option<Rule>) -> Option<&'static str> {
     for case in all() {
-        let config = Config { variant: Some(variant), shape, seed: 1 };
+        let config = Config { variant: Some(variant), shape, ..Config::default() };
         let mut system = Reference::new(&config);
         let ending = perform(case, &mut system, config.seed, &mut |_| {});
         let caught = match rule {

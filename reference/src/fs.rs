@@ -21,6 +21,9 @@ pub struct Config {
     pub shape: Shape,
     /// The bug in it.
     pub variant: Option<Variant>,
+    /// Whether fallocate looks at the range it is given before it breaks the layout, and breaks
+    /// none for a range that it refuses or has nothing to do in. ext4 did, XFS does not.
+    pub looks_first: bool,
     /// Blocks of each of its two volumes.
     pub blocks: u64,
     /// How many pins taken after it began may hold a break up before it counts as starved.
@@ -39,6 +42,7 @@ pub struct Fs {
     /// What direct I/O goes to.
     pub device: Device,
     variant: Option<Variant>,
+    pub(crate) looks_first: bool,
     dax: Volume,
     cache: Volume,
     numbers: Leaf<Numbers>,
@@ -65,6 +69,7 @@ impl Fs {
             device: Device::new(),
             board,
             variant: config.variant,
+            looks_first: config.looks_first,
             dax: Volume::new(1, true, config.shape, config.blocks),
             cache: Volume::new(2, false, config.shape, config.blocks),
             numbers: Leaf::default(),

@@ -50,7 +50,8 @@ const NEWER_PINS: u32 = 3;
 
 /// Runs a program; what the rules found.
 pub fn run(scenario: &Scenario, shape: Shape, variant: Option<Variant>) -> Vec<Finding> {
-    let fs = Fs::new(&Config { shape, variant, blocks: 16, newer_pins: NEWER_PINS });
+    let fs =
+        Fs::new(&Config { shape, variant, looks_first: false, blocks: 16, newer_pins: NEWER_PINS });
     let process = Process::new(&fs);
     let world = World { fs: Arc::clone(&fs), process };
     // What fails because of a bug is found by the rules.

@@ -28,15 +28,31 @@ pub enum Mode {
     Unshare,
 }
 
-impl Fs {
-    /// Takes what an operation needs that gives blocks away: both locks, and on DAX a broken
-    /// layout.
-    fn hold_broken<'a>(&self, task: &Task, inode: &'a Inode) -> Answer<Held<'a>> {
-        let mut held = inode.hold(task)?;
-        if inode.medium == Medium::Dax {
-            self.break_layouts(task, std::slice::from_mut(&mut held), Interrupt::Signal)?;
+impl Mode {
+    /// Whether there is anything to do in `len` bytes from `at` of a file of this size, or an
+    /// error if it cannot be done.
+    fn has_work(self, at: u64, len: u64, size: u64) -> Answer<bool> {
+        let shifts = matches!(self, Self::Collapse | Self::Insert);
+        let inside = match self {
+            Self::Collapse => at + len < size,
+            Self::Insert => at < size,
+            _ => true,
+        };
+        let whole = at.is_multiple_of(SIZE) && len.is_multiple_of(SIZE);
+        if !inside || shifts && !whole {
+            return Err(EINVAL.into());
         }
-        Ok(held)
+        Ok(!matches!(self, Self::Punch) || at < size)
+    }
+}
+
+impl Fs {
+    /// What an operation needs that gives blocks away, beside both locks: on DAX a broken layout.
+    fn break_held(&self, task: &Task, held: &mut Held<'_>) -> Answer<()> {
+        if held.inode.medium == Medium::Dax {
+            self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal)?;
+        }
+        Ok(())
     }
 
     /// Changes the size.
@@ -46,7 +62,8 @@ impl Fs {
     pub fn truncate(&self, task: &Task, inode: &Inode, size: u64) -> Answer<()> {
         let range = (size / SIZE, u64::MAX);
         self.operation(task, inode, Operation::Truncate, range, || {
-            let _held = self.hold_broken(task, inode)?;
+            let mut held = inode.hold(task)?;
+            self.break_held(task, &mut held)?;
             let mut state = inode.state();
             let old = state.size;
             if size < old {
@@ -119,8 +136,17 @@ impl Fs {
                 Mode::Insert => !self.has(Variant::InsertWithoutBreak),
                 _ => true,
             };
-            let _held = if breaks { self.hold_broken(task, inode)? } else { inode.hold(task)? };
+            let mut held = inode.hold(task)?;
+            if self.looks_first && !mode.has_work(at, len, inode.state().size)? {
+                return Ok(());
+            }
+            if breaks {
+                self.break_held(task, &mut held)?;
+            }
             let mut state = inode.state();
+            if !mode.has_work(at, len, state.size)? {
+                return Ok(());
+            }
             match mode {
                 Mode::Allocate => {
                     self.allocate(inode, &mut state, at, len)?;
@@ -132,8 +158,8 @@ impl Fs {
                     self.allocate(inode, &mut state, at, len)?;
                     state.size = state.size.max(at + len);
                 }
-                Mode::Collapse => self.collapse(task, inode, &mut state, at, len)?,
-                Mode::Insert => self.insert(task, inode, &mut state, at, len)?,
+                Mode::Collapse => self.collapse(task, inode, &mut state, at, len),
+                Mode::Insert => self.insert(task, inode, &mut state, at, len),
                 Mode::Unshare => {
                     for index in touched(at, len) {
                         self.copy_block(task, inode, &mut state, index)?;
@@ -179,41 +205,19 @@ impl Fs {
         Ok(())
     }
 
-    fn collapse(
-        &self,
-        task: &Task,
-        inode: &Inode,
-        state: &mut State,
-        at: u64,
-        len: u64,
-    ) -> Answer<()> {
-        if !at.is_multiple_of(SIZE) || !len.is_multiple_of(SIZE) || at + len >= state.size {
-            return Err(EINVAL.into());
-        }
+    fn collapse(&self, task: &Task, inode: &Inode, state: &mut State, at: u64, len: u64) {
         let (first, end) = (at / SIZE, (at + len) / SIZE);
         self.forget_from(task, inode, state, first);
         self.free_range(task, inode, state, first..end);
         shift(&mut state.extents, end, |index| index - (end - first));
         state.size -= len;
-        Ok(())
     }
 
-    fn insert(
-        &self,
-        task: &Task,
-        inode: &Inode,
-        state: &mut State,
-        at: u64,
-        len: u64,
-    ) -> Answer<()> {
-        if !at.is_multiple_of(SIZE) || !len.is_multiple_of(SIZE) || at >= state.size {
-            return Err(EINVAL.into());
-        }
+    fn insert(&self, task: &Task, inode: &Inode, state: &mut State, at: u64, len: u64) {
         let first = at / SIZE;
         self.forget_from(task, inode, state, first);
         shift(&mut state.extents, first, |index| index + len / SIZE);
         state.size += len;
-        Ok(())
     }
 
     /// Forgets which page is where from `first` on, because that is about to change.

@@ -55,6 +55,12 @@ pub(crate) struct Order {
 
 /// Fuzzes as `order` says.
 pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
+    if order.replay.is_none() {
+        // Now, and not when there is something to be lost.
+        let folder = &order.results;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{}: choose another with --results", folder.display()))?;
+    }
     let mut ground = Ground::enter(order)?;
     let went =
         Session { order, ground: &mut ground, seen: BTreeMap::new(), tolerated: 0, unsteady: 0 }
@@ -76,9 +82,19 @@ struct Soil {
     devices: kernel::Devices,
     /// Where a program's files are; empty between two, and new after one that diverged.
     directory: PathBuf,
+    /// See [`Config::looks_first`].
+    looks_first: bool,
 }
 
 impl Soil {
+    /// Tries which it is: one of the two is what this file system does.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let config = Config { looks_first: true, ..Config::default() };
+        let divergence = self.run(&Program::of_a_refusal(), &mut Reference::new(&config))?;
+        self.looks_first = divergence.is_none();
+        Ok(())
+    }
+
     fn run(
         &mut self,
         program: &Program,
@@ -111,6 +127,17 @@ impl Soil {
     }
 }
 
+/// Has ext4 write no zeros of its own accord: it does so to what was never written beside what is,
+/// where that is short, and has a page then where the reference has none.
+///
+/// Linux fs/ext4/extents.c, `ext4_ext_convert_to_initialized`.
+fn split_whatever_is_written(device: &Path) -> anyhow::Result<()> {
+    let device = fs::canonicalize(device)?;
+    let name = device.file_name().context("a device has a name")?;
+    let option = Path::new("/sys/fs/ext4").join(name).join("extent_max_zeroout_kb");
+    fs::write(&option, "0").with_context(|| option.display().to_string())
+}
+
 fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
     world.begin().map_err(broken)?.context("a kernel's world has directories")
 }
@@ -123,11 +150,16 @@ impl Ground {
         world::check(&order.plan)?;
         let mut world = World::enter(&order.plan, &order.program)?;
         world.prepare().map_err(broken)?;
+        if order.plan.fs == Fs::Ext4 {
+            split_whatever_is_written(order.plan.device()?)?;
+        }
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::default();
         // After the file system is mounted, when its module is there.
         let known = Known::here(order.plan.fs)?;
-        Ok(Self::Kernel(Box::new(Soil { world, known, devices, directory })))
+        let mut soil = Soil { world, known, devices, directory, looks_first: false };
+        soil.look()?;
+        Ok(Self::Kernel(Box::new(soil)))
     }
 
     fn restraint(&self) -> Restraint {
@@ -141,11 +173,14 @@ impl Ground {
 
     /// Runs a program; where it diverged.
     fn run(&mut self, program: &Program, seed: u64) -> anyhow::Result<Option<Divergence>> {
-        let mut reference = Reference::new(&Config { seed, ..Config::default() });
+        let mut config = Config { seed, ..Config::default() };
+        if let Self::Kernel(soil) = self {
+            config.looks_first = soil.looks_first;
+        }
+        let mut reference = Reference::new(&config);
         match self {
             Self::Variant(variant) => {
-                let config = Config { variant: *variant, seed, ..Config::default() };
-                let mut variant = Reference::new(&config);
+                let mut variant = Reference::new(&Config { variant: *variant, ..config });
                 let divergence =
                     execute::run(program, &mut variant, &mut reference, Subject::Variant);
                 Ok(divergence.or_else(|| {
@@ -304,7 +339,6 @@ impl Session<'_> {
             .take(60)
             .collect();
         let folder = &self.order.results;
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let write = |path: &Path, text: &str| {
             fs::write(path, text).with_context(|| path.display().to_string())
         };

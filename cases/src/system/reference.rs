@@ -27,13 +27,15 @@ pub struct Config {
     pub variant: Option<Variant>,
     /// How it counts references.
     pub shape: Shape,
+    /// Whether fallocate looks at its range before it breaks the layout.
+    pub looks_first: bool,
     /// The seed of the case, for its report; the reference itself draws no lots.
     pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { variant: None, shape: Shape::IdleAtZero, seed: 1 }
+        Self { variant: None, shape: Shape::IdleAtZero, looks_first: false, seed: 1 }
     }
 }
 
@@ -82,6 +84,7 @@ impl Reference {
         let fs = Fs::new(&reference::Config {
             shape: config.shape,
             variant: config.variant,
+            looks_first: config.looks_first,
             blocks: BLOCKS,
             newer_pins: NEWER_PINS,
         });

@@ -90,6 +90,17 @@ impl Program {
         let steps = (0..len).map(|_| maker.step()).collect();
         Self { steps, seed }
     }
+
+    /// One in which fallocate refuses its range while a page of the file is pinned.
+    pub(crate) fn of_a_refusal() -> Self {
+        let (file, _) = FILES[0];
+        let map = first_map(file);
+        let kind = PinKind::Splice;
+        let pin = Action::Pin { pin: PinId(0), map, span: page(0), kind, selfish: false };
+        let everything = pages(0, PAGES);
+        let collapse = Action::Fallocate { file, mode: Mode::Collapse, span: everything };
+        Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0 }
+    }
 }
 
 /// The mapping of a file that every program begins with.
