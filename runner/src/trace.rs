@@ -35,6 +35,9 @@ impl Trace {
     pub(crate) fn attach(dev: &Path, keep: Keep) -> anyhow::Result<Self> {
         let options = Options { detail: true, ..Options::default() };
         let stream = Stream::open(dev, &options).context("--trace")?;
+        for finding in stream.self_check() {
+            anstream::eprintln!("--trace: the self-check's own break: {finding}");
+        }
         Ok(Self { stream, keep })
     }
 

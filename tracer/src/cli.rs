@@ -138,6 +138,9 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         stream.device().file_system,
         stream.device().mount.display()
     );
+    for finding in stream.self_check() {
+        eprintln!("note: the self-check's own break: {finding}");
+    }
     for (step, error) in stream.session().refused() {
         let hook = stream.session().hooks().iter().find(|hook| hook.step.name == *step);
         let instead = hook

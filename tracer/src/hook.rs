@@ -45,6 +45,8 @@ pub struct Step {
     pub file_system: Option<&'static str>,
     /// Without it the rules cannot judge, and the tracer refuses to work.
     pub needed: bool,
+    /// It tells nothing while no break waits: then it can be left off until one does.
+    pub beside_wait: bool,
     /// What the self-check misses if this hook is blind, if it can tell.
     pub blind: Option<&'static str>,
     /// The ways to see it, the best first.
@@ -61,6 +63,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("xfs"),
         needed: true,
+        beside_wait: false,
         blind: Some("break"),
         alternatives: &[at(
             "xfs_break_layouts",
@@ -71,6 +74,7 @@ pub const STEPS: &[Step] = &[
         name: "break of two files",
         file_system: Some("xfs"),
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "xfs_ilock2_io_mmap",
@@ -81,6 +85,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("ext4"),
         needed: true,
+        beside_wait: false,
         blind: Some("break"),
         alternatives: &[
             at(
@@ -98,6 +103,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("virtiofs"),
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "fuse_dax_break_layouts",
@@ -108,6 +114,7 @@ pub const STEPS: &[Step] = &[
         name: "last break",
         file_system: None,
         needed: false,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "dax_break_layout_final",
@@ -118,6 +125,7 @@ pub const STEPS: &[Step] = &[
         name: "scan",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)])],
     },
@@ -125,6 +133,7 @@ pub const STEPS: &[Step] = &[
         name: "wait",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at("init_wait_var_entry", &[("wait_begin", Attach::Fentry)])],
     },
@@ -132,6 +141,7 @@ pub const STEPS: &[Step] = &[
         name: "sleep",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at("sched:sched_switch", &[("switch_away", Attach::RawTracepoint)])],
     },
@@ -139,6 +149,7 @@ pub const STEPS: &[Step] = &[
         name: "wake",
         file_system: None,
         needed: true,
+        beside_wait: true,
         blind: None,
         alternatives: &[at("wake_up_var", &[("wake_up", Attach::Fentry)])],
     },
@@ -146,6 +157,7 @@ pub const STEPS: &[Step] = &[
         name: "entry removal",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[
             Alternative {
@@ -173,6 +185,7 @@ pub const STEPS: &[Step] = &[
         name: "block free",
         file_system: Some("xfs"),
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[Alternative {
             symbol: "xfs:xfs_free_extent",
@@ -185,6 +198,7 @@ pub const STEPS: &[Step] = &[
         name: "block free",
         file_system: Some("ext4"),
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[Alternative {
             symbol: "ext4:ext4_free_blocks",
@@ -197,6 +211,7 @@ pub const STEPS: &[Step] = &[
         name: "pin by direct I/O",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at("bio_iov_iter_get_pages", &[("pin_bio", Attach::Fexit)])],
     },
@@ -204,6 +219,7 @@ pub const STEPS: &[Step] = &[
         name: "unpin by direct I/O",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)])],
     },
@@ -211,6 +227,7 @@ pub const STEPS: &[Step] = &[
         name: "pin by a pipe",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: Some("pin"),
         alternatives: &[
             at("add_to_pipe", &[("pin_pipe", Attach::Fentry)]),
@@ -222,6 +239,7 @@ pub const STEPS: &[Step] = &[
         name: "unpin by a pipe",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         // fs/splice.c, user_page_pipe_buf_ops: what vmsplice puts into a pipe is released here.
         alternatives: &[at("page_cache_pipe_buf_release", &[("unpin_pipe", Attach::Fentry)])],
@@ -230,6 +248,7 @@ pub const STEPS: &[Step] = &[
         name: "warning",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[
             // A WARN_ON_ONCE that printed before comes here too.
@@ -243,6 +262,7 @@ pub const STEPS: &[Step] = &[
         name: "fsync",
         file_system: None,
         needed: true,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "vfs_fsync_range",
@@ -253,6 +273,7 @@ pub const STEPS: &[Step] = &[
         name: "fallocate",
         file_system: None,
         needed: false,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "vfs_fallocate",
@@ -263,6 +284,7 @@ pub const STEPS: &[Step] = &[
         name: "truncate",
         file_system: None,
         needed: false,
+        beside_wait: false,
         blind: None,
         alternatives: &[at(
             "do_truncate",
@@ -273,6 +295,7 @@ pub const STEPS: &[Step] = &[
         name: "fault",
         file_system: None,
         needed: false,
+        beside_wait: true,
         blind: None,
         alternatives: &[at(
             "dax_iomap_fault",

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Config, Event, Kind, Verdict, judge};
+use protocol::{Config, Event, Finding, Kind, Verdict, judge};
 
 use crate::device::{self, Device, PAGE};
 use crate::session::Session;
@@ -51,7 +51,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// A kernel that breaks the protocol even here passes, if the records show that it does: the
 /// tracer sees it.
-pub fn check(device: &Device, session: &Session) -> Result<Vec<Event>, Error> {
+///
+/// What this break violated is returned.
+pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> {
     let (file, _) = device.scratch()?;
     let length = NonZeroUsize::new(PAGE as usize).expect("a page is not empty");
     let map = Map::new(&file, length).map_err(system("mapping its file"))?;
@@ -87,8 +89,12 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Event>, Error> {
     let missing = missing(&seen, task);
     // Steps are also missing where the kernel does not take them. Who sees that is not blind.
     let config = Config::kernel(session.shape());
-    if missing.is_empty() || matches!(judge(config, &seen), Verdict::Violated(_)) {
-        return Ok(seen);
+    let findings = match judge(config, &seen) {
+        Verdict::Violated(findings) => findings,
+        Verdict::Holds | Verdict::Undecided => Vec::new(),
+    };
+    if missing.is_empty() || !findings.is_empty() {
+        return Ok(findings);
     }
     Err(Error::Blind {
         device: device.path.display().to_string(),

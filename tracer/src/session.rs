@@ -11,7 +11,9 @@ use aya::maps::{Array, MapData, PerCpuArray, RingBuf, StackTraceMap};
 use aya::programs::perf_event::{
     BreakpointConfig, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent,
 };
-use aya::programs::{FEntry, FExit, KProbe, PerfEvent, ProgramError, RawTracePoint, TracePoint};
+use aya::programs::{
+    FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
+};
 use aya::util::online_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
 use protocol::{Event, Shape};
@@ -131,7 +133,10 @@ pub struct Session {
     refused: Vec<(&'static str, Error)>,
     /// Programs that the kernel has already.
     loaded: BTreeSet<&'static str>,
+    /// What is of use only beside a wait is left off until there is one.
+    resting: bool,
     symbols: Symbols,
+    btf: Btf,
 }
 
 /// Whether the kernel has this tracepoint.
@@ -238,20 +243,22 @@ impl Session {
             symbols,
             refused: Vec::new(),
             loaded: BTreeSet::new(),
+            resting: false,
+            btf,
         };
-        session.attach(&btf)?;
+        session.attach()?;
         Ok(session)
     }
 
-    fn attach(&mut self, btf: &Btf) -> Result<(), Error> {
+    fn attach(&mut self) -> Result<(), Error> {
         for n in 0..self.hooks.len() {
-            self.hook(n, 0, btf)?;
+            self.hook(n, 0)?;
         }
         sample(&mut self.ebpf).map_err(|error| error.into_error("sample_waiters", "a timer"))
     }
 
     /// Attaches hook `n` in the first way from `from` on that the kernel takes.
-    fn hook(&mut self, n: usize, from: usize, btf: &Btf) -> Result<(), Error> {
+    fn hook(&mut self, n: usize, from: usize) -> Result<(), Error> {
         let hook = &mut self.hooks[n];
         let mut refused = None;
         // A function can be there and yet not take a program; then the next best is tried.
@@ -259,7 +266,7 @@ impl Session {
             alternative.programs.iter().all(|&(program, how)| {
                 let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
                 let place = Place { symbol, address };
-                attach(&mut self.ebpf, program, how, &place, btf, self.loaded.insert(program))
+                attach(&mut self.ebpf, program, how, &place, &self.btf, self.loaded.insert(program))
                     .map_err(|error| refused = Some(error.into_error(program, symbol)))
                     .is_ok()
             })
@@ -301,18 +308,48 @@ impl Session {
             .ways(&self.symbols)
             .position(|(way, _)| way.symbol == chosen)
             .map_or(0, |position| position + 1);
-        let blind = self.hooks[n].chosen.as_ref().map_or(&[][..], |(way, _)| way.programs);
-        for &(name, _) in blind {
+        for (name, symbol) in self.programs(n) {
             // Other callers may still call it, and then it would tell things twice.
-            if let Some(Ok(program)) = self.ebpf.program_mut(name).map(<&mut KProbe>::try_from) {
-                program.unload().map_err(|error| Refused::from(error).into_error(name, chosen))?;
+            unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, &symbol))?;
+            self.loaded.remove(name);
+        }
+        self.hook(n, from)?;
+        Ok(self.hooks[n].chosen.is_some())
+    }
+
+    /// Takes off what is of use only beside a wait, for it costs all others too.
+    pub(crate) fn rest(&mut self) -> Result<(), Error> {
+        self.resting = true;
+        for n in self.beside_wait() {
+            for (name, symbol) in self.programs(n) {
+                unload(&mut self.ebpf, name)
+                    .map_err(|refused| refused.into_error(name, &symbol))?;
                 self.loaded.remove(name);
             }
         }
-        let btf = Btf::from_sys_fs()
-            .map_err(|error| Error::Lacks(format!("BTF of the kernel: {error}")))?;
-        self.hook(n, from, &btf)?;
-        Ok(self.hooks[n].chosen.is_some())
+        Ok(())
+    }
+
+    /// A break waits: puts it on again.
+    pub(crate) fn rouse(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.resting) {
+            for n in self.beside_wait() {
+                self.hook(n, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn beside_wait(&self) -> Vec<usize> {
+        (0..self.hooks.len()).filter(|&n| self.hooks[n].step.beside_wait).collect()
+    }
+
+    /// The programs that carry hook `n`, and where they are.
+    fn programs(&self, n: usize) -> Vec<(&'static str, String)> {
+        let chosen = self.hooks[n].chosen.iter();
+        chosen
+            .flat_map(|(way, symbol)| way.programs.iter().map(|(name, _)| (*name, symbol.clone())))
+            .collect()
     }
 
     /// Traces only the breaks and operations of this process, or of all.
@@ -393,6 +430,18 @@ impl Session {
     }
 }
 
+/// Takes a program off and out of the kernel.
+fn unload(ebpf: &mut Ebpf, name: &str) -> Result<(), Refused> {
+    match ebpf.program_mut(name).ok_or(Refused::NoProgram)? {
+        Program::KProbe(program) => program.unload()?,
+        Program::FEntry(program) => program.unload()?,
+        Program::FExit(program) => program.unload()?,
+        // No step that is left off or replaced has any other.
+        _ => return Err(Refused::NoProgram),
+    }
+    Ok(())
+}
+
 /// A program that is not there, or that the kernel did not take.
 enum Refused {
     NoProgram,
@@ -421,7 +470,7 @@ impl From<ProgramError> for Refused {
 /// How often the kernel kept a program from running, because it ran already on that processor.
 ///
 /// kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`: what `bpf_prog_info.recursion_misses` is, too.
-fn missed(program: &aya::programs::Program) -> Option<u64> {
+fn missed(program: &Program) -> Option<u64> {
     // Of a program that is not attached there is nothing to miss.
     let fd = program.fd().ok()?;
     let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());

@@ -45,6 +45,7 @@ pub struct Stream {
     session: Session,
     device: Device,
     judge: Judge,
+    self_check: Vec<Finding>,
     history: VecDeque<Event>,
     /// The number of the first event that is kept.
     first: u64,
@@ -83,20 +84,21 @@ impl Stream {
         let device = Device::find(path)?;
         let mut session = Session::start(&device, options)?;
         session.only(Some(std::process::id()))?;
-        loop {
+        let self_check = loop {
             match selfcheck::check(&device, &session) {
                 // A function whose callers have it inlined is there and never called.
                 Err(selfcheck::Error::Blind { ref missing, .. })
                     if session.fall_back(missing)? => {}
-                checked => {
-                    checked?;
-                    break;
-                }
+                checked => break checked?,
             }
-        }
+        };
         session.only(options.process)?;
+        if !options.detail && options.process.is_none() {
+            session.rest()?;
+        }
         let mut stream = Self {
             judge: Judge::new(Config::kernel(session.shape())),
+            self_check,
             session,
             device,
             history: VecDeque::new(),
@@ -151,19 +153,26 @@ impl Stream {
                 self.mark = event.lost;
                 self.lose(event.time, u64::from(count.min(count.wrapping_neg())), &mut findings);
             }
+            if event.kind == Kind::WaitBegin as u16 && self.session.rouse().is_err() {
+                // What stays off is not seen from now on.
+                self.lose(event.time, 1, &mut findings);
+            }
             self.feed(event, &mut findings);
         }
         findings
     }
 
-    /// Whether it is a warning that the tracer itself is the cause of.
+    /// Whether the tracer itself is the cause of it: its own break, which may outlast the
+    /// self-check on a kernel that violates the protocol, and one warning.
     ///
     /// Reading /proc/PID/stack of a task that runs, and is in a function with a kretprobe, made
     /// the unwinder warn. Linux commit 5120d167e21c ("rethook: Remove warning messages printed for
     /// finding return address of a frame.") took that out; nothing was wrong.
     fn is_own(&self, event: &Event) -> bool {
-        event.kind == Kind::Warning as u16
-            && self.session.symbols().describe(event.value as u64).starts_with(OWN_WARNING)
+        if event.kind != Kind::Warning as u16 {
+            return event.process == std::process::id();
+        }
+        self.session.symbols().describe(event.value as u64).starts_with(OWN_WARNING)
     }
 
     /// Tells the rules that records are missing here.
@@ -311,6 +320,11 @@ impl Stream {
     /// The attached probes.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What the self-check's own break violated; on a kernel that does this nothing is well.
+    pub fn self_check(&self) -> &[Finding] {
+        &self.self_check
     }
 
     /// The watched device.
