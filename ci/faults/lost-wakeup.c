@@ -18,7 +18,7 @@ static void wait_dax_page(struct inode *inode)
 	filemap_invalidate_lock(inode->i_mapping);
 }
 
-static int break_layouts(struct inode *inode)
+static __always_inline int break_layouts(struct inode *inode)
 {
 	struct page *page;
 	int error = 0;

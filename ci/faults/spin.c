@@ -9,7 +9,7 @@
 
 MODULE_DESCRIPTION("daxtests fault: layout break rescans without sleeping");
 
-static int break_layouts(struct inode *inode)
+static __always_inline int break_layouts(struct inode *inode)
 {
 	while (dax_layout_busy_page(inode->i_mapping)) {
 		if (signal_pending(current))

@@ -12,6 +12,12 @@ FAULTY_KERNEL = "6.12"
 # How long it is fuzzed, in seconds.
 FUZZING = 60
 
+# What a finding names.
+TASK = r"(?P<task>\d+)"
+INODE = r"inode (?P<inode>\d+)"
+PAGE = r"page (?P<page>0x[0-9a-f]+)"
+INDEX = r"index (?P<index>\d+)"
+
 FAULTS = (
     Fault("skip-break", "pin/*-waits"),
     Fault("retry", "race/retry", within=10.0),
@@ -20,9 +26,21 @@ FAULTS = (
 # The same with the tracer beside the case: it must call the fault by its name. On one file system
 # each, because what differs between the two is the break's hook, and that the suite shows.
 TRACED = (
-    Fault("skip-break", "pin/punch-waits", finding="missed wait"),
-    Fault("spin", "pin/punch-waits", finding="livelock"),
-    Fault("lost-wakeup", "pin/punch-waits", finding="lost wake-up"),
+    Fault(
+        "skip-break",
+        "pin/punch-waits",
+        finding=rf"missed wait: task {TASK} removed the mapping entry of {INODE} at {INDEX} while its {PAGE} was pinned",
+    ),
+    Fault(
+        "spin",
+        "pin/punch-waits",
+        finding=rf"livelock: the break of {INODE} by task {TASK} spins: .* without sleeping, last {PAGE} \({INDEX}, ",
+    ),
+    Fault(
+        "lost-wakeup",
+        "pin/punch-waits",
+        finding=rf"lost wake-up: the break of {INODE} by task {TASK} still waits for {PAGE} \({INDEX}\)",
+    ),
     # Not drop-inode-lock: whether new pins starve the break is then a matter of chance, as it is
     # without the fault, and livelock/aio-dio-punch passed under it.
 )

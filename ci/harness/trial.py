@@ -110,7 +110,19 @@ class Fault:
     within: float | None = None
     """In how many seconds of its own each of them must."""
     finding: str | None = None
-    """What the tracer calls it. Then the cases are traced, and each must say so in the JUnit report."""
+    """What the tracer says of it, as a pattern that finds the task, inode, page and index it names. Then the
+    cases are traced, and each must say so in the JUnit report."""
+
+    def named(self, text: str) -> bool:
+        """Whether a case's report names the fault, and blames the task that broke the layout and the page that was
+        pinned: both stand in the timeline too."""
+        for found in re.finditer(f"^{self.finding}", text, re.MULTILINE):
+            task, inode, page, index = map(re.escape, found.group("task", "inode", "page", "index"))
+            begun = re.search(rf"-{task}\s.*: begin: op=fallocate ino={inode} ", text)
+            pinned = re.search(rf": pin: ino={inode} page={page} index={index} ", text)
+            if begun and pinned:
+                return True
+        return False
 
 
 def faulty(where: Where, fault: Fault) -> Callable[[Path], Result]:
@@ -126,7 +138,12 @@ def faulty(where: Where, fault: Fault) -> Callable[[Path], Result]:
             arguments += ["--runner", "--trace"]
         code, seen = vm(output, results, *arguments)
         if traced:
-            return judge_traced(fault, code, seen, said(results / "junit.xml"))
+            texts = said(results / "junit.xml")
+            for timeline in (results / "cases").glob("*/*/timeline.txt"):
+                # The report has only its last lines.
+                case = "/".join(timeline.parts[-3:-1])
+                texts[case] = f"{texts.get(case, '')}\n{timeline.read_text()}"
+            return judge_traced(fault, code, seen, texts)
         return judge_fault(fault, code, seen)
 
     return run
@@ -171,14 +188,13 @@ def judge_traced(fault: Fault, code: int, seen: Journal, texts: Mapping[str, str
     for case, verdicts in sorted(seen.verdicts.items()):
         if not fnmatch.fnmatchcase(case, fault.selection):
             continue
-        # A finding stands at the beginning of a line, so that a name in passing is none.
-        if any(line.startswith(f"{fault.finding}: ") for line in texts.get(case, "").splitlines()):
+        if fault.named(texts.get(case, "")):
             named.append(case)
         elif set(verdicts) <= {"NOTRUN"}:
             skipped.append(case)
         else:
             missed.append(f"{case} ({', '.join(verdicts)})")
-    return tally(fault, code, seen, (named, missed, skipped), f"the tracer did not name {fault.finding} in")
+    return tally(fault, code, seen, (named, missed, skipped), f"the tracer did not name {fault.name} in")
 
 
 def tally(fault: Fault, code: int, seen: Journal, cases: tuple[list, list, list], blame: str) -> Result:

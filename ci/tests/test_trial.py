@@ -4,6 +4,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from harness import plan
 from harness.journal import Journal
 from harness.step import Status
 from harness.trial import Fault, judge, judge_command, judge_fault, judge_traced, said
@@ -89,7 +90,15 @@ class Faulty(unittest.TestCase):
         self.assertEqual(judge_fault(RETRY, 1, seen).status, Status.OK)
 
 
-SPIN = Fault("spin", "pin/punch-waits", finding="livelock")
+SPIN = next(fault for fault in plan.TRACED if fault.name == "spin")
+
+NAMED = """\
+ daxtests-case-489 [001] 92.7: pin: ino=13 page=0x108202 index=2 refs=2 maps=0 holder=0x1
+ daxtests-case-490 [000] 92.8: begin: op=fallocate ino=13 index=1 count=2
+
+livelock: the break of inode {inode} by task {task} spins: it found a busy page 1001 times without sleeping, \
+last page {page} (index 2, 2 references, 0 maps)
+"""
 
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite>
 <testcase classname="pin" name="punch-waits"><failure message="it spins"><![CDATA[it spins
@@ -105,11 +114,18 @@ class Traced(unittest.TestCase):
             return judge_traced(SPIN, 1, journal(**verdicts), said(path))
 
     def test_a_named_fault_is_good(self):
-        result = self.decide("livelock: the break of inode 1 spins", pin__punch_waits="HANG")
+        text = NAMED.format(inode=13, task=490, page="0x108202")
+        result = self.decide(text, pin__punch_waits="HANG")
         self.assertEqual((result.status, result.passed, result.failed), (Status.OK, 1, 0))
 
+    def test_who_is_blamed_must_be_who_did_it(self):
+        for inode, task, page in ((14, 490, "0x108202"), (13, 489, "0x108202"), (13, 490, "0x108203")):
+            text = NAMED.format(inode=inode, task=task, page=page)
+            self.assertEqual(self.decide(text, pin__punch_waits="HANG").status, Status.FAILED, text)
+
     def test_another_name_is_not(self):
-        result = self.decide("missed wait: it could as well be a livelock: no", pin__punch_waits="HANG")
+        text = NAMED.format(inode=13, task=490, page="0x108202").replace("livelock", "as good as a livelock")
+        result = self.decide(text, pin__punch_waits="HANG")
         self.assertEqual((result.status, result.failed), (Status.FAILED, 1))
         self.assertEqual(result.attention, ["pin/punch-waits (HANG)"])
 
