@@ -94,13 +94,14 @@ impl Plan {
             .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
+    /// How the runner is called for this file system.
+    pub(crate) fn runner(&self) -> &'static str {
+        if self.fs == Fs::Reference { "runner" } else { "sudo runner" }
+    }
+
     /// The command that runs just `case`, as it was in `iteration`.
     pub(crate) fn command_for(&self, case: &str, iteration: u64) -> String {
-        let mut words = vec!["runner".to_owned()];
-        if self.fs != Fs::Reference {
-            words.insert(0, "sudo".to_owned());
-        }
-        words.push(format!("--fs {}", self.fs.name()));
+        let mut words = vec![self.runner().to_owned(), format!("--fs {}", self.fs.name())];
         if let Some(dev) = &self.dev {
             words.push(format!("--dev {}", dev.display()));
         }

@@ -493,7 +493,11 @@ pub(crate) fn remove_entry(context: ProbeContext) -> u32 {
 /// The same where it is a function of its own: a kprobe would cost more.
 #[fentry]
 pub(crate) fn remove_entry_fast(context: FEntryContext) -> u32 {
-    record!(|| try_remove(&context, |n| argument(&context, n)))
+    record!(|| try_remove(&context, |n| match n {
+        // A pointer to nothing in particular is a number to the verifier, too.
+        0 => Ok(context.arg(0)),
+        _ => argument(&context, n),
+    }))
 }
 
 /// Bits of a DAX mapping entry, after the bit that makes it a value.

@@ -231,13 +231,12 @@ fn summary(history: &History, folder: &Path) -> String {
     lines.push(format!("{results} in {seconds:.1} s: {}", counted.join(", ")));
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
+    let runner = history.plan.as_ref().map_or("runner", Plan::runner);
+    let resume = format!("{runner} --resume {}", folder.display());
     if let Some(why) = &history.wedged {
-        lines.push(format!(
-            "The machine needs a reboot ({why}); after it: sudo runner --resume {}",
-            folder.display()
-        ));
+        lines.push(format!("The machine needs a reboot ({why}); after it: {resume}"));
     } else if history.interrupted {
-        lines.push(format!("Interrupted; to go on: sudo runner --resume {}", folder.display()));
+        lines.push(format!("Interrupted; to go on: {resume}"));
     }
     lines.push(format!("Results: {}", folder.display()));
     lines.join("\n")
