@@ -1,6 +1,6 @@
 //! One program on two systems, step by step, until they differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId, pages};
 use cases::system::{Kinship, MAIN, OpId, Signal, System};
@@ -32,6 +32,7 @@ pub(crate) fn run(
         pins: BTreeMap::new(),
         holders: BTreeMap::new(),
         loads: Vec::new(),
+        landing: BTreeSet::new(),
         stage: Stage::default(),
     };
     if let Err(why) = pair.set_up() {
@@ -56,6 +57,9 @@ struct Pair<'a> {
     /// The task that took each pin.
     holders: BTreeMap<PinId, u32>,
     loads: Vec<[OpId; 2]>,
+    /// Files into whose pages direct I/O was let go that nobody could collect: it ends in its own
+    /// time.
+    landing: BTreeSet<FileId>,
     stage: Stage,
 }
 
@@ -197,14 +201,14 @@ impl Pair<'_> {
             released.map_err(|why| Box::new(machinery(why.to_string())))?;
         }
         let Action::Pin { kind: PinKind::Splice, map, span, .. } = action else {
-            return self.reap(pin);
+            return self.reap(pin, held);
         };
         let seen = self.both(|system| match system.transferred(pin) {
             Ok(content) => Seen::Returned(Ok(Reply::Content(content))),
             Err(why) => Seen::Trouble(why.to_string()),
         });
         if let (Subject::Kernel(_), Some(file)) = (&self.kind, held)
-            && zeroed(file, &seen)
+            && (zeroed(file, &seen) || self.landing.contains(&file))
         {
             return Ok(());
         }
@@ -213,12 +217,13 @@ impl Pair<'_> {
 
     /// Collects direct I/O that was let go, if a task of its process is idle: two transfers into
     /// one page have no order else.
-    fn reap(&mut self, pin: PinId) -> Step2 {
+    fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Step2 {
         let Some(holder) = self.holders.get(&pin).map(|task| process(*task)) else {
             return Ok(());
         };
         let idle = |task: &u32| process(*task) == holder && !self.busy.contains_key(task);
         let Some(task) = (0..TASKS).find(idle) else {
+            self.landing.extend(file);
             return Ok(());
         };
         let action = Action::Reap { pin };
