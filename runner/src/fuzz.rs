@@ -127,17 +127,6 @@ impl Soil {
     }
 }
 
-/// Has ext4 write no zeros of its own accord: it does so to what was never written beside what is,
-/// where that is short, and has a page then where the reference has none.
-///
-/// Linux fs/ext4/extents.c, `ext4_ext_convert_to_initialized`.
-fn split_whatever_is_written(device: &Path) -> anyhow::Result<()> {
-    let device = fs::canonicalize(device)?;
-    let name = device.file_name().context("a device has a name")?;
-    let option = Path::new("/sys/fs/ext4").join(name).join("extent_max_zeroout_kb");
-    fs::write(&option, "0").with_context(|| option.display().to_string())
-}
-
 fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
     world.begin().map_err(broken)?.context("a kernel's world has directories")
 }
@@ -150,9 +139,7 @@ impl Ground {
         world::check(&order.plan)?;
         let mut world = World::enter(&order.plan, &order.program)?;
         world.prepare().map_err(broken)?;
-        if order.plan.fs == Fs::Ext4 {
-            split_whatever_is_written(order.plan.device()?)?;
-        }
+        tolerance::write_no_zeros(order.plan.fs, order.plan.device()?)?;
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::default();
         // After the file system is mounted, when its module is there.

@@ -6,7 +6,9 @@
 //! numbers are those of `docs/finds.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use anyhow::Context as _;
 use cases::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply, Sector,
 };
@@ -352,6 +354,20 @@ impl Known {
             _ => None,
         }
     }
+}
+
+/// Has ext4 write no zeros of its own accord: it does so to what was never written beside what is,
+/// where that is short, and has a page then where the reference has none. What comes of it is 15.
+///
+/// Linux fs/ext4/extents.c, `ext4_ext_convert_to_initialized`.
+pub(crate) fn write_no_zeros(fs: Fs, device: &Path) -> anyhow::Result<()> {
+    if fs != Fs::Ext4 {
+        return Ok(());
+    }
+    let device = device.canonicalize()?;
+    let name = device.file_name().context("a device has a name")?;
+    let option = Path::new("/sys/fs/ext4").join(name).join("extent_max_zeroout_kb");
+    std::fs::write(&option, "0").with_context(|| option.display().to_string())
 }
 
 /// Whether a pin of `file` shows zeros where the reference's shows data, which is no fault: when a
