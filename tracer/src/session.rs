@@ -308,11 +308,8 @@ impl Session {
             .ways(&self.symbols)
             .position(|(way, _)| way.symbol == chosen)
             .map_or(0, |position| position + 1);
-        for (name, symbol) in self.programs(n) {
-            // Other callers may still call it, and then it would tell things twice.
-            unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, &symbol))?;
-            self.loaded.remove(name);
-        }
+        // Other callers may still call it, and then it would tell things twice.
+        self.unhook(n)?;
         self.hook(n, from)?;
         Ok(self.hooks[n].chosen.is_some())
     }
@@ -320,22 +317,13 @@ impl Session {
     /// Takes off what is of use only beside a wait, for it costs all others too.
     pub(crate) fn rest(&mut self) -> Result<(), Error> {
         self.resting = true;
-        for n in self.beside_wait() {
-            for (name, symbol) in self.programs(n) {
-                unload(&mut self.ebpf, name)
-                    .map_err(|refused| refused.into_error(name, &symbol))?;
-                self.loaded.remove(name);
-            }
-        }
-        Ok(())
+        self.beside_wait().into_iter().try_for_each(|n| self.unhook(n))
     }
 
     /// A break waits: puts it on again.
     pub(crate) fn rouse(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.resting) {
-            for n in self.beside_wait() {
-                self.hook(n, 0)?;
-            }
+            self.beside_wait().into_iter().try_for_each(|n| self.hook(n, 0))?;
         }
         Ok(())
     }
@@ -344,12 +332,16 @@ impl Session {
         (0..self.hooks.len()).filter(|&n| self.hooks[n].step.beside_wait).collect()
     }
 
-    /// The programs that carry hook `n`, and where they are.
-    fn programs(&self, n: usize) -> Vec<(&'static str, String)> {
-        let chosen = self.hooks[n].chosen.iter();
-        chosen
-            .flat_map(|(way, symbol)| way.programs.iter().map(|(name, _)| (*name, symbol.clone())))
-            .collect()
+    /// Takes hook `n` off and its programs out of the kernel.
+    fn unhook(&mut self, n: usize) -> Result<(), Error> {
+        let Some((way, symbol)) = &self.hooks[n].chosen else {
+            return Ok(());
+        };
+        for &(name, _) in way.programs {
+            unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, symbol))?;
+            self.loaded.remove(name);
+        }
+        Ok(())
     }
 
     /// Traces only the breaks and operations of this process, or of all.

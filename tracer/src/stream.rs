@@ -46,6 +46,8 @@ pub struct Stream {
     device: Device,
     judge: Judge,
     self_check: Vec<Finding>,
+    /// The tracer's own process.
+    process: u32,
     history: VecDeque<Event>,
     /// The number of the first event that is kept.
     first: u64,
@@ -83,7 +85,8 @@ impl Stream {
         session::preconditions()?;
         let device = Device::find(path)?;
         let mut session = Session::start(&device, options)?;
-        session.only(Some(std::process::id()))?;
+        let process = std::process::id();
+        session.only(Some(process))?;
         let self_check = loop {
             match selfcheck::check(&device, &session) {
                 // A function whose callers have it inlined is there and never called.
@@ -99,6 +102,7 @@ impl Stream {
         let mut stream = Self {
             judge: Judge::new(Config::kernel(session.shape())),
             self_check,
+            process,
             session,
             device,
             history: VecDeque::new(),
@@ -170,7 +174,7 @@ impl Stream {
     /// finding return address of a frame.") took that out; nothing was wrong.
     fn is_own(&self, event: &Event) -> bool {
         if event.kind != Kind::Warning as u16 {
-            return event.process == std::process::id();
+            return event.process == self.process;
         }
         self.session.symbols().describe(event.value as u64).starts_with(OWN_WARNING)
     }
