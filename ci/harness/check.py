@@ -19,6 +19,9 @@ RESULTS = ROOT / "target" / "results"
 # How many lines of a failed step's output are shown.
 TAIL = 40
 
+# And of what is known of each case that needs attention.
+REPORT = 80
+
 
 def main(arguments: list[str]) -> int:
     """Run the tests that were asked for; 0 if all is good."""
@@ -165,7 +168,9 @@ class Check:
             except OSError:
                 said = []
             lines += [f"  | {line}" for line in said]
-            lines += [f"  needs attention: {name}" for name in result.attention]
+            for name in result.attention:
+                lines.append(f"  needs attention: {name}")
+                lines += [f"  | {line}" for line in result.reports.get(name, "").splitlines()[:REPORT]]
         if step.counts and result.status is not Status.OUT_OF_REACH:
             lines.append(result.line(step.name))
         # One write: two steps may finish at once.

@@ -27,6 +27,8 @@ class Result:
     """Why it failed or is out of reach, in a line."""
     attention: list[str] = field(default_factory=list)
     """What somebody should look at."""
+    reports: dict[str, str] = field(default_factory=dict)
+    """What is known of it, stacks and all: the results of a CI machine may be gone when somebody looks."""
     facts: dict[str, object] = field(default_factory=dict)
     """What else the summary tells."""
 

@@ -29,8 +29,9 @@ running: set[subprocess.Popen] = set()
 def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -> tuple[int, Journal]:
     """Run `ci/vm`, with its output in a file; its exit code and the journal it left."""
     results.mkdir(parents=True, exist_ok=True)
-    # An earlier run's journal must not be judged in place of one that is missing.
-    (results / "journal.jsonl").unlink(missing_ok=True)
+    # What an earlier run left must not be judged in place of what is missing.
+    for name in ("journal.jsonl", "junit.xml"):
+        (results / name).unlink(missing_ok=True)
     command = [ROOT / "ci" / "vm", "--no-build", "--results", results, "--timeout", str(timeout), *arguments]
     with open(output, "wb") as file:
         child = subprocess.Popen(
@@ -56,7 +57,9 @@ def stock(where: Where, *selection: str) -> Callable[[Path], Result]:
     def run(output: Path) -> Result:
         results = ROOT / "target" / "results" / str(where)
         code, seen = vm(output, results, *where.arguments(), *selection)
-        return judge(code, seen)
+        result = judge(code, seen)
+        result.reports = said(results / "junit.xml")
+        return result
 
     return run
 
@@ -133,8 +136,6 @@ def faulty(where: Where, fault: Fault) -> Callable[[Path], Result]:
         results = ROOT / "target" / "results" / f"{where}-{fault.name}{'-trace' if traced else ''}"
         arguments = [*where.arguments(), "--fault", fault.name, fault.selection]
         if traced:
-            # An earlier run's report must not name what this one did not find.
-            (results / "junit.xml").unlink(missing_ok=True)
             arguments += ["--runner", "--trace"]
         code, seen = vm(output, results, *arguments)
         if traced:

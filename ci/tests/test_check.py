@@ -1,9 +1,13 @@
 """When all is good."""
 
+import contextlib
+import io
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from harness import plan
+from harness import check, plan
 from harness.check import select, verdict
 from harness.failure import Failure
 from harness.step import Result, Status, Step, Where
@@ -32,6 +36,17 @@ class Verdict(unittest.TestCase):
 
     def test_steps_without_machines_may_be_all(self):
         self.assertEqual(self.decide(fmt=Status.OK), 0)
+
+
+class Failed(unittest.TestCase):
+    def test_what_is_known_of_a_case_is_told(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            suite = step("suite")
+            result = Result(Status.FAILED, attention=["pin/a"], reports={"pin/a": "HANG\na stack", "pin/b": "fine"})
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                check.Check([suite], 1).finish(suite, result, 1.0)
+        self.assertIn("  needs attention: pin/a\n  | HANG\n  | a stack\n", said.getvalue())
+        self.assertNotIn("fine", said.getvalue())
 
 
 class Plan(unittest.TestCase):
