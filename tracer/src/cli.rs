@@ -110,7 +110,8 @@ fn hooks() -> Result<()> {
                 .iter()
                 .map(|(_, how)| format!("{how:?}").to_lowercase())
                 .collect();
-            println!("{step:<28} {symbol:<36} {}", ways.join(" + "));
+            let when = resolved.step.when.words();
+            println!("{step:<28} {symbol:<36} {}{when}", ways.join(" + "));
         } else {
             let looked: Vec<&str> =
                 resolved.step.alternatives.iter().map(|way| way.symbol).collect();

@@ -36,6 +36,32 @@ pub struct Alternative {
     pub tells: Option<(&'static str, u32)>,
 }
 
+/// When a hook tells something: else it can be left off, for each costs whoever comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At all times.
+    Always,
+    /// While a break waits.
+    BesideWait,
+    /// Until the kernel has warned for the first time since it was booted. What warns then is
+    /// printed, and he who prints it can be asked.
+    UntilWarned,
+    /// From then on: a WARN_ON_ONCE that has been printed is not printed again.
+    OnceWarned,
+}
+
+impl When {
+    /// As it stands behind a hook in a list; empty for most.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Always => "",
+            Self::BesideWait => ", while a break waits",
+            Self::UntilWarned => ", until the kernel has warned",
+            Self::OnceWarned => ", once the kernel has warned",
+        }
+    }
+}
+
 /// A step of the protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
@@ -45,8 +71,8 @@ pub struct Step {
     pub file_system: Option<&'static str>,
     /// Without it the rules cannot judge, and the tracer refuses to work.
     pub needed: bool,
-    /// It tells nothing while no break waits: then it can be left off until one does.
-    pub beside_wait: bool,
+    /// When it is of use.
+    pub when: When,
     /// What the self-check misses if this hook is blind, if it can tell.
     pub blind: Option<&'static str>,
     /// The ways to see it, the best first.
@@ -63,7 +89,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("xfs"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: Some("break"),
         alternatives: &[at(
             "xfs_break_layouts",
@@ -74,7 +100,7 @@ pub const STEPS: &[Step] = &[
         name: "break of two files",
         file_system: Some("xfs"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "xfs_ilock2_io_mmap",
@@ -85,7 +111,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("ext4"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: Some("break"),
         alternatives: &[
             at(
@@ -103,7 +129,7 @@ pub const STEPS: &[Step] = &[
         name: "break",
         file_system: Some("virtiofs"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "fuse_dax_break_layouts",
@@ -114,7 +140,7 @@ pub const STEPS: &[Step] = &[
         name: "last break",
         file_system: None,
         needed: false,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "dax_break_layout_final",
@@ -125,7 +151,7 @@ pub const STEPS: &[Step] = &[
         name: "scan",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)])],
     },
@@ -133,7 +159,7 @@ pub const STEPS: &[Step] = &[
         name: "wait",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at("init_wait_var_entry", &[("wait_begin", Attach::Fentry)])],
     },
@@ -141,7 +167,7 @@ pub const STEPS: &[Step] = &[
         name: "sleep",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at("sched:sched_switch", &[("switch_away", Attach::RawTracepoint)])],
     },
@@ -149,7 +175,7 @@ pub const STEPS: &[Step] = &[
         name: "wake",
         file_system: None,
         needed: true,
-        beside_wait: true,
+        when: When::BesideWait,
         blind: None,
         alternatives: &[at("wake_up_var", &[("wake_up", Attach::Fentry)])],
     },
@@ -157,7 +183,7 @@ pub const STEPS: &[Step] = &[
         name: "entry removal",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[
             Alternative {
@@ -185,7 +211,7 @@ pub const STEPS: &[Step] = &[
         name: "block free",
         file_system: Some("xfs"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[Alternative {
             symbol: "xfs:xfs_free_extent",
@@ -198,7 +224,7 @@ pub const STEPS: &[Step] = &[
         name: "block free",
         file_system: Some("ext4"),
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[Alternative {
             symbol: "ext4:ext4_free_blocks",
@@ -211,7 +237,7 @@ pub const STEPS: &[Step] = &[
         name: "pin by direct I/O",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at("bio_iov_iter_get_pages", &[("pin_bio", Attach::Fexit)])],
     },
@@ -219,7 +245,7 @@ pub const STEPS: &[Step] = &[
         name: "unpin by direct I/O",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)])],
     },
@@ -227,7 +253,7 @@ pub const STEPS: &[Step] = &[
         name: "pin by a pipe",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: Some("pin"),
         alternatives: &[
             at("add_to_pipe", &[("pin_pipe", Attach::Fentry)]),
@@ -239,7 +265,7 @@ pub const STEPS: &[Step] = &[
         name: "unpin by a pipe",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         // fs/splice.c, user_page_pipe_buf_ops: what vmsplice puts into a pipe is released here.
         alternatives: &[at("page_cache_pipe_buf_release", &[("unpin_pipe", Attach::Fentry)])],
@@ -248,21 +274,34 @@ pub const STEPS: &[Step] = &[
         name: "warning",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::UntilWarned,
+        blind: None,
+        alternatives: &[at("__warn", &[("warned", Attach::Fentry)])],
+    },
+    Step {
+        name: "oops",
+        file_system: None,
+        needed: false,
+        when: When::UntilWarned,
+        blind: None,
+        alternatives: &[at("die", &[("died", Attach::Fentry)])],
+    },
+    Step {
+        name: "repeated warning",
+        file_system: None,
+        needed: false,
+        when: When::OnceWarned,
         blind: None,
         alternatives: &[
-            // A WARN_ON_ONCE that printed before comes here too.
             at("__report_bug", &[("trap_second", Attach::Breakpoint)]),
             at("report_bug", &[("trap", Attach::Breakpoint)]),
-            // Only what prints.
-            at("__warn", &[("warned", Attach::Fentry)]),
         ],
     },
     Step {
         name: "fsync",
         file_system: None,
         needed: true,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "vfs_fsync_range",
@@ -273,7 +312,7 @@ pub const STEPS: &[Step] = &[
         name: "fallocate",
         file_system: None,
         needed: false,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "vfs_fallocate",
@@ -284,7 +323,7 @@ pub const STEPS: &[Step] = &[
         name: "truncate",
         file_system: None,
         needed: false,
-        beside_wait: false,
+        when: When::Always,
         blind: None,
         alternatives: &[at(
             "do_truncate",
@@ -295,7 +334,7 @@ pub const STEPS: &[Step] = &[
         name: "fault",
         file_system: None,
         needed: false,
-        beside_wait: true,
+        when: When::BesideWait,
         blind: None,
         alternatives: &[at(
             "dax_iomap_fault",

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf, StackTraceMap};
 use aya::programs::perf_event::{
@@ -20,7 +21,7 @@ use protocol::{Event, Shape};
 
 use crate::device::Device;
 use crate::drain::Drain;
-use crate::hook::{self, Attach, Resolved};
+use crate::hook::{self, Attach, Resolved, When};
 use crate::offsets::{self, KERNEL, Types};
 use crate::probelog::{self, Printer};
 use crate::symbols::{self, Symbols};
@@ -135,7 +136,11 @@ pub struct Session {
     loaded: BTreeSet<&'static str>,
     /// What is of use only beside a wait is left off until there is one.
     resting: bool,
+    /// The kernel has warned since it was booted, and what it does not print again is seen too.
+    warned: bool,
     symbols: Symbols,
+    /// The same with what the kernel made for the probes; read when a stack is asked for.
+    symbols_now: OnceLock<Option<Symbols>>,
     btf: Btf,
 }
 
@@ -241,9 +246,11 @@ impl Session {
             shape,
             hooks,
             symbols,
+            symbols_now: OnceLock::new(),
             refused: Vec::new(),
             loaded: BTreeSet::new(),
             resting: false,
+            warned: false,
             btf,
         };
         session.attach()?;
@@ -252,7 +259,12 @@ impl Session {
 
     fn attach(&mut self) -> Result<(), Error> {
         for n in 0..self.hooks.len() {
-            self.hook(n, 0)?;
+            if self.hooks[n].step.when != When::OnceWarned {
+                self.hook(n, 0)?;
+            }
+        }
+        if has_warned() {
+            self.heed()?;
         }
         sample(&mut self.ebpf).map_err(|error| error.into_error("sample_waiters", "a timer"))
     }
@@ -260,6 +272,7 @@ impl Session {
     /// Attaches hook `n` in the first way from `from` on that the kernel takes.
     fn hook(&mut self, n: usize, from: usize) -> Result<(), Error> {
         let hook = &mut self.hooks[n];
+        self.symbols_now = OnceLock::new();
         let mut refused = None;
         // A function can be there and yet not take a program; then the next best is tried.
         hook.chosen = hook.step.ways(&self.symbols).skip(from).find(|(alternative, symbol)| {
@@ -317,19 +330,35 @@ impl Session {
     /// Takes off what is of use only beside a wait, for it costs all others too.
     pub(crate) fn rest(&mut self) -> Result<(), Error> {
         self.resting = true;
-        self.beside_wait().into_iter().try_for_each(|n| self.unhook(n))
+        self.of_use(When::BesideWait).into_iter().try_for_each(|n| self.unhook(n))
     }
 
     /// A break waits: puts it on again.
     pub(crate) fn rouse(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.resting) {
-            self.beside_wait().into_iter().try_for_each(|n| self.hook(n, 0))?;
+            self.of_use(When::BesideWait).into_iter().try_for_each(|n| self.hook(n, 0))?;
         }
         Ok(())
     }
 
-    fn beside_wait(&self) -> Vec<usize> {
-        (0..self.hooks.len()).filter(|&n| self.hooks[n].step.beside_wait).collect()
+    /// The kernel has warned: from now on what it will not print a second time is seen as well, if
+    /// there is a way. What warns meanwhile may be seen twice, but not missed.
+    pub(crate) fn heed(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.warned, true) {
+            return Ok(());
+        }
+        let traps = self.of_use(When::OnceWarned);
+        for &n in &traps {
+            self.hook(n, 0)?;
+        }
+        if traps.iter().any(|&n| self.hooks[n].chosen.is_some()) {
+            self.of_use(When::UntilWarned).into_iter().try_for_each(|n| self.unhook(n))?;
+        }
+        Ok(())
+    }
+
+    fn of_use(&self, when: When) -> Vec<usize> {
+        (0..self.hooks.len()).filter(|&n| self.hooks[n].step.when == when).collect()
     }
 
     /// Takes hook `n` off and its programs out of the kernel.
@@ -389,15 +418,16 @@ impl Session {
         self.drain.name(task).unwrap_or_default()
     }
 
-    /// A stack's functions, the innermost first.
+    /// A stack's functions, the innermost first, without the code of the probes.
     pub fn stack(&self, number: i32) -> Vec<String> {
-        let Ok(number) = u32::try_from(number) else {
+        let Some(stack) = u32::try_from(number).ok().and_then(|n| self.stacks.get(&n, 0).ok())
+        else {
             return Vec::new();
         };
-        self.stacks.get(&number, 0).map_or_else(
-            |_| Vec::new(),
-            |stack| stack.frames().iter().map(|frame| self.symbols.describe(frame.ip)).collect(),
-        )
+        let symbols = self.symbols_now.get_or_init(|| Symbols::read().ok());
+        let symbols = symbols.as_ref().unwrap_or(&self.symbols);
+        let frames = stack.frames().iter().map(|frame| frame.ip);
+        frames.filter(|&ip| !symbols.is_probe(ip)).map(|ip| symbols.describe(ip)).collect()
     }
 
     /// How this kernel counts references.
@@ -420,6 +450,13 @@ impl Session {
     pub fn symbols(&self) -> &Symbols {
         &self.symbols
     }
+}
+
+/// Whether the kernel has warned since it was booted (Documentation/admin-guide/tainted-kernels.rst,
+/// bit 9). One that does not tell may have.
+fn has_warned() -> bool {
+    let tainted = fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
+    tainted.trim().parse().map_or(true, |bits: u64| bits & (1 << 9) != 0)
 }
 
 /// Takes a program off and out of the kernel.

@@ -157,7 +157,12 @@ impl Stream {
                 self.mark = event.lost;
                 self.lose(event.time, u64::from(count.min(count.wrapping_neg())), &mut findings);
             }
-            if event.kind == Kind::WaitBegin as u16 && self.session.rouse().is_err() {
+            let watched = match Kind::from_number(event.kind) {
+                Some(Kind::WaitBegin) => self.session.rouse(),
+                Some(Kind::Warning) => self.session.heed(),
+                _ => Ok(()),
+            };
+            if watched.is_err() {
                 // What stays off is not seen from now on.
                 self.lose(event.time, 1, &mut findings);
             }

@@ -93,19 +93,28 @@ impl Symbols {
 
     /// `name+0xoffset [module]` for an address in code, or the address if it is in none.
     pub fn describe(&self, address: u64) -> String {
-        let after = self.sorted.partition_point(|symbol| symbol.address <= address);
-        let Some(symbol) = after.checked_sub(1).map(|position| &self.sorted[position]) else {
+        let Some(symbol) = self.around(address) else {
             return format!("{address:#x}");
         };
         let offset = address - symbol.address;
-        // Beyond any function's length it is no code that a symbol names.
-        if offset > 1 << 16 || !symbol.code {
-            return format!("{address:#x}");
-        }
         match &symbol.module {
             Some(module) => format!("{}+{offset:#x} [{module}]", symbol.name),
             None => format!("{}+{offset:#x}", symbol.name),
         }
+    }
+
+    /// Whether an address is in a BPF program, or in what the kernel made to call one.
+    pub fn is_probe(&self, address: u64) -> bool {
+        // kernel/kallsyms.c, `get_ksymbol_bpf`: all of these have this for a module.
+        self.around(address).is_some_and(|symbol| symbol.module.as_deref() == Some("bpf"))
+    }
+
+    /// The code that an address is in.
+    fn around(&self, address: u64) -> Option<&Symbol> {
+        let after = self.sorted.partition_point(|symbol| symbol.address <= address);
+        let symbol = &self.sorted[after.checked_sub(1)?];
+        // Beyond any function's length it is no code that a symbol names.
+        (symbol.code && address - symbol.address <= 1 << 16).then_some(symbol)
     }
 }
 
@@ -115,7 +124,8 @@ mod tests {
 
     const TEXT: &str = "ffffffff81000000 T _text\n\
                         ffffffff81001000 t dax_disassociate_entry.isra.0\n\
-                        ffffffffc0001000 t xfs_break_layouts\t[xfs]\n";
+                        ffffffffc0001000 t xfs_break_layouts\t[xfs]\n\
+                        ffffffffc0002000 t bpf_trampoline_1\t[bpf]\n";
 
     #[test]
     fn names_addresses_and_derived_names_are_found() {
@@ -126,5 +136,7 @@ mod tests {
         assert_eq!(derived.address, 0xffff_ffff_8100_1000);
         assert_eq!(symbols.describe(0xffff_ffff_c000_1010), "xfs_break_layouts+0x10 [xfs]");
         assert_eq!(symbols.describe(0x10), "0x10");
+        assert!(symbols.is_probe(0xffff_ffff_c000_2048));
+        assert!(!symbols.is_probe(0xffff_ffff_c000_1010));
     }
 }
