@@ -10,9 +10,9 @@ use aya_ebpf::programs::{
 use protocol::{Kind, flag};
 
 use crate::layout::{
-    self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_LOCK, PAGE_SIZE_OF, Page,
-    REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument, current,
-    field, get, in_detail, repeat, wanted,
+    self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_HOST, MAPPING_LOCK, PAGE_SIZE_OF,
+    Page, REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument,
+    current, field, get, in_detail, repeat, wanted,
 };
 use crate::ring::{about, emit, lose, page, record, stack, stack_if_wanted};
 
@@ -34,6 +34,24 @@ pub(crate) struct Break {
     waiting: u32,
     /// The beginning was seen.
     whole: u32,
+}
+
+impl Break {
+    /// One whose beginning was not seen.
+    fn unseen(inode: Inode) -> Self {
+        Self {
+            inode: inode.address,
+            number: inode.number,
+            second: 0,
+            second_number: 0,
+            busy: 0,
+            busy_index: 0,
+            busy_inode: 0,
+            busy_number: 0,
+            waiting: 0,
+            whole: 0,
+        }
+    }
 }
 
 /// `BPF_NOEXIST`: include/uapi/linux/bpf.h.
@@ -102,16 +120,10 @@ static WAITERS: Array<Waiter> = Array::with_max_entries(WAITERS_SIZE, 0);
 fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> Result<(), Lost> {
     let task = layout::task();
     let new = Break {
-        inode: first.address,
-        number: first.number,
         second: second.map_or(0, |inode| inode.address),
         second_number: second.map_or(0, |inode| inode.number),
-        busy: 0,
-        busy_index: 0,
-        busy_inode: 0,
-        busy_number: 0,
-        waiting: 0,
         whole: 1,
+        ..Break::unseen(first)
     };
     if BREAKS.insert(&task, &new, ONLY_NEW).is_err() {
         // SAFETY: the map's values are plain data that only their own task changes.
@@ -292,6 +304,22 @@ fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(), Lost> {
     })
 }
 
+/// The file that is scanned, if it is one to look at: most often that of the task's break, which
+/// was looked at when it began.
+fn scanned(a_break: Option<&Break>, mapping: u64) -> Result<Option<Inode>, Lost> {
+    if mapping == 0 {
+        return Ok(None);
+    }
+    let host = field(mapping, &MAPPING_HOST)?;
+    match a_break {
+        Some(a_break) if a_break.inode == host => {
+            Ok(Some(Inode { address: host, number: a_break.number }))
+        }
+        _ if wanted() => dax_inode(host),
+        _ => Ok(None),
+    }
+}
+
 /// The scan returns the busy page that it found.
 #[fexit]
 pub(crate) fn scan_end(context: FExitContext) -> u32 {
@@ -299,33 +327,15 @@ pub(crate) fn scan_end(context: FExitContext) -> u32 {
 }
 
 fn try_scan(context: &FExitContext) -> Result<(), Lost> {
-    if !wanted() {
-        return Ok(());
-    }
-    let Some(inode) = Inode::of_mapping(argument(context, 0)?)? else {
-        return Ok(());
-    };
-    if !inode.is_dax()? {
-        return Ok(());
-    }
+    let mapping = argument(context, 0)?;
     let task = layout::task();
     let found = Page::at(context.ret::<u64>().map_err(|_| Lost)?);
     // SAFETY: the map's values are plain data that only their own task changes.
-    let mut a_break = match unsafe { BREAKS.get(&task) } {
-        Some(&a_break) => a_break,
-        None => Break {
-            inode: inode.address,
-            number: inode.number,
-            second: 0,
-            second_number: 0,
-            busy: 0,
-            busy_index: 0,
-            busy_inode: 0,
-            busy_number: 0,
-            waiting: 0,
-            whole: 0,
-        },
+    let begun = unsafe { BREAKS.get(&task) }.copied();
+    let Some(inode) = scanned(begun.as_ref(), mapping)? else {
+        return Ok(());
     };
+    let mut a_break = begun.unwrap_or(Break::unseen(inode));
     stop_waiting(&a_break, task, 0)?;
     let fresh = a_break.busy == 0;
     a_break.waiting = 0;

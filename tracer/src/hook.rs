@@ -43,6 +43,8 @@ pub enum When {
     Always,
     /// While a break waits.
     BesideWait,
+    /// For who reads a timeline; no rule asks for it.
+    InDetail,
     /// Until the kernel has warned for the first time since it was booted. What warns then is
     /// printed, and he who prints it can be asked.
     UntilWarned,
@@ -56,6 +58,7 @@ impl When {
         match self {
             Self::Always => "",
             Self::BesideWait => ", while a break waits",
+            Self::InDetail => ", for a timeline",
             Self::UntilWarned => ", until the kernel has warned",
             Self::OnceWarned => ", once the kernel has warned",
         }
@@ -312,7 +315,7 @@ pub const STEPS: &[Step] = &[
         name: "fallocate",
         file_system: None,
         needed: false,
-        when: When::Always,
+        when: When::InDetail,
         blind: None,
         alternatives: &[at(
             "vfs_fallocate",
@@ -323,7 +326,7 @@ pub const STEPS: &[Step] = &[
         name: "truncate",
         file_system: None,
         needed: false,
-        when: When::Always,
+        when: When::InDetail,
         blind: None,
         alternatives: &[at(
             "do_truncate",

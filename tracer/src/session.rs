@@ -86,8 +86,8 @@ pub struct Options {
     pub process: Option<u32>,
     /// Bytes of the ring; a power of two and at least a page.
     pub ring_size: u32,
-    /// Record for a reader what no rule needs: stacks of all pins and breaks, all faults, and all
-    /// removals. It is recorded of a single process in any case.
+    /// Record for a reader what no rule needs: stacks of all pins and breaks, all faults, all
+    /// removals, and what else is done to a file. It is recorded of a single process in any case.
     pub detail: bool,
     /// What the probes say of themselves on standard error, for who writes them.
     pub probe_log: ProbeLog,
@@ -327,10 +327,12 @@ impl Session {
         Ok(self.hooks[n].chosen.is_some())
     }
 
-    /// Takes off what is of use only beside a wait, for it costs all others too.
+    /// Takes off what is of use only beside a wait, for it costs all others too, and what only a
+    /// reader of a timeline asks for.
     pub(crate) fn rest(&mut self) -> Result<(), Error> {
         self.resting = true;
-        self.of_use(When::BesideWait).into_iter().try_for_each(|n| self.unhook(n))
+        let idle = [When::BesideWait, When::InDetail].map(|when| self.of_use(when));
+        idle.into_iter().flatten().try_for_each(|n| self.unhook(n))
     }
 
     /// A break waits: puts it on again.
