@@ -2,14 +2,25 @@
 
 import re
 import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import journal, trial
+from . import build, journal, trial
 from .cache import ROOT
 from .cargo import cargo
 from .step import Result, Status
 
 NOTHING = "nothing catches it"
+
+# How long the fuzzer may look for a bug, in seconds, and how many steps the program that shows it may have.
+LOOKING = 60
+SHORT = 8
+
+# Bugs that are looked for at once: those that make the reference hang take much time and no CPU.
+AT_ONCE = 4
+
+SHRUNK = re.compile(r"^(\d+) steps, shrunk from ", re.MULTILINE)
 
 
 def cases(output: Path) -> Result:
@@ -23,23 +34,72 @@ def cases(output: Path) -> Result:
 
 def variants(output: Path) -> Result:
     """Every bug that can be put into the reference: some case or rule must catch it."""
-    code = cargo(output, "run", "--quiet", "--package", "runner", "--", "variants", "--first")
+    code = matrix(output)
     return tally(output.read_text(errors="replace"), code)
 
 
+def matrix(output: Path) -> int:
+    """Have the runner say what first catches each bug; its exit code."""
+    return cargo(output, "run", "--quiet", "--package", "runner", "--", "variants", "--first")
+
+
+def fuzzed(output: Path) -> Result:
+    """Every such bug: the fuzzer must meet it as well, and make the program that shows it short."""
+    code = matrix(output)
+    names = list(caught(output.read_text(errors="replace")))
+    runner = build.named(("runner",), release=False)["runner"]
+    results = ROOT / "target" / "results" / "fuzz-variants"
+
+    def fuzz(name: str) -> str:
+        command = [runner, "fuzz", "--against-variant", name, "--seed", "1", "--duration", f"{LOOKING}s"]
+        command += ["--results", results / name]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace").stdout
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        said = dict(zip(names, pool.map(fuzz, names)))
+    output.write_text("".join(f"{name}\n{text}\n" for name, text in said.items()))
+    return tally_fuzzed(said, code)
+
+
+def tally_fuzzed(said: dict[str, str], code: int) -> Result:
+    """What `runner fuzz` said of each bug: whether it met it, and how many steps that takes."""
+    missed = []
+    for name, text in said.items():
+        # After a program that shows it by chance one may come that always does.
+        lengths = SHRUNK.findall(text)
+        if not lengths:
+            missed.append(f"{name} (not met in {LOOKING} s)")
+        elif int(lengths[-1]) > SHORT:
+            missed.append(f"{name} ({lengths[-1]} steps)")
+    result = Result(Status.OK, len(said) - len(missed), len(missed), attention=missed)
+    if missed or code or not said:
+        result.status, result.failed = Status.FAILED, max(len(missed), 1)
+        result.reason = f"the fuzzer must meet each bug, in at most {SHORT} steps"
+    return result
+
+
 def tally(said: str, code: int) -> Result:
-    """What `runner variants` said: a line with the name for each, and indented lines with what catches it."""
-    caught: dict[str, bool] = {}
+    """What `runner variants` said."""
+    found = caught(said)
+    missed = [name for name, by in found.items() if not by]
+    result = Result(Status.OK, len(found) - len(missed), len(missed), attention=missed)
+    if missed or code or not found:
+        result.status, result.failed = Status.FAILED, max(len(missed), 1)
+        result.reason = f"runner variants ended with {code}"
+    return result
+
+
+def caught(said: str) -> dict[str, bool]:
+    """The bugs that `runner variants` told of, and whether anything catches each.
+
+    It says a line with the name for each, and indented lines with what catches it.
+    """
+    found: dict[str, bool] = {}
     name = None
     for line in said.splitlines():
         if head := re.match(r"([a-z][-a-z]*): ", line):
             name = head.group(1)
-            caught[name] = False
+            found[name] = False
         elif name and line.startswith("    ") and line.strip() != NOTHING:
-            caught[name] = True
-    missed = [name for name, found in caught.items() if not found]
-    result = Result(Status.OK, len(caught) - len(missed), len(missed), attention=missed)
-    if missed or code or not caught:
-        result.status, result.failed = Status.FAILED, max(len(missed), 1)
-        result.reason = f"runner variants ended with {code}"
-    return result
+            found[name] = True
+    return found

@@ -60,6 +60,7 @@ def steps() -> list[Step]:
         Step("search", cargo.test("--package", "protocol", "--features", "search", "--test", "search")),
         Step("reference", model.cases),
         Step("variants", model.variants),
+        Step("fuzz-variants", model.fuzzed),
         Step("python", own.test),
         *suites(),
         *fuzzing(),

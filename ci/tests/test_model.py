@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness.model import tally
+from harness.model import caught, tally, tally_fuzzed
 from harness.step import Status
 
 SAID = """\
@@ -26,3 +26,21 @@ class Tally(unittest.TestCase):
 
     def test_no_variant_at_all_is_a_failure(self):
         self.assertEqual(tally("", 0).status, Status.FAILED)
+
+
+class Fuzzed(unittest.TestCase):
+    def test_a_bug_must_be_met(self):
+        result = tally_fuzzed({"a": "2 steps, shrunk from 30:\n", "b": "900 programs in 60.0 s\n"}, 0)
+        self.assertEqual((result.status, result.passed, result.failed), (Status.FAILED, 1, 1))
+        self.assertEqual(result.attention, ["b (not met in 60 s)"])
+
+    def test_in_few_steps(self):
+        result = tally_fuzzed({"a": "9 steps, shrunk from 30:\n"}, 0)
+        self.assertEqual(result.attention, ["a (9 steps)"])
+        self.assertEqual(tally_fuzzed({"a": "8 steps, shrunk from 30:\n"}, 0).status, Status.OK)
+
+    def test_no_bug_at_all_is_a_failure(self):
+        self.assertEqual(tally_fuzzed({}, 0).status, Status.FAILED)
+
+    def test_the_bugs_are_those_of_the_matrix(self):
+        self.assertEqual(list(caught(SAID)), ["no-break", "retry-flag"])

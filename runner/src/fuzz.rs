@@ -12,7 +12,7 @@ mod shrink;
 mod skeleton;
 mod tolerance;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,6 +33,12 @@ use self::tolerance::Known;
 
 /// How long a program is made shorter.
 const SHRINKING: Duration = Duration::from_mins(1);
+
+/// Runs of a program that are to show whether it still diverges, at most.
+const MOST_TRIES: u32 = 100;
+
+/// Runs of a program that diverges each time.
+const STEADY: u32 = 2;
 
 /// What to fuzz, for how long.
 #[derive(Clone, Debug)]
@@ -62,9 +68,15 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
             .with_context(|| format!("{}: choose another with --results", folder.display()))?;
     }
     let mut ground = Ground::enter(order)?;
-    let went =
-        Session { order, ground: &mut ground, seen: BTreeMap::new(), tolerated: 0, unsteady: 0 }
-            .go();
+    let went = Session {
+        order,
+        ground: &mut ground,
+        seen: BTreeMap::new(),
+        tolerated: 0,
+        racing: BTreeSet::new(),
+        unsteady: 0,
+    }
+    .go();
     ground.leave()?;
     went
 }
@@ -204,6 +216,9 @@ struct Session<'a> {
     ground: &'a mut Ground,
     /// Divergences by what they are, with how often each was met.
     seen: BTreeMap<String, u64>,
+    /// Those of which only a program is known that does not show them each time: a better one is
+    /// welcome.
+    racing: BTreeSet<String>,
     tolerated: u64,
     /// Divergences that did not come again.
     unsteady: u64,
@@ -243,12 +258,21 @@ impl Session<'_> {
                 Some(reason) => format!("tolerated: {}: {reason}", divergence.kind),
                 None => divergence.kind.clone(),
             };
-            let met = self.seen.entry(kind).or_default();
+            let met = self.seen.entry(kind.clone()).or_default();
             *met += 1;
-            if *met == 1 && divergence.tolerated.is_none() {
-                self.show(&program, &divergence)?;
-                if self.order.variant.is_some() {
+            let first = *met == 1;
+            if divergence.tolerated.is_none() && (first || self.racing.contains(&kind)) {
+                let tries = self.tries(&program, &kind)?;
+                let steady = tries == STEADY;
+                if first || steady {
+                    self.show(&program, &divergence, tries)?;
+                }
+                if !steady {
+                    self.racing.insert(kind);
+                } else if self.order.variant.is_some() {
                     break;
+                } else {
+                    self.racing.remove(&kind);
                 }
             }
         }
@@ -272,20 +296,43 @@ impl Session<'_> {
         if divergence.kind.starts_with("finding") {
             return Ok(true);
         }
-        for _ in 0..3 {
-            if self
-                .ground
-                .run(program, program.seed)?
-                .is_some_and(|other| other.kind == divergence.kind)
-            {
-                return Ok(true);
+        Ok(self.meet(program, &divergence.kind, 3)?.is_some())
+    }
+
+    /// Runs a program up to so many times, until it diverges in this way.
+    fn meet(
+        &mut self,
+        program: &Program,
+        kind: &str,
+        runs: u32,
+    ) -> anyhow::Result<Option<Divergence>> {
+        for _ in 0..runs {
+            let met = self.ground.run(program, program.seed)?;
+            if let Some(divergence) = met.filter(|divergence| divergence.kind == kind) {
+                return Ok(Some(divergence));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// In how many runs a program diverges in this way almost surely: a race does not show each
+    /// time.
+    fn tries(&mut self, program: &Program, kind: &str) -> anyhow::Result<u32> {
+        let (mut runs, mut shown) = (0, 0);
+        while shown < STEADY && runs < MOST_TRIES {
+            runs += 1;
+            shown += u32::from(self.meet(program, kind, 1)?.is_some());
+        }
+        Ok(if runs == shown { STEADY } else { (2 * runs).min(MOST_TRIES) })
     }
 
     /// Shrinks a program that diverged, and keeps it.
-    fn show(&mut self, program: &Program, divergence: &Divergence) -> anyhow::Result<()> {
+    fn show(
+        &mut self,
+        program: &Program,
+        divergence: &Divergence,
+        tries: u32,
+    ) -> anyhow::Result<()> {
         let kind = divergence.kind.clone();
         anstream::println!("seed {}: {divergence}\nshrinking it", program.seed);
         let begin = Instant::now();
@@ -294,26 +341,17 @@ impl Session<'_> {
             if begin.elapsed() > SHRINKING {
                 return Ok(false);
             }
-            // Twice, for a race does not show each time.
-            for _ in 0..2 {
-                if self
-                    .ground
-                    .run(candidate, candidate.seed)?
-                    .is_some_and(|other| other.kind == kind)
-                {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            Ok(self.meet(candidate, &kind, tries)?.is_some())
         })?;
-        let again = self.ground.run(&small, small.seed)?;
-        let divergence = again.filter(|other| other.kind == kind);
+        let divergence = self.meet(&small, &kind, tries)?;
         anstream::println!("{} steps, shrunk from {}:", small.steps.len(), program.steps.len());
         anstream::println!("{small}");
         if let Some(divergence) = &divergence {
             anstream::println!("{divergence}");
         } else {
-            anstream::println!("{kind} (not at every run); the whole program is kept too");
+            anstream::println!(
+                "{kind} (in none of {tries} more runs); the whole program is kept too"
+            );
             self.keep(program, &format!("whole {kind}"))?;
         }
         self.keep(&small, &kind)

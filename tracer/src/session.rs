@@ -139,7 +139,7 @@ pub struct Session {
     /// The kernel has warned since it was booted, and what it does not print again is seen too.
     warned: bool,
     symbols: Symbols,
-    /// The same with what the kernel made for the probes; read when a stack is asked for.
+    /// The same with what the kernel made for the probes; read when an address is asked for.
     symbols_now: OnceLock<Option<Symbols>>,
     btf: Btf,
 }
@@ -426,10 +426,19 @@ impl Session {
         else {
             return Vec::new();
         };
-        let symbols = self.symbols_now.get_or_init(|| Symbols::read().ok());
-        let symbols = symbols.as_ref().unwrap_or(&self.symbols);
+        let symbols = self.symbols_now();
         let frames = stack.frames().iter().map(|frame| frame.ip);
         frames.filter(|&ip| !symbols.is_probe(ip)).map(|ip| symbols.describe(ip)).collect()
+    }
+
+    /// The function that an address is in.
+    pub fn describe(&self, address: u64) -> String {
+        self.symbols_now().describe(address)
+    }
+
+    fn symbols_now(&self) -> &Symbols {
+        let read = self.symbols_now.get_or_init(|| Symbols::read().ok());
+        read.as_ref().unwrap_or(&self.symbols)
     }
 
     /// How this kernel counts references.
@@ -446,11 +455,6 @@ impl Session {
     /// it has, with what it said.
     pub fn refused(&self) -> &[(&'static str, Error)] {
         &self.refused
-    }
-
-    /// The kernel's symbols.
-    pub fn symbols(&self) -> &Symbols {
-        &self.symbols
     }
 }
 

@@ -181,7 +181,7 @@ impl Stream {
         if event.kind != Kind::Warning as u16 {
             return event.process == self.process;
         }
-        self.session.symbols().describe(event.value as u64).starts_with(OWN_WARNING)
+        self.session.describe(event.value as u64).starts_with(OWN_WARNING)
     }
 
     /// Tells the rules that records are missing here.
@@ -285,7 +285,7 @@ impl Stream {
         if let Some(event) = event {
             finding.text = format!(
                 "warning at {} in {}",
-                self.session.symbols().describe(event.value as u64),
+                self.session.describe(event.value as u64),
                 self.task(event.task)
             );
         }
