@@ -21,6 +21,8 @@ use anyhow::Context as _;
 use cases::system::kernel;
 use cases::system::reference::{Config, Reference};
 use reference::Variant;
+use tracer::session;
+use tracer::symbols::Symbols;
 
 use crate::exit::Exit;
 use crate::plan::{Fs, Plan};
@@ -94,16 +96,16 @@ struct Soil {
     devices: kernel::Devices,
     /// Where a program's files are; empty between two, and new after one that diverged.
     directory: PathBuf,
-    /// See [`Config::looks_first`].
-    looks_first: bool,
+    /// The reference that this kernel is held against.
+    like: Config,
 }
 
 impl Soil {
-    /// Tries which it is: one of the two is what this file system does.
+    /// Tries which order it is, for one of the two is what this file system does.
     fn look(&mut self) -> anyhow::Result<()> {
-        let config = Config { looks_first: true, ..Config::default() };
+        let config = Config { looks_first: true, ..self.like };
         let divergence = self.run(&Program::of_a_refusal(), &mut Reference::new(&config))?;
-        self.looks_first = divergence.is_none();
+        self.like.looks_first = divergence.is_none();
         Ok(())
     }
 
@@ -156,7 +158,9 @@ impl Ground {
         let devices = kernel::Devices::default();
         // After the file system is mounted, when its module is there.
         let known = Known::here(order.plan.fs)?;
-        let mut soil = Soil { world, known, devices, directory, looks_first: false };
+        let shape = session::shape(&Symbols::read()?);
+        let like = Config { shape, ..Config::default() };
+        let mut soil = Soil { world, known, devices, directory, like };
         soil.look()?;
         Ok(Self::Kernel(Box::new(soil)))
     }
@@ -172,10 +176,11 @@ impl Ground {
 
     /// Runs a program; where it diverged.
     fn run(&mut self, program: &Program, seed: u64) -> anyhow::Result<Option<Divergence>> {
-        let mut config = Config { seed, ..Config::default() };
-        if let Self::Kernel(soil) = self {
-            config.looks_first = soil.looks_first;
-        }
+        let like = match self {
+            Self::Kernel(soil) => soil.like,
+            Self::Variant(_) => Config::default(),
+        };
+        let config = Config { seed, ..like };
         let mut reference = Reference::new(&config);
         match self {
             Self::Variant(variant) => {
