@@ -26,6 +26,7 @@ use tracer::symbols::Symbols;
 
 use crate::exit::Exit;
 use crate::plan::{Fs, Plan};
+use crate::task;
 use crate::world::{self, Fault, World};
 
 use self::execute::Subject;
@@ -109,6 +110,18 @@ impl Soil {
         Ok(())
     }
 
+    /// What the processes of the last program do that were killed and do not end, if there are any.
+    fn left_behind(&self) -> Option<String> {
+        let until = Instant::now() + self.world.grace();
+        while !self.devices.stuck().is_empty() {
+            if Instant::now() >= until {
+                return Some(task::evidence(&self.devices.stuck().into_iter().collect()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
     fn run(
         &mut self,
         program: &Program,
@@ -121,13 +134,10 @@ impl Soil {
         let divergence = execute::run(program, system.as_mut(), reference, subject);
         drop(system);
         let alarm = crate::alarm::alarms(&self.world.log()).into_iter().next();
-        let stuck = self.devices.stuck();
-        if !stuck.is_empty() {
-            anstream::println!("{program}");
-            if let Some(divergence) = divergence {
-                anstream::println!("{divergence}");
-            }
-            return Err(broken(Fault::Wedged(format!("processes {stuck:?} do not end"))));
+        if let Some(evidence) = self.left_behind() {
+            let divergence = divergence.map_or_else(String::new, |found| found.to_string());
+            let why = format!("what was killed does not end\n{divergence}\n{evidence}");
+            return Err(broken(Fault::Wedged(why)));
         }
         if divergence.is_some() {
             self.world.remove(&self.directory).map_err(broken)?;
@@ -248,7 +258,12 @@ impl Session<'_> {
             let seed = self.order.plan.seed.wrapping_add(programs.into());
             let program = Program::random(seed, self.order.steps, self.ground.restraint());
             programs += 1;
-            let Some(divergence) = self.ground.run(&program, seed)? else {
+            let ran = self.ground.run(&program, seed);
+            if ran.is_err() {
+                anstream::println!("seed {seed}:\n{program}");
+                self.keep(&program, "wedged")?;
+            }
+            let Some(divergence) = ran? else {
                 continue;
             };
             if divergence.tolerated.is_some() {

@@ -81,9 +81,11 @@ impl Devices {
         Ok(Box::new(Kernel::new(config, self.clone())?))
     }
 
-    /// Processes of programs that did not end when they were killed.
+    /// Processes of programs that were killed and have not ended yet.
     pub fn stuck(&self) -> Vec<i32> {
-        self.stuck.borrow().clone()
+        let mut stuck = self.stuck.borrow_mut();
+        stuck.retain(|pid| !proc::is_gone(*pid));
+        stuck.clone()
     }
 }
 
@@ -585,6 +587,7 @@ impl Drop for Kernel {
         }
         let mut pids: Vec<_> =
             self.tasks.values().filter(|task| !task.gone).map(|task| task.pid).collect();
+        pids.sort_unstable();
         pids.dedup();
         for pid in &pids {
             // It may have ended by itself.
