@@ -187,7 +187,7 @@ impl Watch<'_> {
         task::kill_all(&task::descendants(me));
         // What is stuck behind a device that withholds completion can only die once that lets
         // it through, and until it has died the device is busy: what this leaves is asked below.
-        let _ = sweep_once(self.program, self.grace);
+        let _ = sweep(self.program, self.grace);
         // Those that were being forked when the others were killed.
         task::kill_all(&task::descendants(me));
         if gone(child, self.grace) {
@@ -221,21 +221,8 @@ fn gone(child: &mut Child, patience: Duration) -> bool {
     }
 }
 
-/// Gives back what killed cases left behind. What is busy is tried again until `patience` is
-/// over: the kernel may close a file some time after the process that had it is gone.
+/// Gives back what killed cases left behind, in a process that may get stuck.
 pub(crate) fn sweep(program: &Path, patience: Duration) -> Result<(), String> {
-    let until = Instant::now() + patience;
-    loop {
-        let swept = sweep_once(program, patience);
-        if swept.is_ok() || Instant::now() >= until {
-            return swept;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// Gives back what can be given back at once, in a process that may get stuck.
-fn sweep_once(program: &Path, patience: Duration) -> Result<(), String> {
     match Tool::new(program).arg("__sweep").output(patience) {
         Ok(output) if output.status.success() && output.text.is_empty() => Ok(()),
         Ok(output) => Err(format!("not to be given back: {}", output.text)),

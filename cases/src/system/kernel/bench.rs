@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::sys::{self, Aligned, Dm};
 use crate::action::Content;
@@ -361,8 +362,23 @@ pub(crate) fn cache_mount() -> PathBuf {
     std::env::temp_dir().join(format!("{CACHE}{}", std::process::id()))
 }
 
-/// Gives back all that killed cases left behind; returns what could not be given back.
+/// How long something may be busy after its user has ended: the kernel may close a file later, and
+/// udev looks into every device.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Gives back all that ended or killed cases left behind; returns what could not be given back.
 pub(crate) fn sweep() -> Vec<String> {
+    let until = Instant::now() + BUSY;
+    loop {
+        let left = sweep_once();
+        if left.is_empty() || Instant::now() >= until {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn sweep_once() -> Vec<String> {
     let mut left = Vec::new();
     let mut note = |what: &Path, result: io::Result<()>| {
         if let Err(error) = result {
