@@ -39,6 +39,10 @@ impl Fs {
     ) -> Answer<u64> {
         let range = (what.to / SIZE, what.len.div_ceil(SIZE));
         self.operation(task, destination, Operation::Remap, range, || {
+            if what.dedupe && what.from + what.len > source.state().size {
+                // fs/remap_range.c, `vfs_dedupe_file_range`: before any lock is taken.
+                return Err(EINVAL.into());
+            }
             if source.medium != destination.medium {
                 return Err(EXDEV.into());
             }
