@@ -71,21 +71,21 @@ def tally_fuzzed(said: dict[str, str], code: int) -> Result:
             missed.append(f"{name} (not met in {LOOKING} s)")
         elif int(lengths[-1]) > SHORT:
             missed.append(f"{name} ({lengths[-1]} steps)")
-    result = Result(Status.OK, len(said) - len(missed), len(missed), attention=missed)
-    if missed or code or not said:
-        result.status, result.failed = Status.FAILED, max(len(missed), 1)
-        result.reason = f"the fuzzer must meet each bug, in at most {SHORT} steps"
-    return result
+    return judge(len(said), missed, code, f"the fuzzer must meet each bug, in at most {SHORT} steps")
 
 
 def tally(said: str, code: int) -> Result:
     """What `runner variants` said."""
     found = caught(said)
     missed = [name for name, by in found.items() if not by]
-    result = Result(Status.OK, len(found) - len(missed), len(missed), attention=missed)
-    if missed or code or not found:
-        result.status, result.failed = Status.FAILED, max(len(missed), 1)
-        result.reason = f"runner variants ended with {code}"
+    return judge(len(found), missed, code, f"runner variants ended with {code}")
+
+
+def judge(bugs: int, missed: list[str], code: int, reason: str) -> Result:
+    """The result for so many bugs; the reason is for when it is not good."""
+    result = Result(Status.OK, bugs - len(missed), len(missed), attention=missed)
+    if missed or code or not bugs:
+        result.status, result.failed, result.reason = Status.FAILED, max(len(missed), 1), reason
     return result
 
 

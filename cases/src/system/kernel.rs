@@ -167,6 +167,15 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// The processes that are not known to be gone, each once.
+    fn pids(&self) -> Vec<i32> {
+        let mut pids: Vec<_> =
+            self.tasks.values().filter(|task| !task.gone).map(|task| task.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
     fn bench(&self) -> RefMut<'_, Bench> {
         self.devices.bench.borrow_mut()
     }
@@ -566,11 +575,7 @@ impl System for Kernel {
     }
 
     fn describe(&mut self) -> String {
-        let mut pids: Vec<_> =
-            self.tasks.values().filter(|task| !task.gone).map(|task| task.pid).collect();
-        pids.sort_unstable();
-        pids.dedup();
-        pids.into_iter().map(proc::describe).collect()
+        self.pids().into_iter().map(proc::describe).collect()
     }
 }
 
@@ -585,10 +590,7 @@ impl Drop for Kernel {
                 }
             }
         }
-        let mut pids: Vec<_> =
-            self.tasks.values().filter(|task| !task.gone).map(|task| task.pid).collect();
-        pids.sort_unstable();
-        pids.dedup();
+        let mut pids = self.pids();
         for pid in &pids {
             // It may have ended by itself.
             let _ =
