@@ -102,7 +102,7 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
     """Run what was asked for on one kernel and one file system; the exit code."""
     results = results_folder(asked, booted, filesystem)
     accelerated = asked.kvm == "on" or (asked.kvm == "auto" and qemu.kvm_works(tools.cache, tools.qemu, booted.vmlinuz))
-    hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.cpus, asked.memory)
+    hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory)
     before = fault.load(fault.build(tools.cache, booted, asked.fault), filesystem) if asked.fault else ""
     journal = results / "journal.jsonl"
     deadline = time.monotonic() + asked.timeout

@@ -38,6 +38,8 @@ class Hardware:
     """The directory of virtme-ng's programs."""
     qemu: Path
     kvm: bool
+    icount: bool
+    """Whether its clock counts instructions."""
     cpus: int
     memory: str
 
@@ -99,6 +101,9 @@ class Machine:
         ]  # fmt: skip
         if not self.hardware.kvm:
             options.append("--disable-kvm")
+        if self.hardware.icount:
+            # A nanosecond for each instruction; a processor that sleeps wakes at once.
+            options += ["--qemu-opt=-icount", "--qemu-opt=shift=0,sleep=off"]
         for option in guest.KERNEL_OPTIONS:
             options += ["--kopt", option]
         return options

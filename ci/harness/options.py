@@ -19,6 +19,7 @@ that follows `--runner`:
   ci/vm --fault retry race/retry         a kernel with a bug put in
   ci/vm --kernel ~/linux                 a kernel build tree
   ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
+  ci/vm --icount --cpus 1 -- ci/bench/run what tracing costs
 
 A command finds the project's programs on its PATH, the working tree where it
 is on the host (read-only), and in $RESULTS a directory to write to. The other
@@ -51,6 +52,7 @@ class Options:
     memory: str
     cpus: int
     kvm: str
+    icount: bool
     timeout: float
     keep_going: bool
     setup: bool
@@ -83,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     add("--memory", default="5G", help="the machine's memory, 2G of it persistent (default: %(default)s)")
     add("--cpus", type=int, default=2, help="(default: %(default)s)")
     add("--kvm", choices=("auto", "on", "off"), default="auto", help="auto: where it works (default: %(default)s)")
+    add("--icount", action="store_true",
+        help="emulate, with a clock that counts instructions: slow, but what is measured does not depend on the host")
     add("--timeout", type=float, default=3600, metavar="SECONDS",
         help="for all boots of one kernel and file system together (default: %(default)s)")
     add("--keep-going", action="store_true", help="with several kernels or file systems: go on after one that failed")
@@ -112,6 +116,8 @@ def parse(arguments: list[str]) -> Options:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
     if command and (typed.no_reflink or typed.bless or typed.beside):
         ours.error("--no-reflink, --bless and --beside do not go together with a command")
+    if typed.icount and typed.kvm == "on":
+        ours.error("--icount and --kvm on do not go together: only an emulator counts instructions")
     if typed.no_reflink:
         runner.insert(0, "--no-reflink")
     return Options(
@@ -126,7 +132,8 @@ def parse(arguments: list[str]) -> Options:
         results=typed.results,
         memory=typed.memory,
         cpus=typed.cpus,
-        kvm=typed.kvm,
+        kvm="off" if typed.icount else typed.kvm,
+        icount=typed.icount,
         timeout=typed.timeout,
         keep_going=typed.keep_going,
         setup=typed.setup,

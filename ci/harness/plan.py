@@ -1,5 +1,7 @@
 """Everything that `ci/test` does, in the order of doing it."""
 
+from dataclasses import replace
+
 from . import cargo, crash, fuzz, kernel, model, own, trial
 from .step import Step, Where
 from .trial import Fault
@@ -12,6 +14,9 @@ FAULTY_KERNEL = "6.12"
 # How long it is fuzzed, in seconds.
 FUZZING = 60
 
+# By how many percent tracing may slow down who faults, pins and punches.
+COST = "10"
+
 # What a finding names.
 TASK = r"(?P<task>\d+)"
 INODE = r"inode (?P<inode>\d+)"
@@ -20,7 +25,7 @@ INDEX = r"index (?P<index>\d+)"
 
 FAULTS = (
     Fault("skip-break", "pin/*-waits"),
-    Fault("retry", "race/retry", within=10.0),
+    Fault("retry", "race/retry", within=10.0, cpus=2),
 )
 
 # The same with the tracer beside the case: it must call the fault by its name. On one file system
@@ -34,6 +39,7 @@ TRACED = (
     Fault(
         "spin",
         "pin/punch-waits",
+        cpus=2,
         finding=rf"livelock: the break of {INODE} by task {TASK} spins: .* without sleeping, last {PAGE} \({INDEX}, ",
     ),
     Fault(
@@ -77,11 +83,16 @@ def suites() -> list[Step]:
 
 
 def commands() -> list[Step]:
-    """What the runner must do to devices and after interruptions, whatever the kernel."""
+    """What the runner must do to devices and after interruptions, whatever the kernel; and what tracing costs."""
     where = Where(FAULTY_KERNEL, "xfs", cpus=1)
+    counted = replace(where, icount=True)
     return [
-        *(Step(name, trial.command(where, f"ci/{name}"), where=where) for name in ("device-safety", "interruptions")),
+        *(
+            Step(name, trial.command(name, where, f"ci/{name}"), where=where)
+            for name in ("device-safety", "interruptions")
+        ),
         Step("crash", crash.step(where), where=where),
+        Step("cost", trial.command("cost", counted, "ci/bench/run", "2", "1", COST), where=counted),
     ]
 
 
@@ -93,23 +104,24 @@ def fuzzing() -> list[Step]:
 
 def faults() -> list[Step]:
     """Every fault on every file system."""
-    places = [Where(FAULTY_KERNEL, filesystem) for filesystem in FILESYSTEMS]
     return [
         # A fault that is found by a race has its time limit in a case's own seconds.
         Step(
-            f"fault-{fault.name}-{where.filesystem}",
+            f"fault-{fault.name}-{filesystem}",
             trial.faulty(where, fault),
             where=where,
             alone=fault.within is not None,
         )
         for fault in FAULTS
-        for where in places
+        for filesystem in FILESYSTEMS
+        for where in [Where(FAULTY_KERNEL, filesystem, fault.cpus)]
     ]
 
 
 def traced() -> list[Step]:
     """Every fault that the tracer must name."""
-    where = Where(FAULTY_KERNEL, "xfs")
     return [
-        Step(f"trace-{fault.name}-{where.filesystem}", trial.faulty(where, fault), where=where) for fault in TRACED
+        Step(f"trace-{fault.name}-xfs", trial.faulty(where, fault), where=where)
+        for fault in TRACED
+        for where in [Where(FAULTY_KERNEL, "xfs", fault.cpus)]
     ]

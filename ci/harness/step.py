@@ -49,9 +49,13 @@ class Where:
     """1 where nothing races: a second CPU only takes time from the machines beside it, since emulated
     CPUs that wait for each other while the host runs another cost more than they do."""
 
+    icount: bool = False
+    """Whether its clock counts instructions, for measuring."""
+
     def arguments(self) -> list[str]:
         """What `ci/vm` is told of it."""
-        return ["--kernel", self.kernel, "--fs", self.filesystem, "--cpus", str(self.cpus)]
+        counted = ["--icount"] if self.icount else []
+        return ["--kernel", self.kernel, "--fs", self.filesystem, "--cpus", str(self.cpus), *counted]
 
     def __str__(self) -> str:
         """Its name in the results."""

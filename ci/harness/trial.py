@@ -64,11 +64,11 @@ def stock(where: Where, *selection: str) -> Callable[[Path], Result]:
     return run
 
 
-def command(where: Where, *words: str) -> Callable[[Path], Result]:
+def command(name: str, where: Where, *words: str) -> Callable[[Path], Result]:
     """A command in the machine that tells how many of its checks passed in its last line."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{where}-{Path(words[0]).name}"
+        results = ROOT / "target" / "results" / f"{where}-{name}"
         code, _ = vm(output, results, *where.arguments(), "--", *words)
         return judge_command(code, output.read_text(errors="replace"))
 
@@ -112,6 +112,8 @@ class Fault:
     """The cases that must turn red."""
     within: float | None = None
     """In how many seconds of its own each of them must."""
+    cpus: int = 1
+    """2 if it shows only, or leaves a CPU to anybody else only, where there is another."""
     finding: str | None = None
     """What the tracer says of it, as a pattern that finds the task, inode, page and index it names. Then the
     cases are traced, and each must say so in the JUnit report."""

@@ -34,8 +34,13 @@ class Parse(unittest.TestCase):
         self.assertFalse(options.reflink)
         self.assertEqual(options.runner, ["--no-reflink", "pin/*"])
 
-    def test_a_command_takes_no_runners_arguments(self):
-        for arguments in (["pin/*", "--", "true"], ["--no-reflink", "--", "true"], ["--"]):
+    def test_counting_instructions_takes_an_emulator(self):
+        options = parse(["--icount", "--", "true"])
+        self.assertEqual((options.icount, options.kvm), (True, "off"))
+
+    def test_what_does_not_go_together_is_refused(self):
+        refused = (["pin/*", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
+        for arguments in refused:
             with self.subTest(arguments), contextlib.redirect_stderr(io.StringIO()):
                 with self.assertRaises(SystemExit):
                     parse(arguments)

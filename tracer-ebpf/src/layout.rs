@@ -9,6 +9,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_task, bpf_loop, bpf_probe_read_kernel,
+    bpf_probe_read_kernel_buf,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
@@ -96,6 +97,17 @@ pub(crate) fn get64(global: &'static u64) -> u64 {
 pub(crate) fn read<T>(address: u64) -> Result<T, Lost> {
     // SAFETY: the helper checks the address and copies.
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Lost)
+}
+
+/// The same into memory that is too large for the stack.
+pub(crate) fn read_to<T: Copy>(address: u64, to: &mut T) -> Result<(), Lost> {
+    let to: *mut T = to;
+    // SAFETY: the helper checks the address, and writes as many bytes as there are; what it can
+    // read is a `T` that any bytes are, for it is asked for numbers only.
+    unsafe {
+        let bytes = core::slice::from_raw_parts_mut(to.cast::<u8>(), size_of::<T>());
+        bpf_probe_read_kernel_buf(address as *const u8, bytes).map_err(|_| Lost)
+    }
 }
 
 /// Reads the field at `offset` of the object at `address`.
@@ -229,10 +241,14 @@ impl Page {
 
     /// All of its fields at once: one call of the helper costs more than what it copies.
     pub(crate) fn shot(self) -> Result<Shot, Lost> {
-        Ok(Shot(read(self.address)?))
+        read(self.address)
     }
 
     pub(crate) fn counts(self) -> Result<Counts, Lost> {
+        if get(&IDLE) == 1 {
+            // They are not mapped as far as the kernel counts.
+            return Ok(Counts { refs: self.refs()?, maps: 0 });
+        }
         self.shot()?.counts(self)
     }
 
@@ -265,6 +281,8 @@ impl Page {
 }
 
 /// What a `struct page` held at one moment: its first 64 bytes, which are all that counts.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
 pub(crate) struct Shot([u64; 8]);
 
 impl Shot {

@@ -10,8 +10,8 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use protocol::Kind;
 
 use crate::layout::{
-    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, argument, field, get,
-    read, repeat,
+    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, Shot, argument, field,
+    get, read, read_to, repeat,
 };
 use crate::ring::{emit, page, record, stack_if_wanted};
 
@@ -77,8 +77,7 @@ impl Row {
     }
 
     /// One more page; tells of those before it if it is unlike them.
-    fn add(&mut self, pinned: Page) -> Result<(), Lost> {
-        let shot = pinned.shot()?;
+    fn add(&mut self, pinned: Page, shot: &Shot) -> Result<(), Lost> {
         let counts = shot.counts(pinned)?;
         let refs = match self.unpins() {
             true if counts.refs >= PIN_BIAS => counts.refs - PIN_BIAS,
@@ -104,6 +103,7 @@ impl Row {
     }
 
     /// Tells of what was added since the last time.
+    #[inline(never)]
     fn tell(&mut self) -> Result<(), Lost> {
         if self.pages == 0 {
             return Ok(());
@@ -142,11 +142,15 @@ struct Walk {
     /// Address of the next segment, and how many there are from it on.
     segments: u64,
     left: u64,
-    /// Address of the next page of this segment, and how many there are from it on.
-    page: u64,
+    /// Frame of the next page of this segment, and how many there are from it on.
+    frame: u64,
     pages: u64,
     failed: u64,
+    shots: [Shot; AT_ONCE],
 }
+
+/// Pages of a segment that are read at once: one call of the helper costs more than what it copies.
+const AT_ONCE: usize = 8;
 
 /// One walk for each of the two programs that walk, on each processor; the kernel lets no program
 /// run into itself there.
@@ -181,18 +185,32 @@ impl Walk {
             self.left -= 1;
             self.segments += size_of::<Segment>() as u64;
             let (offset, length) = (u64::from(segment.offset), u64::from(segment.length));
-            self.page = segment.page + offset / 4096 * get(&PAGE_SIZE_OF);
             // A segment is contiguous: all of it is of this device, or nothing is.
-            if Page::at(self.page).is_some() {
+            if let Some(first) = Page::at(segment.page) {
+                self.frame = first.frame + offset / 4096;
                 self.pages = (offset % 4096 + length).div_ceil(4096);
             }
             return Ok(true);
         }
-        if let Some(pinned) = Page::at(self.page) {
-            self.row.add(pinned)?;
+        let Some(first) = Page::numbered(self.frame) else {
+            return Err(Lost);
+        };
+        let together =
+            self.pages >= AT_ONCE as u64 && get(&PAGE_SIZE_OF) == size_of::<Shot>() as u64;
+        let count = if together {
+            read_to(first.address, &mut self.shots)?;
+            AT_ONCE as u64
+        } else {
+            read_to(first.address, &mut self.shots[0])?;
+            1
+        };
+        for (n, shot) in (0..count).zip(&self.shots) {
+            if let Some(pinned) = Page::numbered(self.frame + n) {
+                self.row.add(pinned, shot)?;
+            }
         }
-        self.page += get(&PAGE_SIZE_OF);
-        self.pages -= 1;
+        self.frame += count;
+        self.pages -= count;
         Ok(true)
     }
 }
@@ -214,19 +232,15 @@ fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
     let Some(walk) = WALKS.get_ptr_mut(program) else {
         return Err(Lost);
     };
-    let fresh = Walk {
-        row: Row::new(kind, bio, trace),
-        segments,
-        left: u64::from(count),
-        page: 0,
-        pages: 0,
-        failed: 0,
-    };
     // SAFETY: the pointer is to this processor's and this program's own element.
-    unsafe { walk.write(fresh) };
-    repeat(TURNS, turn, &mut program);
-    // SAFETY: as above; the turns are over.
     let walk = unsafe { &mut *walk };
+    // Not in one, which would be made on the stack.
+    walk.row = Row::new(kind, bio, trace);
+    walk.segments = segments;
+    walk.left = u64::from(count);
+    walk.pages = 0;
+    walk.failed = 0;
+    repeat(TURNS, turn, &mut program);
     walk.row.tell()?;
     if walk.failed == 0 && walk.left == 0 && walk.pages == 0 { Ok(()) } else { Err(Lost) }
 }
@@ -252,7 +266,7 @@ fn of_pipe(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
     };
     let trace = stack_if_wanted(context);
     let mut row = Row::new(kind, pipe, trace);
-    row.add(pinned)?;
+    row.add(pinned, &pinned.shot()?)?;
     row.tell()
 }
 
@@ -295,7 +309,7 @@ extern "C" fn next(n: u64, _: *mut u32) -> i64 {
         return 1;
     };
     if let Some(pinned) = Page::at(address)
-        && buffer.row.add(pinned).is_err()
+        && pinned.shot().and_then(|shot| buffer.row.add(pinned, &shot)).is_err()
     {
         buffer.failed = 1;
         return 1;

@@ -91,10 +91,11 @@ impl Drain {
     }
 
     /// The records that are there, at most so many, the oldest first.
-    pub(crate) fn take(&self, most: usize) -> Vec<Event> {
+    pub(crate) fn take(&self, most: usize) -> VecDeque<Event> {
         let mut queue = self.queue();
         let most = most.min(queue.records.len());
-        queue.records.drain(..most).collect()
+        let rest = queue.records.split_off(most);
+        std::mem::replace(&mut queue.records, rest)
     }
 
     /// Waits until everything that was recorded before this call is in the queue. False if the

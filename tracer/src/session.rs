@@ -382,8 +382,8 @@ impl Session {
 
     /// The records that are there, at most so many, the oldest first. A row of pins is one for
     /// each page.
-    pub fn take_events(&self, most: usize) -> Vec<Event> {
-        self.drain.take(most).into_iter().flat_map(Event::pages).collect()
+    pub fn take_events(&self, most: usize) -> impl Iterator<Item = Event> + use<> {
+        self.drain.take(most).into_iter().flat_map(Event::pages)
     }
 
     /// Waits until everything that was recorded so far can be taken. False if that takes longer

@@ -141,7 +141,7 @@ impl Stream {
         findings
     }
 
-    fn take(&mut self, batch: Vec<Event>) -> Vec<Finding> {
+    fn take(&mut self, batch: impl Iterator<Item = Event>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for event in batch {
             if event.kind == Kind::Lost as u16 {
@@ -222,7 +222,7 @@ impl Stream {
     pub fn begin(&mut self) {
         // A sweep that did not come to its end leaves old records, which are judged as new ones.
         self.session.sweep();
-        self.session.take_events(usize::MAX);
+        drop(self.session.take_events(usize::MAX));
         let (lost, mark) = (self.session.lost(), self.session.losses());
         self.judge = Judge::new(Config::kernel(self.session.shape()));
         self.history.clear();

@@ -40,13 +40,14 @@ pub struct Summary {
     /// The longest waits, the longest first.
     pub longest: Vec<Longest>,
     waiting: BTreeMap<(u32, u64), (u64, u64, u64)>,
-    pinners: BTreeMap<u64, BTreeSet<u32>>,
+    /// Page and task.
+    pinners: BTreeSet<(u64, u32)>,
 }
 
 const BUCKETS: usize = 20;
 const KEPT: usize = 5;
-/// Pages whose pinners are remembered.
-const PAGES: usize = 65536;
+/// Pinners that are remembered.
+const PINNERS: usize = 65536;
 
 impl Summary {
     /// Takes one more event.
@@ -57,15 +58,17 @@ impl Summary {
             Some(Kind::Scan) => self.scans += 1,
             Some(Kind::Pin) => {
                 self.pins += 1;
-                if self.pinners.len() < PAGES || self.pinners.contains_key(&event.page) {
-                    self.pinners.entry(event.page).or_default().insert(event.task);
+                if self.pinners.len() < PINNERS {
+                    self.pinners.insert((event.page, event.task));
                 }
             }
             Some(Kind::Unpin)
                 if event.refs - event.maps <= 0
                     && !self.waiting.values().any(|&(_, page, _)| page == event.page) =>
             {
-                self.pinners.remove(&event.page);
+                for task in self.pinners_of(event.page).collect::<Vec<_>>() {
+                    self.pinners.remove(&(event.page, task));
+                }
             }
             Some(Kind::WaitBegin) => {
                 self.waits += 1;
@@ -75,6 +78,10 @@ impl Summary {
             Some(Kind::WaitEnd) => self.waited(event),
             _ => {}
         }
+    }
+
+    fn pinners_of(&self, page: u64) -> impl Iterator<Item = u32> {
+        self.pinners.range((page, 0)..=(page, u32::MAX)).map(|&(_, task)| task)
     }
 
     fn waited(&mut self, event: &Event) {
@@ -90,7 +97,7 @@ impl Summary {
             inode: event.inode,
             page,
             index,
-            pinners: self.pinners.get(&page).cloned().unwrap_or_default(),
+            pinners: self.pinners_of(page).collect(),
         };
         let position = self.longest.partition_point(|other| other.time >= time);
         self.longest.insert(position, longest);
