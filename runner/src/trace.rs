@@ -54,6 +54,9 @@ impl Trace {
     /// The case ended.
     pub(crate) fn end(&mut self) -> Traced {
         let (verdict, timeline) = self.stream.conclude();
+        for refusal in self.stream.refusals() {
+            anstream::eprintln!("--trace: {refusal}");
+        }
         Traced { verdict, timeline, keep: self.keep }
     }
 }

@@ -142,34 +142,27 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     for finding in stream.self_check() {
         eprintln!("note: the self-check's own break: {finding}");
     }
-    for (step, error) in stream.session().refused() {
-        let hook = stream.session().hooks().iter().find(|hook| hook.step.name == *step);
-        let instead = hook
-            .and_then(|hook| hook.chosen.as_ref())
-            .map_or("nothing", |(_, symbol)| symbol.as_str());
-        eprintln!("note: {step}: {}; going on with {instead}", chain(error));
-    }
     let end = arguments.duration.map(|duration| Instant::now() + duration);
     while !STOP.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
         for finding in stream.pump() {
             print(&mut out, arguments.json, &stream, &finding)?;
         }
+        tell_refusals(&mut stream);
         std::thread::sleep(INTERVAL);
     }
     for finding in stream.pump_all() {
         print(&mut out, arguments.json, &stream, &finding)?;
     }
+    tell_refusals(&mut stream);
     let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
     Ok(outcome.verdict == Verdict::Holds)
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    // The verifier's log is long and for the author of a probe.
-    text.lines().next().unwrap_or_default().to_owned()
+fn tell_refusals(stream: &mut Stream) {
+    for refusal in stream.refusals() {
+        eprintln!("note: {refusal}");
+    }
 }
 
 /// Ctrl-C ends the watch, not the program.

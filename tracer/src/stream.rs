@@ -53,6 +53,8 @@ pub struct Stream {
     first: u64,
     /// Events that findings rest on, which are kept for good.
     evidence: BTreeMap<u64, Event>,
+    /// How many of the session's refusals were told.
+    refusals: usize,
     /// [`Event::lost`] of the last record.
     mark: u16,
     /// What was lost of this judgement's records and told to the rules.
@@ -108,6 +110,7 @@ impl Stream {
             history: VecDeque::new(),
             first: 0,
             evidence: BTreeMap::new(),
+            refusals: 0,
             mark: 0,
             told: 0,
             base: 0,
@@ -326,6 +329,27 @@ impl Stream {
         &self.names
     }
 
+    /// What the kernel refused since this was asked last, each in a line: from then on the step is
+    /// seen in a lesser way, or not at all.
+    pub fn refusals(&mut self) -> Vec<String> {
+        let refused = self.session.refused();
+        let new = &refused[self.refusals..];
+        self.refusals = refused.len();
+        let hooks = self.session.hooks();
+        let instead = |step: &str| {
+            let hook = hooks.iter().find(|hook| hook.step.name == step)?;
+            hook.chosen.as_ref().map(|(_, symbol)| symbol.as_str())
+        };
+        let line = |step, error| {
+            format!(
+                "{step}: {}; going on with {}",
+                chain(error),
+                instead(step).unwrap_or("nothing")
+            )
+        };
+        new.iter().map(|(step, error)| line(step, error)).collect()
+    }
+
     /// The attached probes.
     pub fn session(&self) -> &Session {
         &self.session
@@ -345,6 +369,14 @@ impl Stream {
     pub fn lost(&self) -> u64 {
         self.told
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    // The verifier's log is long and for the author of a probe.
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The time in the unit of a kernel trace's events.
