@@ -118,8 +118,21 @@ impl Glance {
                 Place::LayoutBreak
             }
             Some(function) => Place::Elsewhere(function.clone()),
-            None => Place::Elsewhere("user mode".to_owned()),
+            None => Place::Elsewhere("a place that the kernel does not tell".to_owned()),
         }
+    }
+
+    /// Where it is, for a person to read.
+    fn whereabouts(&self) -> String {
+        if !self.stack.is_empty() {
+            return self.stack.join(" < ");
+        }
+        if self.sleeps() {
+            return "no stack".to_owned();
+        }
+        // The kernel unwinds no task that runs. Whether it spins there, its time tells.
+        let (seconds, hundredths) = (self.ran / 100, self.ran % 100);
+        format!("no stack; {seconds}.{hundredths:02} s in the kernel so far")
     }
 }
 
@@ -158,11 +171,7 @@ pub(crate) fn describe(pid: i32) -> String {
                 "task {tid} of {pid} ({}) state {}: {}",
                 name.trim(),
                 glance.state,
-                if glance.stack.is_empty() {
-                    "user mode".to_owned()
-                } else {
-                    glance.stack.join(" < ")
-                }
+                glance.whereabouts()
             );
         }
     }
@@ -172,6 +181,14 @@ pub(crate) fn describe(pid: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_runs_is_told_by_its_time_in_the_kernel() {
+        let spins = Glance { state: 'R', ran: 612, ..asleep(&[]) };
+        assert_eq!(spins.whereabouts(), "no stack; 6.12 s in the kernel so far");
+        assert_eq!(asleep(&["schedule", "io_submit"]).whereabouts(), "schedule < io_submit");
+        assert_eq!(asleep(&[]).whereabouts(), "no stack");
+    }
 
     fn asleep(stack: &[&str]) -> Glance {
         Glance {
