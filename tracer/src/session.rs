@@ -393,10 +393,11 @@ impl Session {
     }
 
     /// How many records and returns were lost in the kernel since the start, and how many calls
-    /// the kernel did not let the probes see.
+    /// the kernel did not let the probes see, as far as a verdict needs them.
     pub fn lost(&self) -> u64 {
         let records: u64 = self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum());
-        records + self.ebpf.programs().filter_map(|(_, program)| missed(program)).sum::<u64>()
+        let needed = self.ebpf.programs().filter(|(name, _)| !hook::may_miss(name));
+        records + needed.filter_map(|(_, program)| missed(program)).sum::<u64>()
     }
 
     /// What [`Event::lost`] of a record is if nothing more is lost.
