@@ -88,13 +88,16 @@ impl Traced {
 
     /// What stands in the notes: whether the trace says anything at all.
     pub(crate) fn note(&self) -> (String, String) {
-        let text = match &self.verdict {
+        let mut text = match &self.verdict {
             protocol::Verdict::Holds => "the protocol held".to_owned(),
             protocol::Verdict::Violated(findings) => format!("{} findings", findings.len()),
             protocol::Verdict::Undecided => {
                 format!("undecided: {} records were lost", self.timeline.lost)
             }
         };
+        if self.timeline.unseen > 0 {
+            let _ = write!(text, "; {} calls not seen that it does not need", self.timeline.unseen);
+        }
         ("trace".to_owned(), text)
     }
 

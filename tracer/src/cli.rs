@@ -219,6 +219,7 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
             "verdict": word,
             "findings": findings,
             "lost": outcome.lost,
+            "unseen": outcome.unseen,
             "peak": outcome.peak,
             "records": outcome.summary.records,
             "breaks": outcome.summary.breaks,
@@ -230,6 +231,9 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
     }
     write!(out, "{}", outcome.summary)?;
     writeln!(out, "{} records lost; at most {} waited to be judged", outcome.lost, outcome.peak)?;
+    if outcome.unseen > 0 {
+        writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.unseen)?;
+    }
     match outcome.verdict {
         Verdict::Holds => writeln!(out, "the protocol held in all that was seen")?,
         Verdict::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,

@@ -396,8 +396,17 @@ impl Session {
     /// the kernel did not let the probes see, as far as a verdict needs them.
     pub fn lost(&self) -> u64 {
         let records: u64 = self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum());
-        let needed = self.ebpf.programs().filter(|(name, _)| !hook::may_miss(name));
-        records + needed.filter_map(|(_, program)| missed(program)).sum::<u64>()
+        records + self.missed(false)
+    }
+
+    /// How many calls the kernel did not let the probes see that no verdict needs.
+    pub fn unseen(&self) -> u64 {
+        self.missed(true)
+    }
+
+    fn missed(&self, may_miss: bool) -> u64 {
+        let programs = self.ebpf.programs().filter(|(name, _)| hook::may_miss(name) == may_miss);
+        programs.filter_map(|(_, program)| missed(program)).sum()
     }
 
     /// What [`Event::lost`] of a record is if nothing more is lost.

@@ -59,8 +59,9 @@ pub struct Stream {
     mark: u16,
     /// What was lost of this judgement's records and told to the rules.
     told: u64,
-    /// What was lost before this judgement began.
+    /// What was lost before this judgement began, and what was not seen.
     base: u64,
+    unseen: u64,
     summary: Summary,
     names: BTreeMap<u32, String>,
 }
@@ -71,6 +72,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// How many records and returns were lost.
     pub lost: u64,
+    /// How many calls were not seen that no verdict needs.
+    pub unseen: u64,
     /// The most records that ever waited to be judged.
     pub peak: usize,
     /// Counts and waits.
@@ -114,6 +117,7 @@ impl Stream {
             mark: 0,
             told: 0,
             base: 0,
+            unseen: 0,
             summary: Summary::default(),
             names: BTreeMap::new(),
         };
@@ -234,6 +238,7 @@ impl Stream {
         self.mark = mark;
         self.told = 0;
         self.base = lost + self.session.dropped();
+        self.unseen = self.session.unseen();
         self.summary = Summary::default();
     }
 
@@ -276,6 +281,7 @@ impl Stream {
             stacks,
             findings,
             lost: self.told,
+            unseen: self.session.unseen().saturating_sub(self.unseen),
         }
     }
 
@@ -298,8 +304,10 @@ impl Stream {
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
         let verdict = self.judge.finish(now());
-        let peak = self.session.peak();
-        (findings, Outcome { verdict, lost: self.told, peak, summary: self.summary })
+        let (peak, unseen) =
+            (self.session.peak(), self.session.unseen().saturating_sub(self.unseen));
+        let summary = self.summary;
+        (findings, Outcome { verdict, lost: self.told, unseen, peak, summary })
     }
 
     /// `task` and its name, as it stands in a sentence.

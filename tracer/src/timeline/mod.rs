@@ -27,6 +27,8 @@ pub struct Timeline {
     pub findings: Vec<Finding>,
     /// How many records were lost.
     pub lost: u64,
+    /// How many calls were not seen that no verdict needs.
+    pub unseen: u64,
 }
 
 impl Timeline {
@@ -234,6 +236,7 @@ pub(crate) mod example {
                     .to_owned(),
             }],
             lost: 0,
+            unseen: 0,
         }
     }
 

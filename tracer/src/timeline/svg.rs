@@ -124,6 +124,9 @@ pub fn write(timeline: &Timeline) -> String {
     if timeline.lost > 0 {
         notes.push(format!("{} records were lost", timeline.lost));
     }
+    if timeline.unseen > 0 {
+        notes.push(format!("{} calls were not seen, none that a verdict needs", timeline.unseen));
+    }
     if !notes.is_empty() {
         let _ = writeln!(
             out,

@@ -29,6 +29,10 @@ pub fn write(timeline: &Timeline) -> String {
     if timeline.lost > 0 {
         let _ = writeln!(out, "# {} records were lost", timeline.lost);
     }
+    if timeline.unseen > 0 {
+        let _ =
+            writeln!(out, "# {} calls were not seen, none that a verdict needs", timeline.unseen);
+    }
     for finding in &timeline.findings {
         let _ = writeln!(out, "\n{finding}");
         let mut place = Vec::new();
