@@ -233,14 +233,16 @@ fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
         return Err(Lost);
     };
     // SAFETY: the pointer is to this processor's and this program's own element.
-    let walk = unsafe { &mut *walk };
+    let fresh = unsafe { &mut *walk };
     // Not in one, which would be made on the stack.
-    walk.row = Row::new(kind, bio, trace);
-    walk.segments = segments;
-    walk.left = u64::from(count);
-    walk.pages = 0;
-    walk.failed = 0;
+    fresh.row = Row::new(kind, bio, trace);
+    fresh.segments = segments;
+    fresh.left = u64::from(count);
+    fresh.pages = 0;
+    fresh.failed = 0;
     repeat(TURNS, turn, &mut program);
+    // SAFETY: as above; the turns are over.
+    let walk = unsafe { &mut *walk };
     walk.row.tell()?;
     if walk.failed == 0 && walk.left == 0 && walk.pages == 0 { Ok(()) } else { Err(Lost) }
 }

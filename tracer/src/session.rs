@@ -533,7 +533,12 @@ fn brief(error: &ProgramError) -> String {
             None => io_error.to_string(),
         };
     }
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    chain(error)
+}
+
+/// An error with its causes, in one line: what a verifier says has more.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -351,7 +351,7 @@ impl Stream {
         let line = |step, error| {
             format!(
                 "{step}: {}; going on with {}",
-                chain(error),
+                session::chain(error),
                 instead(step).unwrap_or("nothing")
             )
         };
@@ -377,14 +377,6 @@ impl Stream {
     pub fn lost(&self) -> u64 {
         self.told
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    // The verifier's log is long and for the author of a probe.
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The time in the unit of a kernel trace's events.
