@@ -104,24 +104,17 @@ def fuzzing() -> list[Step]:
 
 def faults() -> list[Step]:
     """Every fault on every file system."""
-    return [
-        # A fault that is found by a race has its time limit in a case's own seconds.
-        Step(
-            f"fault-{fault.name}-{filesystem}",
-            trial.faulty(where, fault),
-            where=where,
-            alone=fault.within is not None,
-        )
-        for fault in FAULTS
-        for filesystem in FILESYSTEMS
-        for where in [Where(FAULTY_KERNEL, filesystem, fault.cpus)]
-    ]
+    return [faulty("fault", fault, filesystem) for fault in FAULTS for filesystem in FILESYSTEMS]
 
 
 def traced() -> list[Step]:
     """Every fault that the tracer must name."""
-    return [
-        Step(f"trace-{fault.name}-xfs", trial.faulty(where, fault), where=where)
-        for fault in TRACED
-        for where in [Where(FAULTY_KERNEL, "xfs", fault.cpus)]
-    ]
+    return [faulty("trace", fault, "xfs") for fault in TRACED]
+
+
+def faulty(kind: str, fault: Fault, filesystem: str) -> Step:
+    """A fault on a file system."""
+    where = Where(FAULTY_KERNEL, filesystem, fault.cpus)
+    # A fault that is found by a race has its time limit in a case's own seconds.
+    alone = fault.within is not None
+    return Step(f"{kind}-{fault.name}-{filesystem}", trial.faulty(where, fault), where=where, alone=alone)

@@ -281,7 +281,7 @@ impl Stream {
             stacks,
             findings,
             lost: self.told,
-            unseen: self.session.unseen().saturating_sub(self.unseen),
+            unseen: self.unseen(),
         }
     }
 
@@ -303,11 +303,9 @@ impl Stream {
     /// Ends the watch.
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
+        let (unseen, peak) = (self.unseen(), self.session.peak());
         let verdict = self.judge.finish(now());
-        let (peak, unseen) =
-            (self.session.peak(), self.session.unseen().saturating_sub(self.unseen));
-        let summary = self.summary;
-        (findings, Outcome { verdict, lost: self.told, unseen, peak, summary })
+        (findings, Outcome { verdict, lost: self.told, unseen, peak, summary: self.summary })
     }
 
     /// `task` and its name, as it stands in a sentence.
@@ -371,6 +369,11 @@ impl Stream {
     /// The watched device.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// How many calls of this judgement were not seen so far that no verdict needs.
+    fn unseen(&self) -> u64 {
+        self.session.unseen().saturating_sub(self.unseen)
     }
 
     /// How many records of this judgement were lost so far.
