@@ -16,7 +16,8 @@
  * All else is exported.
  *
  * A replacement has the name of what it replaces: stacks and wait channels then
- * read as on a kernel that had the bug from the start.
+ * read as on a kernel that had the bug from the start. A fault may choose others
+ * by defining FAULT_XFS and FAULT_EXT4 before it includes this.
  */
 #ifndef DAXTESTS_FAULT_H
 #define DAXTESTS_FAULT_H
@@ -30,20 +31,25 @@
 #include <linux/sched/signal.h>
 #include <linux/wait_bit.h>
 
+#ifndef FAULT_XFS
+#define FAULT_XFS xfs_break_dax_layouts
+#define FAULT_EXT4 ext4_break_layouts
+#endif
+
 /*
  * Both are called with i_rwsem and the invalidate lock held for writing. XFS
  * calls its own again as long as it sets *retry.
  */
-static int xfs_break_dax_layouts(struct inode *inode, bool *retry);
-static int ext4_break_layouts(struct inode *inode);
+static int FAULT_XFS(struct inode *inode, bool *retry);
+static int FAULT_EXT4(struct inode *inode);
 
 static struct klp_func fault_xfs[] = {
-	{ .old_name = "xfs_break_dax_layouts", .new_func = xfs_break_dax_layouts },
+	{ .old_name = "xfs_break_dax_layouts", .new_func = FAULT_XFS },
 	{ }
 };
 
 static struct klp_func fault_ext4[] = {
-	{ .old_name = "ext4_break_layouts", .new_func = ext4_break_layouts },
+	{ .old_name = "ext4_break_layouts", .new_func = FAULT_EXT4 },
 	{ }
 };
 
