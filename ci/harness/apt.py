@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from . import child
 from .cache import Cache
 from .failure import Failure, OutOfReach
 from .say import run, say
@@ -81,7 +82,7 @@ class Suites:
             ]
             (self.path / "sources.list").write_text("\n".join(lines) + "\n")
             try:
-                run(["apt-get", *self.options, "--error-on=any", "update"], "reading package lists")
+                run(["apt-get", *self.options, "--error-on=any", "update"], "reading package lists", child.LONG)
             except Failure as error:
                 raise OutOfReach(f"the suites {', '.join(self.names)} are out of reach: {error}") from error
 
@@ -110,7 +111,7 @@ class Suites:
         wanted = list(packages)
         say(f"fetching {', '.join(wanted)}")
         try:
-            run(["apt-get", *self.options, "download", *wanted], "fetching packages", cwd=into)
+            run(["apt-get", *self.options, "download", *wanted], "fetching packages", child.LONG, cwd=into)
         except Failure as error:
             raise OutOfReach(str(error)) from error
         return sorted(into.glob("*.deb"))
@@ -127,6 +128,7 @@ class Suites:
                 "--target-release", prefer, *wanted,
             ],
             "fetching packages",
+            child.LONG,
         )
         return sorted(into.glob("*.deb"))
 

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from . import child
 from .cache import ROOT
 from .failure import Failure
 from .say import run
@@ -44,7 +44,7 @@ def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
         packages = [word for name in programs for word in ("--package", name)]
         command = ["cargo", "build", "--bins", *(["--release"] if release else []), *packages]
         # What cargo says is for the user; stdout is the command's alone.
-        done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr)
+        done = child.finish(command, "building the programs", child.LONG, cwd=ROOT, stdout=sys.stderr)
         if done.returncode != 0:
             raise Failure(f"cargo build ended with {done.returncode}")
     return list(programs.values())

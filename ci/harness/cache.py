@@ -12,8 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
+
+from .failure import Failure
+from .say import say
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# How long another run may take for what this one needs too: as long as it may fetch and build.
+OTHERS = 3600.0
 
 
 class Cache:
@@ -35,8 +42,27 @@ class Cache:
         locks = self.path / "locks"
         locks.mkdir(exist_ok=True)
         with open(locks / name, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            self.take(file, name)
             yield
+
+    def take(self, file: TextIO, name: str, patience: float = OTHERS) -> None:
+        """Take a lock, however long another run holds it, but not for ever."""
+        begin = time.monotonic()
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                return
+            waited = time.monotonic() - begin
+            if waited > patience:
+                raise Failure(f"{file.name}: another run has held this lock for {patience:.0f} s and more")
+            if waited > 5 and not told:
+                say(f"waiting for another run that holds {name}")
+                told = True
+            time.sleep(min(0.2, patience))
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -45,7 +71,8 @@ class Cache:
         path = Path(tempfile.mkdtemp(prefix="scratch-", dir=self.path))
         # Its lock says that its owner lives: it goes even if we are killed.
         owner = os.open(path, os.O_RDONLY)
-        fcntl.flock(owner, fcntl.LOCK_EX)
+        # Nobody else can hold it but `sweep`, which takes what is a minute old.
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             # Made for the owner only, but what is renamed from here is for every reader.
             path.chmod(0o755)

@@ -1,10 +1,10 @@
 """The steps that are cargo's."""
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from . import child
 from .cache import ROOT
 from .step import Result, Status
 
@@ -50,11 +50,7 @@ def tally(said: str, code: int) -> Result:
 def cargo(output: Path, *arguments: str) -> int:
     """Run cargo with its output in a file; its exit code."""
     with open(output, "wb") as file:
-        try:
-            done = subprocess.run(
-                ["cargo", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
-        except FileNotFoundError:
-            file.write(b"cargo is not installed: install Rust with rustup\n")
-            return 127
+        done = child.finish(
+            ["cargo", *arguments], f"cargo {arguments[0]}", child.LONG, cwd=ROOT, stdout=file, stderr=child.STDOUT
+        )
     return done.returncode

@@ -4,11 +4,13 @@ import argparse
 import fnmatch
 import json
 import os
+import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, cli, ebpf, fault, kernel, plan, trial
+from . import build, child, cli, ebpf, fault, kernel, options, plan
 from .cache import ROOT
 from .failure import Failure, OutOfReach
 from .machine import leave_on_signals
@@ -26,10 +28,12 @@ REPORT = 80
 def main(arguments: list[str]) -> int:
     """Run the tests that were asked for; 0 if all is good."""
     leave_on_signals()
-    parser = argparse.ArgumentParser(
+    parser = options.OneLine(
         prog="ci/test",
         description="Runs every test of the project: linters, unit tests, and the suite in virtual machines.",
-        epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/.",
+        epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/. "
+        "Exit codes: 0 all is good; 1 something failed, or the kernel that the suite runs on by default could not be "
+        "had; 2 could not run; 130 interrupted. Other kernels that could not be had are counted as skipped.",
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
@@ -43,6 +47,9 @@ def main(arguments: list[str]) -> int:
         return Check(steps, asked.jobs).run()
     except Failure as error:
         tell(str(error))
+        return 2
+    except OSError as error:
+        tell(child.why(error))
         return 2
     except KeyboardInterrupt:
         tell("interrupted")
@@ -74,6 +81,8 @@ class Check:
         self.seconds: dict[str, float] = {}
         self.releases: dict[str, str | None] = {}
         self.begin = time.monotonic()
+        # Steps end in several threads; what they leave, in memory, on the terminal and in the summary, is one record.
+        self.lock = threading.Lock()
 
     def run(self) -> int:
         """Run all steps; the exit code."""
@@ -81,13 +90,22 @@ class Check:
         ebpf.prepare_if_possible()
         machines = [step for step in self.steps if step.where]
         with ThreadPoolExecutor() as pool:
-            # The network is slow and the compiler is busy: fetch while it compiles.
-            fetching = pool.submit(self.make_ready, machines) if machines else None
-            for step in self.steps:
-                if not step.where:
-                    self.do(step)
-            if fetching:
-                fetching.result()
+            try:
+                # The network is slow and the compiler is busy: fetch while it compiles.
+                fetching = pool.submit(self.make_ready, machines) if machines else None
+                for step in self.steps:
+                    if not step.where:
+                        self.do(step)
+                # All that it does has a deadline of its own.
+                if fetching:
+                    fetching.result()
+            except Failure as error:
+                for step in machines:
+                    self.finish(step, Result(Status.FAILED, failed=1, reason=str(error)), 0.0)
+                machines = []
+            except BaseException:
+                child.stop()
+                raise
         if machines:
             self.run_machines(machines)
         return self.close()
@@ -98,13 +116,23 @@ class Check:
         for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
             try:
                 booted = kernel.resolve(tools.cache, name, refresh=True)
-                self.releases[name] = booted.release
-                if name == plan.FAULTY_KERNEL and any(step.name.startswith(("fault-", "trace-")) for step in machines):
+            except OutOfReach as error:
+                self.say(f"ci/test: kernel {name} is out of reach: {error}")
+                self.reached(name, None)
+                continue
+            self.reached(name, booted.release)
+            if name == plan.FAULTY_KERNEL and any(step.name.startswith(("fault-", "trace-")) for step in machines):
+                try:
                     for known in plan.FAULTS + plan.TRACED:
                         fault.build(tools.cache, booted, known.name)
-            except OutOfReach as error:
-                tell(f"kernel {name} is out of reach: {error}")
-                self.releases[name] = None
+                except Failure as error:
+                    # Only the steps that need it fail of it.
+                    self.say(f"ci/test: {error}")
+
+    def reached(self, name: str, release: str | None) -> None:
+        """Keep which release of a kernel could be had."""
+        with self.lock:
+            self.releases[name] = release
 
     def run_machines(self, machines: list[Step]) -> None:
         """Run the steps that boot machines, some at once and then those that must be alone."""
@@ -130,7 +158,7 @@ class Check:
                 # Those that have not begun must not, and those that run must end.
                 for pool in (first, second):
                     pool.shutdown(wait=False, cancel_futures=True)
-                trial.stop()
+                child.stop()
                 raise
         for step in machines:
             if step.alone:
@@ -138,16 +166,23 @@ class Check:
 
     def do(self, step: Step) -> None:
         """Run a step and tell how it went."""
-        release = self.releases.get(step.where.kernel) if step.where else None
+        with self.lock:
+            release = self.releases.get(step.where.kernel) if step.where else None
         if step.where and release is None:
-            self.finish(step, Result(Status.OUT_OF_REACH, reason=f"kernel {step.where.kernel} is out of reach"), 0.0)
+            reason = f"kernel {step.where.kernel} is out of reach"
+            self.finish(step, Result(Status.OUT_OF_REACH, skipped=1, reason=reason), 0.0)
             return
-        tell(f"{step.name} begins")
+        self.say(f"ci/test: {step.name} begins")
         begin = time.monotonic()
         try:
             result = step.run(self.log(step))
         except (Failure, OSError) as error:
             result = Result(Status.FAILED, failed=1, reason=str(error))
+        except Exception as error:
+            # A defect of the harness fails this step; the others are still worth knowing.
+            reason = f"the harness itself failed: {type(error).__name__}: {error}"
+            result = Result(Status.FAILED, failed=1, reason=reason, attention=[step.name])
+            result.reports[step.name] = traceback.format_exc()
         if release:
             result.facts["release"] = release
         self.finish(step, result, time.monotonic() - begin)
@@ -158,8 +193,6 @@ class Check:
 
     def finish(self, step: Step, result: Result, seconds: float) -> None:
         """Keep a result, and tell it at once."""
-        self.results[step.name] = result
-        self.seconds[step.name] = seconds
         reason = f": {result.reason}" if result.reason else ""
         lines = [f"ci/test: {step.name} {result.status.value} after {seconds:.0f} s{reason}"]
         if result.status is Status.FAILED:
@@ -171,14 +204,21 @@ class Check:
             for name in result.attention:
                 lines.append(f"  needs attention: {name}")
                 lines += [f"  | {line}" for line in result.reports.get(name, "").splitlines()[:REPORT]]
-        if step.counts and result.status is not Status.OUT_OF_REACH:
+        if step.counts:
             lines.append(result.line(step.name))
-        # One write: two steps may finish at once.
-        print("\n".join(lines), flush=True)
-        self.write_summary()
+        self.say("\n".join(lines))
+        with self.lock:
+            self.results[step.name] = result
+            self.seconds[step.name] = seconds
+            self.write_summary()
+
+    def say(self, text: str) -> None:
+        """Print lines that stay together."""
+        with self.lock:
+            print(text, flush=True)
 
     def write_summary(self) -> None:
-        """Keep what is known so far for programs to read."""
+        """Keep what is known so far for programs to read. The caller holds the lock."""
         summary = {
             "seconds": round(time.monotonic() - self.begin, 1),
             "cpus": os.cpu_count(),
@@ -208,14 +248,41 @@ class Check:
         for step in self.steps:
             result = self.results[step.name]
             print(f"  {result.status.value:12} {self.seconds[step.name]:6.0f} s  {step.name}")
-        return verdict(self.steps, self.results)
+        print("\n".join(closing(self.steps, self.results, kernel.default())), flush=True)
+        return verdict(self.steps, self.results, kernel.default())
 
 
-def verdict(steps: list[Step], results: dict[str, Result]) -> int:
-    """0 if nothing failed, and of the machines that were asked for at least one could be had."""
+def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]]:
+    """The kernels that were out of reach, and the steps that did not run for it."""
+    kernels: dict[str, list[str]] = {}
+    for step in steps:
+        if step.where and results[step.name].status is Status.OUT_OF_REACH:
+            kernels.setdefault(step.where.kernel, []).append(step.name)
+    return kernels
+
+
+def closing(steps: list[Step], results: dict[str, Result], default: str) -> list[str]:
+    """The last lines: what was not tested at all, and the totals, which other programs read."""
+    lines = [
+        f"ci/test: not run, for kernel {name} is out of reach"
+        f"{', and it is the default one: that is a failure' if name == default else ''}: {', '.join(names)}"
+        for name, names in missed(steps, results).items()
+    ]
+    passed = sum(result.passed for result in results.values())
+    failed = sum(result.failed for result in results.values())
+    skipped = sum(result.skipped or 0 for result in results.values())
+    if not failed and verdict(steps, results, default):
+        # A total that tells of no failure must not stand over an exit code that does.
+        failed = 1
+    return [*lines, f"total: {passed} passed, {failed} failed, {skipped} skipped"]
+
+
+def verdict(steps: list[Step], results: dict[str, Result], default: str) -> int:
+    """0 if nothing failed, the default kernel could be had, and any that was asked for."""
     if any(result.status is Status.FAILED for result in results.values()):
         return 1
-    machines = [results[step.name] for step in steps if step.where]
-    if machines and all(result.status is Status.OUT_OF_REACH for result in machines):
+    unreached = missed(steps, results)
+    machines = [step for step in steps if step.where]
+    if default in unreached or (machines and sum(map(len, unreached.values())) == len(machines)):
         return 1
     return 0

@@ -3,14 +3,13 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, ebpf, fault, host, kernel, options, qemu, suite, vng
+from . import build, child, ebpf, fault, host, kernel, options, qemu, suite, vng
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
@@ -109,6 +108,8 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
     environment = {"RESULTS": str(results), "LANG": "C.UTF-8", "HOME": "/root"}
     environment |= {name: os.environ[name] for name in PASSED if name in os.environ}
 
+    unwritten: list[str] = []
+
     def boot(command: Sequence[str]) -> End:
         return persistently(lambda: attempt(command), say)
 
@@ -118,7 +119,10 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
         console.write(f"=== {time.strftime('%F %T')}: {booted.release or booted.name}: {' '.join(command)}\n".encode())
         work = Work(command, Path.cwd(), environment, before, asked.beside or "")
         watched = [] if asked.command else [journal]
-        return machine.run(work, console, output, deadline - time.monotonic(), watched)
+        end = machine.run(work, console, output, deadline - time.monotonic(), watched)
+        if machine.unwritten:
+            unwritten.append(machine.unwritten)
+        return end
 
     with (
         tools.cache.scratch() as share,
@@ -134,7 +138,7 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
             end = boot(asked.command)
             if end.code is None:
                 say(f"the machine went down: {end.reason}; see {results}/console.log")
-            return suite.COULD_NOT_RUN if end.code is None else end.code
+            return suite.COULD_NOT_RUN if end.code is None or unwritten else end.code
         command = ["runner", "--fs", filesystem, "--dev", "/dev/pmem0", "--results", str(results), *asked.runner]
         # The working tree is read-only in the guest, so the transcripts come back with the results.
         blessed = results / "expected"
@@ -151,11 +155,12 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
         if asked.bless and blessed.exists():
             shutil.copytree(blessed, ROOT / "expected", dirs_exist_ok=True)
     say(f"results are in {results}")
-    return code
+    # What was to be said and was not is told above; the journal has it, and is judged as ever.
+    return suite.COULD_NOT_RUN if unwritten and not code else code
 
 
 def report(runner: Path, results: Path) -> None:
     """Have the reports made anew from the journal, which tells of all boots."""
-    done = subprocess.run([runner, "report", results], stdout=subprocess.DEVNULL)
+    done = child.finish([runner, "report", results], "reporting the run", stdout=child.DEVNULL)
     if done.returncode not in (suite.EXPECTED, suite.UNEXPECTED) or not (results / "junit.xml").exists():
         say(f"warning: runner report {results} ended with {done.returncode}")

@@ -7,10 +7,9 @@ well; where there is one of the two, nothing is installed.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from . import host
+from . import child, host
 from .cache import ROOT
 from .failure import Failure
 from .host import Need
@@ -32,10 +31,11 @@ def wanted() -> bool:
 
 def has_nightly() -> bool:
     """Whether rustup has a nightly that can build `core`."""
-    said = subprocess.run(
+    said = child.finish(
         ["rustc", "+nightly", "--print", "sysroot"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        "asking rustup for a nightly",
+        stdout=child.PIPE,
+        stderr=child.DEVNULL,
         text=True,
         # A question must not become the installation of a toolchain.
         env={**os.environ, "RUSTUP_AUTO_INSTALL": "0"},
@@ -50,7 +50,7 @@ def prepare() -> None:
         host.prepare(PACKAGES)
     if shutil.which("bpf-linker") is None:
         say(f"installing bpf-linker {LINKER}")
-        run(["cargo", "install", "--quiet", "--locked", f"bpf-linker@{LINKER}"], "installing bpf-linker")
+        run(["cargo", "install", "--quiet", "--locked", f"bpf-linker@{LINKER}"], "installing bpf-linker", child.LONG)
 
 
 def prepare_if_possible() -> None:

@@ -12,7 +12,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from . import apt, host
+from . import apt, child, host
 from .cache import ROOT, Cache
 from .failure import Failure
 from .host import Need
@@ -107,6 +107,7 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
                 run(
                     ["make", "-C", against, f"M={into}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"],
                     "building the faults",
+                    child.LONG,
                 )
 
             cache.put(folder, make)

@@ -8,11 +8,10 @@ line says what is missing.
 import os
 import platform
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import apt
+from . import apt, child
 from .failure import Failure
 from .say import run, say
 
@@ -112,8 +111,15 @@ def install(packages: list[str]) -> None:
     # Another run may be installing: wait for it.
     options = ["--option", "DPkg::Lock::Timeout=600", "--yes", "--no-install-recommends"]
     command = ["apt-get", "install", *options, *packages]
-    # The package lists may be absent (a fresh container) or name files that are gone.
-    done = subprocess.run(command, env=apt.environment(), stdin=subprocess.DEVNULL, capture_output=True)
-    if done.returncode != 0:
-        run(["apt-get", "update"], "apt-get update", env=apt.environment())
-        run(command, f"installing {' '.join(packages)}", env=apt.environment())
+
+    def attempt() -> None:
+        run(command, f"installing {' '.join(packages)}", child.LONG, env=apt.environment())
+
+    try:
+        attempt()
+    except child.Late:
+        raise
+    except Failure:
+        # The package lists may be absent (a fresh container) or name files that are gone.
+        run(["apt-get", "update"], "apt-get update", child.LONG, env=apt.environment())
+        attempt()

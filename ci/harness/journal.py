@@ -5,7 +5,9 @@ a kind that is not known here are passed over, and so is a last line that was
 cut off when the machine went down.
 """
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -86,12 +88,31 @@ def read(path: Path) -> Journal:
 def went_down(path: Path, why: str) -> None:
     """Tell a journal why the machine went down: the runner that wrote it cannot.
 
-    What it had no time to finish goes, as it would when the runner goes on.
+    The line is appended and synced; of what stands there nothing is written
+    anew. Only an event that was cut off goes, as it would when the runner goes
+    on: it would end up in the middle, where it makes the whole journal corrupt.
     """
-    written = path.read_bytes()
-    whole = written[: written.rfind(b"\n") + 1]
     # UTC to the millisecond, as the runner writes it.
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
-    entry = json.dumps({"time": stamp, "event": "down", "why": why})
-    path.write_bytes(whole + entry.encode() + b"\n")
+    line = json.dumps({"time": stamp, "event": "down", "why": why}).encode() + b"\n"
+    with open(path, "r+b", buffering=0) as file:
+        whole = end_of_whole(file.read())
+        file.truncate(whole)
+        file.seek(whole)
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(file.fileno())
+
+
+def end_of_whole(written: bytes) -> int:
+    """Where the last whole event of a journal ends."""
+    whole = written.rfind(b"\n") + 1
+    last = written.rfind(b"\n", 0, max(whole - 1, 0)) + 1
+    try:
+        if whole:
+            json.loads(written[last:whole])
+    except ValueError:
+        # A crash may leave a last line that is long enough but not what was written.
+        return last
+    return whole

@@ -49,6 +49,11 @@ def read_table(path: Path = TABLE) -> dict:
         return tomllib.load(file)
 
 
+def default() -> str:
+    """The kernel that is meant where none is named."""
+    return read_table()["default"]
+
+
 def version_key(release: str) -> list[tuple[int, int, str]]:
     """Orders releases as people count: 6.12.9 before 6.12.117."""
     parts = re.findall(r"\d+|[^\d]+", release)

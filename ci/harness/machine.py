@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from . import guest
+from . import child, guest
 from .guest import Work
 from .kernel import Kernel
+from .say import say
 
 # How long a boot may take before its first command runs. Emulated on an idle
 # host it takes 12 s.
@@ -76,6 +77,7 @@ class Machine:
         self.results = results
         self.last_word = time.monotonic()
         self.boot_console = bytearray()
+        self.unwritten: str | None = None
 
     def command(self, script: Path) -> list[str]:
         """The command line that boots the machine."""
@@ -114,58 +116,59 @@ class Machine:
             (self.share / name).unlink(missing_ok=True)
         script = self.share / "guest.sh"
         script.write_text(guest.script(work, self.share))
-        child = subprocess.Popen(
-            self.command(script),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # A session of its own: ^C is ours to handle, and the group is ours to kill.
-            start_new_session=True,
-            env={
-                **os.environ,
-                # virtme-run calls its sister programs.
-                "PATH": f"{self.hardware.programs}:{os.environ['PATH']}:/usr/sbin:/sbin",
-                # It leaves a file behind there when it is killed.
-                "TMPDIR": str(self.share),
-            },
-        )
-        threads = [
-            threading.Thread(target=self.copy, args=(child.stdout, [output.write])),
-            threading.Thread(target=self.copy, args=(child.stderr, [console.write, self.boot_console.extend])),
-        ]
-        try:
+        environment = {
+            **os.environ,
+            # virtme-run calls its sister programs.
+            "PATH": f"{self.hardware.programs}:{os.environ['PATH']}:/usr/sbin:/sbin",
+            # It leaves a file behind there when it is killed.
+            "TMPDIR": str(self.share),
+        }
+        pipes = {"stdout": child.PIPE, "stderr": child.PIPE}
+        with child.start(self.command(script), "the machine", **pipes, env=environment) as machine:
+            # Daemons: one that a stray process keeps waiting must not keep this one from its end.
+            threads = [
+                threading.Thread(target=self.copy, args=arguments, daemon=True)
+                for arguments in (
+                    (machine.stdout, {"what it said": output.write}),
+                    (machine.stderr, {"its console": console.write, "": self.boot_console.extend}),
+                )
+            ]
             for thread in threads:
                 thread.start()
-            ended = self.watch(child, timeout, watched)
-        finally:
             try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
-            for thread in threads:
-                thread.join()
+                ended = self.watch(machine, timeout, watched)
+            finally:
+                child.kill(machine, "the machine")
+                for thread in threads:
+                    thread.join(child.END)
+                if any(thread.is_alive() for thread in threads):
+                    say(f"warning: the machine is gone, but {child.END:.0f} s later somebody still holds its console")
         return ended or self.end()
 
-    def copy(self, source: BinaryIO, sinks: list[Callable[[bytes], object]]) -> None:
+    def copy(self, source: BinaryIO, sinks: dict[str, Callable[[bytes], object]]) -> None:
         """Pass on bytes as they come."""
         while piece := os.read(source.fileno(), 65536):
             self.last_word = time.monotonic()
-            for sink in list(sinks):
+            for name, sink in list(sinks.items()):
                 try:
                     sink(piece)
                 except BrokenPipeError:
                     # Nobody listens any more; the work goes on.
-                    sinks.remove(sink)
+                    del sinks[name]
+                except OSError as error:
+                    # The machine would stand still if nobody read on.
+                    self.unwritten = f"{name} could not be written: {child.why(error)}"
+                    say(self.unwritten)
+                    del sinks[name]
 
-    def watch(self, child: subprocess.Popen, timeout: float, watched: list[Path]) -> End | None:
+    def watch(self, machine: subprocess.Popen, timeout: float, watched: list[Path]) -> End | None:
         """Wait for the end of the machine, or of our patience; how it ended if it is the latter."""
         begin = life = work = time.monotonic()
         seen: dict[Path, object] = {}
         down: float | None = None
         while True:
             try:
-                child.wait(0.5)
+                machine.wait(0.5)
                 return None
             except subprocess.TimeoutExpired:
                 pass

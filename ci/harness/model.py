@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, journal, trial
+from . import build, child, journal, trial
 from .cache import ROOT
 from .cargo import cargo
 from .step import Result, Status
@@ -16,6 +15,9 @@ NOTHING = "nothing catches it"
 # How long the fuzzer may look for a bug, in seconds, and how many steps the program that shows it may have.
 LOOKING = 60
 SHORT = 8
+
+# How long it may take beyond that, to shrink what it found and to end a program that hangs.
+ENDING = 600
 
 # Bugs that are looked for at once: those that make the reference hang take much time and no CPU.
 AT_ONCE = 4
@@ -53,7 +55,8 @@ def fuzzed(output: Path) -> Result:
     def fuzz(name: str) -> str:
         command = [runner, "fuzz", "--against-variant", name, "--seed", "1", "--duration", f"{LOOKING}s"]
         command += ["--results", results / name]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace").stdout
+        pipes = {"stdout": child.PIPE, "stderr": child.DEVNULL, "text": True, "errors": "replace"}
+        return child.finish(command, f"fuzzing {name}", LOOKING + ENDING, **pipes).stdout
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         said = dict(zip(names, pool.map(fuzz, names)))

@@ -3,6 +3,9 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from . import kernel
 
 HELP = """\
 Boots a kernel with two persistent-memory devices and runs the suite in it.
@@ -36,6 +39,13 @@ run) or the command's; 2 too if the machine went down before it ended.
 """
 
 
+class OneLine(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 @dataclass(frozen=True)
 class Options:
     """What was asked for."""
@@ -61,9 +71,9 @@ class Options:
     build: bool
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> OneLine:
     """The options that are not the runner's."""
-    parser = argparse.ArgumentParser(
+    parser = OneLine(
         prog="ci/vm",
         usage="ci/vm [OPTIONS] [RUNNER'S ARGUMENTS]\n       ci/vm [OPTIONS] -- COMMAND...",
         description=HELP,
@@ -121,7 +131,7 @@ def parse(arguments: list[str]) -> Options:
     if typed.no_reflink:
         runner.insert(0, "--no-reflink")
     return Options(
-        kernels=typed.kernel or ["6.12"],
+        kernels=typed.kernel or [kernel.default()],
         filesystems=typed.fs or ["xfs"],
         reflink=not typed.no_reflink,
         bless=typed.bless,

@@ -9,11 +9,10 @@ import os
 import re
 import selectors
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
-from . import apt, host
+from . import apt, child, host
 from .cache import Cache
 from .failure import Failure
 from .say import run, say
@@ -110,28 +109,24 @@ def kvm_works(cache: Cache, qemu: Path, vmlinuz: Path, patience: float = 10.0) -
 
 def starts(qemu: Path, vmlinuz: Path, patience: float) -> bool:
     """Whether a kernel says its first line under KVM within `patience` seconds."""
-    child = subprocess.Popen(
-        [
-            qemu, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-smp", "2", "-m", "512M", "-nodefaults",
-            "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", vmlinuz,
-            "-append", "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1",
-        ],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )
+    command = [
+        qemu, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-smp", "2", "-m", "512M", "-nodefaults",
+        "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", vmlinuz,
+        "-append", "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1",
+    ]  # fmt: skip
     said = b""
-    try:
-        assert child.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            end = time.monotonic() + patience
-            while (left := end - time.monotonic()) > 0 and selector.select(left):
-                piece = os.read(child.stdout.fileno(), 4096)
-                if not piece:
-                    break
-                said += piece
-                if b"Linux version" in said:
-                    return True
-        return False
-    finally:
-        child.kill()
-        child.wait()
+    with (
+        child.start(command, "trying KVM", stdout=child.PIPE, stderr=child.STDOUT) as machine,
+        selectors.DefaultSelector() as selector,
+    ):
+        assert machine.stdout is not None
+        selector.register(machine.stdout, selectors.EVENT_READ)
+        end = time.monotonic() + patience
+        while (left := end - time.monotonic()) > 0 and selector.select(left):
+            piece = os.read(machine.stdout.fileno(), 4096)
+            if not piece:
+                break
+            said += piece
+            if b"Linux version" in said:
+                return True
+    return False

@@ -5,14 +5,13 @@ Each is a `ci/vm` of its own, judged by its exit code and by its journal.
 
 import fnmatch
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as xml
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, suite
+from . import child, journal, suite
 from .cache import ROOT
 from .journal import Journal
 from .step import Result, Status, Where
@@ -20,11 +19,12 @@ from .step import Result, Status, Where
 # Longer than the whole suite takes on two busy CPUs without KVM.
 TIMEOUT = 1500
 
+# What `ci/vm` may take beyond its own deadline: the headers of a fault may have to be fetched, and the last
+# machine put down.
+BESIDE = 900
+
 # The last line of a command that checks several things.
 TALLY = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
-
-running: set[subprocess.Popen] = set()
-
 
 def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -> tuple[int, Journal]:
     """Run `ci/vm`, with its output in a file; its exit code and the journal it left."""
@@ -33,22 +33,19 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
     for name in ("journal.jsonl", "junit.xml"):
         (results / name).unlink(missing_ok=True)
     command = [ROOT / "ci" / "vm", "--no-build", "--results", results, "--timeout", str(timeout), *arguments]
-    with open(output, "wb") as file:
-        child = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-        )
-        running.add(child)
+    what = f"ci/vm {' '.join(arguments)}"
+    with (
+        open(output, "wb") as file,
+        child.start([sys.executable, *command], what, cwd=ROOT, stdout=file, stderr=child.STDOUT) as machine,
+    ):
         try:
-            code = child.wait()
-        finally:
-            running.discard(child)
+            code = child.wait(machine, what, timeout + BESIDE)
+        except child.Late:
+            # Once more, so that it can put its own machine down.
+            machine.terminate()
+            child.wait(machine, what, child.END, "of SIGTERM")
+            raise
     return code, journal.read(results / "journal.jsonl")
-
-
-def stop() -> None:
-    """Put down all machines, so that those who wait for them can go."""
-    for child in list(running):
-        child.terminate()
 
 
 def stock(where: Where, *selection: str) -> Callable[[Path], Result]:

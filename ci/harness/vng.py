@@ -7,6 +7,7 @@ too old for some of the kernels.
 import sys
 from pathlib import Path
 
+from . import child
 from .cache import Cache
 from .failure import Failure
 from .say import run, say
@@ -26,6 +27,7 @@ def fetch(cache: Cache, version: str) -> Path:
             run(
                 [programs / "pip", "install", "--quiet", "--disable-pip-version-check", f"virtme-ng=={version}"],
                 "installing virtme-ng from PyPI",
+                child.LONG,
             )
     if not works(programs):
         raise Failure(f"virtme-ng in {programs} does not start")

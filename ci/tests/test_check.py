@@ -2,40 +2,69 @@
 
 import contextlib
 import io
+import json
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from unittest import mock
 
 from harness import check, plan
-from harness.check import select, verdict
+from harness.check import closing, select, verdict
 from harness.failure import Failure
 from harness.step import Result, Status, Step, Where
 
 
-def step(name: str, machine: bool = False) -> Step:
-    return Step(name, lambda _: Result(Status.OK), where=Where("6.12", "xfs") if machine else None)
+def step(name: str, kernel: str | None = None) -> Step:
+    return Step(name, lambda _: Result(Status.OK), where=Where(kernel, "xfs") if kernel else None)
 
 
 class Verdict(unittest.TestCase):
-    def decide(self, **statuses: Status) -> int:
-        steps = [step(name, machine=name.startswith("suite")) for name in statuses]
-        return verdict(steps, {name: Result(status) for name, status in statuses.items()})
+    """The default kernel is "b"."""
+
+    def close(self, **statuses: Status) -> tuple[int, list[str]]:
+        """The exit code and the closing lines; a step `suite_x` runs on kernel x."""
+        steps = [step(name, name.removeprefix("suite_") if name.startswith("suite_") else None) for name in statuses]
+        results = {
+            name: Result(
+                status,
+                passed=2 if status is Status.OK else 0,
+                failed=int(status is Status.FAILED),
+                skipped=1 if status is Status.OUT_OF_REACH else None,
+            )
+            for name, status in statuses.items()
+        }
+        return verdict(steps, results, "b"), closing(steps, results, "b")
 
     def test_all_ok_is_good(self):
-        self.assertEqual(self.decide(fmt=Status.OK, suite=Status.OK), 0)
+        self.assertEqual(
+            self.close(fmt=Status.OK, suite_b=Status.OK), (0, ["total: 4 passed, 0 failed, 0 skipped"])
+        )
 
     def test_one_failure_is_not(self):
-        self.assertEqual(self.decide(fmt=Status.OK, suite=Status.FAILED), 1)
+        code, lines = self.close(fmt=Status.OK, suite_b=Status.FAILED)
+        self.assertEqual((code, lines[-1]), (1, "total: 2 passed, 1 failed, 0 skipped"))
 
-    def test_a_kernel_out_of_reach_is_passed_over(self):
-        self.assertEqual(self.decide(suite1=Status.OK, suite2=Status.OUT_OF_REACH), 0)
+    def test_a_kernel_out_of_reach_is_skipped_and_named(self):
+        code, lines = self.close(suite_b=Status.OK, suite_a=Status.OUT_OF_REACH)
+        self.assertEqual(code, 0)
+        self.assertEqual(
+            lines,
+            ["ci/test: not run, for kernel a is out of reach: suite_a", "total: 2 passed, 0 failed, 1 skipped"],
+        )
 
-    def test_but_not_all_of_them(self):
-        self.assertEqual(self.decide(fmt=Status.OK, suite=Status.OUT_OF_REACH), 1)
+    def test_the_default_kernel_out_of_reach_is_a_failure(self):
+        code, lines = self.close(suite_a=Status.OK, suite_b=Status.OUT_OF_REACH, suite_c=Status.OK)
+        self.assertEqual(code, 1)
+        self.assertIn("kernel b is out of reach, and it is the default one", lines[0])
+        self.assertEqual(lines[-1], "total: 4 passed, 1 failed, 1 skipped")
+
+    def test_and_so_are_all_that_were_asked_for(self):
+        code, lines = self.close(fmt=Status.OK, suite_a=Status.OUT_OF_REACH)
+        self.assertEqual((code, lines[-1]), (1, "total: 2 passed, 1 failed, 1 skipped"))
 
     def test_steps_without_machines_may_be_all(self):
-        self.assertEqual(self.decide(fmt=Status.OK), 0)
+        self.assertEqual(self.close(fmt=Status.OK)[0], 0)
 
 
 class Failed(unittest.TestCase):
@@ -47,6 +76,37 @@ class Failed(unittest.TestCase):
                 check.Check([suite], 1).finish(suite, result, 1.0)
         self.assertIn("  needs attention: pin/a\n  | HANG\n  | a stack\n", said.getvalue())
         self.assertNotIn("fine", said.getvalue())
+
+
+class AtOnce(unittest.TestCase):
+    def test_steps_that_end_at_once_are_all_in_the_summary(self):
+        names = [f"step{number}" for number in range(40)]
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            run = check.Check([step(name) for name in names], 1)
+            threads = [
+                threading.Thread(target=run.finish, args=(step(name), Result(Status.OK, passed=1), 1.0))
+                for name in names
+            ]
+            with contextlib.redirect_stdout(io.StringIO()) as said, mock.patch("threading.excepthook") as raised:
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(10)
+            summary = json.loads((Path(folder) / "summary.json").read_text())
+        raised.assert_not_called()
+        self.assertEqual(sorted(summary["steps"]), sorted(names))
+        self.assertEqual(said.getvalue().count("ok after"), len(names))
+
+    def test_a_defect_of_the_harness_fails_one_step(self):
+        def broken(_: Path) -> Result:
+            raise KeyError("fs")
+
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            run = check.Check([Step("broken", broken)], 1)
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                run.do(run.steps[0])
+        self.assertEqual(run.results["broken"].status, Status.FAILED)
+        self.assertIn("the harness itself failed: KeyError: 'fs'", said.getvalue())
 
 
 class Plan(unittest.TestCase):

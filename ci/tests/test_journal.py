@@ -1,9 +1,12 @@
 """What a journal says, whole and cut off."""
 
 import json
+import resource
+import signal
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from harness import journal
 
@@ -76,3 +79,37 @@ class WentDown(unittest.TestCase):
             self.assertEqual((first["case"], second["event"]), ("pin/a", "down"))
             self.assertEqual((second["why"], second["time"][10], second["time"][-1]), ("kernel panic: test", "T", "Z"))
             self.assertEqual(journal.read(path).running, "pin/a")
+
+    def test_what_stands_there_is_not_written_anew(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "journal.jsonl")
+            path.write_text("\n".join(lines(begun("pin/a"))) + "\n")
+            before = path.stat()
+            # Whoever reads it meanwhile, or loses the machine in the middle, has all that was there.
+            with open(path, "rb") as reader, mock.patch.object(Path, "write_bytes", side_effect=AssertionError):
+                journal.went_down(path, "kernel panic: test")
+                self.assertEqual(len(reader.read().splitlines()), 2)
+            self.assertEqual(path.stat().st_ino, before.st_ino)
+
+    def test_a_full_disk_leaves_the_journal_as_it_was(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "journal.jsonl")
+            path.write_text("\n".join(lines(begun("pin/a"))) + "\n")
+            before = path.read_bytes()
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), limit[1]))
+            handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            try:
+                with self.assertRaises(OSError):
+                    journal.went_down(path, "kernel panic: test")
+            finally:
+                signal.signal(signal.SIGXFSZ, handler)
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            self.assertEqual(path.read_bytes(), before)
+
+    def test_a_last_line_that_is_no_event_goes_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "journal.jsonl")
+            path.write_text("\n".join(lines(begun("pin/a"))) + "\n\0\0\0\0\n")
+            journal.went_down(path, "kernel panic: test")
+            self.assertEqual([json.loads(line)["event"] for line in path.read_text().splitlines()], ["case-begun", "down"])
