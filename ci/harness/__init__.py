@@ -2,7 +2,9 @@
 
 One idea a file. The order in which they build on each other:
 
-    failure -> child -> say -> cache -> apt -> host, qemu, vng, kernel -> guest -> machine
+    failure -> child -> say -> cache -> apt -> host, qemu, vng
+    config, image -> kernel -> guest -> machine
+    entry
     journal, machine -> suite -> cli
 
 Nothing here knows what a case is or how one is judged: that is the runner's.

@@ -34,7 +34,15 @@ class Cache:
     def default(cls) -> "Cache":
         """`$DAXTESTS_CACHE`, which several working trees may share, else `target/vm`."""
         named = os.environ.get("DAXTESTS_CACHE")
-        return cls(Path(named).resolve() if named else ROOT / "target" / "vm")
+        path = Path(named).resolve() if named else ROOT / "target" / "vm"
+        try:
+            cache = cls(path)
+            with cache.scratch():
+                pass
+            return cache
+        except OSError as error:
+            hint = "" if named else "; name another folder for downloads in DAXTESTS_CACHE"
+            raise Failure(f"{path}: downloads cannot go there: {error.strerror}{hint}") from error
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:

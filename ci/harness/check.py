@@ -10,7 +10,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, kernel, options, plan
+from . import build, child, cli, ebpf, fault, host, kernel, options, plan
 from .cache import ROOT
 from .failure import Failure, OutOfReach
 from .machine import leave_on_signals
@@ -37,28 +37,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
-    parser.add_argument("--jobs", type=int, default=3, help="machines that run at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=options.count, default=3, help="machines that run at once (default: %(default)s)")
     asked = parser.parse_args(arguments)
-    try:
-        steps = select(plan.steps(), asked.steps)
-        if asked.list:
-            print("\n".join(step.name for step in steps))
-            return 0
-        return Check(steps, asked.jobs).run()
-    except Failure as error:
-        tell(str(error))
-        return 2
-    except OSError as error:
-        tell(child.why(error))
-        return 2
-    except KeyboardInterrupt:
-        tell("interrupted")
-        return 130
-
-
-def tell(line: str) -> None:
-    """A line for the user."""
-    print(f"ci/test: {line}", flush=True)
+    steps = select(plan.steps(), asked.steps)
+    if asked.list:
+        print("\n".join(step.name for step in steps))
+        return 0
+    return Check(steps, asked.jobs).run()
 
 
 def select(steps: list[Step], patterns: list[str]) -> list[Step]:
@@ -112,6 +97,7 @@ class Check:
 
     def make_ready(self, machines: list[Step]) -> None:
         """Install and fetch what machines need."""
+        host.prepare(*cli.lacks())
         tools = cli.make_ready()
         for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
             try:

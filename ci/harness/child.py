@@ -86,6 +86,9 @@ def finish(
         try:
             said, complained = child.communicate(timeout=patience)
         except subprocess.TimeoutExpired as error:
+            for pipe in (child.stdout, child.stderr):
+                if pipe:
+                    pipe.close()
             words = shlex.join(str(word) for word in command)
             raise Late(f"{what}: no end within {patience:.0f} s of: {words[:200]}") from error
         return subprocess.CompletedProcess(child.args, child.returncode, said, complained)

@@ -1,7 +1,6 @@
 """What `ci/vm` does: make ready, then a machine for each kernel and file system."""
 
 import os
-import re
 import shutil
 import sys
 import time
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, child, ebpf, fault, host, kernel, options, qemu, suite, vng
+from . import build, child, ebpf, fault, host, kernel, options, qemu, results, suite, vng
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
@@ -20,6 +19,13 @@ from .say import say
 
 # What of the host's environment a guest gets: how programs talk, not where things lie.
 PASSED = ("CARGO_TERM_COLOR", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG")
+
+
+# The guest's device that the suite runs on.
+DEVICE = "/dev/pmem0"
+
+# What the runner answers by itself, and no machine is needed for.
+ANSWERED = {"--list", "--help", "-h", "--version", "-V"}
 
 
 @dataclass(frozen=True)
@@ -34,78 +40,125 @@ class Tools:
 def main(arguments: list[str]) -> int:
     """Do what was typed; the exit code."""
     leave_on_signals()
-    asked = options.parse(arguments)
-    try:
-        return run(asked)
-    except Failure as error:
-        say(str(error))
-        return suite.COULD_NOT_RUN
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    return run(options.parse(arguments))
 
 
 def run(asked: Options) -> int:
-    """Make ready, and run what was asked for."""
+    """Check all that can be checked at once, make ready, and run what was asked for."""
     if asked.results and len(asked.kernels) * len(asked.filesystems) > 1:
         raise Failure("--results is for one kernel and one file system")
-    tools = make_ready()
+    check(asked)
     if asked.setup:
-        for name in asked.kernels:
-            booted = kernel.resolve(tools.cache, name, refresh=True)
-            if asked.headers:
-                fault.headers(tools.cache, booted)
-        return 0
+        return setup(asked)
     required = () if asked.command else ("runner",)
+    host.prepare(*lacks(asked))
     if asked.build:
         ebpf.prepare_if_possible()
     programs = build.build(required, asked.release) if asked.build else build.built(required, asked.release)
+    if not asked.command and (code := understand(asked, programs)) is not None:
+        return code
+    places = [(name, filesystem) for name in asked.kernels for filesystem in asked.filesystems]
+    folders = [results.take(results_path(asked, *place)) for place in places]
+    tools = make_ready()
     worst = 0
-    for name in asked.kernels:
-        booted = kernel.resolve(tools.cache, name)
-        for filesystem in asked.filesystems:
-            code = one(asked, tools, booted, filesystem, programs)
-            worst = worst or code
-            if code and not asked.keep_going:
-                return code
+    for (name, filesystem), folder in zip(places, folders):
+        code = one(asked, tools, name, filesystem, folder, programs)
+        worst = worst or code
+        if code and not asked.keep_going:
+            return code
     return worst
 
 
+def check(asked: Options) -> None:
+    """Refuse what cannot be done, before anything is built or fetched."""
+    if asked.fault:
+        fault.known(asked.fault)
+    if asked.results:
+        results.check(asked.results)
+    for name in asked.kernels:
+        booted = kernel.look(name)
+        for filesystem in asked.filesystems if booted else []:
+            if reason := kernel.complaint(booted, None if asked.command else filesystem):
+                # A command may do without what the suite needs.
+                if not asked.command:
+                    raise Failure(reason)
+                say(f"warning: {reason}")
+            if asked.fault and (reason := fault.refusal(booted, asked.fault, filesystem)):
+                raise Failure(reason)
+
+
+def setup(asked: Options) -> int:
+    """Only install and fetch."""
+    host.prepare(*lacks(asked))
+    tools = make_ready()
+    for name in asked.kernels:
+        booted = kernel.resolve(tools.cache, name, refresh=True)
+        if asked.headers:
+            fault.headers(tools.cache, booted)
+    return 0
+
+
+def lacks(asked: Options | None = None) -> tuple[tuple[host.Need, ...], list[str]]:
+    """What this machine must have, and what it lacks that no package of the distribution brings: all at once."""
+    needs = host.NEEDS + (host.MODULE_NEEDS if asked is None or asked.fault or asked.headers else ())
+    others = []
+    if shutil.which("cargo") is None and (asked is None or asked.build):
+        others.append("Rust with cargo (https://rustup.rs)")
+    minimum = kernel.read_table()["qemu"]["minimum"]
+    if host.codename() is None and not qemu.own(minimum):
+        others.append(f"QEMU {minimum} or newer (qemu-system-x86_64)")
+    if shutil.which("apt-get") is None and asked and any(kernel.look(name) is None for name in asked.kernels):
+        others.append("apt, for a kernel of ci/kernels.toml (or name one of your own: --kernel PATH)")
+    return needs, others
+
+
 def make_ready() -> Tools:
-    """Install and fetch what every machine needs."""
-    host.prepare()
+    """Fetch what every machine needs."""
     cache = Cache.default()
     table = kernel.read_table()
     programs = vng.fetch(cache, table["virtme-ng"]["version"])
     return Tools(cache, programs, qemu.fetch(cache, table["qemu"]))
 
 
-def results_folder(asked: Options, booted: Kernel, filesystem: str) -> Path:
-    """Where the results go, made if it is not there."""
+def understand(asked: Options, programs: Sequence[Path]) -> int | None:
+    """Have the runner check its arguments here, where a typo costs no boot; the exit code if there is nothing to boot for."""
+    runner = next(path for path in programs if path.name == "runner")
+    if ANSWERED.intersection(asked.runner):
+        where = ["--results", results_path(asked, asked.kernels[0], asked.filesystems[0])]
+        words = [*(where if "--last-failed" in asked.runner else []), *asked.runner]
+        return child.finish([runner, *words], "asking the runner").returncode
+    return None
+
+
+def given(asked: Options, folder: Path, filesystem: str) -> list[str]:
+    """What the runner is told."""
+    return ["--fs", filesystem, "--dev", DEVICE, "--results", str(folder), *asked.runner]
+
+
+def results_path(asked: Options, kernel_name: str, filesystem: str) -> Path:
+    """Where the results go."""
     if asked.results:
-        path = asked.results
-    else:
-        parts = [booted.name, "command" if asked.command else filesystem]
-        parts += [] if asked.reflink else ["noreflink"]
-        parts += [asked.fault] if asked.fault else []
-        path = ROOT / "target" / "results" / "-".join(parts)
-    path = path.resolve()
-    # It becomes part of a kernel command line and of a QEMU option.
-    if not re.fullmatch(r"[-\w./+@%:]+", str(path)):
-        raise Failure(f"{path}: a results folder may not have such characters in its path")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+        return asked.results
+    own = kernel.look(kernel_name)
+    parts = [own.name if own else kernel_name, "command" if asked.command else filesystem]
+    parts += [] if asked.reflink else ["noreflink"]
+    parts += [asked.fault] if asked.fault else []
+    return results.DEFAULT / "-".join(parts)
 
 
-def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs: Sequence[Path]) -> int:
+def one(
+    asked: Options, tools: Tools, name: str, filesystem: str, folder: Path, programs: Sequence[Path]
+) -> int:
     """Run what was asked for on one kernel and one file system; the exit code."""
-    results = results_folder(asked, booted, filesystem)
+    booted = kernel.resolve(tools.cache, name)
+    if asked.fault and (reason := fault.refusal(booted, asked.fault, filesystem)):
+        raise Failure(reason)
     accelerated = asked.kvm == "on" or (asked.kvm == "auto" and qemu.kvm_works(tools.cache, tools.qemu, booted.vmlinuz))
-    hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory)
+    hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory, asked.append)
     before = fault.load(fault.build(tools.cache, booted, asked.fault), filesystem) if asked.fault else ""
-    journal = results / "journal.jsonl"
+    journal = folder / "journal.jsonl"
     deadline = time.monotonic() + asked.timeout
-    environment = {"RESULTS": str(results), "LANG": "C.UTF-8", "HOME": "/root"}
+    environment = {"RESULTS": str(folder), "LANG": "C.UTF-8", "HOME": "/root"}
     environment |= {name: os.environ[name] for name in PASSED if name in os.environ}
 
     unwritten: list[str] = []
@@ -114,10 +167,11 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
         return persistently(lambda: attempt(command), say)
 
     def attempt(command: Sequence[str]) -> End:
-        machine = Machine(hardware, booted, share, results)
-        say(f"booting {booted.release or booted.name}{'' if accelerated else ', emulated'}")
-        console.write(f"=== {time.strftime('%F %T')}: {booted.release or booted.name}: {' '.join(command)}\n".encode())
-        work = Work(command, Path.cwd(), environment, before, asked.beside or "")
+        machine = Machine(hardware, booted, share, folder)
+        say(f"booting {booted.release}{'' if accelerated else ', emulated'}")
+        console.write(f"=== {time.strftime('%F %T')}: {booted.release}: {' '.join(command)}\n".encode())
+        filesystems = [] if asked.command else [filesystem]
+        work = Work(command, Path.cwd(), environment, before, asked.beside or "", filesystems)
         watched = [] if asked.command else [journal]
         end = machine.run(work, console, output, deadline - time.monotonic(), watched)
         if machine.unwritten:
@@ -126,7 +180,7 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
 
     with (
         tools.cache.scratch() as share,
-        open(results / "console.log", "wb", buffering=0) as console,
+        open(folder / "console.log", "wb", buffering=0) as console,
         # Unbuffered and apart from print: what the guest says is passed on as it comes.
         os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as output,
     ):
@@ -137,30 +191,28 @@ def one(asked: Options, tools: Tools, booted: Kernel, filesystem: str, programs:
         if asked.command:
             end = boot(asked.command)
             if end.code is None:
-                say(f"the machine went down: {end.reason}; see {results}/console.log")
+                say(f"the machine went down: {end.reason}; see {folder}/console.log")
             return suite.COULD_NOT_RUN if end.code is None or unwritten else end.code
-        command = ["runner", "--fs", filesystem, "--dev", "/dev/pmem0", "--results", str(results), *asked.runner]
-        # The working tree is read-only in the guest, so the transcripts come back with the results.
-        blessed = results / "expected"
+        command = ["runner", *given(asked, folder, filesystem)]
+        # The working tree is read-only in the guest; what is shared is gone afterwards.
+        blessed = share / "blessed"
         if asked.bless:
-            shutil.rmtree(blessed, ignore_errors=True)
             command += ["--bless", str(blessed)]
-        # What is made from the journal must not outlive it. The journal itself
-        # stays until the runner begins a new one: --last-failed reads it.
-        (results / "junit.xml").unlink(missing_ok=True)
-        old = stamp(journal)
-        code, boots = suite.run(boot, command, results)
-        if stamp(journal) != old and (boots > 1 or not (results / "junit.xml").exists()):
-            report(share / "bin" / "runner", results)
-        if asked.bless and blessed.exists():
+        # The results of the run before stay until the runner has some of its own.
+        junit = folder / "junit.xml"
+        old = stamp(journal), stamp(junit)
+        code, boots = suite.run(boot, command, folder)
+        if stamp(journal) != old[0] and (boots > 1 or stamp(junit) == old[1]):
+            report(share / "bin" / "runner", folder)
+        if blessed.exists():
             shutil.copytree(blessed, ROOT / "expected", dirs_exist_ok=True)
-    say(f"results are in {results}")
+    say(f"results are in {folder}")
     # What was to be said and was not is told above; the journal has it, and is judged as ever.
     return suite.COULD_NOT_RUN if unwritten and not code else code
 
 
-def report(runner: Path, results: Path) -> None:
+def report(runner: Path, folder: Path) -> None:
     """Have the reports made anew from the journal, which tells of all boots."""
-    done = child.finish([runner, "report", results], "reporting the run", stdout=child.DEVNULL)
-    if done.returncode not in (suite.EXPECTED, suite.UNEXPECTED) or not (results / "junit.xml").exists():
-        say(f"warning: runner report {results} ended with {done.returncode}")
+    done = child.finish([runner, "report", folder], "reporting the run", stdout=child.DEVNULL)
+    if done.returncode not in (suite.EXPECTED, suite.UNEXPECTED) or not (folder / "junit.xml").exists():
+        say(f"warning: runner report {folder} ended with {done.returncode}")

@@ -10,16 +10,20 @@ import hashlib
 import re
 import shlex
 import shutil
+import tempfile
 from pathlib import Path
 
-from . import apt, child, host
+from . import apt, child, config, host
 from .cache import ROOT, Cache
 from .failure import Failure
 from .host import Need
-from .kernel import Kernel
+from .kernel import UNPACK, Kernel
 from .say import run, say
 
 SOURCES = ROOT / "ci" / "faults"
+
+# The settings that a build of a module sees.
+AUTOCONF = "include/generated/autoconf.h"
 
 # What a headers package depends on and a build reads.
 PARTS = re.compile(r"linux-(headers|kbuild)-.*")
@@ -50,6 +54,50 @@ def names() -> list[str]:
     return sorted(path.stem for path in SOURCES.glob("*.c"))
 
 
+def known(fault: str) -> None:
+    """Refuse a fault that there is not."""
+    if fault not in names():
+        raise Failure(f"no fault {fault}: there are {', '.join(names())}")
+
+
+def patched(fault: str, filesystem: str) -> list[str]:
+    """The functions of a file system that a fault replaces: what its source, or the common header, lists."""
+    for path in (SOURCES / f"{fault}.c", SOURCES / "fault.h"):
+        tables = re.findall(rf"struct klp_func \w*{filesystem}\w*\[\] = {{(.*?)^}};", path.read_text(), re.DOTALL | re.M)
+        if tables:
+            return re.findall(r'\.old_name = "(\w+)"', "".join(tables))
+    return []
+
+
+def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
+    """Why the kernel cannot take a fault, as far as its files tell; in a line."""
+    if kernel.config and config.missing(config.read(kernel.config), ["LIVEPATCH"]):
+        return f"{kernel.release} is built without CONFIG_LIVEPATCH, and a fault is a livepatch"
+    path = f"fs/{filesystem}/{filesystem}"
+    module = kernel.module(path)
+    if module is None:
+        if path in kernel.builtin():
+            option = config.FILESYSTEMS[filesystem]
+            return f"{filesystem} is built into {kernel.release}, and a fault patches it as a module (CONFIG_{option}=m)"
+        return None
+    has = functions(module)
+    lacks = [name for name in patched(fault, filesystem) if name not in has]
+    if lacks:
+        return f"{filesystem} of {kernel.release} has no function {', '.join(lacks)}, which the fault {fault} replaces"
+    return None
+
+
+def functions(module: Path) -> set[str]:
+    """The functions of a module that can be patched."""
+    with tempfile.NamedTemporaryFile() as plain:
+        if unpack := UNPACK.get(module.suffix):
+            with open(plain.name, "wb") as into:
+                command = [unpack, "--decompress", "--stdout", module]
+                child.finish(command, f"unpacking {module.name}", stdout=into)
+        said = run(["nm", plain.name if unpack else module], f"looking for functions in {module.name}")
+    return set(re.findall(r"^[0-9a-f]+ [tT] (\w+)$", said, re.MULTILINE))
+
+
 def compiler(build: Path) -> list[str]:
     """The compiler that the headers want, as it is in their settings."""
     found = re.search(r"^CC = .*?(gcc-\d+)$", (build / ".kernelvariables").read_text(), re.MULTILINE)
@@ -60,8 +108,13 @@ def headers(cache: Cache, kernel: Kernel) -> Path:
     """The directory to build a module for this kernel in."""
     if kernel.is_tree:
         return kernel.image
-    if kernel.headers is None or kernel.release is None:
-        raise Failure(f"no headers are known for {kernel.image}: a fault needs a kernel of the table or a build tree")
+    if kernel.headers is None:
+        if kernel.modules and (kernel.modules / "build" / "Makefile").exists():
+            return kernel.modules / "build"
+        raise Failure(
+            f"no headers are known for {kernel.image}: a fault needs a kernel of the table, a build tree, "
+            f"or lib/modules/{kernel.release}/build"
+        )
     folder = f"headers-{kernel.release}"
     with cache.lock(folder):
         if not (cache.path / folder).exists():
@@ -86,19 +139,20 @@ def headers(cache: Cache, kernel: Kernel) -> Path:
 
 def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     """The fault as a module for this kernel, built if it is not there."""
-    if fault not in names():
-        raise Failure(f"no fault {fault}: there are {', '.join(names())}")
+    known(fault)
     against = headers(cache, kernel)
     needs = host.MODULE_NEEDS
     if (against / ".kernelvariables").exists():
         needs += tuple(Need(f"x86_64-linux-gnu-{name}", name) for name in compiler(against))
     host.prepare(needs)
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    folder = f"faults/{kernel.release or kernel.name}-{digest}"
+    # A tree that was built anew has the same folder and the same release, and wants modules of its own.
+    inputs = [*sources, *(path for path in (against / "Module.symvers", against / AUTOCONF) if path.exists())]
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    folder = f"faults/{kernel.release}-{kernel.build}-{digest}"
     with cache.lock("faults"):
         if not (cache.path / folder).exists():
-            say(f"building the faults for {kernel.release or kernel.name}")
+            say(f"building the faults for {kernel.release}")
 
             def make(into: Path) -> None:
                 for path in sources:

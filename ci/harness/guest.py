@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import config
+
 # What the kernel is told. A false alarm is a defect, and an emulated CPU that
 # waits for a busy host looks like a stuck one: every watchdog gets the longest
 # time that still ends before the harness itself gives up.
@@ -49,18 +51,37 @@ modprobe --quiet configfs
 mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
-# Without it fsync skips the flush of the CPU caches, and a case about fsync sees nothing.
-for cache in /sys/block/pmem*/dax/write_cache; do echo 1 >"$cache"; done
-{environment}
 end() {{
 	echo "$1" >"$share/exit.new" && mv "$share/exit.new" "$share/exit"
 	exit "$1"
 }}
+{pmem}
+# Without it fsync skips the flush of the CPU caches, and a case about fsync sees nothing.
+for cache in /sys/block/pmem*/dax/write_cache; do [ ! -e "$cache" ] || echo 1 >"$cache"; done
+{environment}
 cd {folder} || cd /
 {before}
 {beside}
 ({command})
 end $?
+"""
+
+
+PMEM = """\
+# What no driver has claimed yet is claimed on request; udev names it.
+[ -b /dev/pmem0 ] || {{ modprobe --quiet --all nd_e820 nd_pmem; udevadm settle --timeout=30; }} >/dev/null 2>&1
+[ -b /dev/pmem0 ] || {{
+	lacks=
+	if [ -e /proc/config.gz ] || modprobe --quiet configs; then
+		for option in {options}; do
+			zcat /proc/config.gz | grep -q "^CONFIG_$option=[ym]" || lacks="$lacks CONFIG_$option"
+		done
+		echo "ci/vm: the kernel has no persistent memory;${{lacks:+ it is built without$lacks;}} see {fragments} and dmesg"
+	else
+		echo "ci/vm: the kernel has no persistent memory, which takes CONFIG_ {options}; see {fragments} and dmesg"
+	fi
+	{end}
+}}
 """
 
 
@@ -75,11 +96,18 @@ class Work:
     """Shell lines that run first; `end CODE` ends the work there."""
     beside: str = ""
     """Shell lines that run meanwhile; what they say is not listened to."""
+    filesystems: Sequence[str] = ()
+    """What it needs persistent memory for; a command may do without."""
 
 
 def script(work: Work, share: Path) -> str:
     """The shell script for some work. `share` is a directory that host and guest both write."""
+    options = [*config.PMEM, *(config.FILESYSTEMS[name] for name in work.filesystems)]
+    pmem = PMEM.format(
+        options=" ".join(options), fragments=config.FRAGMENTS, end="end 2" if work.filesystems else "true"
+    )
     return SCRIPT.format(
+        pmem=pmem,
         share=shlex.quote(str(share)),
         path=f"{shlex.quote(str(share / 'bin'))}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in work.environment.items()),

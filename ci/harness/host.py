@@ -8,6 +8,7 @@ line says what is missing.
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,20 +90,27 @@ def has_venv() -> bool:
     return True
 
 
-def prepare(needs: tuple[Need, ...] = NEEDS) -> None:
-    """Install what is missing, or say in one line what is."""
+def prepare(needs: tuple[Need, ...] = NEEDS, others: Sequence[str] = ()) -> None:
+    """Install what is missing, or say in one line all that is. `others` is missing, and no package brings it."""
     if platform.machine() != "x86_64":
         raise Failure(f"the machine is {platform.machine()}; the harness is for x86_64 only")
     packages = missing(needs)
-    if not packages:
-        return
+    if reason := hopeless(packages, others):
+        raise Failure(reason)
+    if packages:
+        install(packages)
+
+
+def hopeless(packages: Sequence[str], others: Sequence[str]) -> str | None:
+    """What the user has to install, where it cannot be installed for him."""
     listed = " ".join(packages)
-    if codename() is None:
+    wanted = list(others)
+    if packages and codename() is None:
         name = os_release().get("PRETTY_NAME", "this system")
-        raise Failure(f"{name} is not Debian 12 or newer; install what Debian calls: {listed}")
-    if os.geteuid() != 0:
-        raise Failure(f"not root, so nothing can be installed; missing: {listed} (apt-get install {listed})")
-    install(packages)
+        wanted.insert(0, f"what Debian calls {listed} ({name} is not Debian 12 or newer, so it is not installed for you)")
+    elif packages and os.geteuid() != 0:
+        wanted.insert(0, f"{listed} (as root: apt-get install {listed})")
+    return f"missing: {'; '.join(wanted)}" if wanted else None
 
 
 def install(packages: list[str]) -> None:

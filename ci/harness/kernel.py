@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import apt
+from . import apt, config, image
 from .cache import ROOT, Cache
 from .failure import Failure, OutOfReach
 from .say import run, say
@@ -16,6 +16,12 @@ from .say import run, say
 LOADED = ("fs", "lib", "crypto", "arch", "net/9p", "drivers/block", "drivers/dax", "drivers/md", "drivers/nvdimm", "drivers/virtio")
 
 TABLE = ROOT / "ci" / "kernels.toml"
+
+# Where the image lies in a build tree; arch/x86_64/boot has a link to it.
+IMAGE = Path("arch/x86/boot/bzImage")
+
+# What unpacks a module to stdout, by its suffix.
+UNPACK = {".xz": "xz", ".zst": "zstd", ".gz": "gzip"}
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,10 @@ class Kernel:
     """What the results are filed under."""
     image: Path
     """The vmlinuz, with its modules beside it, or a build tree."""
-    release: str | None = None
-    """What `uname -r` will say, where it is known."""
+    release: str
+    """What `uname -r` will say."""
+    build: str
+    """Which build of the release it is."""
     headers: str | None = None
     """The package that a module for it is built against."""
     suites: tuple[str, ...] = ()
@@ -40,7 +48,44 @@ class Kernel:
     @property
     def vmlinuz(self) -> Path:
         """The bootable image itself."""
-        return self.image / "arch/x86/boot/bzImage" if self.is_tree else self.image
+        return self.image / IMAGE if self.is_tree else self.image
+
+    @property
+    def modules(self) -> Path | None:
+        """The directory that its modules are installed in, as virtme-ng looks for it."""
+        if self.is_tree:
+            return None
+        for folder in self.image.parents:
+            for lib in ("lib", "usr/lib"):
+                if (folder / lib / "modules").exists():
+                    found = folder / lib / "modules" / self.release
+                    return found if found.is_dir() else None
+        return None
+
+    @property
+    def config(self) -> Path | None:
+        """Its configuration, if that lies where it usually does."""
+        places = [self.image / ".config"] if self.is_tree else [self.image.parent / f"config-{self.release}"]
+        if self.modules:
+            places += [self.modules / "config", self.modules / "build" / ".config"]
+        return next((path for path in places if path.exists()), None)
+
+    def module(self, name: str) -> Path | None:
+        """A module of it by its path below the source tree, such as fs/xfs/xfs, compressed or not."""
+        folder = self.image if self.is_tree else self.modules and self.modules / "kernel"
+        if not folder:
+            return None
+        names = (folder / f"{name}.ko{suffix}" for suffix in ("", *UNPACK))
+        return next((path for path in names if path.exists()), None)
+
+    def builtin(self) -> set[str]:
+        """What would be modules and is in the image: paths below the source tree, without their suffix."""
+        folder = self.image if self.is_tree else self.modules
+        try:
+            lines = (folder / "modules.builtin").read_text().splitlines() if folder else []
+        except FileNotFoundError:
+            lines = []
+        return {line.removeprefix("kernel/").removesuffix(".ko") for line in lines}
 
 
 def read_table(path: Path = TABLE) -> dict:
@@ -82,15 +127,20 @@ def choose(row: dict, offered: set[str]) -> tuple[str, list[str]]:
     return newest, found[newest]
 
 
-def resolve(cache: Cache, name: str, refresh: bool = False) -> Kernel:
-    """The kernel that `--kernel name` means: a row of the table, or a path."""
+def look(name: str) -> Kernel | None:
+    """What `--kernel NAME` means, as far as that can be told without fetching anything: None is a row of the table."""
     rows = read_table()["kernel"]
     if name in rows:
-        return fetch(cache, name, rows[name], refresh)
+        return None
     path = Path(name)
     if path.exists():
         return brought_along(path.resolve())
     raise Failure(f"no kernel {name}: it is neither one of {', '.join(rows)} nor a path")
+
+
+def resolve(cache: Cache, name: str, refresh: bool = False) -> Kernel:
+    """The kernel that `--kernel NAME` means: a row of the table, or a path."""
+    return look(name) or fetch(cache, name, read_table()["kernel"][name], refresh)
 
 
 def fetch(cache: Cache, name: str, row: dict, refresh: bool = False) -> Kernel:
@@ -110,10 +160,12 @@ def fetch(cache: Cache, name: str, row: dict, refresh: bool = False) -> Kernel:
                 cache.put(folder, lambda into: unpack(suites, release, packages, into))
         release = known.read_text().strip()
     headers = row.get("headers")
+    path = cache.path / folder / "boot" / f"vmlinuz-{release}"
     return Kernel(
         name,
-        cache.path / folder / "boot" / f"vmlinuz-{release}",
+        path,
         release,
+        image.read(path).build,
         headers.format(release=release) if headers else None,
         tuple(row["suites"]),
     )
@@ -154,10 +206,44 @@ def decompress(modules: Path) -> None:
 def brought_along(path: Path) -> Kernel:
     """A kernel that the user built or unpacked."""
     if path.is_dir():
-        if not (path / "arch/x86/boot/bzImage").exists():
-            raise Failure(f"{path} is no kernel build tree: it has no arch/x86/boot/bzImage")
-        return Kernel(path.name, path)
-    release = path.name.removeprefix("vmlinuz-")
-    if path.parent.name == "boot" and not (path.parent.parent / "lib" / "modules" / release).is_dir():
-        say(f"warning: no lib/modules/{release} beside {path}: the guest may lack file systems and pmem")
-    return Kernel(release, path, release)
+        if not (path / IMAGE).exists():
+            raise Failure(f"{path} is no kernel build tree: it has no {IMAGE} (make bzImage)")
+    elif tree := tree_of(path):
+        path = tree
+    known = image.read(path / IMAGE if path.is_dir() else path)
+    # Two trees may have one name, and two builds one release.
+    name = re.sub(r"[^-\w.+]", "_", f"{known.release}-{known.build}")
+    return Kernel(name, path, known.release, known.build)
+
+
+def tree_of(path: Path) -> Path | None:
+    """The build tree that an image lies in, if it lies in one."""
+    if path.parts[-len(IMAGE.parts) :] != IMAGE.parts:
+        return None
+    tree = path.parents[len(IMAGE.parts) - 1]
+    return tree if (tree / ".config").exists() else None
+
+
+def complaint(kernel: Kernel, filesystem: str | None) -> str | None:
+    """Why the suite could not run on a kernel that the user brought along, as far as its files tell; in a line."""
+    if kernel.config:
+        known = config.read(kernel.config)
+        if lacks := config.complaint(known, filesystem):
+            return f"{kernel.vmlinuz}: {lacks}"
+        modules = [option for option in config.PMEM if known[option] == "m"]
+        if filesystem and known[config.FILESYSTEMS[filesystem]] == "m":
+            modules.append(config.FILESYSTEMS[filesystem])
+    else:
+        modules = []
+    if kernel.is_tree:
+        # Only what was really built is listed there.
+        if modules and not (kernel.image / "modules.order").exists():
+            named = ", ".join(f"CONFIG_{option}=m" for option in modules)
+            return f"{kernel.image}: its modules are not built ({named}): make modules"
+    elif kernel.modules is None and (modules or not kernel.config):
+        named = f"lib/modules/{kernel.release}"
+        if modules:
+            options = ", ".join(f"CONFIG_{option}=m" for option in modules)
+            return f"{kernel.image}: there is no {named} beside it, and it needs modules ({options})"
+        say(f"warning: no {named} beside {kernel.image}: the guest may lack file systems and pmem")
+    return None

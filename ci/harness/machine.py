@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,6 +43,8 @@ class Hardware:
     """Whether its clock counts instructions."""
     cpus: int
     memory: str
+    append: Sequence[str] = ()
+    """What the user adds to the kernel's command line."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Machine:
         if self.hardware.icount:
             # A nanosecond for each instruction; a processor that sleeps wakes at once.
             options += ["--qemu-opt=-icount", "--qemu-opt=shift=0,sleep=off"]
-        for option in guest.KERNEL_OPTIONS:
+        # The user's come last, for the last of two is heard.
+        for option in (*guest.KERNEL_OPTIONS, *self.hardware.append):
             options += ["--kopt", option]
         return options
 

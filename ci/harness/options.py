@@ -1,6 +1,8 @@
 """`ci/vm` as it is typed."""
 
 import argparse
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +22,8 @@ that follows `--runner`:
   ci/vm --kernel 7 --fs ext4 'pin/*'     some cases, on another kernel
   ci/vm -g quick --iterations 100        options of the runner
   ci/vm --fault retry race/retry         a kernel with a bug put in
-  ci/vm --kernel ~/linux                 a kernel build tree
+  ci/vm --kernel ~/linux                 a kernel build tree (ci/kernels/: what
+                                         it must be configured with)
   ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
   ci/vm --icount --cpus 1 -- ci/bench/run what tracing costs
 
@@ -31,12 +34,47 @@ directories of the host are there too, and what is written to /tmp, /var, /etc,
 
 Results lie in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
 journal.jsonl, junit.xml, console.log, and a folder for each case that needs
-attention. Downloads lie in target/vm/, or in $DAXTESTS_CACHE, and are used
+attention. A kernel of your own is named there by its release and its build. Downloads lie in target/vm/, or in $DAXTESTS_CACHE, and are used
 until --setup fetches newer ones.
 
 Exit codes: the runner's (0 all as expected, 1 something was not, 2 could not
-run) or the command's; 2 too if the machine went down before it ended.
+run) or the command's; 2 too if the machine went down before it ended, or if
+ci/vm itself could not do its work, for which it says the reason in one line;
+130 interrupted.
 """
+
+
+# In GiB. The persistent memory lies from 4 GiB to 6 GiB, and what a machine has beyond its first
+# two GiB lies from 4 GiB on.
+LEAST_MEMORY = 4
+
+
+def memory(text: str) -> str:
+    """An amount of memory that the persistent regions fit into."""
+    found = re.fullmatch(r"(\d+)([MG])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is no amount of memory such as 5G or 6144M")
+    if int(found[1]) * (1024 if found[2] == "G" else 1) < LEAST_MEMORY * 1024:
+        raise argparse.ArgumentTypeError(f"{text} is too little: 2G of it are persistent; at least {LEAST_MEMORY}G")
+    return text
+
+
+def count(text: str) -> int:
+    """A number of CPUs."""
+    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= 255:
+        raise argparse.ArgumentTypeError(f"{text} is no number of CPUs from 1 to 255")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time limit."""
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not (math.isfinite(limit) and limit > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return limit
 
 
 class OneLine(argparse.ArgumentParser):
@@ -60,6 +98,7 @@ class Options:
     runner: list[str]
     results: Path | None
     memory: str
+    append: list[str]
     cpus: int
     kvm: str
     icount: bool
@@ -85,19 +124,22 @@ def parser() -> OneLine:
     add = parser.add_argument
     add("--kernel", action="append", metavar="NAME|PATH",
         help="a kernel of ci/kernels.toml, a vmlinuz with its modules beside it (DIR/boot/vmlinuz-V and "
-        "DIR/lib/modules/V), or a build tree; may be given more than once (default: 6.12)")
+        f"DIR/lib/modules/V), or a build tree; may be given more than once (default: {kernel.default()})")
     add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
     add("--no-reflink", action="store_true", help="make the file system without reflink")
     add("--bless", action="store_true", help="take the transcripts of passing cases over into expected/")
     add("--fault", metavar="NAME", help="put a bug of ci/faults/ into the kernel first")
     add("--beside", metavar="SCRIPT", help="shell lines that run in the machine beside the suite, at every boot")
     add("--results", type=Path, metavar="DIR", help="where the results go")
-    add("--memory", default="5G", help="the machine's memory, 2G of it persistent (default: %(default)s)")
-    add("--cpus", type=int, default=2, help="(default: %(default)s)")
+    add("--memory", type=memory, default="5G", metavar="SIZE",
+        help=f"the machine's memory, 2G of it persistent; at least {LEAST_MEMORY}G (default: %(default)s)")
+    add("--append", action="append", default=[], metavar="OPTIONS",
+        help="options for the kernel's command line, after ours; may be given more than once")
+    add("--cpus", type=count, default=2, metavar="N", help="(default: %(default)s)")
     add("--kvm", choices=("auto", "on", "off"), default="auto", help="auto: where it works (default: %(default)s)")
     add("--icount", action="store_true",
         help="emulate, with a clock that counts instructions: slow, but what is measured does not depend on the host")
-    add("--timeout", type=float, default=3600, metavar="SECONDS",
+    add("--timeout", type=seconds, default=3600, metavar="SECONDS",
         help="for all boots of one kernel and file system together (default: %(default)s)")
     add("--keep-going", action="store_true", help="with several kernels or file systems: go on after one that failed")
     add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
@@ -141,6 +183,7 @@ def parse(arguments: list[str]) -> Options:
         runner=runner,
         results=typed.results,
         memory=typed.memory,
+        append=typed.append,
         cpus=typed.cpus,
         kvm="off" if typed.icount else typed.kvm,
         icount=typed.icount,

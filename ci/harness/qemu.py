@@ -45,11 +45,16 @@ def version(program: str | Path) -> int | None:
     return int(found[1]) if found else None
 
 
+def own(minimum: int) -> bool:
+    """Whether the machine has one that will do."""
+    program = shutil.which("qemu-system-x86_64")
+    return program is not None and (version(program) or 0) >= minimum
+
+
 def fetch(cache: Cache, table: dict) -> Path:
     """The program to start QEMU with, fetched if the machine has none that will do."""
     minimum = table["minimum"]
-    own = shutil.which("qemu-system-x86_64")
-    name = "qemu-own" if own and (version(own) or 0) >= minimum else "qemu"
+    name = "qemu-own" if own(minimum) else "qemu"
     wrapper = cache.path / name / "run"
     with cache.lock("qemu"):
         # The libraries of an unpacked QEMU are what that machine lacked: a cache

@@ -4,8 +4,9 @@ import re
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from harness import kernel
+from harness import cache, config, kernel
 from harness.failure import Failure, OutOfReach
 
 ROW = {
@@ -81,26 +82,120 @@ class Table(unittest.TestCase):
                 self.assertIn(r"\d+", row["release"])
 
 
+def write_image(path: Path, said: str) -> Path:
+    """An image as boot.rst has it, which says this of itself."""
+    header = bytearray(0x400)
+    header[0x202:0x206] = b"HdrS"
+    header[0x20E:0x210] = (0x300 - 0x200).to_bytes(2, "little")
+    header[0x300 : 0x300 + len(said)] = said.encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(header)
+    return path
+
+
+RC = "7.3.0-rc7-axd (me@here) #12 SMP PREEMPT Thu Nov 26 10:00:00 UTC 2026"
+
+ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*config.MACHINE, *config.PMEM, "XFS_FS", "EXT4_FS", "LIVEPATCH"))
+
+
+class Tree(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def tree(self, name: str = "linux", said: str = RC, options: str = ENOUGH) -> Path:
+        tree = self.folder / name
+        write_image(tree / kernel.IMAGE, said)
+        (tree / ".config").write_text(options)
+        return tree
+
+    def test_it_is_named_by_release_and_build(self):
+        known = kernel.brought_along(self.tree())
+        self.assertTrue(known.is_tree)
+        self.assertEqual(known.release, "7.3.0-rc7-axd")
+        self.assertRegex(known.name, r"^7\.3\.0-rc7-axd-12-[0-9a-f]{8}$")
+
+    def test_two_of_one_name_and_one_release_are_two(self):
+        first = kernel.brought_along(self.tree("a/linux"))
+        second = kernel.brought_along(self.tree("b/linux", RC.replace("10:00:00", "10:05:00")))
+        self.assertEqual(first.release, second.release)
+        self.assertNotEqual(first.name, second.name)
+
+    def test_an_image_within_it_is_the_tree(self):
+        tree = self.tree()
+        link = tree / "arch/x86_64/boot/bzImage"
+        link.parent.mkdir(parents=True)
+        link.symlink_to("../../x86/boot/bzImage")
+        for path in (tree / kernel.IMAGE, link):
+            with self.subTest(path), mock.patch.object(kernel, "say") as said:
+                known = kernel.look(str(path))
+                self.assertEqual(known, kernel.brought_along(tree))
+                self.assertIsNone(kernel.complaint(known, "xfs"))
+                said.assert_not_called()
+
+    def test_what_it_is_built_without_is_named(self):
+        options = ENOUGH.replace("CONFIG_NVDIMM_PFN=y\n", "").replace("CONFIG_ND_CLAIM=y\n", "")
+        reason = kernel.complaint(kernel.brought_along(self.tree(options=options)), "xfs")
+        self.assertIn("it is built without CONFIG_ND_CLAIM, CONFIG_NVDIMM_PFN (", reason)
+        self.assertIn("ci/kernels/", reason)
+
+    def test_and_the_file_system_too(self):
+        known = kernel.brought_along(self.tree(options=ENOUGH.replace("CONFIG_EXT4_FS=y", "# CONFIG_EXT4_FS is not set")))
+        self.assertIsNone(kernel.complaint(known, "xfs"))
+        self.assertIn("CONFIG_EXT4_FS", kernel.complaint(known, "ext4"))
+
+    def test_modules_that_are_not_built_are_named(self):
+        tree = self.tree(options=ENOUGH.replace("CONFIG_XFS_FS=y", "CONFIG_XFS_FS=m"))
+        known = kernel.brought_along(tree)
+        self.assertRegex(kernel.complaint(known, "xfs"), r"its modules are not built \(CONFIG_XFS_FS=m\): make modules")
+        (tree / "modules.order").touch()
+        self.assertIsNone(kernel.complaint(known, "xfs"))
+
+    def test_debians_kernel_lacks_nothing(self):
+        # What is asked for must be what these options are called.
+        path = cache.Cache.default().path / f"kernel-{kernel.default()}" / "boot"
+        found = next(path.glob("config-*"), None)
+        if not found:
+            self.skipTest("the kernel is not fetched yet")
+        self.assertIsNone(config.complaint(config.read(found), "xfs"))
+
+    def test_the_configurations_of_ours_are_enough(self):
+        folder = cache.ROOT / config.FRAGMENTS
+        ours = config.read(folder / "debug.config")
+        # Nobody can set it: NVDIMM_PFN does.
+        self.assertEqual(ours["NVDIMM_PFN"], "y")
+        ours["ND_CLAIM"] = "y"
+        for known in (ours, ours | config.read(folder / "modules.config")):
+            for filesystem in config.FILESYSTEMS:
+                self.assertIsNone(config.complaint(known, filesystem))
+
+
 class BroughtAlong(unittest.TestCase):
     def test_a_build_tree_must_be_built(self):
         with tempfile.TemporaryDirectory() as folder:
             with self.assertRaisesRegex(Failure, "no arch/x86/boot/bzImage"):
                 kernel.brought_along(Path(folder))
 
-    def test_a_build_tree_is_named_after_its_folder(self):
+    def test_an_image_says_its_release_itself(self):
         with tempfile.TemporaryDirectory() as folder:
-            image = Path(folder) / "linux" / "arch/x86/boot/bzImage"
-            image.parent.mkdir(parents=True)
-            image.touch()
-            known = kernel.brought_along(Path(folder) / "linux")
-            self.assertTrue(known.is_tree)
-            self.assertEqual(known.name, "linux")
-            self.assertEqual(known.vmlinuz, image)
+            image = write_image(Path(folder) / "boot" / "vmlinuz", "6.9.1-custom (a@b) #1 SMP Debian")
+            modules = Path(folder) / "lib/modules/6.9.1-custom"
+            modules.mkdir(parents=True)
+            known = kernel.brought_along(image)
+            self.assertEqual((known.release, known.modules), ("6.9.1-custom", modules))
 
-    def test_an_image_is_named_after_its_release(self):
+    def test_what_is_no_kernel_is_refused(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"\x7fELF" + bytes(4096))
+            file.flush()
+            with self.assertRaisesRegex(Failure, "is no kernel that can be booted"):
+                kernel.look(file.name)
+
+    def test_modules_that_are_not_there_are_named(self):
         with tempfile.TemporaryDirectory() as folder:
-            image = Path(folder) / "boot" / "vmlinuz-6.9.1-custom"
-            image.parent.mkdir()
-            image.touch()
-            (Path(folder) / "lib/modules/6.9.1-custom").mkdir(parents=True)
-            self.assertEqual(kernel.brought_along(image).release, "6.9.1-custom")
+            image = write_image(Path(folder) / "boot" / "vmlinuz-6.9.1", "6.9.1 (a@b) #1 SMP")
+            (Path(folder) / "lib/modules/6.9.2").mkdir(parents=True)
+            (image.parent / "config-6.9.1").write_text(ENOUGH.replace("CONFIG_XFS_FS=y", "CONFIG_XFS_FS=m"))
+            reason = kernel.complaint(kernel.brought_along(image), "xfs")
+            self.assertIn("there is no lib/modules/6.9.1 beside it, and it needs modules (CONFIG_XFS_FS=m)", reason)

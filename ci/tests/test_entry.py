@@ -1,0 +1,123 @@
+"""What the user reads when `ci/vm` or `ci/test` cannot do its work: one line, and exit code 2."""
+
+import ast
+import contextlib
+import errno
+import io
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness import child, entry, host
+from harness.cache import ROOT
+from harness.failure import Failure
+
+VM, TEST = ROOT / "ci" / "vm", ROOT / "ci" / "test"
+
+
+def call(*words: str | Path, **options) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a command."""
+    pipes = {"stdout": child.PIPE, "stderr": child.PIPE, "text": True}
+    done = child.finish([sys.executable, *words], "a command", 60.0, **pipes | options)
+    return done.returncode, done.stdout or "", done.stderr
+
+
+class OldPython(unittest.TestCase):
+    def test_one_reads_the_entry_and_says_what_is_needed(self):
+        for path in (VM, TEST):
+            with self.subTest(path.name):
+                tree = ast.parse(path.read_text(), feature_version=(3, 6))
+                said = io.StringIO()
+                # What an old one runs: all before the import of the harness.
+                before = tree.body[: next(at for at, node in enumerate(tree.body) if isinstance(node, ast.ImportFrom))]
+                program = compile(ast.Module(before, []), str(path), "exec")
+                with mock.patch.object(sys, "version_info", (3, 9, 18)), contextlib.redirect_stderr(said):
+                    with self.assertRaises(SystemExit) as left:
+                        exec(program, {"__file__": str(path)})
+                self.assertEqual(left.exception.code, 2)
+                self.assertRegex(said.getvalue(), r"^ci/\w+: Python 3.11 or newer is needed, and \S+ is 3.9; .*\n$")
+
+
+class OneLine(unittest.TestCase):
+    def refused(self, *words: str | Path, **options) -> str:
+        code, said, complained = call(*words, **options)
+        self.assertEqual((code, len(complained.splitlines()), said), (2, 1, ""), complained)
+        return complained
+
+    def test_what_was_mistyped(self):
+        for words, expected in (
+            (["--kernel", "/nonexistent"], "no kernel /nonexistent"),
+            (["--kernel", "/etc/hostname"], "is no kernel that can be booted"),
+            (["--fault", "no-such"], "no fault no-such: there are "),
+            (["--memory", "1G"], "at least 4G"),
+            (["--memory", "much"], "no amount of memory"),
+            (["--cpus", "0"], "no number of CPUs"),
+            (["--timeout", "nan"], "no number of seconds"),
+            (["--fs", "btrfs"], "invalid choice"),
+            (["--results", "/tmp/a b"], "may not have such characters"),
+            (["--results", "/etc"], "/etc is not empty and daxtests did not make it"),
+            (["--results", "/proc/x", "--no-build", "--", "true"], "/proc/x: results cannot go there"),
+        ):
+            with self.subTest(words):
+                self.assertIn(expected, self.refused(VM, *words))
+        self.assertIn("no step suit-x", self.refused(TEST, "suit-x"))
+        self.assertIn("--jobs", self.refused(TEST, "--jobs", "0"))
+
+    def test_downloads_that_cannot_be_kept(self):
+        environment = {**os.environ, "DAXTESTS_CACHE": "/proc/x"}
+        said = self.refused(VM, "--no-build", "--", "true", env=environment)
+        self.assertIn("/proc/x: downloads cannot go there", said)
+
+    def test_a_full_disk(self):
+        with open("/dev/full", "w") as full:
+            said = self.refused(TEST, "--list", stdout=full)
+        self.assertIn("No space left on device", said)
+
+
+class Enter(unittest.TestCase):
+    def leave(self, error: BaseException) -> tuple[int, str]:
+        def main(_: list[str]) -> int:
+            raise error
+
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            code = entry.enter("ci/vm", main)
+        return code, said.getvalue()
+
+    def test_each_error_is_one_line(self):
+        for error, code, said in (
+            (Failure("apt ended with 100: E: one\nE: two"), 2, "ci/vm: apt ended with 100: E: one; E: two\n"),
+            (OSError(errno.EROFS, "Read-only file system", "/cache/locks"), 2, "/cache/locks: Read-only file system"),
+            (KeyboardInterrupt(), 130, "ci/vm: interrupted\n"),
+            (KeyError("fs"), 2, "ci/vm: a defect of its own: KeyError: 'fs' (test_entry.py:"),
+        ):
+            with self.subTest(type(error).__name__):
+                left, line = self.leave(error)
+                self.assertEqual((left, line.count("\n")), (code, 1))
+                self.assertIn(said, line)
+
+
+class Missing(unittest.TestCase):
+    def test_all_of_it_is_told_at_once(self):
+        with mock.patch.object(host, "os_release", return_value={"ID": "fedora", "PRETTY_NAME": "Fedora 43"}):
+            said = host.hopeless(["kmod", "xfsprogs"], ["Rust with cargo (https://rustup.rs)", "QEMU 10 or newer"])
+        for part in ("kmod xfsprogs", "Fedora 43 is not Debian", "Rust with cargo", "QEMU 10"):
+            self.assertIn(part, said)
+
+    def test_who_is_not_root_is_told_what_to_install(self):
+        debian = {"ID": "debian", "VERSION_ID": "12", "VERSION_CODENAME": "bookworm"}
+        with mock.patch.object(host, "os_release", return_value=debian), mock.patch("os.geteuid", return_value=1000):
+            self.assertIn("apt-get install kmod", host.hopeless(["kmod"], []))
+        with mock.patch.object(host, "os_release", return_value=debian), mock.patch("os.geteuid", return_value=0):
+            self.assertIsNone(host.hopeless(["kmod"], []))
+
+
+class Results(unittest.TestCase):
+    def test_a_folder_of_somebody_elses_is_left_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Path(folder, "console.log")
+            kept.write_text("precious")
+            code, _, said = call(VM, "--no-build", "--results", folder, "--", "true")
+            self.assertEqual((code, kept.read_text(), os.listdir(folder)), (2, "precious", ["console.log"]), said)

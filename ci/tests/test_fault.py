@@ -1,0 +1,84 @@
+"""Which kernels a fault is refused on, and which builds of it are one."""
+
+import dataclasses
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness import cache, fault, say
+from harness.kernel import Kernel
+
+from .test_kernel import ENOUGH
+
+# As in a kernel whose XFS has a break of another name; both are what nm finds in a module.
+SOURCE = """
+int {name}(void *inode, _Bool *retry) {{ return 0; }}
+"""
+
+
+class Refusal(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tree = Path(folder.name)
+        (self.tree / ".config").write_text(ENOUGH)
+        self.kernel = Kernel("tree", self.tree, "7.3.0", "1-abc")
+
+    def module(self, function: str) -> None:
+        folder = self.tree / "fs/xfs"
+        folder.mkdir(parents=True, exist_ok=True)
+        source = folder / "xfs.c"
+        source.write_text(SOURCE.format(name=function))
+        say.run(["cc", "-c", source, "-o", folder / "xfs.ko"], "compiling")
+
+    def test_one_with_the_function_takes_it(self):
+        self.module("xfs_break_dax_layouts")
+        self.assertIsNone(fault.refusal(self.kernel, "retry", "xfs"))
+
+    def test_one_without_is_refused_by_the_functions_name(self):
+        self.module("xfs_break_layouts_of_another_name")
+        reason = fault.refusal(self.kernel, "retry", "xfs")
+        self.assertEqual(reason, "xfs of 7.3.0 has no function xfs_break_dax_layouts, which the fault retry replaces")
+
+    def test_a_module_may_be_compressed(self):
+        self.module("xfs_break_dax_layouts")
+        say.run(["xz", self.tree / "fs/xfs/xfs.ko"], "compressing")
+        self.assertIsNone(fault.refusal(self.kernel, "retry", "xfs"))
+
+    def test_a_file_system_in_the_image_is_refused(self):
+        (self.tree / "modules.builtin").write_text("kernel/fs/xfs/xfs.ko\nkernel/fs/ext4/ext4.ko\n")
+        reason = fault.refusal(self.kernel, "skip-break", "ext4")
+        self.assertEqual(reason, "ext4 is built into 7.3.0, and a fault patches it as a module (CONFIG_EXT4_FS=m)")
+
+    def test_no_livepatch_no_fault(self):
+        (self.tree / ".config").write_text(ENOUGH.replace("CONFIG_LIVEPATCH=y", ""))
+        self.assertIn("CONFIG_LIVEPATCH", fault.refusal(self.kernel, "skip-break", "xfs"))
+
+    def test_every_fault_says_what_it_replaces(self):
+        for name in fault.names():
+            for filesystem in ("xfs", "ext4"):
+                with self.subTest(name, filesystem=filesystem):
+                    self.assertTrue(fault.patched(name, filesystem))
+
+
+class Key(unittest.TestCase):
+    def test_a_tree_that_was_built_anew_gets_modules_of_its_own(self):
+        made: list[str] = []
+
+        class Store(cache.Cache):
+            def put(self, name, make):
+                made.append(name)
+                return self.path / name
+
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(fault.host, "prepare"):
+            tree = Path(folder, "linux")
+            tree.mkdir()
+            first = Kernel("tree", tree, "7.3.0", "1-abc")
+            with mock.patch.object(fault, "say"):
+                fault.build(Store(Path(folder, "cache")), first, "retry")
+                # The same folder and the same release.
+                fault.build(Store(Path(folder, "cache")), dataclasses.replace(first, build="2-def"), "retry")
+                (tree / "Module.symvers").write_text("0x1\tdax_layout_busy_page\tvmlinux\tEXPORT_SYMBOL_GPL\t\n")
+                fault.build(Store(Path(folder, "cache")), first, "retry")
+        self.assertEqual(len(set(made)), 3, made)
