@@ -52,7 +52,16 @@ def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
 
 def built(required: tuple[str, ...], release: bool = False) -> list[Path]:
     """Where the programs lie that an earlier build made."""
-    programs = named(required, release)
+    return there(named(required, release), required)
+
+
+def lying(folder: Path, required: tuple[str, ...]) -> list[Path]:
+    """Where the programs lie that somebody put into a folder."""
+    return there({name: folder.absolute() / name for name in PROGRAMS}, required)
+
+
+def there(programs: dict[str, Path], required: tuple[str, ...]) -> list[Path]:
+    """Those of the programs that are there; what is `required` must be."""
     for name in required:
         if not programs[name].exists():
             raise Failure(f"{programs[name]} was not built yet")

@@ -7,10 +7,10 @@ import os
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, host, kernel, options, plan
+from . import build, child, cli, ebpf, fault, host, kernel, options, plan, schedule, trial
 from .cache import ROOT
 from .failure import Failure, OutOfReach
 from .machine import leave_on_signals
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
-    parser.add_argument("--jobs", type=options.count, default=3, help="machines that run at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=options.count, default=3, help="steps that run at once (default: %(default)s)")
     asked = parser.parse_args(arguments)
     steps = select(plan.steps(), asked.steps)
     if asked.list:
@@ -66,6 +66,10 @@ class Check:
         self.seconds: dict[str, float] = {}
         self.releases: dict[str, str | None] = {}
         self.begin = time.monotonic()
+        # Done once what machines need is fetched.
+        self.ready: Future[None] = Future()
+        # Why there is nothing that they could run.
+        self.unbuilt: str | None = None
         # Steps end in several threads; what they leave, in memory, on the terminal and in the summary, is one record.
         self.lock = threading.Lock()
 
@@ -74,30 +78,32 @@ class Check:
         (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
         ebpf.prepare_if_possible()
         machines = [step for step in self.steps if step.where]
-        with ThreadPoolExecutor() as pool:
+        if machines:
+            host.prepare(*cli.lacks())
+        with ThreadPoolExecutor(1) as pool:
             try:
                 # The network is slow and the compiler is busy: fetch while it compiles.
-                fetching = pool.submit(self.make_ready, machines) if machines else None
-                for step in self.steps:
-                    if not step.where:
-                        self.do(step)
-                # All that it does has a deadline of its own.
-                if fetching:
-                    fetching.result()
-            except Failure as error:
-                for step in machines:
-                    self.finish(step, Result(Status.FAILED, failed=1, reason=str(error)), 0.0)
-                machines = []
+                self.ready = pool.submit(self.fetch, machines)
+                if machines:
+                    # First, for machines take longest, and nothing else needs them.
+                    self.build()
+                schedule.run(self.steps, self.do, self.ready, self.jobs)
             except BaseException:
                 child.stop()
                 raise
-        if machines:
-            self.run_machines(machines)
         return self.close()
 
-    def make_ready(self, machines: list[Step]) -> None:
-        """Install and fetch what machines need."""
-        host.prepare(*cli.lacks())
+    def build(self) -> None:
+        """Build what runs in the machines."""
+        try:
+            trial.keep(build.build(("runner",)))
+        except Failure as error:
+            self.unbuilt = str(error)
+
+    def fetch(self, machines: list[Step]) -> None:
+        """Fetch what machines need."""
+        if not machines:
+            return
         tools = cli.make_ready()
         for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
             try:
@@ -120,38 +126,11 @@ class Check:
         with self.lock:
             self.releases[name] = release
 
-    def run_machines(self, machines: list[Step]) -> None:
-        """Run the steps that boot machines, some at once and then those that must be alone."""
-        try:
-            build.build(("runner",))
-        except Failure as error:
-            for step in machines:
-                self.finish(step, Result(Status.FAILED, failed=1, reason=str(error)), 0.0)
-            return
-        together = [step for step in machines if not step.alone]
-        lanes = [together]
-        if self.jobs > 1:
-            # Emulated CPUs that wait for each other while the host runs another machine's cost more
-            # than they do, so what needs one CPU has a lane of its own beside what needs two. Two of
-            # those still pay: a case that waits for a hang leaves its CPUs idle.
-            lanes = [[step for step in together if step.where and step.where.cpus == cpus] for cpus in (2, 1)]
-        with ThreadPoolExecutor(max(self.jobs - 1, 1)) as first, ThreadPoolExecutor(1) as second:
-            try:
-                waiting = [pool.map(self.do, lane) for pool, lane in zip((first, second), lanes, strict=False)]
-                for results in waiting:
-                    list(results)
-            except BaseException:
-                # Those that have not begun must not, and those that run must end.
-                for pool in (first, second):
-                    pool.shutdown(wait=False, cancel_futures=True)
-                child.stop()
-                raise
-        for step in machines:
-            if step.alone:
-                self.do(step)
-
     def do(self, step: Step) -> None:
         """Run a step and tell how it went."""
+        if step.where and (reason := self.unbuilt or self.ready.exception(0)):
+            self.finish(step, Result(Status.FAILED, failed=1, reason=str(reason)), 0.0)
+            return
         with self.lock:
             release = self.releases.get(step.where.kernel) if step.where else None
         if step.where and release is None:

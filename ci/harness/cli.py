@@ -54,7 +54,7 @@ def run(asked: Options) -> int:
     host.prepare(*lacks(asked))
     if asked.build:
         ebpf.prepare_if_possible()
-    programs = build.build(required, asked.release) if asked.build else build.built(required, asked.release)
+    programs = found(asked, required)
     if not asked.command and (code := understand(asked, programs)) is not None:
         return code
     places = [(name, filesystem) for name in asked.kernels for filesystem in asked.filesystems]
@@ -118,6 +118,13 @@ def make_ready() -> Tools:
     table = kernel.read_table()
     programs = vng.fetch(cache, table["virtme-ng"]["version"])
     return Tools(cache, programs, qemu.fetch(cache, table["qemu"]))
+
+
+def found(asked: Options, required: tuple[str, ...]) -> list[Path]:
+    """The programs for the guest."""
+    if asked.programs:
+        return build.lying(asked.programs, required)
+    return build.build(required, asked.release) if asked.build else build.built(required, asked.release)
 
 
 def understand(asked: Options, programs: Sequence[Path]) -> int | None:

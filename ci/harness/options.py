@@ -108,6 +108,7 @@ class Options:
     headers: bool
     release: bool
     build: bool
+    programs: Path | None
 
 
 def parser() -> OneLine:
@@ -144,6 +145,7 @@ def parser() -> OneLine:
     add("--keep-going", action="store_true", help="with several kernels or file systems: go on after one that failed")
     add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
     add("--no-build", action="store_true", help="use the programs as they were last built")
+    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR, and build none")
     add("--setup", action="store_true", help="only install and fetch, the newest of everything")
     add("--headers", action="store_true", help="with --setup: also what a fault is built against")
     return parser  # fmt: skip
@@ -192,5 +194,6 @@ def parse(arguments: list[str]) -> Options:
         setup=typed.setup,
         headers=typed.headers,
         release=typed.release,
-        build=not typed.no_build,
+        build=not (typed.no_build or typed.programs),
+        programs=typed.programs,
     )

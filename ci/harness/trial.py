@@ -5,9 +5,10 @@ Each is a `ci/vm` of its own, judged by its exit code and by its journal.
 
 import fnmatch
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as xml
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,19 @@ TIMEOUT = 1500
 # machine put down.
 BESIDE = 900
 
+# What the machines run: as it was when they began.
+PROGRAMS = ROOT / "target" / "results" / "programs"
+
 # The last line of a command that checks several things.
 TALLY = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
+
+def keep(programs: Iterable[Path]) -> None:
+    """Keep copies of the programs for all machines: cargo may build others while those run."""
+    shutil.rmtree(PROGRAMS, ignore_errors=True)
+    PROGRAMS.mkdir(parents=True)
+    for program in programs:
+        shutil.copy2(program, PROGRAMS)
+
 
 def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -> tuple[int, Journal]:
     """Run `ci/vm`, with its output in a file; its exit code and the journal it left."""
@@ -32,7 +44,7 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
     # What an earlier run left must not be judged in place of what is missing.
     for name in ("journal.jsonl", "junit.xml"):
         (results / name).unlink(missing_ok=True)
-    command = [ROOT / "ci" / "vm", "--no-build", "--results", results, "--timeout", str(timeout), *arguments]
+    command = [ROOT / "ci" / "vm", "--programs", PROGRAMS, "--results", results, "--timeout", str(timeout), *arguments]
     what = f"ci/vm {' '.join(arguments)}"
     with (
         open(output, "wb") as file,

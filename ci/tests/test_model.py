@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness.model import caught, tally, tally_fuzzed
+from harness.model import LOOKING, caught, tally, tally_fuzzed
 from harness.step import Status
 
 SAID = """\
@@ -32,7 +32,7 @@ class Fuzzed(unittest.TestCase):
     def test_a_bug_must_be_met(self):
         result = tally_fuzzed({"a": "2 steps, shrunk from 30:\n", "b": "900 programs in 60.0 s\n"}, 0)
         self.assertEqual((result.status, result.passed, result.failed), (Status.FAILED, 1, 1))
-        self.assertEqual(result.attention, ["b (not met in 60 s)"])
+        self.assertEqual(result.attention, [f"b (not met in {LOOKING} s)"])
 
     def test_in_few_steps(self):
         result = tally_fuzzed({"a": "9 steps, shrunk from 30:\n"}, 0)
