@@ -154,10 +154,15 @@ def fetch(cache: Cache, name: str, row: dict, refresh: bool = False) -> Kernel:
         known = cache.path / folder / "release"
         if not known.exists() or refresh:
             suites = apt.Suites(cache, row["suites"])
-            suites.refresh()
-            release, packages = choose(row, suites.packages())
-            if not known.exists() or known.read_text().strip() != release:
-                cache.put(folder, lambda into: unpack(suites, release, packages, into))
+            try:
+                suites.refresh()
+                release, packages = choose(row, suites.packages())
+                if not known.exists() or known.read_text().strip() != release:
+                    cache.put(folder, lambda into: unpack(suites, release, packages, into))
+            except OutOfReach as error:
+                if not known.exists():
+                    raise
+                say(f"warning: whether {known.read_text().strip()} is the newest {name} is not known: {error}")
         release = known.read_text().strip()
     headers = row.get("headers")
     path = cache.path / folder / "boot" / f"vmlinuz-{release}"

@@ -185,7 +185,7 @@ class Machine:
                 if now - down > END_PATIENCE:
                     return None
             elif now - begin > timeout:
-                return End(None, "its time was over", final=True)
+                return End(None, f"its time was over after {timeout:.0f} s", final=True)
             elif not (self.share / "started").exists() and now - begin > BOOT_PATIENCE:
                 reason = f"it did not boot within {BOOT_PATIENCE:.0f} s; its last word: {self.last_line()}"
                 return End(None, reason, stuck=True)

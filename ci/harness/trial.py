@@ -45,7 +45,7 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
     for name in ("journal.jsonl", "junit.xml"):
         (results / name).unlink(missing_ok=True)
     command = [ROOT / "ci" / "vm", "--programs", PROGRAMS, "--results", results, "--timeout", str(timeout), *arguments]
-    what = f"ci/vm {' '.join(arguments)}"
+    what = f"the machine of {output.stem}"
     with (
         open(output, "wb") as file,
         child.start([sys.executable, *command], what, cwd=ROOT, stdout=file, stderr=child.STDOUT) as machine,

@@ -26,3 +26,5 @@ class Tally(unittest.TestCase):
 
     def test_no_test_at_all_is_a_failure(self):
         self.assertEqual(tally("", 0).status, Status.FAILED)
+        none = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.00s\n"
+        self.assertEqual(tally(none, 0).status, Status.FAILED)

@@ -5,14 +5,15 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import child, entry, host
-from harness.cache import ROOT
+from harness import child, entry, host, kernel
+from harness.cache import ROOT, Cache
 from harness.failure import Failure
 
 VM, TEST = ROOT / "ci" / "vm", ROOT / "ci" / "test"
@@ -75,6 +76,25 @@ class OneLine(unittest.TestCase):
         with open("/dev/full", "w") as full:
             said = self.refused(TEST, "--list", stdout=full)
         self.assertIn("No space left on device", said)
+
+
+class Interrupted(unittest.TestCase):
+    def test_it_is_told_in_one_line_and_in_the_exit_code(self):
+        table = kernel.read_table()
+        with tempfile.TemporaryDirectory() as folder:
+            # It waits for another run.
+            python = f"{sys.version_info.major}.{sys.version_info.minor}"
+            with Cache(Path(folder)).lock(f"virtme-ng-{table['virtme-ng']['version']}-python{python}"):
+                command = [sys.executable, VM, "--no-build", "--results", f"{folder}/results", "--", "true"]
+                environment = {**os.environ, "DAXTESTS_CACHE": folder}
+                with child.start(command, "ci/vm", stderr=child.PIPE, text=True, env=environment) as vm:
+                    # It says so after a while.
+                    waiting = vm.stderr.readline()
+                    self.assertIn("waiting for another run that holds virtme-ng", waiting)
+                    vm.send_signal(signal.SIGINT)
+                    self.assertEqual(child.wait(vm, "ci/vm", 30.0), 130)
+                    self.assertEqual(vm.stderr.read(), "ci/vm: interrupted\n")
+                    vm.stderr.close()
 
 
 class Enter(unittest.TestCase):

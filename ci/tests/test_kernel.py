@@ -98,6 +98,28 @@ RC = "7.3.0-rc7-axd (me@here) #12 SMP PREEMPT Thu Nov 26 10:00:00 UTC 2026"
 ENOUGH = "".join(f"CONFIG_{option}=y\n" for option in (*config.MACHINE, *config.PMEM, "XFS_FS", "EXT4_FS", "LIVEPATCH"))
 
 
+class Fetch(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.cache = cache.Cache(Path(folder.name))
+        away = mock.patch.object(kernel.apt.Suites, "refresh", side_effect=OutOfReach("no network"))
+        away.start()
+        self.addCleanup(away.stop)
+
+    def test_one_that_is_there_is_used_when_nothing_newer_can_be_had(self):
+        folder = self.cache.path / "kernel-6.12"
+        write_image(folder / "boot" / "vmlinuz-6.12.9", "6.12.9 (a@b) #1 SMP")
+        (folder / "release").write_text("6.12.9\n")
+        with mock.patch.object(kernel, "say") as said:
+            self.assertEqual(kernel.fetch(self.cache, "6.12", ROW, refresh=True).release, "6.12.9")
+        self.assertIn("no network", said.call_args[0][0])
+
+    def test_one_that_is_not_there_is_out_of_reach(self):
+        with self.assertRaises(OutOfReach):
+            kernel.fetch(self.cache, "6.12", ROW, refresh=True)
+
+
 class Tree(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
