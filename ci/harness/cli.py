@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 def run(asked: Options) -> int:
     """Check all that can be checked at once, make ready, and run what was asked for."""
-    if asked.results and len(asked.kernels) * len(asked.filesystems) > 1:
+    if asked.results and len(asked.kernels) * (1 if asked.command else len(asked.filesystems)) > 1:
         raise Failure("--results is for one kernel and one file system")
     check(asked)
     if asked.setup:
@@ -57,7 +57,9 @@ def run(asked: Options) -> int:
     programs = found(asked, required)
     if not asked.command and (code := understand(asked, programs)) is not None:
         return code
-    places = [(name, filesystem) for name in asked.kernels for filesystem in asked.filesystems]
+    # For a command they only say where a fault must be.
+    filesystems = asked.filesystems[:1] if asked.command else asked.filesystems
+    places = [(name, filesystem) for name in asked.kernels for filesystem in filesystems]
     folders = [results.take(results_path(asked, *place)) for place in places]
     tools = make_ready()
     worst = 0
@@ -158,11 +160,13 @@ def one(
 ) -> int:
     """Run what was asked for on one kernel and one file system; the exit code."""
     booted = kernel.resolve(tools.cache, name)
-    if asked.fault and (reason := fault.refusal(booted, asked.fault, filesystem)):
-        raise Failure(reason)
+    faulty = asked.filesystems if asked.command else [filesystem]
+    for each in faulty if asked.fault else []:
+        if reason := fault.refusal(booted, asked.fault, each):
+            raise Failure(reason)
     accelerated = asked.kvm == "on" or (asked.kvm == "auto" and qemu.kvm_works(tools.cache, tools.qemu, booted.vmlinuz))
     hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory, asked.append)
-    before = fault.load(fault.build(tools.cache, booted, asked.fault), filesystem) if asked.fault else ""
+    before = fault.load(fault.build(tools.cache, booted, asked.fault), faulty) if asked.fault else ""
     journal = folder / "journal.jsonl"
     deadline = time.monotonic() + asked.timeout
     environment = {"RESULTS": str(folder), "LANG": "C.UTF-8", "HOME": "/root"}

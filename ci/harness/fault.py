@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import apt, child, config, host
@@ -30,7 +31,7 @@ PARTS = re.compile(r"linux-(headers|kbuild)-.*")
 
 LOAD = """\
 fault() {{
-	modprobe {filesystem} || return
+	modprobe --all {filesystems} || return
 	insmod {module} || return
 	# Each task is moved to the new code when it is seen outside of the old.
 	tries=300
@@ -39,7 +40,9 @@ fault() {{
 		[ "$tries" -gt 0 ] || return
 		sleep 0.2
 	done
-	[ "$(cat /sys/kernel/livepatch/{name}/{filesystem}/patched)" = 1 ]
+	for filesystem in {filesystems}; do
+		[ "$(cat /sys/kernel/livepatch/{name}/$filesystem/patched)" = 1 ] || return
+	done
 }}
 fault || {{
 	dmesg | tail -n 5
@@ -168,10 +171,10 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     return cache.path / folder / f"{fault}.ko"
 
 
-def load(module: Path, filesystem: str) -> str:
-    """The shell lines that put the fault into the guest's kernel."""
+def load(module: Path, filesystems: Sequence[str]) -> str:
+    """The shell lines that put the fault into the guest's kernel; it must take hold in these file systems."""
     return LOAD.format(
-        filesystem=filesystem,
+        filesystems=" ".join(filesystems),
         module=shlex.quote(str(module)),
         name=module.stem.replace("-", "_"),
         fault=module.stem,

@@ -126,7 +126,8 @@ def parser() -> OneLine:
     add("--kernel", action="append", metavar="NAME|PATH",
         help="a kernel of ci/kernels.toml, a vmlinuz with its modules beside it (DIR/boot/vmlinuz-V and "
         f"DIR/lib/modules/V), or a build tree; may be given more than once (default: {kernel.default()})")
-    add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
+    add("--fs", action="append", choices=("xfs", "ext4"),
+        help="may be given more than once; for a command: where a fault must be (default: xfs)")
     add("--no-reflink", action="store_true", help="make the file system without reflink")
     add("--bless", action="store_true", help="take the transcripts of passing cases over into expected/")
     add("--fault", metavar="NAME", help="put a bug of ci/faults/ into the kernel first")

@@ -103,18 +103,20 @@ def fuzzing() -> list[Step]:
 
 
 def faults() -> list[Step]:
-    """Every fault on every file system."""
-    return [faulty("fault", fault, filesystem) for fault in FAULTS for filesystem in FILESYSTEMS]
+    """Every fault, on every file system."""
+    first, *others = FILESYSTEMS
+    places = {fault: Where(FAULTY_KERNEL, first, fault.cpus) for fault in FAULTS}
+    return [
+        # A fault that is found by a race has its time limit in a case's own seconds.
+        Step(f"fault-{fault.name}", trial.faulty(where, fault, others), where=where, alone=fault.within is not None)
+        for fault, where in places.items()
+    ]
 
 
 def traced() -> list[Step]:
     """Every fault that the tracer must name."""
-    return [faulty("trace", fault, "xfs") for fault in TRACED]
-
-
-def faulty(kind: str, fault: Fault, filesystem: str) -> Step:
-    """A fault on a file system."""
-    where = Where(FAULTY_KERNEL, filesystem, fault.cpus)
-    # A fault that is found by a race has its time limit in a case's own seconds.
-    alone = fault.within is not None
-    return Step(f"{kind}-{fault.name}-{filesystem}", trial.faulty(where, fault), where=where, alone=alone)
+    places = {fault: Where(FAULTY_KERNEL, "xfs", fault.cpus) for fault in TRACED}
+    return [
+        Step(f"trace-{fault.name}-{where.filesystem}", trial.traced(where, fault), where=where)
+        for fault, where in places.items()
+    ]

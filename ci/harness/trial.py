@@ -5,11 +5,12 @@ Each is a `ci/vm` of its own, judged by its exit code and by its journal.
 
 import fnmatch
 import re
+import shlex
 import shutil
 import sys
 import xml.etree.ElementTree as xml
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import child, journal, suite
@@ -26,6 +27,16 @@ BESIDE = 900
 
 # What the machines run: as it was when they began.
 PROGRAMS = ROOT / "target" / "results" / "programs"
+
+# Cases on one file system after the other, in one boot, until one leaves a machine that must be booted anew.
+TOGETHER = """\
+for fs in {filesystems}; do
+	runner --fs $fs --dev /dev/pmem0 --results "$RESULTS/$fs" {selection}
+	code=$?
+	echo $code >"$RESULTS/$fs.code"
+	[ $code -lt 3 ] || exit $code
+done
+"""
 
 # The last line of a command that checks several things.
 TALLY = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
@@ -139,26 +150,78 @@ class Fault:
         return False
 
 
-def faulty(where: Where, fault: Fault) -> Callable[[Path], Result]:
-    """Cases on a kernel with a fault: they must turn red."""
+def traced(where: Where, fault: Fault) -> Callable[[Path], Result]:
+    """Cases on a kernel with a fault, with the tracer beside them: it must name the fault."""
 
     def run(output: Path) -> Result:
-        traced = fault.finding is not None
-        results = ROOT / "target" / "results" / f"{where}-{fault.name}{'-trace' if traced else ''}"
-        arguments = [*where.arguments(), "--fault", fault.name, fault.selection]
-        if traced:
-            arguments += ["--runner", "--trace"]
-        code, seen = vm(output, results, *arguments)
-        if traced:
-            texts = said(results / "junit.xml")
-            for timeline in (results / "cases").glob("*/*/timeline.txt"):
-                # The report has only its last lines.
-                case = "/".join(timeline.parts[-3:-1])
-                texts[case] = f"{texts.get(case, '')}\n{timeline.read_text()}"
-            return judge_traced(fault, code, seen, texts)
-        return judge_fault(fault, code, seen)
+        results = ROOT / "target" / "results" / f"{where}-{fault.name}-trace"
+        code, seen = vm(
+            output, results, *where.arguments(), "--fault", fault.name, fault.selection, "--runner", "--trace"
+        )
+        texts = said(results / "junit.xml")
+        for timeline in (results / "cases").glob("*/*/timeline.txt"):
+            # The report has only its last lines.
+            case = "/".join(timeline.parts[-3:-1])
+            texts[case] = f"{texts.get(case, '')}\n{timeline.read_text()}"
+        return judge_traced(fault, code, seen, texts)
 
     return run
+
+
+def faulty(where: Where, fault: Fault, others: Sequence[str] = ()) -> Callable[[Path], Result]:
+    """Cases on a kernel with a fault: they must turn red, on the machine's file system and on the others.
+
+    All share a boot, which takes longer than the cases. Where one leaves a
+    machine that must be booted anew, or none, it and the rest get machines of
+    their own.
+    """
+
+    def run(output: Path) -> Result:
+        results = ROOT / "target" / "results" / f"{where.kernel}-{fault.name}"
+        filesystems = [where.filesystem, *others]
+        named = [word for filesystem in others for word in ("--fs", filesystem)]
+        script = TOGETHER.format(filesystems=" ".join(filesystems), selection=shlex.quote(fault.selection))
+        for filesystem in filesystems:
+            (results / f"{filesystem}.code").unlink(missing_ok=True)
+        vm(output, results, *where.arguments(), *named, "--fault", fault.name, "--", "sh", "-c", script)
+        parts = {}
+        for filesystem in filesystems:
+            code, seen = ended(results / f"{filesystem}.code"), journal.read(results / filesystem / "journal.jsonl")
+            if code not in (suite.EXPECTED, suite.UNEXPECTED, suite.COULD_NOT_RUN):
+                own = replace(where, filesystem=filesystem)
+                again = output.with_name(f"{output.stem}-{filesystem}{output.suffix}")
+                arguments = [*own.arguments(), "--fault", fault.name, fault.selection]
+                code, seen = vm(again, results / f"{filesystem}-alone", *arguments)
+            parts[filesystem] = judge_fault(fault, code, seen)
+        return together(parts)
+
+    return run
+
+
+def ended(path: Path) -> int | None:
+    """The exit code that a script left in a file."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def together(parts: Mapping[str, Result]) -> Result:
+    """The result of several parts, by their names."""
+    result = Result(Status.OK)
+    reasons = []
+    for name, part in parts.items():
+        result.passed += part.passed
+        result.failed += part.failed
+        if part.skipped is not None:
+            result.skipped = (result.skipped or 0) + part.skipped
+        result.attention += [f"{name}: {case}" for case in part.attention]
+        result.facts[name] = {"passed": part.passed, "failed": part.failed, **part.facts}
+        if part.status is not Status.OK:
+            result.status = Status.FAILED
+            reasons.append(f"{name}: {part.reason}")
+    result.reason = "; ".join(reasons)
+    return result
 
 
 def said(junit: Path) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """When a run in a machine is good, and when a fault was found."""
 
+import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from harness import plan
+from harness import plan, trial
 from harness.journal import Journal
-from harness.step import Status
+from harness.step import Status, Where
 from harness.trial import Fault, judge, judge_command, judge_fault, judge_traced, said
 
 RETRY = Fault("retry", "race/retry", within=10.0)
@@ -136,3 +138,47 @@ class Traced(unittest.TestCase):
     def test_a_machine_that_went_down_named_nothing(self):
         result = judge_traced(SPIN, 1, Journal(lost=["pin/punch-waits"], begun=1), {})
         self.assertEqual((result.status, result.failed), (Status.FAILED, 1))
+
+
+class Together(unittest.TestCase):
+    """Cases on two file systems, of which a stand-in for `ci/vm` leaves what a machine would."""
+
+    def go(self, *machines: dict[str, tuple[int | None, str]]):
+        """What comes of machines that leave this exit code and this verdict for each file system."""
+        left, self.booted = list(machines), []
+
+        def vm(output: Path, results: Path, *arguments: str) -> tuple[int, Journal]:
+            self.booted.append([word for word in arguments if word in ("xfs", "ext4")])
+            for filesystem, (code, verdict) in left.pop(0).items():
+                seen = journal(pin__punch_waits=verdict)
+                if "--" not in arguments:
+                    return code, seen
+                (results / filesystem).mkdir(parents=True, exist_ok=True)
+                ended = {"event": "case-ended", "case": "pin/punch-waits", "verdict": verdict, "seconds": 1.0}
+                (results / filesystem / "journal.jsonl").write_text(json.dumps(ended) + "\n")
+                if code is not None:
+                    (results / f"{filesystem}.code").write_text(f"{code}\n")
+            return 0, Journal()
+
+        with tempfile.TemporaryDirectory() as folder:
+            with mock.patch.object(trial, "ROOT", Path(folder)), mock.patch.object(trial, "vm", vm):
+                return trial.faulty(Where("6.12", "xfs"), SKIP, ["ext4"])(Path(folder, "out.log"))
+
+    def test_both_share_a_boot(self):
+        result = self.go({"xfs": (1, "FAIL"), "ext4": (1, "FAIL")})
+        self.assertEqual((result.status, result.passed, result.failed), (Status.OK, 2, 0))
+        self.assertEqual(self.booted, [["xfs", "ext4"]])
+
+    def test_one_that_misses_the_fault_is_named(self):
+        result = self.go({"xfs": (1, "FAIL"), "ext4": (0, "PASS")})
+        self.assertEqual((result.status, result.passed, result.failed), (Status.FAILED, 1, 1))
+        self.assertEqual(result.attention, ["ext4: pin/punch-waits (PASS)"])
+
+    def test_what_a_wedged_machine_leaves_undone_gets_machines_of_its_own(self):
+        result = self.go({"xfs": (3, "HANG")}, {"xfs": (1, "HANG")}, {"ext4": (1, "FAIL")})
+        self.assertEqual((result.status, result.passed), (Status.OK, 2))
+        self.assertEqual(self.booted, [["xfs", "ext4"], ["xfs"], ["ext4"]])
+
+    def test_so_does_all_if_the_machine_went_down(self):
+        result = self.go({"xfs": (None, "FAIL")}, {"xfs": (1, "FAIL")}, {"ext4": (1, "FAIL")})
+        self.assertEqual((result.status, len(self.booted)), (Status.OK, 3))
