@@ -514,6 +514,23 @@ pub enum Reply {
     Places(Vec<u64>),
 }
 
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("success"),
+            Self::Content(content) => write!(f, "\"{content}\""),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Stat { size, allocated, links, inode } => {
+                write!(f, "size={size} allocated={allocated} links={links} inode={inode}")
+            }
+            Self::Places(places) => {
+                let places: Vec<_> = places.iter().map(u64::to_string).collect();
+                write!(f, "blocks {}", places.join(" "))
+            }
+        }
+    }
+}
+
 /// What a range of bytes holds, one value per sector of [`SECTOR`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Content(pub Vec<Sector>);

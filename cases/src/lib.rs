@@ -10,6 +10,7 @@ mod evict;
 mod fsync;
 mod livelock;
 mod mapping;
+mod patience;
 mod pin;
 mod race;
 mod reflink;
@@ -20,5 +21,6 @@ pub mod test;
 pub mod transcript;
 
 pub use case::{Case, all};
+pub use patience::Patience;
 pub use test::{Ending, perform};
 pub use transcript::Report;

@@ -35,13 +35,14 @@ fn under_load(
     })?;
     t.say("keep 64 direct I/Os in flight from the mapped file");
     let mut most = 0;
+    let bound = t.patience(BOUND);
     for round in 0..rounds {
         for action in [there(data.id), back(data.id)] {
             // Only against a load that runs does it show anything.
             t.await_cell(&load, submitted, t.cell(submitted) + 64)?;
             let before = t.cell(submitted);
             let op = t.begin(action)?;
-            let done = t.returned_within(&op, BOUND)?;
+            let done = t.returned_within(&op, bound)?;
             let newer = t.cell(submitted) - before;
             most = most.max(newer);
             if done.is_none() {
@@ -52,7 +53,7 @@ fn under_load(
                 return fail(
                     "the break ends although new pins keep coming",
                     &format!(
-                        "in round {} it had not ended after {BOUND} s, in which {newer} newer pins \
+                        "in round {} it had not ended after {bound} s, in which {newer} newer pins \
                          were taken; it ended when the load stopped",
                         round + 1
                     ),

@@ -6,7 +6,7 @@
 use crate::action::{Action, Direction, Engine, Mode, PAGE, Step, page, pages};
 use crate::case::{case, origin};
 use crate::system::MAIN;
-use crate::test::{Checked, Given, Test, exercised, fail};
+use crate::test::{Checked, Given, Test, answer, exercised, fail};
 
 /// Rounds of race/retry. With `ci/faults/retry`, one in 20 (ext4) to 140 (XFS) meets the window
 /// in an emulated machine of two processors.
@@ -182,7 +182,7 @@ fn canary_after(
     t.reap(pin, PAGE)?;
     if let Given::Taken(taker, index) = given {
         let seen = t.quietly(MAIN, Action::Read { file: taker.id, span: page(index) })?;
-        t.note("what taker wrote as \"k\" reads after the I/O", &format!("{seen:?}"));
+        t.note("what taker wrote as \"k\" reads after the I/O", &answer(&seen));
     }
     given.kept("the break before the block was freed")?;
     t.say("taker did not get the block of the I/O in flight");

@@ -5,7 +5,7 @@ use crate::action::{
 };
 use crate::case::{case, origin};
 use crate::system::{MAIN, Signal};
-use crate::test::{Checked, File, Op, Test, fail};
+use crate::test::{Checked, File, Op, Test, answer, fail};
 
 /// How blocks come to be shared.
 #[derive(Clone, Copy)]
@@ -405,7 +405,7 @@ fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
     t.reads(data, "zzzz")?;
     if shared != Ok(Reply::Count(0)) {
         let what = "dedupe of a page never written with one of \"z\" says that they differ";
-        return fail(what, &format!("{shared:?}"), "what the block held before");
+        return fail(what, &answer(&shared), "what the block held before");
     }
     t.say("dedupe says that a page never written and one of \"z\" differ");
     Ok(())

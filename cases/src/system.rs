@@ -12,6 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, CellId, Content, PinId, Reply, TaskId};
+use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
 pub const MAIN: TaskId = TaskId(0);
@@ -99,13 +100,32 @@ pub struct Done {
     pub ended: u64,
 }
 
-/// Where a sleeping task sleeps.
+/// Where a sleeping task sleeps, as far as names tell. It is for a person to read and proves
+/// nothing: a kernel may have the layout break in functions of any name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the layout break, waiting for a page to become idle.
+    /// In the layout break of a kernel whose functions are known.
     LayoutBreak,
-    /// Anywhere else, named by the innermost function that says something.
+    /// In this function, which says nothing else.
     Elsewhere(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LayoutBreak => "the layout break",
+            Self::Elsewhere(function) => function,
+        })
+    }
+}
+
+/// What was seen at the release of the last pin that an operation waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Just before, by [`System::now`]'s clock.
+    pub at: u64,
+    /// Where the operation slept on although the pin was gone, if it did.
+    pub slept_on: Option<Place>,
 }
 
 /// What an operation is doing.
@@ -113,7 +133,7 @@ pub enum Place {
 pub enum Look {
     /// It has returned.
     Done(Done),
-    /// It sleeps.
+    /// It sleeps. From [`System::settle`]: nothing but a pin, or another operation, holds it up.
     Blocked(Place),
     /// It runs, or is about to.
     Running,
@@ -132,6 +152,19 @@ pub enum Trouble {
         /// For how long.
         seconds: u64,
         /// States, wait channels and stacks of the tasks.
+        state: String,
+    },
+    /// An operation that must not wait for a pin did.
+    #[error(
+        "expected: {what} returns while a page is pinned\nseen: it slept for {seconds} s, and \
+         returned when the pin was released\nlook at: {state}"
+    )]
+    HeldUp {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+        /// States, wait channels and stacks of the tasks, while it slept.
         state: String,
     },
     /// The machine cannot do this.
@@ -165,7 +198,8 @@ pub trait System {
     /// What `op` is doing at this moment.
     fn look(&mut self, op: OpId) -> Tried<Look>;
 
-    /// Waits until `op` has returned or sleeps without further progress, then says which.
+    /// Waits until `op` has returned, is blocked, or turns out to spin; then says which. That
+    /// it was a pin that blocked it shows when the pin is released.
     fn settle(&mut self, op: OpId) -> Tried<Look>;
 
     /// Waits until `op` has returned; [`Trouble::Stuck`] if it does not.
@@ -182,6 +216,10 @@ pub trait System {
     /// before: an operation that had to wait and ended earlier did not wait.
     fn release(&mut self, pin: PinId) -> Tried<u64>;
 
+    /// As [`System::release`], of the last pin that `op` waits for: looks whether that is what
+    /// ends its sleep.
+    fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released>;
+
     /// What went through a released pin that was not selfish: what its holder read from the
     /// pages (a splice, or direct I/O from memory), or gave to them (direct I/O into memory).
     /// For direct I/O only after the pin was reaped.
@@ -192,6 +230,9 @@ pub trait System {
 
     /// Sets a cell.
     fn set_cell(&mut self, cell: CellId, value: u64);
+
+    /// What time limits are multiplied by.
+    fn patience(&self) -> Patience;
 
     /// The clock of [`Done`], which only moves forward. Its unit is the implementation's own.
     fn now(&self) -> u64;

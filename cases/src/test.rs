@@ -37,14 +37,21 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Stop(Ending);
 
-impl From<Trouble> for Stop {
+impl From<Trouble> for Ending {
     fn from(trouble: Trouble) -> Self {
         let text = trouble.to_string();
-        Self(match trouble {
-            Trouble::Stuck { .. } => Ending::Hang(text),
-            Trouble::NotOffered(_) => Ending::NotRun(text),
-            Trouble::Machinery { .. } => Ending::Error(text),
-        })
+        match trouble {
+            Trouble::Stuck { .. } => Self::Hang(text),
+            Trouble::HeldUp { .. } => Self::Fail(text),
+            Trouble::NotOffered(_) => Self::NotRun(text),
+            Trouble::Machinery { .. } => Self::Error(text),
+        }
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.into())
     }
 }
 
@@ -60,7 +67,8 @@ pub struct File {
     pub pages: u64,
 }
 
-/// How long a race runs at most, once it has had [`FEWEST`] rounds.
+/// How long a race runs at most, once it has had [`FEWEST`] rounds. It says how much is tried and
+/// limits nothing.
 const RACE: Duration = Duration::from_secs(20);
 
 /// How many rounds a race has on the slowest of machines.
@@ -208,12 +216,13 @@ impl Test<'_> {
                 self.note("rounds", &rounds);
                 return Ok(rounds);
             }
-            if last.1.elapsed() > STANDSTILL {
+            let still = last.1.elapsed();
+            if still > self.system.patience().of(STANDSTILL) {
                 let state = self.describe();
                 self.set_cell(race.stop, 1);
                 return Err(Stop(Ending::Hang(format!(
                     "the race stood still for {} s after round {rounds}\n{state}",
-                    STANDSTILL.as_secs()
+                    still.as_secs()
                 ))));
             }
         }
@@ -226,7 +235,7 @@ impl Test<'_> {
                 Look::Done(done) => {
                     return fail(
                         &format!("{} goes on", op.words),
-                        &format!("it ended: {:?}", done.result),
+                        &format!("it returned {}", outcome(&done)),
                         "",
                     );
                 }
@@ -340,20 +349,19 @@ impl Test<'_> {
         Ok(Op { id, words })
     }
 
-    /// `op` must be seen to wait in the layout break.
+    /// `op` must be seen to be blocked. That it is the pin that blocks it shows at the release.
     pub(crate) fn blocked(&mut self, op: &Op) -> Checked {
-        let line = format!("{}: blocked in the layout break", op.words);
+        let line = format!("{}: blocked", op.words);
         match self.system.settle(op.id)? {
-            Look::Blocked(Place::LayoutBreak) => {
+            Look::Blocked(place) => {
                 self.say(&line);
+                if let Place::Elsewhere(function) = place {
+                    self.note("blocked in", &function);
+                }
                 Ok(())
             }
             Look::Done(done) => {
                 fail(&line, &format!("it returned {}", outcome(&done)), "the page was pinned")
-            }
-            Look::Blocked(Place::Elsewhere(place)) => {
-                let state = self.system.describe();
-                fail(&line, &format!("it sleeps in {place}"), &state)
             }
             Look::Running => {
                 let state = self.system.describe();
@@ -375,11 +383,20 @@ impl Test<'_> {
         }
     }
 
-    /// Releases `pin`, the last one, after which `op` must finish, and no sooner.
+    /// Releases `pin`, the last one, with which `op` must finish: no sooner, and because of it.
     pub(crate) fn ends_with(&mut self, op: &Op, pin: PinId) -> Checked {
-        let released = self.release(pin)?;
+        self.say("release the pin");
+        let released = self.system.release_last(pin, op.id)?;
         let done = self.finished(op)?;
-        waited(op, &done, released)
+        waited(op, &done, released.at)?;
+        match released.slept_on {
+            None => Ok(()),
+            Some(place) => fail(
+                &format!("{} waits for the pin and for nothing else", op.words),
+                &format!("when no pin was left it slept on, in {place}, and returned later"),
+                "what wakes it",
+            ),
+        }
     }
 
     /// Does `action` on a thread of its own; it must return, with success.
@@ -440,6 +457,11 @@ impl Test<'_> {
         }
     }
 
+    /// A limit of `seconds`, in seconds, for the machine that the case runs on.
+    pub(crate) fn patience(&self, seconds: u64) -> u64 {
+        self.system.patience().count(seconds)
+    }
+
     /// States and stacks of all tasks.
     pub(crate) fn describe(&mut self) -> String {
         self.system.describe()
@@ -473,7 +495,7 @@ impl Test<'_> {
             };
             match inode {
                 Ok(Reply::Stat { inode, .. }) => made.push((inode, file)),
-                other => return fail("files can be made", &format!("{other:?}"), ""),
+                other => return fail("files can be made", &answer(&other), ""),
             }
         }
         made.sort_unstable();
@@ -521,11 +543,11 @@ impl Test<'_> {
     pub(crate) fn reads(&mut self, file: File, expected: &str) -> Checked {
         let size = match self.quietly(MAIN, Action::Stat { file: file.id })? {
             Ok(Reply::Stat { size, .. }) => size,
-            other => return fail("stat succeeds", &format!("{other:?}"), ""),
+            other => return fail("stat succeeds", &answer(&other), ""),
         };
         let reply =
             self.quietly(MAIN, Action::Read { file: file.id, span: Span { at: 0, len: size } })?;
-        let name = self.names.file(file.id).to_owned();
+        let name = self.names.file(file.id).into_owned();
         self.same(&format!("{name} reads"), reply, expected)
     }
 
@@ -535,14 +557,14 @@ impl Test<'_> {
         let letters = (first..first + span.len / PAGE).map(|page| char::from(b'a' + page as u8));
         let expected: String = letters.collect();
         let reply = self.quietly(MAIN, Action::Read { file: file.id, span })?;
-        let name = self.names.file(file.id).to_owned();
+        let name = self.names.file(file.id).into_owned();
         self.same(&format!("{span} of {name} reads"), reply, &expected)
     }
 
     /// `span` of `map` must hold `expected`, seen through the mapping.
     pub(crate) fn loads(&mut self, map: MapId, span: Span, expected: &str) -> Checked {
         let reply = self.quietly(MAIN, Action::Load { map, span })?;
-        let name = self.names.map(map).to_owned();
+        let name = self.names.map(map).into_owned();
         self.same(&format!("{span} of the {name} holds"), reply, expected)
     }
 
@@ -561,7 +583,7 @@ impl Test<'_> {
     ) -> Checked {
         let seen = match reply {
             Ok(Reply::Content(content)) => content.to_string(),
-            other => return fail(&format!("{what} \"{expected}\""), &format!("{other:?}"), ""),
+            other => return fail(&format!("{what} \"{expected}\""), &answer(&other), ""),
         };
         if seen != expected {
             return fail(&format!("{what} \"{expected}\""), &format!("\"{seen}\""), "");
@@ -575,14 +597,14 @@ impl Test<'_> {
         let span = Span { at: 0, len: file.pages * PAGE };
         match self.quietly(MAIN, Action::Places { file: file.id, span })? {
             Ok(Reply::Places(places)) => Ok(places),
-            other => fail("the file's blocks can be found", &format!("{other:?}"), ""),
+            other => fail("the file's blocks can be found", &answer(&other), ""),
         }
     }
 
     /// What the device has in `span` of `file` must be `expected`, whatever a cache says.
     pub(crate) fn stored(&mut self, file: File, span: Span, expected: &str) -> Checked {
         let reply = self.quietly(MAIN, Action::Stored { file: file.id, span })?;
-        let name = self.names.file(file.id).to_owned();
+        let name = self.names.file(file.id).into_owned();
         self.same(&format!("the device has in {span} of {name}"), reply, expected)
     }
 
@@ -624,7 +646,7 @@ impl Test<'_> {
         let words = self.names.say(&action);
         match self.quietly(MAIN, action)? {
             Ok(Reply::Count(count)) => Ok(count),
-            other => fail(&format!("{words}: an answer"), &format!("{other:?}"), ""),
+            other => fail(&format!("{words}: an answer"), &answer(&other), ""),
         }
     }
 
@@ -680,11 +702,9 @@ impl Test<'_> {
                 self.say(&format!("the direct I/O transferred {seen} bytes"));
                 Ok(())
             }
-            other => fail(
-                &format!("the direct I/O transfers {expected} bytes"),
-                &format!("{other:?}"),
-                "",
-            ),
+            other => {
+                fail(&format!("the direct I/O transfers {expected} bytes"), &answer(&other), "")
+            }
         }
     }
 
@@ -732,6 +752,14 @@ pub(crate) fn waited(op: &Op, done: &Done, released: u64) -> Checked {
         );
     }
     Ok(())
+}
+
+/// What came of an action, in words.
+pub(crate) fn answer(result: &Result<Reply, Errno>) -> String {
+    match result {
+        Ok(reply) => reply.to_string(),
+        Err(errno) => errno.to_string(),
+    }
 }
 
 fn outcome(done: &Done) -> String {

@@ -3,7 +3,9 @@
 //! No times, addresses or counts that vary; those are notes, which are reported but not
 //! compared.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,12 +34,12 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn file(&self, file: FileId) -> &str {
-        self.files.get(&file).map_or("an unnamed file", String::as_str)
+    pub(crate) fn file(&self, file: FileId) -> Cow<'_, str> {
+        self.files.get(&file).map_or_else(|| format!("file {}", file.0).into(), Into::into)
     }
 
-    pub(crate) fn map(&self, map: MapId) -> &str {
-        self.maps.get(&map).map_or("an unnamed map", String::as_str)
+    pub(crate) fn map(&self, map: MapId) -> Cow<'_, str> {
+        self.maps.get(&map).map_or_else(|| format!("map {}", map.0).into(), Into::into)
     }
 
     /// Gives a file its name.
@@ -57,7 +59,7 @@ impl Names {
                     Sharing::Private => "private map",
                     Sharing::Sync => "synchronous map",
                 };
-                let of = self.file(*file).to_owned();
+                let of = self.file(*file).into_owned();
                 let earlier = self
                     .maps
                     .values()
@@ -164,6 +166,13 @@ impl Names {
     }
 }
 
+impl fmt::Display for Action {
+    /// In the words of a transcript, with numbers where a case has names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Names::default().say(self))
+    }
+}
+
 fn say_pin(kind: PinKind) -> &'static str {
     match kind {
         PinKind::Splice => "vmsplice",
@@ -179,5 +188,22 @@ fn say_pin(kind: PinKind) -> &'static str {
         PinKind::Direct { engine: Engine::Uring, direction: Direction::IntoMemory, .. } => {
             "io_uring direct read into it"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::page;
+
+    #[test]
+    fn an_action_is_told_in_words() {
+        let punch = Action::Fallocate { file: FileId(1), mode: Mode::Punch, span: page(2) };
+        assert_eq!(punch.to_string(), "punch page 2 of file 1");
+        let mut names = Names::default();
+        names.call(FileId(1), "data");
+        assert_eq!(names.say(&punch), "punch page 2 of data");
+        let touch = Action::Touch { map: MapId(3), span: page(0) };
+        assert_eq!(touch.to_string(), "touch page 0 of the map 3");
     }
 }

@@ -26,6 +26,24 @@ INDEX = r"index (?P<index>\d+)"
 FAULTS = (
     Fault("skip-break", "pin/*-waits"),
     Fault("retry", "race/retry", within=10.0, cpus=2),
+    Fault("wrong-wait", "pin/punch-waits"),
+)
+
+# No bugs: the break waits as it should, in functions that no released kernel has. All must be as on the
+# kernel as it is. On one file system each, and cases of every kind that says of a task that it waits.
+RENAMED = {"xfs": "renamed", "ext4": "renamed-inlined"}
+RENAMED_CASES = (
+    "pin/punch-waits",
+    "pin/truncate-down-waits",
+    "pin/several-released-231-punch-waits",
+    "pin/unmapped-punch-waits",
+    "pin/aio-write-truncate-waits",
+    "pin/signal-punch",
+    "pin/while-waiting-*",
+    "fsync/under-*",
+    "evict/unlinked-keeps-blocks",
+    "reflink/both",
+    "reflink/cow-write-then-free",
 )
 
 # The same with the tracer beside the case: it must call the fault by its name. On one file system
@@ -71,6 +89,7 @@ def steps() -> list[Step]:
         *suites(),
         *fuzzing(),
         *faults(),
+        *renamed(),
         *commands(),
         *traced(),
     ]
@@ -110,6 +129,15 @@ def faults() -> list[Step]:
         # A fault that is found by a race has its time limit in a case's own seconds.
         Step(f"fault-{fault.name}", trial.faulty(where, fault, others), where=where, alone=fault.within is not None)
         for fault, where in places.items()
+    ]
+
+
+def renamed() -> list[Step]:
+    """A kernel without a bug whose functions have other names."""
+    places = {name: Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem, name in RENAMED.items()}
+    return [
+        Step(f"fault-{name}-{where.filesystem}", trial.stock(where, *RENAMED_CASES, fault=name), where=where)
+        for name, where in places.items()
     ]
 
 

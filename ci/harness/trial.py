@@ -71,12 +71,13 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
     return code, journal.read(results / "journal.jsonl")
 
 
-def stock(where: Where, *selection: str) -> Callable[[Path], Result]:
-    """The suite on a kernel as it is: all must be as expected."""
+def stock(where: Where, *selection: str, fault: str | None = None) -> Callable[[Path], Result]:
+    """The suite on a kernel as it is, or with a fault that is no bug: all must be as expected."""
 
     def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / str(where)
-        code, seen = vm(output, results, *where.arguments(), *selection)
+        results = ROOT / "target" / "results" / (f"{where}-{fault}" if fault else str(where))
+        seeded = ["--fault", fault] if fault else []
+        code, seen = vm(output, results, *where.arguments(), *seeded, *selection)
         result = judge(code, seen)
         result.reports = said(results / "junit.xml")
         return result

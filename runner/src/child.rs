@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use cases::system::reference::Reference;
 use cases::system::{System, Tried, Trouble, kernel, reference};
-use cases::{Case, Ending, Report};
+use cases::{Case, Ending, Patience, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt::Interrupt;
@@ -28,6 +28,8 @@ pub(crate) struct Task {
     pub(crate) seed: u64,
     /// The bug that the reference is to have.
     pub(crate) variant: Option<String>,
+    /// What its time limits are multiplied by.
+    pub(crate) patience: Patience,
 }
 
 /// A line from the child to the parent.
@@ -73,7 +75,7 @@ pub(crate) fn perform(task: &Task) -> anyhow::Result<()> {
                 }
             })
         }
-        Err(trouble) => ending_of(&trouble),
+        Err(trouble) => trouble.into(),
     };
     if let Some(error) = lost {
         return Err(error).context("the runner does not listen");
@@ -131,7 +133,8 @@ fn open(task: &Task) -> Tried<Open> {
     match (task.fs, &task.directory) {
         (Fs::Xfs | Fs::Ext4, Some(directory)) => {
             let directory = directory.to_owned();
-            kernel::open(&kernel::Config { directory }).map(Open::Kernel)
+            let patience = task.patience;
+            kernel::open(&kernel::Config { directory, patience }).map(Open::Kernel)
         }
         (Fs::Xfs | Fs::Ext4, None) => {
             Err(machinery("the case's directory", "none was given".to_owned()))
@@ -141,19 +144,11 @@ fn open(task: &Task) -> Tried<Open> {
             let config = reference::Config {
                 variant: variant.map_err(|why| machinery("the variant", why))?,
                 seed: task.seed,
+                patience: task.patience,
                 ..reference::Config::default()
             };
             Ok(Open::Reference(Box::new(Reference::new(&config))))
         }
-    }
-}
-
-fn ending_of(trouble: &Trouble) -> Ending {
-    let text = trouble.to_string();
-    match trouble {
-        Trouble::Stuck { .. } => Ending::Hang(text),
-        Trouble::NotOffered(_) => Ending::NotRun(text),
-        Trouble::Machinery { .. } => Ending::Error(text),
     }
 }
 

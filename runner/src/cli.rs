@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cases::Case;
 use cases::system::reference::Config;
+use cases::{Case, Patience};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
@@ -72,6 +72,8 @@ enum Typedcommand {
         seed: u64,
         #[arg(long)]
         variant: Option<String>,
+        #[arg(long, value_parser = factor)]
+        timeout_factor: f64,
         case: String,
     },
     /// Gives back what killed cases left behind
@@ -302,8 +304,9 @@ impl Typed {
             Some(Typedcommand::Variants { first }) => Command::Variants { first },
             Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
             Some(Typedcommand::Man) => Command::Man,
-            Some(Typedcommand::Case { fs, directory, seed, variant, case }) => {
-                Command::Case(Task { case, fs, directory, seed, variant })
+            Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
+                let patience = Patience::times(timeout_factor);
+                Command::Case(Task { case, fs, directory, seed, variant, patience })
             }
             Some(Typedcommand::Sweep) => Command::Sweep,
             None => self.run.understand(program, chance)?,

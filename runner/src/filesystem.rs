@@ -47,6 +47,9 @@ pub(crate) struct FileSystem {
     patience: Duration,
 }
 
+/// What part of the time for umount it may be busy.
+const BUSY: u32 = 6;
+
 impl FileSystem {
     /// A file system of kind `fs` on `dev`, to be mounted on `point`; no tool may take longer
     /// than `patience`.
@@ -127,7 +130,7 @@ impl FileSystem {
 
     /// Unmounts it. What was just killed may hold it a little longer.
     pub(crate) fn unmount(&self) -> Result<(), Error> {
-        let until = Instant::now() + self.patience.min(Duration::from_secs(20));
+        let until = Instant::now() + self.patience / BUSY;
         loop {
             let left = self.patience;
             match Tool::new("umount").arg(&self.point).run(left) {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use cases::Patience;
 use cases::system::kernel;
 use cases::system::reference::{Config, Reference};
 use reference::Variant;
@@ -128,8 +129,10 @@ impl Soil {
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
         world::warn_again();
-        let mut system =
-            self.devices.open(&kernel::Config { directory: self.directory.clone() })?;
+        let mut system = self.devices.open(&kernel::Config {
+            directory: self.directory.clone(),
+            patience: Patience::default(),
+        })?;
         let subject = Subject::Kernel(self.known.clone());
         let divergence = execute::run(program, system.as_mut(), reference, subject);
         drop(system);

@@ -92,10 +92,27 @@ impl Evidence<'_> {
     /// What the case itself and its process say.
     fn said(&self, problems: &mut Vec<Problem>) -> (Verdict, Option<String>) {
         let stacks = self.watched.stacks.as_deref().unwrap_or_default();
-        if let Some(left) = &self.watched.left {
-            problems
-                .push(Problem::new("the case leaves tasks behind", format!("{left}\n\n{stacks}")));
+        let (verdict, reason) = self.ended(problems, stacks);
+        let Some(left) = &self.watched.left else {
+            return (verdict, reason);
+        };
+        let what = if left.own {
+            "the case ended and its process did not"
+        } else {
+            "the case leaves tasks behind"
+        };
+        let text =
+            format!("{} s later there is still {}\n\n{stacks}", left.waited.as_secs(), left.tasks);
+        problems.push(Problem::new(what, text));
+        // What the case said of itself stands.
+        match verdict {
+            Verdict::Pass | Verdict::NotRun if left.own => (Verdict::Hang, None),
+            other => (other, reason),
         }
+    }
+
+    /// How the case ended.
+    fn ended(&self, problems: &mut Vec<Problem>, stacks: &str) -> (Verdict, Option<String>) {
         match &self.watched.end {
             End::Said(Ending::Pass) => (Verdict::Pass, None),
             End::Said(Ending::NotRun(why)) => (Verdict::NotRun, Some(why.clone())),
@@ -183,6 +200,7 @@ pub(crate) fn bless(folder: &Path, case: &Case, transcript: &str) -> std::io::Re
 mod tests {
     use super::*;
     use crate::kmsg::Record;
+    use crate::watch::Left;
     use std::time::Duration;
 
     fn watched(end: End) -> Watched {
@@ -256,6 +274,27 @@ mod tests {
         let died = judge(&watched(End::Died("killed by SIGSEGV".to_owned())), "", None);
         assert_eq!(died.verdict, Verdict::Error);
         assert!(died.reason.unwrap().contains("SIGSEGV"));
+    }
+
+    #[test]
+    fn what_lingers_is_a_problem_of_its_own() {
+        let waited = Duration::from_secs(21);
+        let left = Left { tasks: "task 7 (D)".to_owned(), waited, own: true };
+        let text = "expected: it waits\nseen: it returned".to_owned();
+        let failed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Fail(text))) };
+        let seen = judge(&failed, "", Some("a\nb\nc\n"));
+        assert_eq!(seen.verdict, Verdict::Fail);
+        assert_eq!(seen.problems[0].title, "expected: it waits; seen: it returned");
+        assert_eq!(seen.problems[1].title, "the case ended and its process did not");
+        assert!(seen.problems[1].text.starts_with("21 s later there is still task 7 (D)"));
+
+        let passed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Pass)) };
+        assert_eq!(judge(&passed, "", Some("a\nb\n")).verdict, Verdict::Hang);
+        let orphan =
+            Watched { left: Some(Left { own: false, ..left }), ..watched(End::Said(Ending::Pass)) };
+        let seen = judge(&orphan, "", Some("a\nb\n"));
+        assert_eq!(seen.verdict, Verdict::Fail);
+        assert_eq!(seen.problems[0].title, "the case leaves tasks behind");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cases::Patience;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +81,7 @@ pub(crate) enum Keep {
 impl Plan {
     /// A deadline, stretched as asked.
     pub(crate) fn patience(&self, limit: Duration) -> Duration {
-        limit.mul_f64(self.timeout_factor)
+        Patience::times(self.timeout_factor).of(limit)
     }
 
     /// The seed of `case` in `iteration`.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use cases::Case;
+use cases::{Case, Patience};
 
 use crate::child::{self, Task};
 use crate::exit::Exit;
@@ -210,6 +210,7 @@ impl Run<'_> {
             directory: directory.clone(),
             seed,
             variant: self.plan.variant.clone(),
+            patience: Patience::times(self.plan.timeout_factor),
         };
         if let Some(trace) = &mut self.trace {
             trace.begin();
@@ -278,7 +279,7 @@ impl Run<'_> {
             stderr: self.results.stderr(),
             kmsg: match &mut self.world {
                 World::Kernel(kernel) => Some(&mut kernel.kmsg),
-                World::Reference => None,
+                World::Reference(_) => None,
             },
             interrupt: &mut self.interrupt,
             tick: &mut tick,

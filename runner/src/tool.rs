@@ -130,7 +130,7 @@ impl Tool {
         drop(command);
         let deadline = Instant::now() + limit;
         let text = collect(&mut reader, deadline);
-        match wait(&mut child, deadline) {
+        match wait(&mut child, deadline, limit / REAP) {
             Some(status) => Ok(Output { status, text: text.trim().to_owned() }),
             None => Err(Error::Stuck { command: self.line(), limit }),
         }
@@ -167,14 +167,17 @@ fn collect(reader: &mut PipeReader, deadline: Instant) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What part of a command's time its end may take once it was killed.
+const REAP: u32 = 10;
+
 /// Waits for `child` until `deadline`, then kills it. None if it did not end in time.
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+fn wait(child: &mut Child, deadline: Instant, reap: Duration) -> Option<ExitStatus> {
     if let Some(status) = ended(child, deadline) {
         return Some(status);
     }
     let _ = child.kill();
     // Reaped if it can be; if it cannot, what comes next finds that out.
-    let _ = ended(child, Instant::now() + Duration::from_secs(2));
+    let _ = ended(child, Instant::now() + reap);
     None
 }
 

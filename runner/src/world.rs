@@ -29,8 +29,8 @@ const DEBUGFS: &str = "/sys/kernel/debug";
 pub(crate) enum World {
     /// A file system of the running kernel.
     Kernel(Box<Kernel>),
-    /// The reference implementation.
-    Reference,
+    /// The reference implementation, and how long to wait for a case of it that was killed.
+    Reference(Duration),
 }
 
 /// A file system of the running kernel.
@@ -95,7 +95,7 @@ impl World {
         // What a case leaves behind when its parent dies is still found.
         nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
         if plan.fs == Fs::Reference {
-            return Ok(Self::Reference);
+            return Ok(Self::Reference(plan.patience(GRACE)));
         }
         unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
         let none: Option<&str> = None;
@@ -124,7 +124,7 @@ impl World {
     pub(crate) fn grace(&self) -> Duration {
         match self {
             Self::Kernel(kernel) => kernel.grace,
-            Self::Reference => GRACE,
+            Self::Reference(grace) => *grace,
         }
     }
 
@@ -171,7 +171,7 @@ impl World {
     pub(crate) fn log(&mut self) -> Log {
         match self {
             Self::Kernel(kernel) => kernel.kmsg.drain().unwrap_or_default(),
-            Self::Reference => Log::default(),
+            Self::Reference(_) => Log::default(),
         }
     }
 

@@ -5,7 +5,10 @@
 //! through their sockets and through /proc.
 
 mod bench;
+mod control;
+mod observe;
 mod offer;
+mod pin;
 mod proc;
 mod script;
 mod sys;
@@ -20,45 +23,34 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bench::{Bench, HeldSlice, trouble};
+use bench::{Bench, trouble};
+use control::{Control, out_of_turn};
 use nix::errno::Errno as Raw;
-use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use proc::Glance;
+use pin::Holder;
 use sys::Cells;
 use task::Folders;
 use wire::{Answer, Command};
 
-use super::{Done, Kinship, Look, MAIN, Need, OpId, Place, Signal, System, Tried, Trouble};
-use crate::action::{Action, CellId, Content, PAGE, PinId, PinKind, TaskId};
+use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
+use crate::action::{Action, CellId, Content, PinId, TaskId};
+use crate::patience::Patience;
+use crate::transcript::Names;
 
 /// How long an operation may take that nothing should hold up, before it is said to hang.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long a task must be seen to sleep in one place, other than the layout break, before that
-/// counts as blocked: it may be waiting for a journal or a device.
-const REST: Duration = Duration::from_secs(5);
-
-/// How long a task must sleep in the layout break, unmoved, after the last pin has gone before it
-/// is said to have been forgotten: the wake-up comes with the release itself.
-const FORGOTTEN: Duration = Duration::from_secs(10);
-
-/// Clock ticks that an operation may run in the kernel without settling: 3 s, which no operation
-/// on a few pages takes however slow the machine, since time off the processor does not count.
-const SPIN: u64 = 300;
-
-/// The most of them that count from one look to the next: a virtual machine that stood still in
-/// between may take that for time that its task ran.
-const LEAP: u64 = 10;
-
-/// How many looks in a row must find a task asleep in the layout break and unmoved.
-const LOOKS: u32 = 4;
+/// How long to wait for what was killed when a case is over: what does not end is the runner's to
+/// find and report.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Where and how to test.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// An empty directory of the case's own on the mounted DAX file system.
     pub directory: PathBuf,
+    /// What the time limits are multiplied by.
+    pub patience: Patience,
 }
 
 /// Opens the kernel's file system for one case.
@@ -104,26 +96,20 @@ struct Task {
     busy: bool,
 }
 
+impl Task {
+    /// Whether it is there and does something.
+    const fn is_busy(&self) -> bool {
+        self.busy && !self.gone
+    }
+}
+
 #[derive(Debug)]
 struct Operation {
     task: TaskId,
+    action: Action,
+    /// What it does, with the names of the case.
     words: String,
     done: Option<Done>,
-}
-
-/// The controller's side of a pin.
-#[derive(Debug)]
-enum Holder {
-    /// The only reader of the pipe.
-    Pipe {
-        reader: OwnedFd,
-        len: u64,
-    },
-    Device(HeldSlice),
-    /// Read out of the pipe at release.
-    Released(Content),
-    /// The task keeps it.
-    Selfish,
 }
 
 struct Kernel {
@@ -132,6 +118,8 @@ struct Kernel {
     tasks: BTreeMap<TaskId, Task>,
     operations: BTreeMap<OpId, Operation>,
     pins: BTreeMap<PinId, Holder>,
+    names: Names,
+    control: Control,
     devices: Devices,
     offers: BTreeMap<Need, Result<(), String>>,
 }
@@ -139,31 +127,30 @@ struct Kernel {
 impl Kernel {
     fn new(config: &Config, devices: Devices) -> Tried<Self> {
         let cells = Cells::new().map_err(trouble("shared memory"))?;
-        let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
         let folders = Folders { dax: config.directory.clone(), page_cache: bench::cache_mount() };
-        let child = sys::fork().map_err(trouble("fork"))?;
-        if child == 0 {
-            drop(ours);
-            task::serve_process(theirs, folders, cells);
-        }
-        drop(theirs);
+        // Both before there is any pin, of which a fork would be another holder.
+        let limit = config.patience.of(PATIENCE);
+        let (socket, control) = first_task(&folders, cells, limit)?;
+        let control = Control::new(socket, control.pid);
+        let (socket, main) = match first_task(&folders, cells, limit) {
+            Ok(main) => main,
+            Err(trouble) => {
+                kill(control.pid);
+                return Err(trouble);
+            }
+        };
         let mut kernel = Self {
             config: config.clone(),
             cells,
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
             pins: BTreeMap::new(),
+            names: Names::default(),
+            control,
             devices,
             offers: BTreeMap::new(),
         };
-        if let Err(trouble) = kernel.admit(MAIN, ours) {
-            // Nobody else knows of it. It may have ended by itself.
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(child),
-                nix::sys::signal::SIGKILL,
-            );
-            return Err(trouble);
-        }
+        kernel.admit(MAIN, socket, main);
         Ok(kernel)
     }
 
@@ -171,6 +158,7 @@ impl Kernel {
     fn pids(&self) -> Vec<i32> {
         let mut pids: Vec<_> =
             self.tasks.values().filter(|task| !task.gone).map(|task| task.pid).collect();
+        pids.push(self.control.pid);
         pids.sort_unstable();
         pids.dedup();
         pids
@@ -180,33 +168,8 @@ impl Kernel {
         self.devices.bench.borrow_mut()
     }
 
-    /// Waits for a new task's first word.
-    fn admit(&mut self, id: TaskId, socket: OwnedFd) -> Tried<()> {
-        let begun = Instant::now();
-        let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        loop {
-            match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], limit) {
-                Ok(0) => {}
-                Ok(_) => break,
-                Err(Raw::EINTR) if begun.elapsed() < PATIENCE => continue,
-                Err(Raw::EINTR) => {}
-                Err(error) => return Err(trouble("poll")(error.into())),
-            }
-            return Err(Trouble::Machinery {
-                what: "a new task".to_owned(),
-                why: format!("it said nothing within {} s", PATIENCE.as_secs()),
-            });
-        }
-        match wire::receive(socket.as_fd(), true).map_err(trouble("a new task"))? {
-            Some((Answer::Hello { pid, tid }, _)) => {
-                self.tasks.insert(id, Task { socket, pid, tid, gone: false, busy: false });
-                Ok(())
-            }
-            other => Err(Trouble::Machinery {
-                what: "a new task".to_owned(),
-                why: format!("it said {:?}", other.map(|(answer, _)| answer)),
-            }),
-        }
+    fn admit(&mut self, id: TaskId, socket: OwnedFd, Hello { pid, tid }: Hello) {
+        self.tasks.insert(id, Task { socket, pid, tid, gone: false, busy: false });
     }
 
     fn task(&self, id: TaskId) -> Tried<&Task> {
@@ -229,22 +192,27 @@ impl Kernel {
         if task.gone {
             return Ok(());
         }
-        let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        let mut polled = [PollFd::new(task.socket.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut polled, limit) {
-            Ok(0) | Err(Raw::EINTR) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(trouble("poll")(error.into())),
+        if !readable(&task.socket, wait)? {
+            return Ok(());
         }
         match wire::receive(task.socket.as_fd(), false) {
             Ok(Some((Answer::Done(number, done), _))) => {
+                let refused = done.result.is_err();
+                let mut action = None;
                 if let Some(operation) = self.operations.get_mut(&OpId(number)) {
                     operation.done = Some(done);
+                    action = Some(&operation.action);
                 }
                 if let Some(task) = self.tasks.get_mut(&id) {
                     task.busy = false;
                 }
-                Ok(())
+                match action {
+                    Some(Action::Pin { pin, .. }) if refused => {
+                        let pin = *pin;
+                        self.refused(pin)
+                    }
+                    _ => Ok(()),
+                }
             }
             Ok(None) => {
                 if let Some(task) = self.tasks.get_mut(&id) {
@@ -252,10 +220,7 @@ impl Kernel {
                 }
                 Ok(())
             }
-            Ok(Some((other, _))) => Err(Trouble::Machinery {
-                what: format!("task {}", id.0),
-                why: format!("it said {other:?} out of turn"),
-            }),
+            Ok(Some((other, _))) => Err(out_of_turn(&format!("task {}", id.0), &other)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(trouble(format!("task {}", id.0))(error)),
         }
@@ -273,86 +238,87 @@ impl Kernel {
             None => None,
         })
     }
+}
 
-    fn glance(&self, op: OpId) -> Tried<Option<Glance>> {
-        let task = self.task(self.operation(op)?.task)?;
-        Ok(Glance::at(task.pid, task.tid))
+/// A first word.
+#[derive(Clone, Copy, Debug)]
+struct Hello {
+    pid: i32,
+    tid: i32,
+}
+
+/// Forks a process whose first task talks over the socket returned.
+fn first_task(folders: &Folders, cells: Cells, limit: Duration) -> Tried<(OwnedFd, Hello)> {
+    let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
+    let child = sys::fork().map_err(trouble("fork"))?;
+    if child == 0 {
+        drop(ours);
+        task::serve_process(theirs, folders.clone(), cells);
     }
-
-    /// A look at every task that does something.
-    fn glances(&mut self) -> Tried<Vec<Option<Glance>>> {
-        let busy = |task: &Task| task.busy && !task.gone;
-        let ids: Vec<_> =
-            self.tasks.iter().filter(|(_, task)| busy(task)).map(|(id, _)| *id).collect();
-        for id in ids {
-            // It may be done and only not have been listened to.
-            self.hear(id, Duration::ZERO)?;
-        }
-        let tasks = self.tasks.values().filter(|task| busy(task));
-        Ok(tasks.map(|task| Glance::at(task.pid, task.tid)).collect())
-    }
-
-    /// Whether any pin may still be held.
-    fn holds(&self) -> bool {
-        self.pins.values().any(|holder| match holder {
-            Holder::Pipe { .. } | Holder::Selfish => true,
-            Holder::Device(slice) => !slice.is_resumed(),
-            Holder::Released(_) => false,
-        })
-    }
-
-    fn drain(reader: &OwnedFd, len: u64) -> io::Result<Content> {
-        let mut bytes = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match nix::unistd::read(reader, &mut bytes[filled..]) {
-                Ok(0) | Err(Raw::EAGAIN) => break,
-                Ok(count) => filled += count,
-                Err(Raw::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Content::of(&bytes[..filled]))
-    }
-
-    /// What `action` needs to be sent along: our side of a pin or device stays here.
-    fn equip(&mut self, action: &Action) -> Tried<Vec<OwnedFd>> {
-        match action {
-            Action::Pin { pin, selfish: true, .. } => {
-                self.pins.insert(*pin, Holder::Selfish);
-                Ok(Vec::new())
-            }
-            Action::Pin { pin, span, kind: PinKind::Splice, .. } => {
-                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
-                    .map_err(|error| trouble("a pipe")(error.into()))?;
-                let size = span.len.max(PAGE) as i32;
-                for command in [FcntlArg::F_SETPIPE_SZ(size), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)]
-                {
-                    nix::fcntl::fcntl(&reader, command)
-                        .map_err(|error| trouble("a pipe's size")(error.into()))?;
-                }
-                self.pins.insert(*pin, Holder::Pipe { reader, len: span.len });
-                Ok(vec![writer])
-            }
-            Action::Pin { pin, span, kind: PinKind::Direct { byte, .. }, .. } => {
-                let (slice, device) = self.bench().hold(span.len, *byte)?;
-                self.pins.insert(*pin, Holder::Device(slice));
-                Ok(vec![device])
-            }
-            Action::DirectLoad { .. } => Ok(vec![self.bench().slow()?]),
-            _ => Ok(Vec::new()),
+    drop(theirs);
+    match greeted(&ours, None, limit) {
+        Ok(hello) => Ok((ours, hello)),
+        Err(trouble) => {
+            // Nobody else knows of it.
+            kill(child);
+            Err(trouble)
         }
     }
 }
 
-/// Whether all tasks wait, for a lock or in the layout break, and one does in the break: then the
-/// locks are held by those that wait, and nothing moves until a pin or a signal comes.
-fn is_closed(tasks: &[Option<Glance>]) -> bool {
-    let breaks = |glance: &Glance| glance.sleeps() && glance.place() == Place::LayoutBreak;
-    tasks.iter().flatten().any(breaks)
-        && tasks
-            .iter()
-            .all(|task| task.as_ref().is_some_and(|task| breaks(task) || task.waits_for_lock()))
+/// It may have ended by itself.
+fn kill(pid: i32) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+}
+
+/// Waits for the first word of a new task, which `parent` was asked to make.
+fn greeted(new: &OwnedFd, parent: Option<&OwnedFd>, limit: Duration) -> Tried<Hello> {
+    let until = Instant::now() + limit;
+    let refused = |why: String| Err(Trouble::Machinery { what: "a new task".to_owned(), why });
+    let late = || refused(format!("it said nothing within {} s", limit.as_secs()));
+    if !readable_until(new, until)? {
+        return late();
+    }
+    match wire::receive(new.as_fd(), true).map_err(trouble("a new task"))? {
+        Some((Answer::Hello { pid, tid }, _)) => return Ok(Hello { pid, tid }),
+        Some((other, _)) => return Err(out_of_turn("a new task", &other)),
+        None => {}
+    }
+    // It could not be made, or has ended at once. Its parent knows which.
+    let Some(parent) = parent else {
+        return refused("it ended before it said anything".to_owned());
+    };
+    if !readable_until(parent, until)? {
+        return late();
+    }
+    match wire::receive(parent.as_fd(), true).map_err(trouble("a new task"))? {
+        Some((Answer::NoSpawn(errno), _)) => refused(format!("it could not be made: {errno}")),
+        Some((other, _)) => Err(out_of_turn("the parent of a new task", &other)),
+        None => refused("its parent is gone".to_owned()),
+    }
+}
+
+/// Whether there is something to hear, having waited at most `wait`.
+fn readable(socket: &OwnedFd, wait: Duration) -> Tried<bool> {
+    let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], limit) {
+        Ok(0) | Err(Raw::EINTR) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => Err(trouble("poll")(error.into())),
+    }
+}
+
+/// The same, whatever signals come.
+fn readable_until(socket: &OwnedFd, until: Instant) -> Tried<bool> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if readable(socket, left)? {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            return Ok(false);
+        }
+    }
 }
 
 impl System for Kernel {
@@ -367,29 +333,31 @@ impl System for Kernel {
 
     fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
         let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
-        let parent = self.task(of)?.socket.as_fd();
-        wire::send(parent, &Command::Spawn(kinship), &[theirs.as_raw_fd()])
+        let parent = &self.task(of)?.socket;
+        wire::send(parent.as_fd(), &Command::Spawn(kinship), &[theirs.as_raw_fd()])
             .map_err(trouble("a new task"))?;
         drop(theirs);
+        let hello = greeted(&ours, Some(parent), self.config.patience.of(PATIENCE))?;
         let id = TaskId(self.tasks.len() as u32);
-        self.admit(id, ours)?;
+        self.admit(id, ours, hello);
         Ok(id)
     }
 
     fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId> {
+        self.names.learn(&action);
+        let words = self.names.say(&action);
         if self.task(task)?.busy {
             return Err(Trouble::Machinery {
-                what: format!("{action:?}"),
+                what: words,
                 why: "its task still does something else".to_owned(),
             });
         }
-        let fds = self.equip(&action)?;
+        let fds = self.equip(task, &action)?;
         let op = OpId(self.operations.len() as u32);
-        let words = format!("{action:?}");
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        wire::send(self.task(task)?.socket.as_fd(), &Command::Do(op.0, action), &raw)
-            .map_err(trouble(&words))?;
-        self.operations.insert(op, Operation { task, words, done: None });
+        let command = Command::Do(op.0, action.clone());
+        wire::send(self.task(task)?.socket.as_fd(), &command, &raw).map_err(trouble(&words))?;
+        self.operations.insert(op, Operation { task, action, words, done: None });
         if let Some(task) = self.tasks.get_mut(&task) {
             task.busy = true;
         }
@@ -397,84 +365,15 @@ impl System for Kernel {
     }
 
     fn look(&mut self, op: OpId) -> Tried<Look> {
-        if let Some(end) = self.ended(op, Duration::ZERO)? {
-            return Ok(end);
-        }
-        Ok(match self.glance(op)? {
-            Some(glance) if glance.sleeps() => Look::Blocked(glance.place()),
-            _ => Look::Running,
-        })
+        self.seen(op)
     }
 
     fn settle(&mut self, op: OpId) -> Tried<Look> {
-        let begun = Instant::now();
-        let mut last: Option<Glance> = None;
-        let (mut same, mut since) = (0, Instant::now());
-        let (mut all_same, mut all) = (0, Vec::new());
-        let (mut ran, mut before) = (0, self.glance(op)?.map_or(0, |glance| glance.ran));
-        loop {
-            if let Some(end) = self.ended(op, Duration::from_millis(2))? {
-                return Ok(end);
-            }
-            let glance = self.glance(op)?;
-            if glance == last {
-                same += 1;
-            } else {
-                (same, since) = (0, Instant::now());
-                last.clone_from(&glance);
-            }
-            if glance.as_ref().is_some_and(Glance::waits_for_lock) {
-                let now = self.glances()?;
-                all_same = if now == all { all_same + 1 } else { 0 };
-                all = now;
-            }
-            if let Some(glance) = &glance {
-                ran += glance.ran.saturating_sub(before).min(LEAP);
-                before = glance.ran;
-            }
-            if ran > SPIN {
-                return Ok(Look::Running);
-            }
-            if let Some(glance) = glance.filter(Glance::sleeps) {
-                let place = glance.place();
-                let settled = if place == Place::LayoutBreak {
-                    same >= LOOKS
-                } else {
-                    all_same >= LOOKS && is_closed(&all) || since.elapsed() > REST
-                };
-                if settled {
-                    return Ok(Look::Blocked(place));
-                }
-            }
-            if begun.elapsed() > PATIENCE {
-                return Ok(Look::Running);
-            }
-        }
+        self.settled(op)
     }
 
     fn wait(&mut self, op: OpId) -> Tried<Done> {
-        let begun = Instant::now();
-        let mut last = (self.glance(op)?, Instant::now());
-        loop {
-            if let Some(done) = self.wait_for(op, 1)? {
-                return Ok(done);
-            }
-            let glance = self.glance(op)?;
-            if glance != last.0 {
-                last = (glance, Instant::now());
-            }
-            let waits = last.0.as_ref().is_some_and(|glance| glance.place() == Place::LayoutBreak);
-            let forgotten = waits && !self.holds() && last.1.elapsed() > FORGOTTEN;
-            if forgotten || begun.elapsed() > PATIENCE {
-                let what = self.operation(op)?.words.clone();
-                let seconds = begun.elapsed().as_secs();
-                let mut state = self.describe();
-                if forgotten {
-                    state.insert_str(0, "it sleeps in the layout break although no pin is left\n");
-                }
-                return Err(Trouble::Stuck { what, seconds, state });
-            }
-        }
+        self.awaited(op)
     }
 
     fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
@@ -505,12 +404,13 @@ impl System for Kernel {
                 let target = nix::unistd::Pid::from_raw(pid);
                 nix::sys::signal::kill(target, nix::sys::signal::SIGKILL)
                     .map_err(|error| trouble("SIGKILL")(error.into()))?;
-                let end = Instant::now() + PATIENCE;
+                let begun = Instant::now();
+                let limit = self.config.patience.of(PATIENCE);
                 while !proc::is_gone(pid) {
-                    if Instant::now() > end {
+                    if begun.elapsed() > limit {
                         return Err(Trouble::Stuck {
                             what: format!("process {pid}, sent SIGKILL,"),
-                            seconds: PATIENCE.as_secs(),
+                            seconds: begun.elapsed().as_secs(),
                             state: self.describe(),
                         });
                     }
@@ -526,40 +426,15 @@ impl System for Kernel {
     }
 
     fn release(&mut self, pin: PinId) -> Tried<u64> {
-        let unknown = |why: &str| {
-            Err(Trouble::Machinery {
-                what: format!("the release of pin {}", pin.0),
-                why: why.to_owned(),
-            })
-        };
-        match self.pins.remove(&pin) {
-            Some(Holder::Pipe { reader, len }) => {
-                let before = task::now();
-                let content = Self::drain(&reader, len).map_err(trouble("a pipe"))?;
-                drop(reader);
-                self.pins.insert(pin, Holder::Released(content));
-                Ok(before)
-            }
-            Some(Holder::Device(mut slice)) => {
-                let before = task::now();
-                slice.resume().map_err(trouble("the held device"))?;
-                self.pins.insert(pin, Holder::Device(slice));
-                Ok(before)
-            }
-            Some(Holder::Selfish) => unknown("its task keeps it"),
-            Some(Holder::Released(_)) | None => unknown("there is no such pin"),
-        }
+        self.let_go(pin)
+    }
+
+    fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
+        self.let_last_go(pin, op)
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {
-        match self.pins.get(&pin) {
-            Some(Holder::Released(content)) => Ok(content.clone()),
-            Some(Holder::Device(slice)) => slice.content().map_err(trouble("the held device")),
-            _ => Err(Trouble::Machinery {
-                what: format!("the content of pin {}", pin.0),
-                why: "it is not released".to_owned(),
-            }),
-        }
+        self.content(pin)
     }
 
     fn cell(&self, cell: CellId) -> u64 {
@@ -568,6 +443,10 @@ impl System for Kernel {
 
     fn set_cell(&mut self, cell: CellId, value: u64) {
         self.cells.cell(cell.0).store(value, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn patience(&self) -> Patience {
+        self.config.patience
     }
 
     fn now(&self) -> u64 {
@@ -592,12 +471,9 @@ impl Drop for Kernel {
         }
         let mut pids = self.pids();
         for pid in &pids {
-            // It may have ended by itself.
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::SIGKILL);
+            kill(*pid);
         }
-        // What does not end is the runner's to find and report.
-        let end = Instant::now() + REST;
+        let end = Instant::now() + self.config.patience.of(GRACE);
         while !pids.iter().all(|pid| proc::is_gone(*pid)) && Instant::now() < end {
             std::thread::yield_now();
         }

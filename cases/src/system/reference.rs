@@ -17,8 +17,12 @@ use reference::sync::{Arc, Leaf, thread};
 use reference::{Dropper, End, Fs, Standing, Task, Transfer, Variant};
 
 use self::actor::{Actor, Shared};
-use super::{Done, Errno, Kinship, Look, MAIN, Need, OpId, Place, Signal, System, Tried, Trouble};
+use super::{
+    Done, Errno, Kinship, Look, MAIN, Need, OpId, Place, Released, Signal, System, Tried, Trouble,
+};
 use crate::action::{Action, CellId, Content, PinId, TaskId};
+use crate::patience::Patience;
+use crate::transcript::Names;
 
 /// How the reference is to be.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +35,19 @@ pub struct Config {
     pub looks_first: bool,
     /// The seed of the case, for its report; the reference itself draws no lots.
     pub seed: u64,
+    /// What the time limits are multiplied by.
+    pub patience: Patience,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { variant: None, shape: Shape::IdleAtZero, looks_first: false, seed: 1 }
+        Self {
+            variant: None,
+            shape: Shape::IdleAtZero,
+            looks_first: false,
+            seed: 1,
+            patience: Patience::default(),
+        }
     }
 }
 
@@ -64,6 +76,8 @@ pub struct Reference {
     threads: Vec<thread::JoinHandle<()>>,
     /// In whose name the case itself lets go of pins.
     hand: Task,
+    names: Names,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -97,6 +111,8 @@ impl Reference {
             ops: BTreeMap::new(),
             threads: Vec::new(),
             hand,
+            names: Names::default(),
+            patience: config.patience,
         };
         system.threads.push(thread::spawn(move || {
             // Ends with the run.
@@ -208,9 +224,10 @@ impl System for Reference {
     }
 
     fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId> {
+        self.names.learn(&action);
+        let words = self.names.say(&action);
         let actor = self.task(task)?;
         let op = OpId(self.ops.len() as u32);
-        let words = format!("{action:?}");
         let end = Arc::new(Leaf::new(None));
         if !actor.order(action, Arc::clone(&end)) {
             return Err(Trouble::Machinery {
@@ -237,7 +254,7 @@ impl System for Reference {
     fn settle(&mut self, op: OpId) -> Tried<Look> {
         let (operation, task) = self.operation(op)?;
         let mut since = (Instant::now(), 0, None);
-        let seen = self.shared.fs.board.watch(PATIENCE, |view| {
+        let seen = self.shared.fs.board.watch(self.patience.of(PATIENCE), |view| {
             let standing = view.standing(task);
             if let Some(end) = Self::ended(operation, standing) {
                 return Some(end);
@@ -260,7 +277,7 @@ impl System for Reference {
 
     fn wait(&mut self, op: OpId) -> Tried<Done> {
         let begin = Instant::now();
-        match self.end_of(op, PATIENCE)? {
+        match self.end_of(op, self.patience.of(PATIENCE))? {
             Some(done) => Ok(done),
             None => Err(self.stuck(op, begin)),
         }
@@ -282,7 +299,8 @@ impl System for Reference {
         for pins in actor.process_pins() {
             self.shared.fs.unpin(&self.hand, &pins, Dropper::Process);
         }
-        let gone = self.shared.fs.board.watch(PATIENCE, |view| {
+        let begin = Instant::now();
+        let gone = self.shared.fs.board.watch(self.patience.of(PATIENCE), |view| {
             if view.is_gone(process) { Some(true) } else { view.is_quiet().then_some(false) }
         });
         if gone == Some(true) {
@@ -290,7 +308,7 @@ impl System for Reference {
         }
         Err(Trouble::Stuck {
             what: format!("process {process}, sent SIGKILL,"),
-            seconds: PATIENCE.as_secs(),
+            seconds: begin.elapsed().as_secs(),
             state: self.describe(),
         })
     }
@@ -323,6 +341,11 @@ impl System for Reference {
         }
     }
 
+    fn release_last(&mut self, pin: PinId, _op: OpId) -> Tried<Released> {
+        // Where it sleeps is known here, so nothing else can have blocked it.
+        Ok(Released { at: self.release(pin)?, slept_on: None })
+    }
+
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {
         self.shared
             .pins
@@ -342,6 +365,10 @@ impl System for Reference {
 
     fn set_cell(&mut self, cell: CellId, value: u64) {
         self.shared.cells.change(cell, |old| *old = value);
+    }
+
+    fn patience(&self) -> Patience {
+        self.patience
     }
 
     fn now(&self) -> u64 {

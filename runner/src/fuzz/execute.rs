@@ -93,7 +93,7 @@ impl Pair<'_> {
             for action in &actions {
                 let op = system.start(MAIN, action.clone()).map_err(|why| why.to_string())?;
                 let done = system.wait(op).map_err(|why| why.to_string())?;
-                done.result.map_err(|errno| format!("{action:?}: {errno}"))?;
+                done.result.map_err(|errno| format!("{action}: {errno}"))?;
             }
             for task in 1..=LOADER {
                 let process = (3..TASKS).contains(&task);
@@ -120,8 +120,10 @@ impl Pair<'_> {
             let system = &mut self.systems[0];
             let op = system.start(MAIN, Action::Stat { file }).map_err(|why| why.to_string())?;
             let done = system.wait(op).map_err(|why| why.to_string())?;
-            let Ok(Reply::Stat { inode, .. }) = done.result else {
-                return Err(format!("stat of file {}: {:?}", file.0, done.result));
+            let inode = match done.result {
+                Ok(Reply::Stat { inode, .. }) => inode,
+                Ok(other) => return Err(format!("stat of file {}: {other}", file.0)),
+                Err(errno) => return Err(format!("stat of file {}: {errno}", file.0)),
             };
             last = last.max(Some((inode, file)));
         }
@@ -176,8 +178,7 @@ impl Pair<'_> {
 
     fn start(&mut self, task: u32, action: &Action) -> Step2<[OpId; 2]> {
         let [subject, reference] = self.both(|system| system.start(TaskId(task), action.clone()));
-        let failed =
-            |why: cases::system::Trouble| Box::new(machinery(format!("{action:?}: {why}")));
+        let failed = |why: cases::system::Trouble| Box::new(machinery(format!("{action}: {why}")));
         Ok([subject.map_err(failed)?, reference.map_err(failed)?])
     }
 
@@ -205,7 +206,7 @@ impl Pair<'_> {
         };
         let seen = self.both(|system| match system.transferred(pin) {
             Ok(content) => Seen::Returned(Ok(Reply::Content(content))),
-            Err(why) => Seen::Trouble(why.to_string()),
+            Err(why) => Seen::trouble(&why),
         });
         if let (Subject::Kernel(_), Some(file)) = (&self.kind, held)
             && (zeroed(file, &seen) || self.landing.contains(&file))
@@ -232,7 +233,7 @@ impl Pair<'_> {
         let seen =
             [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| match system.wait(op) {
                 Ok(done) => Seen::Returned(done.result),
-                Err(why) => Seen::Trouble(why.to_string()),
+                Err(why) => Seen::trouble(&why),
             });
         self.judge(&action, "", seen)
     }
@@ -276,14 +277,14 @@ impl Pair<'_> {
         let [subject, reference] = &mut self.systems;
         let expected = Seen::of(reference.settle(ops[1]));
         let mut seen = Seen::of(subject.settle(ops[0]));
-        if matches!(expected, Seen::Returned(_)) && seen == Seen::Breaking {
+        if matches!((&expected, &seen), (Seen::Returned(_), Seen::Blocked(_))) {
             // Direct I/O that was let go ends in its own time, and so does the wait for it.
             if let Ok(Some(done)) = subject.wait_for(ops[0], LATE) {
                 seen = Seen::Returned(done.result);
             }
         }
-        if let Seen::Waiting(place) = &mut seen {
-            *place = format!("{place}\n{}", subject.describe());
+        if let Seen::Blocked(place) = &mut seen {
+            *place = format!("it sleeps in {place}\n{}", subject.describe());
         }
         [seen, expected]
     }
@@ -291,7 +292,7 @@ impl Pair<'_> {
     /// Differs unless both saw the same, or what they saw is tolerated.
     fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Step2 {
         let place = match &seen[0] {
-            Seen::Waiting(place) => format!("\n{place}"),
+            Seen::Blocked(place) => format!("\n{place}"),
             _ => String::new(),
         };
         let [subject, reference] = seen.map(|seen| seen.plain(action));
@@ -305,8 +306,7 @@ impl Pair<'_> {
         } else {
             format!("{name}{what}: {here}, not {there}")
         };
-        let text =
-            format!("{action:?}\n    seen:     {subject:?}\n    expected: {reference:?}{place}");
+        let text = format!("{action}\n    seen:     {subject}\n    expected: {reference}{place}");
         let tolerated = match &self.kind {
             Subject::Kernel(known) => known.reason(action, &subject, &reference),
             Subject::Variant => None,
@@ -391,7 +391,7 @@ impl Pair<'_> {
             let seen = [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| {
                 match system.wait(op) {
                     Ok(done) => Seen::Returned(done.result),
-                    Err(why) => Seen::Trouble(why.to_string()),
+                    Err(why) => Seen::trouble(&why),
                 }
             });
             self.judge(&action, " at the end", seen)?;

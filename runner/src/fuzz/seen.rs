@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cases::action::{Action, Reply};
-use cases::system::{Done, Errno, Look, Place, Tried};
+use cases::system::{Done, Errno, Look, Tried, Trouble};
 
 /// A difference.
 #[derive(Clone, Debug)]
@@ -41,26 +41,40 @@ impl fmt::Display for Divergence {
 pub(crate) enum Seen {
     /// It returned.
     Returned(Result<Reply, Errno>),
-    /// It waits in the layout break.
-    Breaking,
-    /// It waits somewhere else, or did not come to rest.
-    Waiting(String),
+    /// It waits, here if names tell. For what, the two show when it ends.
+    Blocked(String),
+    /// It neither waits nor returns.
+    Spinning,
     /// Its task is gone.
     Gone,
     /// The system could not say.
-    Trouble(String),
+    Trouble {
+        /// Why, in words that do not depend on the program.
+        kind: String,
+        /// The whole of it.
+        text: String,
+    },
 }
 
 impl Seen {
     pub(super) fn of(look: Tried<Look>) -> Self {
         match look {
             Ok(Look::Done(Done { result, .. })) => Self::Returned(result),
-            Ok(Look::Blocked(Place::LayoutBreak)) => Self::Breaking,
-            Ok(Look::Blocked(Place::Elsewhere(place))) => Self::Waiting(place),
-            Ok(Look::Running) => Self::Waiting("no place at all".to_owned()),
+            Ok(Look::Blocked(place)) => Self::Blocked(place.to_string()),
+            Ok(Look::Running) => Self::Spinning,
             Ok(Look::Gone) => Self::Gone,
-            Err(trouble) => Self::Trouble(trouble.to_string()),
+            Err(trouble) => Self::trouble(&trouble),
         }
+    }
+
+    pub(super) fn trouble(trouble: &Trouble) -> Self {
+        let kind = match trouble {
+            Trouble::Stuck { .. } => "it did not return",
+            Trouble::HeldUp { .. } => "it waited for a pin",
+            Trouble::NotOffered(why) | Trouble::Machinery { why, .. } => why,
+        };
+        let kind = kind.lines().next().unwrap_or_default().to_owned();
+        Self::Trouble { kind, text: trouble.to_string() }
     }
 
     /// The same without what no two systems need to agree on.
@@ -76,8 +90,8 @@ impl Seen {
             Self::Returned(Ok(Reply::Stat { size, links, .. })) => {
                 Self::Returned(Ok(Reply::Stat { size, allocated: 0, links, inode: 0 }))
             }
-            // Where else it waits has many names.
-            Self::Waiting(_) => Self::Waiting(String::new()),
+            // Where it waits has as many names as there are kernels.
+            Self::Blocked(_) => Self::Blocked(String::new()),
             other => other,
         }
     }
@@ -87,19 +101,21 @@ impl Seen {
         match self {
             Self::Returned(Ok(_)) => "success".to_owned(),
             Self::Returned(Err(errno)) => errno.to_string(),
-            Self::Breaking => "blocked in the layout break".to_owned(),
-            Self::Waiting(_) => "blocked elsewhere".to_owned(),
+            Self::Blocked(_) => "blocked".to_owned(),
+            Self::Spinning => "spinning".to_owned(),
             Self::Gone => "gone".to_owned(),
-            Self::Trouble(why) => {
-                let line = why.lines().next().unwrap_or_default();
-                // Without the operands, which are the program's own.
-                match (line.find(" {"), line.rfind('}')) {
-                    (Some(from), Some(to)) if from < to => {
-                        format!("trouble: {}{}", &line[..from], &line[to + 1..])
-                    }
-                    _ => format!("trouble: {line}"),
-                }
-            }
+            Self::Trouble { kind, .. } => format!("trouble: {kind}"),
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    /// The whole of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned(Ok(reply)) => write!(f, "{reply}"),
+            Self::Trouble { text, .. } => f.write_str(text),
+            other => f.write_str(&other.word()),
         }
     }
 }
@@ -110,8 +126,9 @@ mod tests {
 
     #[test]
     fn trouble_is_named_without_operands() {
-        let why = "Fallocate { file: FileId(2), span: Span { at: 0 } } did not return\nit sleeps";
-        assert_eq!(Seen::Trouble(why.to_owned()).word(), "trouble: Fallocate did not return");
-        assert_eq!(Seen::Trouble("no pipe".to_owned()).word(), "trouble: no pipe");
+        let (what, state) = ("punch page 2 of f1".to_owned(), "it sleeps".to_owned());
+        let seen = Seen::trouble(&Trouble::Stuck { what, seconds: 61, state });
+        assert_eq!(seen.word(), "trouble: it did not return");
+        assert_eq!(seen.to_string(), "punch page 2 of f1 did not return within 61 s\nit sleeps");
     }
 }

@@ -315,10 +315,10 @@ impl Known {
             // system's choice.
             (
                 Action::Fallocate { mode: Mode::Allocate, .. },
-                Seen::Breaking,
+                Seen::Blocked(_),
                 Seen::Returned(Ok(_)),
             ) if self.fs == Fs::Xfs => Some("XFS breaks the layout for every mode of fallocate"),
-            (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Waiting(_), Seen::Breaking)
+            (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Spinning, Seen::Blocked(_))
                 if self.has(Find::SecondSpins) =>
             {
                 Some(Find::SecondSpins.reason())

@@ -7,9 +7,9 @@ use crate::system::{MAIN, Need, System};
 impl Kernel {
     /// Does an action that nothing blocks, for the controller's own purposes.
     fn try_out(&mut self, action: Action) -> Result<Reply, String> {
-        let words = format!("{action:?}");
-        // Its fields are the probe's own and tell nobody anything.
-        let what = words.split(' ').next().unwrap_or_default().to_lowercase();
+        let words = action.to_string();
+        // What it is done to is the probe's own and tells nobody anything.
+        let what = words.split(' ').next().unwrap_or_default().to_owned();
         let op = self.start(MAIN, action).map_err(|trouble| trouble.to_string())?;
         let done = self.wait(op).map_err(|trouble| trouble.to_string())?;
         done.result.map_err(|errno| format!("{what} was refused with {errno}"))
@@ -66,7 +66,7 @@ impl Kernel {
                 self.try_out(Action::Unmap { map })?;
                 match faults? {
                     Reply::Count(1) => Ok(()),
-                    other => Err(format!("filling 2 MiB took {other:?} faults, not one")),
+                    other => Err(format!("filling 2 MiB took not one fault but {other}")),
                 }
             }),
         };

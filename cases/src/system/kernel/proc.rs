@@ -5,7 +5,8 @@ use std::fs;
 
 use crate::system::Place;
 
-/// The innermost function of a task that waits in the layout break for a page.
+/// The innermost function of a task that waits in the layout break for a page, in kernels that are
+/// known. To find one here only spares the control experiment: see [`super::observe`].
 ///
 /// Older kernels open-code the wait in each file system; `dax_break_layout` came with Linux
 /// commit d5b3afea22a5 ("fs/dax: create a common implementation to break DAX layouts"), in
@@ -21,8 +22,8 @@ const WAITS: &[&str] = &[
     "dax_break_layout_final",
 ];
 
-/// The innermost function of a task that waits for a lock of a file or of an address space: the
-/// locks' own functions are the scheduler's, which /proc leaves out.
+/// The innermost function of a task that waits for a lock of a file or of an address space, in
+/// kernels that are known: the locks' own functions are the scheduler's, which /proc leaves out.
 ///
 /// None of these sleeps for anything else by itself: waits for a journal, for a page or for a
 /// device have functions of their own.
@@ -100,7 +101,7 @@ impl Glance {
         matches!(self.state, 'S' | 'D')
     }
 
-    /// Whether it sleeps for a lock of a file or of an address space.
+    /// Whether it is known to sleep for a lock of a file or of an address space.
     pub(crate) fn waits_for_lock(&self) -> bool {
         let innermost = self.stack.first().map(|function| plain(function));
         self.sleeps() && innermost.is_some_and(|function| LOCKERS.contains(&function))

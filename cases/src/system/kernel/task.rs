@@ -45,6 +45,19 @@ impl Folders {
         let there = self.path(Medium::PageCache, file);
         if there.exists() { there } else { self.path(Medium::Dax, file) }
     }
+
+    /// Allocates, writes, syncs and removes a file in each of them.
+    fn exercise(&self) -> io::Result<()> {
+        for folder in [&self.dax, &self.page_cache].into_iter().filter(|folder| folder.exists()) {
+            let path = folder.join("control");
+            let file = File::options().write(true).create(true).truncate(true).open(&path)?;
+            let written = file.write_all_at(&[b'c'; PAGE as usize], 0);
+            let synced = written.and_then(|()| file.sync_all());
+            std::fs::remove_file(&path)?;
+            synced?;
+        }
+        Ok(())
+    }
 }
 
 /// A direct I/O in flight, with what it needs to live.
@@ -127,6 +140,12 @@ impl Actor {
                     let done = Done { result, began, ended: now() };
                     wire::send(socket.as_fd(), &Answer::Done(number, done), &[])?;
                 }
+                Command::Control(number) => {
+                    let began = now();
+                    let result = self.folders.exercise().map(done).map_err(|error| errno(&error));
+                    let done = Done { result, began, ended: now() };
+                    wire::send(socket.as_fd(), &Answer::Done(number, done), &[])?;
+                }
                 Command::Spawn(kinship) => {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));
@@ -135,7 +154,7 @@ impl Actor {
                         Ok(Some(mine)) => socket = mine,
                         Ok(None) => {}
                         Err(error) => {
-                            wire::send(socket.as_fd(), &Answer::NoSpawn(errno(&error).0), &[])?;
+                            wire::send(socket.as_fd(), &Answer::NoSpawn(errno(&error)), &[])?;
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 //!
 //! One sequenced-packet socket per task; a message is JSON, and may carry descriptors.
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sys;
 use crate::action::Action;
-use crate::system::{Done, Kinship};
+use crate::system::{Done, Errno, Kinship};
 
 /// The largest message: the content of a few MiB, sector by sector.
 const LARGEST: usize = 1 << 19;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Do(u32, Action),
     /// Make a new task that talks over the descriptor sent along.
     Spawn(Kinship),
+    /// Do a round of the control experiment and report it under the number.
+    Control(u32),
 }
 
 /// From a task.
@@ -36,7 +39,20 @@ pub(crate) enum Answer {
     /// The numbered action ended.
     Done(u32, Done),
     /// It could not make a new task.
-    NoSpawn(i32),
+    NoSpawn(Errno),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hello { pid, tid } => write!(f, "task {tid} of process {pid} is there"),
+            Self::Done(number, Done { result: Ok(_), .. }) => write!(f, "{number} is done"),
+            Self::Done(number, Done { result: Err(errno), .. }) => {
+                write!(f, "{number} was refused: {errno}")
+            }
+            Self::NoSpawn(errno) => write!(f, "no new task: {errno}"),
+        }
+    }
 }
 
 /// Two ends of a new socket.

@@ -1,0 +1,53 @@
+//! How patient a run is: one factor for every time limit.
+//!
+//! A limit is there to end what hangs, and is chosen for an emulated machine. Whoever has a slower
+//! one stretches all of them alike, those of the runner and those of the cases. A budget that only
+//! says how much is tried, such as the length of a race, is no limit and stays.
+
+use std::time::Duration;
+
+/// What every time limit is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Patience(f64);
+
+impl Patience {
+    /// Limits are multiplied by `factor`, which must be finite and positive.
+    pub const fn times(factor: f64) -> Self {
+        Self(factor)
+    }
+
+    /// The factor.
+    pub const fn factor(self) -> f64 {
+        self.0
+    }
+
+    /// A limit as it is to be kept.
+    pub fn of(self, limit: Duration) -> Duration {
+        limit.mul_f64(self.0)
+    }
+
+    /// The same for a count of something that passes with time.
+    pub fn count(self, count: u64) -> u64 {
+        Duration::from_secs(count).mul_f64(self.0).as_secs().max(1)
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self::times(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_stretched_and_never_none() {
+        let patience = Patience::times(2.5);
+        assert_eq!(patience.of(Duration::from_secs(10)), Duration::from_secs(25));
+        assert_eq!(patience.count(30), 75);
+        assert_eq!(Patience::times(0.1).count(4), 1);
+        assert_eq!(Patience::default().of(Duration::from_secs(10)), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,77 @@
+//! The control experiment: a task that does what any operation of a file system may wait for.
+//!
+//! An operation that sleeps may wait for a pin, or else for the journal, for memory or for the
+//! device, and on a busy machine each of these takes any time. To tell them apart without knowing
+//! the function in which the operation sleeps, another task allocates, writes, syncs and removes
+//! a file of its own on the same file system. What goes through there does not hold the operation
+//! up. The task is forked before the first pin is taken, so it holds none.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::wire::{self, Answer, Command};
+use super::{bench::trouble, readable};
+use crate::system::{Errno, Tried, Trouble};
+
+/// The task, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Control {
+    socket: OwnedFd,
+    /// Its process.
+    pub(super) pid: i32,
+    begun: u32,
+    passed: u32,
+    refused: Option<Errno>,
+}
+
+/// A moment in the experiment; only rounds that begin after it count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark(u32);
+
+impl Control {
+    /// A task that has said hello over `socket`.
+    pub(super) const fn new(socket: OwnedFd, pid: i32) -> Self {
+        Self { socket, pid, begun: 0, passed: 0, refused: None }
+    }
+
+    /// Now.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark(self.begun)
+    }
+
+    /// Lets it do another round if it has done the last, without waiting for either. Returns how
+    /// many rounds since `mark` went through.
+    pub(super) fn rounds_since(&mut self, mark: Mark) -> Tried<u32> {
+        if self.passed < self.begun && readable(&self.socket, Duration::ZERO)? {
+            match wire::receive(self.socket.as_fd(), false).map_err(trouble("the control"))? {
+                Some((Answer::Done(_, done), _)) => {
+                    self.passed += 1;
+                    self.refused = done.result.err();
+                }
+                Some((other, _)) => return Err(out_of_turn("the control", &other)),
+                None => {
+                    return Err(Trouble::Machinery {
+                        what: "the control".to_owned(),
+                        why: "its task is gone".to_owned(),
+                    });
+                }
+            }
+        }
+        if self.passed == self.begun && self.refused.is_none() {
+            wire::send(self.socket.as_fd(), &Command::Control(self.begun), &[])
+                .map_err(trouble("the control"))?;
+            self.begun += 1;
+        }
+        Ok(self.passed.saturating_sub(mark.0))
+    }
+
+    /// Whether the experiment cannot be made, because there is no space for example.
+    pub(super) const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+}
+
+/// A task said something that nobody asked for.
+pub(super) fn out_of_turn(who: &str, answer: &Answer) -> Trouble {
+    Trouble::Machinery { what: who.to_owned(), why: format!("it said \"{answer}\" out of turn") }
+}

@@ -1,0 +1,166 @@
+//! The controller's side of a pin: what holds it, and what lets it go.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno as Raw;
+use nix::fcntl::{FcntlArg, OFlag};
+
+use super::bench::{HeldSlice, trouble};
+use super::{Kernel, task};
+use crate::action::{Action, Content, PAGE, PinId, PinKind, TaskId};
+use crate::system::{OpId, Tried, Trouble};
+
+/// Who holds a pin.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// The only reader of the pipe.
+    Pipe {
+        reader: OwnedFd,
+        len: u64,
+    },
+    Device(HeldSlice),
+    /// Read out of the pipe at release.
+    Released(Content),
+    /// The task keeps it.
+    Selfish(TaskId),
+}
+
+impl Kernel {
+    /// What `action` of `task` needs to be sent along: our side of a pin or device stays here.
+    pub(super) fn equip(&mut self, task: TaskId, action: &Action) -> Tried<Vec<OwnedFd>> {
+        match action {
+            Action::Pin { pin, selfish: true, .. } => {
+                self.pins.insert(*pin, Holder::Selfish(task));
+                Ok(Vec::new())
+            }
+            Action::Pin { pin, span, kind: PinKind::Splice, .. } => {
+                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
+                    .map_err(|error| trouble("a pipe")(error.into()))?;
+                let size = span.len.max(PAGE) as i32;
+                for command in [FcntlArg::F_SETPIPE_SZ(size), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)]
+                {
+                    nix::fcntl::fcntl(&reader, command)
+                        .map_err(|error| trouble("a pipe's size")(error.into()))?;
+                }
+                self.pins.insert(*pin, Holder::Pipe { reader, len: span.len });
+                Ok(vec![writer])
+            }
+            Action::Pin { pin, span, kind: PinKind::Direct { byte, .. }, .. } => {
+                let (slice, device) = self.bench().hold(span.len, *byte)?;
+                self.pins.insert(*pin, Holder::Device(slice));
+                Ok(vec![device])
+            }
+            Action::DirectLoad { .. } => Ok(vec![self.bench().slow()?]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// `pin` was refused, so nobody holds it. The pages that came before the one that could not be
+    /// had may still lie in the pipe, and go with it.
+    pub(super) fn refused(&mut self, pin: PinId) -> Tried<()> {
+        if let Some(Holder::Device(slice)) = self.pins.remove(&pin) {
+            self.bench().give_back(slice).map_err(trouble("the held device"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether any pin may still be held, `op` aside.
+    pub(super) fn holds(&self, op: OpId) -> bool {
+        let held = self.pins.values().any(|holder| match holder {
+            Holder::Pipe { .. } => true,
+            // The pin goes with the process.
+            Holder::Selfish(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
+            Holder::Device(slice) => !slice.is_resumed(),
+            Holder::Released(_) => false,
+        });
+        // What a script or a load has pinned, only its task knows.
+        held || self.operations.iter().any(|(other, operation)| {
+            *other != op
+                && operation.done.is_none()
+                && matches!(operation.action, Action::Run(_) | Action::DirectLoad { .. })
+                && self.tasks.get(&operation.task).is_some_and(|task| !task.gone)
+        })
+    }
+
+    /// Whether the release of `pin` drops its references before it returns. The end of direct
+    /// I/O comes in its own time.
+    pub(super) fn is_let_go_at_once(&self, pin: PinId) -> bool {
+        matches!(self.pins.get(&pin), Some(Holder::Pipe { .. }))
+    }
+
+    /// As [`crate::system::System::release`].
+    pub(super) fn let_go(&mut self, pin: PinId) -> Tried<u64> {
+        let unknown = |why: &str| {
+            Err(Trouble::Machinery {
+                what: format!("the release of pin {}", pin.0),
+                why: why.to_owned(),
+            })
+        };
+        match self.pins.remove(&pin) {
+            Some(Holder::Pipe { reader, len }) => {
+                let before = task::now();
+                let content = drain(&reader, len).map_err(trouble("a pipe"))?;
+                drop(reader);
+                self.pins.insert(pin, Holder::Released(content));
+                Ok(before)
+            }
+            Some(Holder::Device(mut slice)) => {
+                let before = task::now();
+                slice.resume().map_err(trouble("the held device"))?;
+                self.pins.insert(pin, Holder::Device(slice));
+                Ok(before)
+            }
+            Some(kept @ Holder::Selfish(_)) => {
+                self.pins.insert(pin, kept);
+                unknown("its task keeps it")
+            }
+            Some(over @ Holder::Released(_)) => {
+                self.pins.insert(pin, over);
+                unknown("it was released before")
+            }
+            None => unknown("there is no such pin"),
+        }
+    }
+
+    /// Lets go of every pin that is held here. Whether there was one.
+    pub(super) fn let_all_go(&mut self) -> Tried<bool> {
+        let held = |holder: &Holder| match holder {
+            Holder::Pipe { .. } => true,
+            Holder::Device(slice) => !slice.is_resumed(),
+            Holder::Released(_) | Holder::Selfish(_) => false,
+        };
+        let pins: Vec<_> =
+            self.pins.iter().filter(|(_, holder)| held(holder)).map(|(pin, _)| *pin).collect();
+        for pin in &pins {
+            self.let_go(*pin)?;
+        }
+        Ok(!pins.is_empty())
+    }
+
+    /// As [`crate::system::System::transferred`].
+    pub(super) fn content(&self, pin: PinId) -> Tried<Content> {
+        match self.pins.get(&pin) {
+            Some(Holder::Released(content)) => Ok(content.clone()),
+            Some(Holder::Device(slice)) => slice.content().map_err(trouble("the held device")),
+            _ => Err(Trouble::Machinery {
+                what: format!("the content of pin {}", pin.0),
+                why: "it is not released".to_owned(),
+            }),
+        }
+    }
+}
+
+fn drain(reader: &OwnedFd, len: u64) -> io::Result<Content> {
+    let mut bytes = vec![0; len as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match nix::unistd::read(reader, &mut bytes[filled..]) {
+            Ok(0) | Err(Raw::EAGAIN) => break,
+            Ok(count) => filled += count,
+            Err(Raw::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Content::of(&bytes[..filled]))
+}
