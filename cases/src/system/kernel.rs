@@ -17,6 +17,7 @@ mod wire;
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -130,9 +131,9 @@ impl Kernel {
         let folders = Folders { dax: config.directory.clone(), page_cache: bench::cache_mount() };
         // Both before there is any pin, of which a fork would be another holder.
         let limit = config.patience.of(PATIENCE);
-        let (socket, control) = first_task(&folders, cells, limit)?;
+        let (socket, control) = first_task(c"control", &folders, cells, limit)?;
         let control = Control::new(socket, control.pid);
-        let (socket, main) = match first_task(&folders, cells, limit) {
+        let (socket, main) = match first_task(c"daxtests-case", &folders, cells, limit) {
             Ok(main) => main,
             Err(trouble) => {
                 kill(control.pid);
@@ -247,15 +248,21 @@ struct Hello {
     tid: i32,
 }
 
-/// Forks a process whose first task talks over the socket returned.
-fn first_task(folders: &Folders, cells: Cells, limit: Duration) -> Tried<(OwnedFd, Hello)> {
+/// Forks a process of that name, whose first task talks over the socket returned.
+fn first_task(
+    name: &CStr,
+    folders: &Folders,
+    cells: Cells,
+    limit: Duration,
+) -> Tried<(OwnedFd, Hello)> {
     let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
-    let child = sys::fork().map_err(trouble("fork"))?;
-    if child == 0 {
-        drop(ours);
-        task::serve_process(theirs, folders.clone(), cells);
-    }
-    drop(theirs);
+    let folders = folders.clone();
+    let child = sys::fork(&[ours.as_fd()], || {
+        // For stacks and the kernel log only.
+        let _ = nix::sys::prctl::set_name(name);
+        task::serve_process(theirs, folders, cells)
+    })
+    .map_err(trouble("fork"))?;
     match greeted(&ours, None, limit) {
         Ok(hello) => Ok((ours, hello)),
         Err(trouble) => {
@@ -493,5 +500,24 @@ impl Drop for Kernel {
         for left in bench::sweep() {
             eprintln!("left behind: {left}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Errno;
+
+    #[test]
+    fn why_a_task_could_not_be_made_is_told() {
+        let (new, theirs) = wire::pair().unwrap();
+        let (parent, other) = wire::pair().unwrap();
+        drop(theirs);
+        wire::send(other.as_fd(), &Answer::NoSpawn(Errno(libc::EAGAIN)), &[]).unwrap();
+        let refused = greeted(&new, Some(&parent), Duration::from_secs(10)).unwrap_err();
+        assert_eq!(refused.to_string(), "a new task: it could not be made: EAGAIN");
+        drop(other);
+        let gone = greeted(&new, Some(&parent), Duration::from_secs(10)).unwrap_err();
+        assert_eq!(gone.to_string(), "a new task: its parent is gone");
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::sys::{self, Aio};
+use super::sys::{self, Aio, Buffer};
 use super::task::Actor;
 use crate::action::{CellId, Script, Span, Step};
 
@@ -49,7 +49,7 @@ impl Dice {
 struct Pipes(HashMap<u8, (OwnedFd, OwnedFd)>);
 
 impl Pipes {
-    fn fill(&mut self, slot: u8, span: Span, mapping: sys::Mapping) -> io::Result<()> {
+    fn fill(&mut self, slot: u8, span: Span, mapping: &sys::Mapping) -> io::Result<()> {
         if let std::collections::hash_map::Entry::Vacant(vacant) = self.0.entry(slot) {
             vacant.insert(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?);
         }
@@ -83,11 +83,11 @@ pub(crate) fn run(actor: &Actor, script: &Script) -> io::Result<u64> {
             match step {
                 Step::Do(action) => drop(actor.perform(action, Vec::new())?),
                 Step::PinUnpin { map, span } => {
-                    pipes.fill(u8::MAX, *span, actor.mapping(*map)?)?;
+                    pipes.fill(u8::MAX, *span, &*actor.mapping(*map)?)?;
                     pipes.drain(u8::MAX, span.len)?;
                 }
                 Step::Hold { map, span, slot } => {
-                    pipes.fill(*slot, *span, actor.mapping(*map)?)?;
+                    pipes.fill(*slot, *span, &*actor.mapping(*map)?)?;
                     held.insert(*slot, span.len);
                 }
                 Step::Drop { slot } => {
@@ -153,21 +153,21 @@ pub(crate) fn run(actor: &Actor, script: &Script) -> io::Result<u64> {
 /// completed.
 pub(crate) fn load(
     device: &OwnedFd,
-    buffers: &[(u64, u64)],
+    buffers: &[Buffer],
     inflight: u32,
     write: bool,
     submitted: &AtomicU64,
     stop: &AtomicU64,
 ) -> io::Result<u64> {
     let aio = Aio::new(inflight)?;
-    let piece = buffers.first().map_or(0, |buffer| buffer.1);
+    let piece = buffers.first().map_or(0, Buffer::len);
     let mut waiting: Vec<u64> = (0..u64::from(inflight)).collect();
     let (mut flying, mut completed) = (0, 0);
     loop {
         if stop.load(Ordering::Acquire) == 0 {
             let mut refused = Vec::new();
             for slot in waiting.drain(..) {
-                let buffer = buffers[slot as usize % buffers.len()];
+                let buffer = &buffers[slot as usize % buffers.len()];
                 match aio.submit(device.as_fd(), buffer, slot * piece, write, slot) {
                     Ok(()) => {
                         submitted.fetch_add(1, Ordering::Relaxed);

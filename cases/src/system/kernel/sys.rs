@@ -11,7 +11,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::action::{PAGE, Span};
@@ -21,11 +22,29 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// A mapping of a file, unmapped only when asked.
-#[derive(Clone, Copy, Debug)]
+/// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
+///
+/// Whoever uses the mapping while another task unmaps it meets a fault there, and nobody's memory.
+#[derive(Debug)]
 pub(crate) struct Mapping {
     address: usize,
     length: usize,
+}
+
+/// A part of a mapping for I/O that the kernel does by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    address: u64,
+    length: u64,
+    /// Keeps the range of addresses.
+    _mapping: Arc<Mapping>,
+}
+
+impl Buffer {
+    /// Its bytes.
+    pub(crate) const fn len(&self) -> u64 {
+        self.length
+    }
 }
 
 impl Mapping {
@@ -48,15 +67,25 @@ impl Mapping {
         Ok(Self { address: address as usize, length: span.len as usize })
     }
 
-    /// Unmaps it.
-    pub(crate) fn unmap(self) -> io::Result<()> {
-        // SAFETY: the range was mapped by `new`; only raw access below ever uses it, and that
-        // recovers from a missing mapping.
-        check(unsafe { libc::munmap(self.address as *mut _, self.length) }.into()).map(drop)
+    /// Unmaps the file; an inaccessible mapping of nothing takes its place.
+    pub(crate) fn unmap(&self) -> io::Result<()> {
+        // SAFETY: the range was mapped by `new` and is ours until `drop`, so nothing else is
+        // replaced; only raw access below ever uses it, and that recovers from faults.
+        let address = unsafe {
+            libc::mmap(
+                self.address as *mut _,
+                self.length,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// The address of `span`, if it lies inside.
-    fn part(self, span: Span) -> io::Result<*mut u8> {
+    fn part(&self, span: Span) -> io::Result<*mut u8> {
         if span.end() > self.length as u64 {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -64,14 +93,14 @@ impl Mapping {
     }
 
     /// Flushes it with `MS_SYNC`.
-    pub(crate) fn sync(self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         // SAFETY: msync does not access memory on the caller's behalf.
         check(unsafe { libc::msync(self.address as *mut _, self.length, libc::MS_SYNC) }.into())
             .map(drop)
     }
 
     /// Reads one byte of each page.
-    pub(crate) fn touch(self, span: Span) -> io::Result<()> {
+    pub(crate) fn touch(&self, span: Span) -> io::Result<()> {
         let from = self.part(span)?;
         for offset in (0..span.len).step_by(PAGE as usize) {
             let mut byte = 0u8;
@@ -82,7 +111,7 @@ impl Mapping {
     }
 
     /// Copies content out.
-    pub(crate) fn load(self, span: Span) -> io::Result<Vec<u8>> {
+    pub(crate) fn load(&self, span: Span) -> io::Result<Vec<u8>> {
         let from = self.part(span)?;
         let mut bytes = vec![0; span.len as usize];
         // SAFETY: `copy` recovers from faults; the target has `span.len` bytes.
@@ -91,7 +120,7 @@ impl Mapping {
     }
 
     /// Fills with a byte.
-    pub(crate) fn store(self, span: Span, byte: u8) -> io::Result<()> {
+    pub(crate) fn store(&self, span: Span, byte: u8) -> io::Result<()> {
         let to = self.part(span)?;
         // SAFETY: `fill` recovers from faults; the target is file memory that nobody else in
         // this process holds a Rust reference to.
@@ -99,7 +128,7 @@ impl Mapping {
     }
 
     /// Pins `span` into a pipe.
-    pub(crate) fn splice(self, span: Span, pipe: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn splice(&self, span: Span, pipe: BorrowedFd<'_>) -> io::Result<()> {
         let mut address = self.part(span)?.cast::<libc::c_void>();
         let mut left = span.len as usize;
         while left > 0 {
@@ -114,13 +143,14 @@ impl Mapping {
         Ok(())
     }
 
-    /// Address and length of `span` as numbers, for an I/O that the kernel does by itself.
-    pub(crate) fn buffer(self, span: Span) -> io::Result<(u64, u64)> {
-        Ok((self.part(span)? as u64, span.len))
+    /// `span` for I/O that the kernel does by itself.
+    pub(crate) fn buffer(self: &Arc<Self>, span: Span) -> io::Result<Buffer> {
+        let address = self.part(span)? as u64;
+        Ok(Buffer { address, length: span.len, _mapping: Arc::clone(self) })
     }
 
     /// Synchronous positioned I/O with `span` as the buffer.
-    pub(crate) fn transfer(self, span: Span, fd: RawFd, at: u64, write: bool) -> io::Result<u64> {
+    pub(crate) fn transfer(&self, span: Span, fd: RawFd, at: u64, write: bool) -> io::Result<u64> {
         let address = self.part(span)?.cast::<libc::c_void>();
         let (length, at) = (span.len as usize, at as libc::off_t);
         // SAFETY: the kernel checks the range and reports EFAULT.
@@ -132,6 +162,13 @@ impl Mapping {
             }
         };
         check(moved as _).map(|moved| moved as u64)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is ours, and with its last owner nobody is left to use it.
+        unsafe { libc::munmap(self.address as *mut _, self.length) };
     }
 }
 
@@ -287,21 +324,29 @@ impl Cells {
     }
 }
 
-/// fork(2). `Ok(0)` in the child.
-pub(crate) fn fork() -> io::Result<libc::pid_t> {
-    // SAFETY: callers hold every lock of this crate that the child needs; the child goes on
-    // with code that allocates, which glibc allows after fork.
-    check(unsafe { libc::fork() }.into()).map(|pid| pid as libc::pid_t)
-}
-
-/// Asks to be killed when the parent goes.
-pub(crate) fn die_with_parent() {
+/// fork(2). The child closes its copies of `closing`, asks to be killed with its parent, does
+/// `child` and ends with the code that this returns; nothing that called this goes on in it.
+///
+/// Of the parent's threads the child has this one only. A lock that another held at this moment
+/// is never given back in the child: `child` takes none but those that the caller holds.
+pub(crate) fn fork(
+    closing: &[BorrowedFd<'_>],
+    child: impl FnOnce() -> i32,
+) -> io::Result<libc::pid_t> {
+    // SAFETY: glibc makes its allocator usable in the child, which is all that the child shares
+    // with threads that it does not have, and is asked for above.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    if pid != 0 {
+        return Ok(pid as libc::pid_t);
+    }
     // SAFETY: no memory is involved.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-}
-
-/// Ends the process without running anything else of it.
-pub(crate) fn exit(code: i32) -> ! {
+    for descriptor in closing {
+        // SAFETY: their owner is borrowed by a frame to which the child does not return, so in the
+        // child it is never dropped: each is closed once, here.
+        unsafe { libc::close(descriptor.as_raw_fd()) };
+    }
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(101);
     // SAFETY: `_exit` does not return and runs no handlers.
     unsafe { libc::_exit(code) }
 }
@@ -628,11 +673,11 @@ impl Aio {
         Ok(Self(context))
     }
 
-    /// Submits one transfer between `buffer` and `offset` of `fd`.
+    /// Submits one transfer between `buffer`, to be kept until it is over, and `offset` of `fd`.
     pub(crate) fn submit(
         &self,
         fd: BorrowedFd<'_>,
-        (address, bytes): (u64, u64),
+        buffer: &Buffer,
         offset: u64,
         write: bool,
         data: u64,
@@ -641,8 +686,8 @@ impl Aio {
             data,
             opcode: u16::from(write),
             fd: fd.as_raw_fd() as u32,
-            buffer: address,
-            bytes,
+            buffer: buffer.address,
+            bytes: buffer.length,
             offset: offset as i64,
             ..Iocb::default()
         };
@@ -696,15 +741,16 @@ impl Uring {
         io_uring::IoUring::new(4).map(Self)
     }
 
-    /// Submits one transfer between `buffer` and `offset` of `fd`.
+    /// Submits one transfer between `buffer`, to be kept until it is over, and `offset` of `fd`.
     pub(crate) fn submit(
         &mut self,
         fd: BorrowedFd<'_>,
-        (address, bytes): (u64, u64),
+        buffer: &Buffer,
         offset: u64,
         write: bool,
     ) -> io::Result<()> {
         let target = io_uring::types::Fd(fd.as_raw_fd());
+        let (address, bytes) = (buffer.address, buffer.length);
         let entry = if write {
             io_uring::opcode::Write::new(target, address as *const u8, bytes as u32)
                 .offset(offset)
@@ -714,8 +760,8 @@ impl Uring {
                 .offset(offset)
                 .build()
         };
-        // SAFETY: the buffer is a file mapping that stays until the transfer was reaped, or the
-        // kernel holds its pages.
+        // SAFETY: the kernel checks the range, which is a mapping's and nobody's memory as long as
+        // whoever submits keeps the buffer, as `submit` demands.
         unsafe { self.0.submission().push(&entry) }.map_err(io::Error::other)?;
         self.0.submit().map(drop)
     }
@@ -730,7 +776,8 @@ impl Uring {
     }
 
     /// Registers a fixed buffer.
-    pub(crate) fn register(&self, (address, bytes): (u64, u64)) -> io::Result<()> {
+    pub(crate) fn register(&self, buffer: &Buffer) -> io::Result<()> {
+        let (address, bytes) = (buffer.address, buffer.length);
         let vector = libc::iovec { iov_base: address as *mut _, iov_len: bytes as usize };
         // SAFETY: the kernel checks the range; the registration ends with the ring.
         unsafe { self.0.submitter().register_buffers(&[vector]) }
@@ -827,18 +874,4 @@ fn put(field: &mut [u8], text: &str) -> io::Result<()> {
     }
     field[..text.len()].copy_from_slice(text.as_bytes());
     Ok(())
-}
-
-// Descriptors.
-
-/// Takes ownership of descriptors that were received over a socket.
-pub(crate) fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel just installed it for this process and nobody else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// Closes a descriptor by number, in a child that inherited it without an owner.
-pub(crate) fn close(fd: RawFd) {
-    // SAFETY: the child forgets the owning value, so it is closed once.
-    unsafe { libc::close(fd) };
 }

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{FallocateFlags, FcntlArg};
 
-use super::sys::{self, Aio, Aligned, Cells, Mapping, Uring};
+use super::sys::{self, Aio, Aligned, Buffer, Cells, Mapping, Uring};
 use super::wire::{self, Answer, Command};
 use super::{proc, script};
 use crate::action::{
@@ -63,11 +63,14 @@ impl Folders {
 /// A direct I/O in flight, with what it needs to live.
 #[derive(Debug)]
 enum Flight {
-    Aio(Aio, OwnedFd),
+    Aio(Aio, Kept),
     Uring(Box<UringFlight>),
 }
 
-struct UringFlight(Uring, #[expect(dead_code, reason = "held open")] OwnedFd);
+/// The device and the memory that a transfer is between.
+type Kept = (OwnedFd, Buffer);
+
+struct UringFlight(Uring, #[expect(dead_code, reason = "kept until it is over")] Kept);
 
 impl std::fmt::Debug for UringFlight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,12 +83,12 @@ impl std::fmt::Debug for UringFlight {
 struct Tables {
     /// `None`: closed for good.
     files: HashMap<FileId, Option<Arc<File>>>,
-    maps: HashMap<MapId, Mapping>,
+    maps: HashMap<MapId, Arc<Mapping>>,
     flights: HashMap<PinId, Flight>,
     /// Pipes whose pins the process keeps to itself.
     kept: Vec<OwnedFd>,
     /// The sockets of this process's tasks.
-    sockets: Vec<RawFd>,
+    sockets: Vec<Arc<OwnedFd>>,
 }
 
 /// One task's view of its process.
@@ -104,18 +107,21 @@ pub(crate) fn now() -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
-/// Becomes the first task of a new process and serves `socket` until the case lets go.
-pub(crate) fn serve_process(socket: OwnedFd, folders: Folders, cells: Cells) -> ! {
-    sys::die_with_parent();
+/// The first task of a new process: serves `socket` until the case lets go. Returns the exit code.
+pub(crate) fn serve_process(socket: OwnedFd, folders: Folders, cells: Cells) -> i32 {
     let actor = Actor { tables: Arc::default(), folders: Arc::new(folders), cells };
-    let code = match sys::install_handlers().and_then(|()| actor.serve(socket)) {
+    code(sys::install_handlers().and_then(|()| actor.serve(socket)))
+}
+
+/// The exit code of a process whose first task ended so.
+fn code(served: io::Result<()>) -> i32 {
+    match served {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("a task ended: {error}");
             1
         }
-    };
-    sys::exit(code)
+    }
 }
 
 impl Actor {
@@ -125,13 +131,19 @@ impl Actor {
 
     /// Performs what comes until the other end is gone.
     fn serve(&self, socket: OwnedFd) -> io::Result<()> {
-        self.tables().sockets.push(socket.as_raw_fd());
+        let socket = Arc::new(socket);
+        self.tables().sockets.push(Arc::clone(&socket));
+        let served = self.obey(&socket);
+        self.tables().sockets.retain(|known| !Arc::ptr_eq(known, &socket));
+        served
+    }
+
+    fn obey(&self, socket: &OwnedFd) -> io::Result<()> {
         let hello = Answer::Hello {
             pid: nix::unistd::getpid().as_raw(),
             tid: nix::unistd::gettid().as_raw(),
         };
         wire::send(socket.as_fd(), &hello, &[])?;
-        let mut socket = socket;
         while let Some((command, fds)) = wire::receive(socket.as_fd(), true)? {
             match command {
                 Command::Do(number, action) => {
@@ -150,12 +162,8 @@ impl Actor {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));
                     };
-                    match self.spawn(kinship, theirs) {
-                        Ok(Some(mine)) => socket = mine,
-                        Ok(None) => {}
-                        Err(error) => {
-                            wire::send(socket.as_fd(), &Answer::NoSpawn(errno(&error)), &[])?;
-                        }
+                    if let Err(error) = self.spawn(kinship, theirs) {
+                        wire::send(socket.as_fd(), &Answer::NoSpawn(errno(&error)), &[])?;
                     }
                 }
             }
@@ -163,8 +171,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Makes a new task. In a forked child, returns the socket that it serves from now on.
-    fn spawn(&self, kinship: Kinship, socket: OwnedFd) -> io::Result<Option<OwnedFd>> {
+    /// Makes a new task, which serves `socket`.
+    fn spawn(&self, kinship: Kinship, socket: OwnedFd) -> io::Result<()> {
         match kinship {
             Kinship::Thread => {
                 let actor = self.clone();
@@ -173,29 +181,23 @@ impl Actor {
                         eprintln!("a task ended: {error}");
                     }
                 })?;
-                Ok(None)
+                Ok(())
             }
             Kinship::Process => {
                 // Held across the fork, so that the child's copy is consistent and unlocked.
                 let mut tables = self.tables();
-                if sys::fork()? != 0 {
-                    return Ok(None);
-                }
-                sys::die_with_parent();
+                let sockets = std::mem::take(&mut tables.sockets);
+                let mut tables = Some(tables);
                 // Else the case would not see that the parent was killed.
-                for theirs in std::mem::take(&mut tables.sockets) {
-                    sys::close(theirs);
+                let closing: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+                let forked = sys::fork(&closing, || {
+                    drop(tables.take());
+                    code(self.serve(socket))
+                });
+                if let Some(tables) = &mut tables {
+                    tables.sockets = sockets;
                 }
-                drop(tables);
-                // The old socket's descriptor is closed above; its owner must not close it again.
-                let code = match self.serve(socket) {
-                    Ok(()) => 0,
-                    Err(error) => {
-                        eprintln!("a task ended: {error}");
-                        1
-                    }
-                };
-                sys::exit(code)
+                forked.map(drop)
             }
         }
     }
@@ -212,11 +214,11 @@ impl Actor {
     }
 
     /// The mapping called `map`.
-    pub(crate) fn mapping(&self, map: MapId) -> io::Result<Mapping> {
+    pub(crate) fn mapping(&self, map: MapId) -> io::Result<Arc<Mapping>> {
         self.tables()
             .maps
             .get(&map)
-            .copied()
+            .cloned()
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))
     }
 
@@ -305,7 +307,7 @@ impl Actor {
                     Sharing::Sync => libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC,
                 };
                 let mapping = Mapping::new(self.file(*file)?.as_raw_fd(), *span, flags)?;
-                self.tables().maps.insert(*map, mapping);
+                self.tables().maps.insert(*map, Arc::new(mapping));
                 Ok(Reply::Done)
             }
             Action::Unmap { map } => {
@@ -331,7 +333,7 @@ impl Actor {
             Action::Reap { pin } => self.reap(*pin),
             Action::PinLongterm { map, span } => {
                 let buffer = self.mapping(*map)?.buffer(*span)?;
-                Uring::new()?.register(buffer).map(done)
+                Uring::new()?.register(&buffer).map(done)
             }
             Action::DirectLoad { map, span, piece, inflight, direction, submitted, stop } => {
                 let device = first(fds)?;
@@ -411,20 +413,20 @@ impl Actor {
                 let flight = match engine {
                     Engine::Aio => {
                         let aio = Aio::new(1)?;
-                        aio.submit(device.as_fd(), buffer, 0, write, 0)?;
+                        aio.submit(device.as_fd(), &buffer, 0, write, 0)?;
                         // What pins no page is over at once, and only its completion says so;
                         // the device withholds every other.
                         if let Some(event) = aio.completed()?.first() {
                             let code = i32::try_from(-event.result).unwrap_or(libc::EIO);
                             return Err(io::Error::from_raw_os_error(code));
                         }
-                        Flight::Aio(aio, device)
+                        Flight::Aio(aio, (device, buffer))
                     }
                     Engine::Uring => {
                         let mut ring = Uring::new()?;
-                        ring.submit(device.as_fd(), buffer, 0, write)?;
+                        ring.submit(device.as_fd(), &buffer, 0, write)?;
                         wait_for_workers();
-                        Flight::Uring(Box::new(UringFlight(ring, device)))
+                        Flight::Uring(Box::new(UringFlight(ring, (device, buffer))))
                     }
                 };
                 self.tables().flights.insert(pin, flight);
@@ -436,7 +438,7 @@ impl Actor {
     fn reap(&self, pin: PinId) -> io::Result<Reply> {
         let flight = self.tables().flights.remove(&pin);
         match flight {
-            Some(Flight::Aio(aio, _device)) => {
+            Some(Flight::Aio(aio, _kept)) => {
                 let event = aio.complete()?[0];
                 if event.result < 0 {
                     return Err(io::Error::from_raw_os_error(-event.result as i32));

@@ -4,16 +4,18 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair,
+    sockopt,
 };
+// Unlike nix it hands received descriptors over with their ownership.
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::sys;
 use crate::action::Action;
 use crate::system::{Done, Errno, Kinship};
 
@@ -82,27 +84,25 @@ pub(crate) fn receive<T: DeserializeOwned>(
     wait: bool,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut bytes = vec![0; LARGEST];
-    let mut space = nix::cmsg_space!([RawFd; 4]);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags =
-        MsgFlags::MSG_CMSG_CLOEXEC | if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
-    let (length, truncated, fds) = {
-        let mut vector = [IoSliceMut::new(&mut bytes)];
-        let message = loop {
-            match recvmsg::<()>(from.as_raw_fd(), &mut vector, Some(&mut space), flags) {
-                Err(nix::errno::Errno::EINTR) => {}
-                // The other end was killed with a message of ours unread.
-                Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
-                other => break other?,
-            }
-        };
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(received) = control {
-                fds.extend(received.into_iter().map(sys::own));
-            }
+        RecvFlags::CMSG_CLOEXEC | if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let message = loop {
+        match recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            // The other end was killed with a message of ours unread.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => break other?,
         }
-        (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC), fds)
     };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    let (length, truncated) = (message.bytes, message.flags.contains(ReturnFlags::TRUNC));
     if length == 0 {
         return Ok(None);
     }
