@@ -145,11 +145,11 @@ pub enum Look {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// An operation or task did not come back within the generous limit.
-    #[error("{what} did not return within {seconds} s\n{state}")]
+    #[error("{what} did not return{}\n{state}", within(*seconds))]
     Stuck {
         /// What was waited for.
         what: String,
-        /// For how long.
+        /// For how long; 0 if it was known at once that it would not.
         seconds: u64,
         /// States, wait channels and stacks of the tasks.
         state: String,
@@ -178,6 +178,10 @@ pub enum Trouble {
         /// Why it failed.
         why: String,
     },
+}
+
+fn within(seconds: u64) -> String {
+    if seconds == 0 { String::new() } else { format!(" within {seconds} s") }
 }
 
 /// Shorthand for what most of a [`System`]'s functions return.

@@ -15,6 +15,7 @@ fn caught_by(variant: Variant, shape: Shape, rule: Option<Rule>) -> Option<&'sta
         let config = Config { variant: Some(variant), shape, ..Config::default() };
         let mut system = Reference::new(&config);
         let ending = perform(case, &mut system, config.seed, &mut |_| {});
+        is_told_in_words(&ending);
         let caught = match rule {
             Some(rule) => system.findings().iter().any(|finding| finding.rule == rule),
             None => !matches!(ending, Ending::Pass | Ending::NotRun(_)),
@@ -24,6 +25,16 @@ fn caught_by(variant: Variant, shape: Shape, rule: Option<Rule>) -> Option<&'sta
         }
     }
     None
+}
+
+/// What a person reads has neither a program's own forms in it nor times that were never waited.
+fn is_told_in_words(ending: &Ending) {
+    let (Ending::Fail(text) | Ending::Hang(text) | Ending::Error(text)) = ending else {
+        return;
+    };
+    for form in ["Id(", " { ", "Ok(", "Err(", "None", "Some(", "within 0 s"] {
+        assert!(!text.contains(form), "{form} in: {text}");
+    }
 }
 
 /// Where a variant is a bug.
