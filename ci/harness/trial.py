@@ -25,6 +25,9 @@ TIMEOUT = 1500
 # machine put down.
 BESIDE = 900
 
+# Not even SIGKILL leaves a machine behind: with us `ci/vm` is asked to end, and puts it down.
+HEIR = ("setpriv", "--pdeathsig", "TERM")
+
 # What the machines run: as it was when they began.
 PROGRAMS = ROOT / "target" / "results" / "programs"
 
@@ -59,7 +62,7 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
     what = f"the machine of {output.stem}"
     with (
         open(output, "wb") as file,
-        child.start([sys.executable, *command], what, cwd=ROOT, stdout=file, stderr=child.STDOUT) as machine,
+        child.start([*HEIR, sys.executable, *command], what, cwd=ROOT, stdout=file, stderr=child.STDOUT) as machine,
     ):
         try:
             code = child.wait(machine, what, timeout + BESIDE)

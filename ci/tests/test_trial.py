@@ -1,12 +1,14 @@
 """When a run in a machine is good, and when a fault was found."""
 
 import json
+import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import plan, trial
+from harness import child, plan, trial
 from harness.journal import Journal
 from harness.step import Status, Where
 from harness.trial import Fault, judge, judge_command, judge_fault, judge_traced, said
@@ -182,3 +184,28 @@ class Together(unittest.TestCase):
     def test_so_does_all_if_the_machine_went_down(self):
         result = self.go({"xfs": (None, "FAIL")}, {"xfs": (1, "FAIL")}, {"ext4": (1, "FAIL")})
         self.assertEqual((result.status, len(self.booted)), (Status.OK, 3))
+
+
+class Heir(unittest.TestCase):
+    def test_a_machine_does_not_outlive_who_started_it(self):
+        program = (
+            "from harness import child, trial\n"
+            "with child.start([*trial.HEIR, 'sleep', '60'], 'a nap') as nap:\n"
+            "    print(nap.pid, flush=True)\n"
+            "    child.wait(nap, 'a nap', 60)\n"
+        )
+        command = [sys.executable, "-B", "-c", program]
+        with child.start(command, "a run", cwd=trial.ROOT / "ci", stdout=child.PIPE, text=True) as run:
+            status = Path("/proc", run.stdout.readline().strip(), "stat")
+            self.assertTrue(status.exists())
+            child.kill(run, "a run")
+            run.stdout.close()
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                if status.read_text().split()[2] == "Z":
+                    return
+            except FileNotFoundError:
+                return
+            time.sleep(0.05)
+        self.fail("it lives")
