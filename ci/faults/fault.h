@@ -3,9 +3,9 @@
  * What the faults have in common: a livepatch that replaces the functions with
  * which XFS and ext4 break a DAX layout, in a stock kernel.
  *
- * Both functions are there from Linux 5.15 to 6.14. From 6.15 on the file
- * systems call dax_break_layout() in fs/dax.c instead (commit d5b3afea22a5),
- * and such a kernel refuses the patch: it does not find them.
+ * Both functions are there from Linux 5.15 on. From 6.15 on they only call
+ * dax_break_layout() in fs/dax.c (commit d5b3afea22a5): what a fault does in
+ * their place instead would be another bug there, and ci/vm refuses it.
  *
  * Nothing here needs struct xfs_inode or struct ext4_inode_info, which are not
  * in the kernel's headers. XFS's MMAPLOCK and ext4's i_mmap_sem are both

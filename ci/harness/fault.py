@@ -63,13 +63,24 @@ def known(fault: str) -> None:
         raise Failure(f"no fault {fault}: there are {', '.join(names())}")
 
 
+def source(fault: str) -> str:
+    """What a fault is made of, with the headers that lie beside it, and without comments."""
+    text = (SOURCES / f"{fault}.c").read_text()
+    include = re.compile(r'^#include "([\w-]+\.h)"$', re.MULTILINE)
+    while found := include.search(text):
+        text = text[: found.start()] + (SOURCES / found[1]).read_text() + text[found.end() :]
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+
+
 def patched(fault: str, filesystem: str) -> list[str]:
-    """The functions of a file system that a fault replaces: what its source, or the common header, lists."""
-    for path in (SOURCES / f"{fault}.c", SOURCES / "fault.h"):
-        tables = re.findall(rf"struct klp_func \w*{filesystem}\w*\[\] = {{(.*?)^}};", path.read_text(), re.DOTALL | re.M)
-        if tables:
-            return re.findall(r'\.old_name = "(\w+)"', "".join(tables))
-    return []
+    """The functions of a file system that a fault replaces."""
+    tables = re.findall(rf"struct klp_func \w*{filesystem}\w*\[\] = {{(.*?)^}};", source(fault), re.DOTALL | re.MULTILINE)
+    return re.findall(r'\.old_name = "(\w+)"', "".join(tables))
+
+
+def called(fault: str) -> list[str]:
+    """The functions of fs/dax.c that a fault calls in place of the file system."""
+    return sorted(set(re.findall(r"\b(dax_\w+)\(", source(fault))))
 
 
 def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
@@ -83,22 +94,28 @@ def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
             option = config.FILESYSTEMS[filesystem]
             return f"{filesystem} is built into {kernel.release}, and a fault patches it as a module (CONFIG_{option}=m)"
         return None
-    has = functions(module)
-    lacks = [name for name in patched(fault, filesystem) if name not in has]
-    if lacks:
+    has, calls = functions(module)
+    if lacks := [name for name in patched(fault, filesystem) if name not in has]:
         return f"{filesystem} of {kernel.release} has no function {', '.join(lacks)}, which the fault {fault} replaces"
+    # From Linux 6.15 on (commit d5b3afea22a5) the functions are there and only call dax_break_layout().
+    if lacks := [name for name in called(fault) if name not in calls]:
+        return (
+            f"{filesystem} of {kernel.release} breaks its layouts in another way than the fault {fault}: "
+            f"it does not call {', '.join(lacks)}"
+        )
     return None
 
 
-def functions(module: Path) -> set[str]:
-    """The functions of a module that can be patched."""
+def functions(module: Path) -> tuple[set[str], set[str]]:
+    """The functions of a module that can be patched, and those that it calls in the kernel or in other modules."""
     with tempfile.NamedTemporaryFile() as plain:
         if unpack := UNPACK.get(module.suffix):
             with open(plain.name, "wb") as into:
                 command = [unpack, "--decompress", "--stdout", module]
                 child.finish(command, f"unpacking {module.name}", stdout=into)
         said = run(["nm", plain.name if unpack else module], f"looking for functions in {module.name}")
-    return set(re.findall(r"^[0-9a-f]+ [tT] (\w+)$", said, re.MULTILINE))
+    own = re.findall(r"^[0-9a-f]+ [tT] (\w+)$", said, re.MULTILINE)
+    return set(own), set(re.findall(r"^ +U (\w+)$", said, re.MULTILINE))
 
 
 def compiler(build: Path) -> list[str]:

@@ -78,7 +78,7 @@ PMEM = """\
 		done
 		echo "ci/vm: the kernel has no persistent memory;${{lacks:+ it is built without$lacks;}} see {fragments} and dmesg"
 	else
-		echo "ci/vm: the kernel has no persistent memory, which takes CONFIG_ {options}; see {fragments} and dmesg"
+		echo "ci/vm: the kernel has no persistent memory, which takes: {options} (CONFIG_...); see {fragments} and dmesg"
 	fi
 	{end}
 }}

@@ -11,9 +11,10 @@ from harness.kernel import Kernel
 
 from .test_kernel import ENOUGH
 
-# As in a kernel whose XFS has a break of another name; both are what nm finds in a module.
+# A break, and what it calls in fs/dax.c; both are what nm finds in a module.
 SOURCE = """
-int {name}(void *inode, _Bool *retry) {{ return 0; }}
+void *{callee}(void *);
+int {name}(void *inode, _Bool *retry) {{ return {callee}(inode) != 0; }}
 """
 
 
@@ -25,11 +26,11 @@ class Refusal(unittest.TestCase):
         (self.tree / ".config").write_text(ENOUGH)
         self.kernel = Kernel("tree", self.tree, "7.3.0", "1-abc")
 
-    def module(self, function: str) -> None:
+    def module(self, function: str, callee: str = "dax_layout_busy_page") -> None:
         folder = self.tree / "fs/xfs"
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / "xfs.c"
-        source.write_text(SOURCE.format(name=function))
+        source.write_text(SOURCE.format(name=function, callee=callee))
         say.run(["cc", "-c", source, "-o", folder / "xfs.ko"], "compiling")
 
     def test_one_with_the_function_takes_it(self):
@@ -40,6 +41,29 @@ class Refusal(unittest.TestCase):
         self.module("xfs_break_layouts_of_another_name")
         reason = fault.refusal(self.kernel, "retry", "xfs")
         self.assertEqual(reason, "xfs of 7.3.0 has no function xfs_break_dax_layouts, which the fault retry replaces")
+
+    def test_one_that_breaks_its_layouts_elsewhere_is_refused(self):
+        # As from Linux 6.15 on.
+        self.module("xfs_break_dax_layouts", callee="dax_break_layout")
+        reason = fault.refusal(self.kernel, "retry", "xfs")
+        self.assertIn("xfs of 7.3.0 breaks its layouts in another way than the fault retry", reason)
+        self.assertTrue(reason.endswith("it does not call dax_layout_busy_page"), reason)
+        # One that calls nothing in its place is the same bug there.
+        self.assertIsNone(fault.refusal(self.kernel, "skip-break", "xfs"))
+
+    def test_the_kernels_of_the_table_are_told_apart(self):
+        known = [path.parents[1] for path in cache.Cache.default().path.glob("kernel-*/boot/vmlinuz-*")]
+        if not known:
+            self.skipTest("no kernel is fetched yet")
+        for folder in known:
+            name = folder.name.removeprefix("kernel-")
+            release = (folder / "release").read_text().strip()
+            own = Kernel(name, folder / "boot" / f"vmlinuz-{release}", release, "1")
+            has, calls = fault.functions(own.module("fs/ext4/ext4"))
+            for filesystem in ("xfs", "ext4"):
+                with self.subTest(release, filesystem=filesystem):
+                    refused = fault.refusal(own, "retry", filesystem) is not None
+                    self.assertEqual(refused, "dax_break_layout" in calls)
 
     def test_a_module_may_be_compressed(self):
         self.module("xfs_break_dax_layouts")
