@@ -17,7 +17,7 @@ use tracer::symbols::Symbols;
 
 /// Watches the layout break of a mounted DAX file system and reports what violates it
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true)]
+#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         (Some(Command::Hooks), _) => hooks().map(|()| true),
         (Some(Command::Bench { dev, target, duration }), _) => {
             let rate = load::run(dev, target, *duration)?;
-            println!("{:.1} {:.1}", rate.mean, rate.undisturbed);
+            writeln!(std::io::stdout(), "{:.1} {:.1}", rate.mean, rate.undisturbed)?;
             Ok(true)
         }
         (None, Some(_)) => watch(arguments),
@@ -97,7 +97,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn hooks() -> Result<()> {
     session::preconditions()?;
     let symbols = Symbols::read()?;
-    println!("pages are idle at: {:?}", session::shape(&symbols));
+    // No `println!`, which panics when the reader has seen enough.
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "pages are idle at: {:?}", session::shape(&symbols))?;
     for resolved in hook::resolve(&symbols, None) {
         let step = format!(
             "{}{}",
@@ -111,12 +113,12 @@ fn hooks() -> Result<()> {
                 .map(|(_, how)| format!("{how:?}").to_lowercase())
                 .collect();
             let when = resolved.step.when.words();
-            println!("{step:<28} {symbol:<36} {}{when}", ways.join(" + "));
+            writeln!(out, "{step:<28} {symbol:<36} {}{when}", ways.join(" + "))?;
         } else {
             let looked: Vec<&str> =
                 resolved.step.alternatives.iter().map(|way| way.symbol).collect();
             let why = if resolved.step.needed { "needed" } else { "done without" };
-            println!("{step:<28} - ({why}; looked for {})", looked.join(", "));
+            writeln!(out, "{step:<28} - ({why}; looked for {})", looked.join(", "))?;
         }
     }
     Ok(())
@@ -133,14 +135,14 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     stop_on_signals()?;
     let mut stream = Stream::open(path, &options)?;
     let mut out = std::io::stdout().lock();
-    eprintln!(
+    note(&format!(
         "watching {} ({} on {}); the self-check saw its break",
         path.display(),
         stream.device().file_system,
         stream.device().mount.display()
-    );
+    ));
     for finding in stream.self_check() {
-        eprintln!("note: the self-check's own break: {finding}");
+        note(&format!("note: the self-check's own break: {finding}"));
     }
     let end = arguments.duration.map(|duration| Instant::now() + duration);
     while !STOP.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
@@ -161,8 +163,13 @@ fn watch(arguments: &Arguments) -> Result<bool> {
 
 fn tell_refusals(stream: &mut Stream) {
     for refusal in stream.refusals() {
-        eprintln!("note: {refusal}");
+        note(&format!("note: {refusal}"));
     }
+}
+
+/// Tells something on standard error. That this cannot be told has no place to be told.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Ctrl-C ends the watch, not the program.

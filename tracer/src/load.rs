@@ -55,7 +55,8 @@ pub fn run(dev: &Path, target: &Path, duration: Duration) -> Result<Rate, Error>
     let map = Map::new(&file, length).map_err(io::Error::from).map_err(failed("mapping it"))?;
     let sink: File = OpenOptions::new()
         .write(true)
-        .custom_flags(libc::O_DIRECT)
+        // O_EXCL refuses a block device that is mounted or otherwise in use (open(2)).
+        .custom_flags(libc::O_DIRECT | libc::O_EXCL)
         .open(target)
         .map_err(failed("opening the target"))?;
     let begin = Instant::now();

@@ -1,5 +1,6 @@
 //! What the command says where it cannot work: one clear line, and exit code 2.
 
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -38,4 +39,25 @@ fn not_root_or_no_probes() {
         "tracer: built without probes: build again with an eBPF toolchain (ci/ebpf-toolchain)\n",
     ];
     assert!(lines.contains(&said.as_str()), "{said}");
+}
+
+#[test]
+fn what_would_have_no_effect_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    let output = command.args(["--json", "hooks"]).output().expect("the command was built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot be used with"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_full_standard_output_is_told() {
+    for argument in ["--help", "--version"] {
+        let full = File::options().write(true).open("/dev/full").expect("it is always there");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+        let output = command.arg(argument).stdout(full).output().expect("the command was built");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "tracer: No space left on device (os error 28)\n");
+        assert_eq!(output.status.code(), Some(2));
+    }
 }
