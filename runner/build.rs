@@ -1,17 +1,23 @@
 //! Puts `expected/` into the binary, so that the runner can be copied anywhere by itself.
+//!
+//! What it prints and writes names no absolute path: a `target/` that is carried into another
+//! folder, as a CI cache is, must look at the `expected/` beside it and not at the one it was
+//! built from.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+/// From the package's folder, in which Cargo runs this, and to which it takes what is printed as
+/// relative.
+const EXPECTED: &str = "../expected";
+
 fn main() -> io::Result<()> {
-    let expected = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
-        .join("../expected")
-        .canonicalize()?;
-    println!("cargo::rerun-if-changed={}", expected.display());
+    let expected = Path::new(EXPECTED);
+    println!("cargo::rerun-if-changed={EXPECTED}");
 
     let mut table = String::from("[\n");
-    for group in sorted(&expected)? {
+    for group in sorted(expected)? {
         if !group.is_dir() {
             continue;
         }
@@ -20,15 +26,11 @@ fn main() -> io::Result<()> {
             if file.extension().is_none_or(|extension| extension != "out") {
                 continue;
             }
-            let name =
-                file.strip_prefix(&expected).expect("the walk began there").with_extension("");
-            writeln!(
-                table,
-                "    ({:?}, include_str!({:?})),",
-                name.display().to_string(),
-                file.display().to_string()
-            )
-            .expect("a string takes all");
+            let name = file.strip_prefix(expected).expect("the walk began there");
+            let name = name.with_extension("").display().to_string();
+            // The text and not the file's name, which would have to be absolute.
+            let text = fs::read_to_string(&file)?;
+            writeln!(table, "    ({name:?}, {text:?}),").expect("a string takes all");
         }
     }
     table.push_str("]\n");

@@ -1,12 +1,13 @@
 //! The arguments, as typed and as understood.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cases::system::reference::Config;
 use cases::{Case, Patience};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
@@ -15,9 +16,11 @@ use crate::child::Task;
 use crate::fuzz;
 use crate::history::History;
 use crate::plan::{Fs, Keep, Plan};
+use crate::rerun::Caller;
 use crate::results::Results;
 use crate::run::Order;
 use crate::select::{Selection, exclude_file};
+use crate::suggest;
 
 /// Tests the layout break of filesystem DAX on a real kernel.
 ///
@@ -42,7 +45,8 @@ enum Typedcommand {
     Report {
         /// The run's results folder
         dir: PathBuf,
-        /// Writes the JUnit report here too
+        /// Writes the JUnit report here too; '-' is standard output, and the summary then goes to
+        /// standard error
         #[arg(long, value_name = "PATH")]
         junit: Option<PathBuf>,
     },
@@ -81,6 +85,48 @@ enum Typedcommand {
     Sweep,
 }
 
+/// Arguments that say what a run is to do. A run that is resumed has its own.
+const PLANNING: [&str; 17] = [
+    "names",
+    "variant",
+    "no_reflink",
+    "force",
+    "group",
+    "exclude",
+    "exclude_file",
+    "last_failed",
+    "list",
+    "iterations",
+    "duration",
+    "until_fail",
+    "seed",
+    "require",
+    "timeout_factor",
+    "bless",
+    "results",
+];
+
+/// Arguments that only a run heeds. None is to be passed over in silence.
+const RUNNING: [&str; 14] = [
+    "fs",
+    "dev",
+    "variant",
+    "no_reflink",
+    "force",
+    "iterations",
+    "duration",
+    "until_fail",
+    "seed",
+    "require",
+    "timeout_factor",
+    "bless",
+    "trace",
+    "junit",
+];
+
+/// Where results go if nobody says.
+const RESULTS: &str = "daxtests-results";
+
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Args, Debug)]
 struct RunArgs {
@@ -113,18 +159,25 @@ struct RunArgs {
     /// Leaves out what the file lists, one a line; '#' begins a comment
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
     exclude_file: Vec<PathBuf>,
-    /// Runs what needed attention in the run whose results are in the results folder
+    /// Runs what needed attention in the run whose results are in the results folder; they are
+    /// kept in previous/ there
     #[arg(long, help_heading = "Selection")]
     last_failed: bool,
     /// Lists the selected cases instead of running them
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
     list: bool,
+    /// Checks the arguments and does nothing: for ci/vm, before it boots
+    #[arg(long, hide = true, conflicts_with = "list")]
+    check: bool,
+    /// How the user called what calls the runner, file system and all: for ci/vm
+    #[arg(long, hide = true, value_name = "COMMAND")]
+    called_as: Option<String>,
 
     /// Goes through the cases this many times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Repetition")]
     iterations: Option<u64>,
     /// Goes through the cases until this much time has passed: 10m, 1h30m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Repetition")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Repetition")]
     duration: Option<Duration>,
     /// Goes through the cases until one needs attention
     #[arg(long, help_heading = "Repetition")]
@@ -145,18 +198,20 @@ struct RunArgs {
 
     /// Traces each case with eBPF: what violates the protocol is part of its verdict; keeps every
     /// timeline, or those of cases that need attention
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all", value_name = "WHICH", help_heading = "Judgement")]
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all", value_name = "WHICH", conflicts_with = "resume", help_heading = "Judgement")]
     trace: Option<Keep>,
 
-    /// Where the results go
-    #[arg(long, value_name = "DIR", default_value = "daxtests-results", help_heading = "Results")]
-    results: PathBuf,
-    /// Writes the JUnit report here too
+    /// Where the results go [default: daxtests-results]; those of the run before go to previous/
+    /// there. A folder that is not empty and that daxtests did not make is refused
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    results: Option<PathBuf>,
+    /// Writes the JUnit report here too; '-' is standard output, and what is for people then goes
+    /// to standard error
     #[arg(long, value_name = "PATH", help_heading = "Results")]
     junit: Option<PathBuf>,
     /// Goes on with the run in this results folder, after the case that began last; what runs and
     /// how is as it was when the run began
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "last_failed"], help_heading = "Results")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = PLANNING, help_heading = "Results")]
     resume: Option<PathBuf>,
     /// What is printed; the list has no ktap
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Results")]
@@ -175,28 +230,32 @@ struct FuzzArgs {
     #[arg(long)]
     force: bool,
     /// Holds the reference with this bug against the one without
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
     /// How long: 10m, 1h30m
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
     duration: Duration,
     /// The seed of the first program; each next one has the next
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Steps of a program before it is shrunk
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     steps: usize,
     /// Runs this program, as an earlier run left it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["duration", "seed", "steps", "results"])]
     replay: Option<PathBuf>,
-    /// Where programs that diverge are left
-    #[arg(long, value_name = "DIR", default_value = "daxtests-results/fuzz")]
-    results: PathBuf,
+    /// Where programs that diverge are left [default: daxtests-results/fuzz]. A folder that is not
+    /// empty and that daxtests did not make is refused
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
 }
 
 impl FuzzArgs {
     fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::Order> {
         let fs = self.fs.unwrap_or(Fs::Reference);
+        if fs == Fs::Reference {
+            needs_a_kernel(&[("--dev", self.dev.is_some()), ("--force", self.force)])?;
+        }
         let plan = Plan {
             fs,
             dev: self.dev,
@@ -212,17 +271,23 @@ impl FuzzArgs {
             timeout_factor: 1.0,
             bless: None,
             trace: None,
+            caller: Caller::default(),
         };
         if fs != Fs::Reference {
             plan.device()?;
         }
+        // What is made inside the usual folder must not make that somebody else's.
+        let results = match self.results {
+            Some(folder) => vec![folder],
+            None => vec![RESULTS.into(), Path::new(RESULTS).join("fuzz")],
+        };
         Ok(fuzz::Order {
             plan,
             variant: self.against_variant,
             duration: self.duration,
             steps: self.steps,
             replay: self.replay,
-            results: self.results,
+            results,
             program,
         })
     }
@@ -239,9 +304,34 @@ pub(crate) enum Format {
     Ktap,
 }
 
+fn known_variant(text: &str) -> Result<Variant, String> {
+    text.parse().map_err(|unknown: String| {
+        let names = Variant::ALL.iter().map(|variant| variant.name());
+        match suggest::nearest(text, names) {
+            Some(name) => format!("did you mean {name}? `runner variants` shows all"),
+            None => unknown,
+        }
+    })
+}
+
 fn variant(text: &str) -> Result<String, String> {
-    let config = Config { variant: Some(text.parse()?), ..Config::default() };
-    Ok(config.variant.map_or_else(String::new, |variant| variant.to_string()))
+    Ok(known_variant(text)?.to_string())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("in no time nothing runs".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Refuses what only a kernel's file system has: the reference would pass over it.
+fn needs_a_kernel(given: &[(&str, bool)]) -> anyhow::Result<()> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => bail!("the reference has no {name}: --fs xfs or --fs ext4 has"),
+        None => Ok(()),
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -254,13 +344,10 @@ fn factor(text: &str) -> Result<f64, String> {
 /// What to do, ready to be done.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// Nothing: the arguments are good.
+    Nothing,
     /// Run cases.
-    Run {
-        /// Which, how, where to.
-        order: Order,
-        /// How to show it.
-        format: Format,
-    },
+    Run(Order),
     /// Print the selected cases.
     List {
         /// Which.
@@ -294,8 +381,13 @@ pub(crate) enum Command {
 
 impl Typed {
     /// Understands the arguments. `program` is the runner's own binary, `chance` a number that
-    /// is new each time.
-    pub(crate) fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<Command> {
+    /// is new each time, `caller` who called it if no argument says otherwise.
+    pub(crate) fn understand(
+        self,
+        program: PathBuf,
+        chance: u64,
+        caller: Caller,
+    ) -> anyhow::Result<Command> {
         Ok(match self.command {
             Some(Typedcommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
             Some(Typedcommand::Fuzz(fuzz)) => {
@@ -309,13 +401,13 @@ impl Typed {
                 Command::Case(Task { case, fs, directory, seed, variant, patience })
             }
             Some(Typedcommand::Sweep) => Command::Sweep,
-            None => self.run.understand(program, chance)?,
+            None => self.run.understand(program, chance, caller)?,
         })
     }
 }
 
 impl RunArgs {
-    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<Command> {
+    fn understand(self, program: PathBuf, chance: u64, caller: Caller) -> anyhow::Result<Command> {
         let format = self.format;
         if let Some(results) = self.resume {
             let begun = History::of(&Results::at(&results).entries()?).plan;
@@ -326,15 +418,24 @@ impl RunArgs {
             if differs {
                 bail!("the run in {} is of another file system or device", results.display());
             }
-            return Ok(Command::Run {
-                order: Order { plan: None, results, junit: self.junit, program },
+            if self.check {
+                return Ok(Command::Nothing);
+            }
+            return Ok(Command::Run(Order {
+                plan: None,
+                results,
+                junit: self.junit,
                 format,
-            });
+                program,
+            }));
         }
         let cases = self.selection()?.of(&cases::all())?;
         if self.list {
             if format == Format::Ktap {
                 bail!("--list is printed as text or json");
+            }
+            if self.results.is_some() && !self.last_failed {
+                bail!("--list has no results: --results goes with --list --last-failed only");
             }
             return Ok(Command::List { cases, format });
         }
@@ -343,6 +444,17 @@ impl RunArgs {
         };
         if self.variant.is_some() && fs != Fs::Reference {
             bail!("only the reference has variants: --fs reference");
+        }
+        if fs == Fs::Reference {
+            needs_a_kernel(&[
+                ("--dev", self.dev.is_some()),
+                ("--no-reflink", self.no_reflink),
+                ("--force", self.force),
+                ("--trace", self.trace.is_some()),
+            ])?;
+        }
+        if fs == Fs::Ext4 && self.no_reflink {
+            bail!("ext4 has no reflink: --no-reflink is for --fs xfs");
         }
         let repeats = self.duration.is_some() || self.until_fail;
         let plan = Plan {
@@ -361,14 +473,16 @@ impl RunArgs {
             timeout_factor: self.timeout_factor,
             bless: self.bless,
             trace: self.trace,
+            caller: self.called_as.map_or(caller, Caller::Harness),
         };
         if fs != Fs::Reference {
             plan.device()?;
         }
-        Ok(Command::Run {
-            order: Order { plan: Some(plan), results: self.results, junit: self.junit, program },
-            format,
-        })
+        if self.check {
+            return Ok(Command::Nothing);
+        }
+        let results = self.results.unwrap_or_else(|| RESULTS.into());
+        Ok(Command::Run(Order { plan: Some(plan), results, junit: self.junit, format, program }))
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
@@ -378,15 +492,18 @@ impl RunArgs {
             exclude.extend(exclude_file(&text));
         }
         let only = if self.last_failed {
-            let history = History::of(&Results::at(&self.results).entries()?);
-            let failed = history.all_outcomes();
-            Some(
-                failed
-                    .into_iter()
-                    .filter(|outcome| outcome.verdict.needs_attention())
-                    .map(|outcome| outcome.case)
-                    .collect(),
-            )
+            let folder = self.results.as_deref().unwrap_or(Path::new(RESULTS));
+            let history = History::of(&Results::at(folder).last_entries()?);
+            let failed: BTreeSet<_> = history
+                .all_outcomes()
+                .into_iter()
+                .filter(|outcome| outcome.verdict.needs_attention())
+                .map(|outcome| outcome.case)
+                .collect();
+            if failed.is_empty() {
+                bail!("no case of the last run in {} needs attention", folder.display());
+            }
+            Some(failed)
         } else {
             None
         };
@@ -401,12 +518,13 @@ mod tests {
 
     fn understand(args: &[&str]) -> anyhow::Result<Command> {
         let args = std::iter::once("runner").chain(args.iter().copied());
-        Typed::try_parse_from(args)?.understand("/runner".into(), 12_345_678_901)
+        let caller = Caller::user("runner", false);
+        Typed::try_parse_from(args)?.understand("/runner".into(), 12_345_678_901, caller)
     }
 
     fn plan(args: &[&str]) -> Plan {
         match understand(args).unwrap() {
-            Command::Run { order, .. } => order.plan.unwrap(),
+            Command::Run(order) => order.plan.unwrap(),
             other => panic!("{other:?}"),
         }
     }

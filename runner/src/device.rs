@@ -11,9 +11,6 @@ use nix::errno::Errno;
 
 use crate::signature::{self, Carries};
 
-/// The least a file system for the cases needs: mkfs.xfs makes none below 300 MiB.
-const LEAST: u64 = 300 << 20;
-
 /// Why a device is not taken. One line each.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -31,8 +28,6 @@ pub(crate) enum Refusal {
     Partitioned(PathBuf),
     #[error("{0} does not support DAX (its queue/dax is not 1)")]
     NoDax(PathBuf),
-    #[error("{dev} is too small: {size} MiB, needs {least} MiB")]
-    Small { dev: PathBuf, size: u64, least: u64 },
     #[error("{dev} carries {what}; --force overwrites it")]
     Foreign { dev: PathBuf, what: String },
 }
@@ -81,9 +76,6 @@ pub(crate) fn check(dev: &Path, force: bool) -> Result<(), Refusal> {
     // Linux Documentation/ABI/stable/sysfs-block: size is in 512-byte sectors whatever the
     // device's own are.
     let size = number_in(&sysfs.join("size")).unwrap_or(0) * 512;
-    if size < LEAST {
-        return Err(Refusal::Small { dev: dev.to_owned(), size: size >> 20, least: LEAST >> 20 });
-    }
     if force {
         return Ok(());
     }

@@ -75,6 +75,15 @@ impl FileSystem {
 
     /// The command that makes it.
     pub(crate) fn mkfs(&self) -> Tool {
+        self.made_by().arg(&self.dev)
+    }
+
+    /// The command that says whether it could be made on `path`, and writes nothing.
+    pub(crate) fn try_on(&self, path: &Path) -> Tool {
+        self.made_by().arg(if self.fs == Fs::Ext4 { "-n" } else { "-N" }).arg(path)
+    }
+
+    fn made_by(&self) -> Tool {
         // A block must be a page: xfs and ext4 refuse DAX otherwise.
         let block =
             nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
@@ -100,7 +109,6 @@ impl FileSystem {
                     HUGE / block.cast_unsigned()
                 )),
         }
-        .arg(&self.dev)
     }
 
     /// Makes it, overwriting the device.

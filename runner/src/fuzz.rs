@@ -26,7 +26,10 @@ use tracer::session;
 use tracer::symbols::Symbols;
 
 use crate::exit::Exit;
+use crate::output;
 use crate::plan::{Fs, Plan};
+use crate::print;
+use crate::results::Results;
 use crate::task;
 use crate::world::{self, Fault, World};
 
@@ -57,8 +60,8 @@ pub(crate) struct Order {
     pub(crate) steps: usize,
     /// Runs this program instead.
     pub(crate) replay: Option<PathBuf>,
-    /// Where programs that diverge are left.
-    pub(crate) results: PathBuf,
+    /// Where programs that diverge are left: the last of these, which are made in turn.
+    pub(crate) results: Vec<PathBuf>,
     /// The runner's own binary.
     pub(crate) program: PathBuf,
 }
@@ -67,9 +70,15 @@ pub(crate) struct Order {
 pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
     if order.replay.is_none() {
         // Now, and not when there is something to be lost.
-        let folder = &order.results;
-        fs::create_dir_all(folder)
-            .with_context(|| format!("{}: choose another with --results", folder.display()))?;
+        for folder in &order.results {
+            Results::at(folder).check()?;
+        }
+        if order.plan.fs != Fs::Reference {
+            world::check(&order.plan)?;
+        }
+        for folder in &order.results {
+            Results::at(folder).claim()?;
+        }
     }
     let mut ground = Ground::enter(order)?;
     let went = Session {
@@ -248,22 +257,22 @@ impl Session<'_> {
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let program: Program = serde_json::from_str(&text)?;
             if let Some(divergence) = self.ground.run(&program, program.seed)? {
-                anstream::println!("{divergence}");
+                print::line(format_args!("{divergence}"));
                 return Ok(Exit::Unexpected);
             }
-            anstream::println!("no divergence");
+            print::line(format_args!("no divergence"));
             return Ok(Exit::Expected);
         }
         let begin = Instant::now();
         let mut programs = 0_u32;
-        anstream::println!("seed {}", self.order.plan.seed);
+        print::line(format_args!("seed {}", self.order.plan.seed));
         while begin.elapsed() < self.order.duration {
             let seed = self.order.plan.seed.wrapping_add(programs.into());
             let program = Program::random(seed, self.order.steps, self.ground.restraint());
             programs += 1;
             let ran = self.ground.run(&program, seed);
             if ran.is_err() {
-                anstream::println!("seed {seed}:\n{program}");
+                print::line(format_args!("seed {seed}:\n{program}"));
                 self.keep(&program, "wedged")?;
             }
             let Some(divergence) = ran? else {
@@ -300,14 +309,14 @@ impl Session<'_> {
             }
         }
         let seconds = begin.elapsed().as_secs_f64();
-        anstream::println!(
+        print::line(format_args!(
             "{programs} programs in {seconds:.1} s ({:.1} a second), {} tolerated, {} not seen again",
             f64::from(programs) / seconds,
             self.tolerated,
             self.unsteady
-        );
+        ));
         for (kind, count) in &self.seen {
-            anstream::println!("    {count:6}  {kind}");
+            print::line(format_args!("    {count:6}  {kind}"));
         }
         let untolerated = self.seen.values().sum::<u64>() > self.tolerated;
         Ok(if untolerated { Exit::Unexpected } else { Exit::Expected })
@@ -357,7 +366,7 @@ impl Session<'_> {
         tries: u32,
     ) -> anyhow::Result<()> {
         let kind = divergence.kind.clone();
-        anstream::println!("seed {}: {divergence}\nshrinking it", program.seed);
+        print::line(format_args!("seed {}: {divergence}\nshrinking it", program.seed));
         let begin = Instant::now();
         let small = shrink::shrink(program, |candidate| {
             // What is left then is short enough to begin with; a step that hangs takes minutes.
@@ -367,14 +376,18 @@ impl Session<'_> {
             Ok(self.meet(candidate, &kind, tries)?.is_some())
         })?;
         let divergence = self.meet(&small, &kind, tries)?;
-        anstream::println!("{} steps, shrunk from {}:", small.steps.len(), program.steps.len());
-        anstream::println!("{small}");
+        print::line(format_args!(
+            "{} steps, shrunk from {}:",
+            small.steps.len(),
+            program.steps.len()
+        ));
+        print::line(format_args!("{small}"));
         if let Some(divergence) = &divergence {
-            anstream::println!("{divergence}");
+            print::line(format_args!("{divergence}"));
         } else {
-            anstream::println!(
+            print::line(format_args!(
                 "{kind} (in none of {tries} more runs); the whole program is kept too"
-            );
+            ));
             self.keep(program, &format!("whole {kind}"))?;
         }
         self.keep(&small, &kind)
@@ -386,14 +399,14 @@ impl Session<'_> {
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
             .take(60)
             .collect();
-        let folder = &self.order.results;
-        let write = |path: &Path, text: &str| {
-            fs::write(path, text).with_context(|| path.display().to_string())
+        let Some(folder) = self.order.results.last() else {
+            return Ok(());
         };
+        let write = |path: &Path, text: &str| output::replace(path, text.as_bytes());
         let replay = folder.join(format!("{name}.json"));
         write(&replay, &serde_json::to_string_pretty(program)?)?;
         write(&folder.join(format!("{name}.rs")), &skeleton::of(program, kind))?;
-        anstream::println!("replay: runner fuzz ... --replay {}", replay.display());
+        print::line(format_args!("replay: runner fuzz ... --replay {}", replay.display()));
         Ok(())
     }
 }

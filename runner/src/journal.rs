@@ -205,15 +205,7 @@ impl Journal {
         let io = |why| Error::Io { path: path.to_owned(), why };
         let file =
             OpenOptions::new().create(true).read(true).append(true).open(path).map_err(io)?;
-        let end = Instant::now() + FORK;
-        while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            if Instant::now() > end {
-                return Err(Error::Busy { path: path.to_owned() });
-            }
-            std::thread::yield_now();
-        }
-        // Any other error: a shared folder of a virtual machine may not know locks; then there is
-        // no other runner to be kept out either.
+        take_lock(&file, path)?;
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -230,6 +222,26 @@ impl Journal {
     fn error(&self, why: std::io::Error) -> Error {
         Error::Io { path: self.path.clone(), why }
     }
+}
+
+/// Keeps other runners from the journal at `path` for as long as the file is open.
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::open(path).map_err(|why| Error::Io { path: path.to_owned(), why })?;
+    take_lock(&file, path)?;
+    Ok(file)
+}
+
+fn take_lock(file: &File, path: &Path) -> Result<(), Error> {
+    let end = Instant::now() + FORK;
+    while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+        if Instant::now() > end {
+            return Err(Error::Busy { path: path.to_owned() });
+        }
+        std::thread::yield_now();
+    }
+    // Any other error: a shared folder of a virtual machine may not know locks; then there is
+    // no other runner to be kept out either.
+    Ok(())
 }
 
 /// All whole entries of the journal at `path`, and the bytes they take.

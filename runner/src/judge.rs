@@ -1,7 +1,5 @@
 //! From what was seen of a case to its verdict.
 
-use std::path::Path;
-
 use cases::{Case, Ending};
 
 use crate::alarm::alarms;
@@ -185,15 +183,6 @@ pub(crate) fn gist(text: &str) -> String {
         title.push_str("...");
     }
     title
-}
-
-/// Writes the transcript of a case that went well below `folder`, as a golden one.
-pub(crate) fn bless(folder: &Path, case: &Case, transcript: &str) -> std::io::Result<()> {
-    let path = folder.join(format!("{}.out", case.name));
-    if let Some(group) = path.parent() {
-        std::fs::create_dir_all(group)?;
-    }
-    std::fs::write(path, transcript)
 }
 
 #[cfg(test)]

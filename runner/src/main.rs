@@ -3,8 +3,11 @@
 //! This file turns arguments into work and the work's outcome into an exit code, nothing else.
 
 #![forbid(unsafe_code)]
+// `print` does it, and loses no failure.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod alarm;
+mod bless;
 mod child;
 mod cli;
 mod device;
@@ -19,12 +22,17 @@ mod judge;
 mod kmsg;
 mod known;
 mod machine;
+mod output;
 mod plan;
+mod print;
 mod report;
+mod rerun;
 mod results;
 mod run;
 mod select;
 mod signature;
+mod smallest;
+mod suggest;
 mod task;
 mod tool;
 mod trace;
@@ -34,7 +42,6 @@ mod watch;
 mod world;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,17 +49,21 @@ use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Command, Format, Typed};
 use exit::Exit;
-use report::Reporter;
+use rerun::Caller;
 
 fn main() -> ExitCode {
-    let typed = Typed::parse();
-    match work(typed) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            anstream::eprintln!("runner: {error:#}");
-            Exit::CouldNotRun.into()
+    let exit = match Typed::try_parse() {
+        Ok(typed) => work(typed).unwrap_or_else(|error| {
+            print::note(format_args!("runner: {error:#}"));
+            Exit::CouldNotRun
+        }),
+        // Help and version too; clap knows which of them goes where.
+        Err(said) => {
+            let _ = said.print().inspect_err(print::keep);
+            if said.use_stderr() { Exit::CouldNotRun } else { Exit::Expected }
         }
-    }
+    };
+    print::concluded(exit).into()
 }
 
 fn work(typed: Typed) -> anyhow::Result<Exit> {
@@ -60,17 +71,14 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
     // run lasts.
     let program = PathBuf::from("/proc/self/exe");
     let chance = RandomState::new().build_hasher().finish();
-    match typed.understand(program, chance)? {
-        Command::Run { order, format } => {
-            let mut reporter: Box<dyn Reporter> = match format {
-                Format::Text => Box::new(report::terminal::Terminal::new()),
-                Format::Json => Box::new(report::json::Json),
-                Format::Ktap => Box::new(report::ktap::Ktap::default()),
-            };
-            run::run(order, reporter.as_mut())
-        }
+    let name = std::env::args().next().unwrap_or_else(|| "runner".to_owned());
+    // sudo(8) sets it.
+    let caller = Caller::user(&name, std::env::var_os("SUDO_UID").is_some());
+    match typed.understand(program, chance, caller)? {
+        Command::Nothing => Ok(Exit::Expected),
+        Command::Run(order) => run::run(order),
         Command::List { cases, format } => {
-            print(&match format {
+            print::text(match format {
                 Format::Json => report::list::json(&cases),
                 Format::Text | Format::Ktap => report::list::text(&cases),
             });
@@ -86,13 +94,13 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
         Command::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Typed::command(), "runner", &mut script);
-            print(&String::from_utf8_lossy(&script));
+            print::text(String::from_utf8_lossy(&script));
             Ok(Exit::Expected)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Typed::command()).render(&mut page)?;
-            print(&String::from_utf8_lossy(&page));
+            print::text(String::from_utf8_lossy(&page));
             Ok(Exit::Expected)
         }
         Command::Case(task) => {
@@ -102,14 +110,9 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
         Command::Sweep => {
             let left = cases::system::kernel::sweep();
             for line in &left {
-                println!("{line}");
+                print::line(line);
             }
             Ok(Exit::Expected)
         }
     }
-}
-
-/// Prints; whoever stopped reading does not want more.
-fn print(text: &str) {
-    let _ = write!(anstream::AutoStream::auto(stdout()), "{text}");
 }

@@ -9,6 +9,8 @@ use cases::Patience;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::rerun::Caller;
+
 /// What the cases run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -66,6 +68,9 @@ pub(crate) struct Plan {
     /// Whether cases are traced, and which timelines are kept.
     #[serde(default)]
     pub(crate) trace: Option<Keep>,
+    /// Who called the runner, for the commands that do something again.
+    #[serde(default)]
+    pub(crate) caller: Caller,
 }
 
 /// Which timelines of traced cases are kept.
@@ -95,28 +100,6 @@ impl Plan {
             .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
-    /// How the runner is called for this file system.
-    pub(crate) fn runner(&self) -> &'static str {
-        if self.fs == Fs::Reference { "runner" } else { "sudo runner" }
-    }
-
-    /// The command that runs just `case`, as it was in `iteration`.
-    pub(crate) fn command_for(&self, case: &str, iteration: u64) -> String {
-        let mut words = vec![self.runner().to_owned(), format!("--fs {}", self.fs.name())];
-        if let Some(dev) = &self.dev {
-            words.push(format!("--dev {}", dev.display()));
-        }
-        if !self.reflink {
-            words.push("--no-reflink".to_owned());
-        }
-        if let Some(variant) = &self.variant {
-            words.push(format!("--variant {variant}"));
-        }
-        words.push(format!("--seed {}", self.seed.wrapping_add(iteration)));
-        words.push(case.to_owned());
-        words.join(" ")
-    }
-
     /// The device, for what cannot do without.
     pub(crate) fn device(&self) -> anyhow::Result<&Path> {
         self.dev
@@ -142,6 +125,7 @@ pub(crate) fn example() -> Plan {
         timeout_factor: 1.0,
         trace: None,
         bless: None,
+        caller: Caller::user("runner", true),
     }
 }
 
@@ -156,9 +140,5 @@ mod tests {
         assert_eq!(all.seed_of("race/retry", 3), alone.seed_of("race/retry", 0));
         assert_ne!(all.seed_of("race/retry", 0), all.seed_of("race/retry", 1));
         assert_ne!(all.seed_of("race/retry", 0), all.seed_of("race/canary", 0));
-        assert_eq!(
-            all.command_for("race/retry", 3),
-            "sudo runner --fs xfs --dev /dev/pmem0 --seed 10 race/retry"
-        );
     }
 }

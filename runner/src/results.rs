@@ -1,17 +1,100 @@
-//! The results folder: the journal, `junit.xml`, and a folder for each case that needs a look.
+//! The results folder: the journal, the reports, and a folder for each case that needs a look.
+//!
+//! Nothing that daxtests did not make is removed, replaced or followed in it. It carries a marker;
+//! a folder that has none and is not empty is refused. What is removed are regular files of known
+//! names, in the folders of cases that the folder's own journal names.
+//!
+//! A run moves the results of the one before to `previous/`. So they are still there when it comes
+//! to nothing, and a run of what failed last does not take away what it came from. A run without a
+//! single case leaves no results, and takes nobody's place.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use nix::fcntl::OFlag;
 
-use crate::journal::{self, Entry, Journal, Outcome};
+use crate::journal::{self, Entry, Event, Journal, Outcome};
 use crate::kmsg::Log;
+use crate::output::{self, Kind, Output};
 use crate::verdict::Verdict;
 use crate::watch::Watched;
 
+/// Says that daxtests made the folder. ci/vm writes it too.
+const MARKER: &str = ".daxtests-results";
+
+/// What stands in the marker, for who wonders.
+const MARK: &str = "daxtests keeps results here: it replaces and removes what it wrote itself.\n";
+
 /// The folder of the cases' folders.
 const CASES: &str = "cases";
+
+/// The folder of the run before.
+const PREVIOUS: &str = "previous";
+
+const JUNIT: &str = "junit.xml";
+const HTML: &str = "report.html";
+const STDERR: &str = "stderr.tmp";
+
+/// A file in a case's folder. There are no others, so that what is removed is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CaseFile {
+    Problems,
+    Transcript,
+    Expected,
+    KernelLog,
+    Stacks,
+    Stderr,
+    TimelineText,
+    TimelinePerfetto,
+    TimelineSvg,
+}
+
+impl CaseFile {
+    const ALL: [Self; 9] = [
+        Self::Problems,
+        Self::Transcript,
+        Self::Expected,
+        Self::KernelLog,
+        Self::Stacks,
+        Self::Stderr,
+        Self::TimelineText,
+        Self::TimelinePerfetto,
+        Self::TimelineSvg,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Problems => "problems.txt",
+            Self::Transcript => "transcript.out",
+            Self::Expected => "expected.out",
+            Self::KernelLog => "kernel.log",
+            Self::Stacks => "stacks.txt",
+            Self::Stderr => "stderr.txt",
+            Self::TimelineText => "timeline.txt",
+            Self::TimelinePerfetto => "timeline.pftrace",
+            Self::TimelineSvg => "timeline.svg",
+        }
+    }
+}
+
+/// Why a folder is not taken. One line each.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{0} is not a folder")]
+    NotAFolder(PathBuf),
+    #[error("{0} is not empty and daxtests did not make it; name another folder for the results")]
+    Foreign(PathBuf),
+    #[error("{0} is one of the results themselves; name another file")]
+    Own(PathBuf),
+    #[error("{path}: {why}")]
+    Io { path: PathBuf, why: io::Error },
+    #[error(transparent)]
+    Output(#[from] output::Error),
+}
 
 /// A results folder.
 #[derive(Clone, Debug)]
@@ -29,25 +112,102 @@ impl Results {
         &self.folder
     }
 
-    /// Where the JUnit report is written.
-    pub(crate) fn junit(&self) -> PathBuf {
-        self.folder.join("junit.xml")
+    /// The results of the run before.
+    fn previous(&self) -> Self {
+        Self::at(&self.folder.join(PREVIOUS))
     }
 
     fn journal(&self) -> PathBuf {
         self.folder.join(journal::NAME)
     }
 
+    /// Checks that the folder may be taken and written to; nothing is changed.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.check_ours()?;
+        self.previous().check_ours()?;
+        Ok(output::try_to_make(&self.folder, &self.folder)?)
+    }
+
+    fn check_ours(&self) -> Result<(), Refusal> {
+        match fs::metadata(&self.folder) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(Refusal::NotAFolder(self.folder.clone())),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(why) => return Err(Refusal::Io { path: self.folder.clone(), why }),
+        }
+        if !self.is_ours()? {
+            return Err(Refusal::Foreign(self.folder.clone()));
+        }
+        for name in [MARKER, journal::NAME, JUNIT, HTML, STDERR] {
+            output::free_or(&self.folder.join(name), Kind::File)?;
+        }
+        for name in [CASES, PREVIOUS] {
+            output::free_or(&self.folder.join(name), Kind::Folder)?;
+        }
+        Ok(())
+    }
+
+    /// Whether daxtests made it, or may: it carries the marker, or a journal, which is what is
+    /// left of results that were copied without hidden files; or it is empty.
+    fn is_ours(&self) -> Result<bool, Refusal> {
+        let io = |why| Refusal::Io { path: self.folder.clone(), why };
+        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|path| path.is_file());
+        if is_file(&self.folder.join(MARKER)) {
+            return Ok(true);
+        }
+        let journal = self.journal();
+        if is_file(&journal) && begins_a_run(&journal) {
+            return Ok(true);
+        }
+        Ok(fs::read_dir(&self.folder).map_err(io)?.next().is_none())
+    }
+
+    /// Takes the folder, which is made if it is not there.
+    pub(crate) fn claim(&self) -> Result<(), Refusal> {
+        self.check_ours()?;
+        fs::create_dir_all(&self.folder)
+            .map_err(|why| Refusal::Io { path: self.folder.clone(), why })?;
+        let path = self.folder.join(MARKER);
+        let made = OpenOptions::new().write(true).create_new(true).open(&path);
+        match made.and_then(|mut file| file.write_all(MARK.as_bytes())) {
+            Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Refusal::Io { path, why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries another place for a report, which may be in this folder but not in place of what is
+    /// written here.
+    pub(crate) fn open_other(&self, path: &Path) -> Result<Output, Refusal> {
+        let output = Output::open(path, Some(&self.folder))?;
+        if let (Some(file), Ok(folder)) = (output.file(), std::path::absolute(&self.folder)) {
+            let folder = folder.canonicalize().unwrap_or(folder);
+            let own = [MARKER, journal::NAME, HTML, STDERR, CASES, PREVIOUS];
+            if own.iter().any(|name| file.starts_with(folder.join(name))) {
+                return Err(Refusal::Own(path.to_owned()));
+            }
+        }
+        Ok(output)
+    }
+
     /// Begins a new run here; the results of an earlier one make way.
     pub(crate) fn begin(&self) -> anyhow::Result<Journal> {
-        fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
-        // Locked and emptied first, so that no other runner's results are removed.
-        let journal = Journal::create(&self.journal())?;
-        let cases = self.folder.join(CASES);
-        if cases.exists() {
-            fs::remove_dir_all(&cases).with_context(|| cases.display().to_string())?;
+        self.claim()?;
+        let path = self.journal();
+        // Whoever holds the journal's lock writes these results.
+        let lock = if path.exists() { Some(journal::lock(&path)?) } else { None };
+        if self.has_results() {
+            let previous = self.previous();
+            previous.check_ours()?;
+            previous.clear()?;
+            previous.claim()?;
+            self.move_to(&previous)?;
+        } else {
+            self.clear()?;
         }
-        let _ = fs::remove_file(self.junit());
+        let journal = Journal::create(&path)?;
+        drop(lock);
         Ok(journal)
     }
 
@@ -55,6 +215,7 @@ impl Results {
     pub(crate) fn resume(&self) -> anyhow::Result<(Journal, Vec<Entry>)> {
         let path = self.journal();
         anyhow::ensure!(path.exists(), "{}: there is no journal", self.folder.display());
+        self.check()?;
         Ok(Journal::resume(&path)?)
     }
 
@@ -63,9 +224,124 @@ impl Results {
         Ok(journal::read(&self.journal())?.0)
     }
 
+    /// The events of the last run that came to a case.
+    pub(crate) fn last_entries(&self) -> anyhow::Result<Vec<Entry>> {
+        let previous = self.previous();
+        if !self.has_results() && previous.has_results() {
+            return previous.entries();
+        }
+        self.entries()
+    }
+
+    /// Whether a case has begun here. A run that came to none has no results.
+    fn has_results(&self) -> bool {
+        lines(&self.journal()).any(|entry| matches!(entry.event, Event::CaseBegun { .. }))
+    }
+
+    /// The folders that cases of the journal may have, from this one.
+    fn case_folders(&self) -> BTreeSet<PathBuf> {
+        lines(&self.journal())
+            .filter_map(|entry| match entry.event {
+                Event::CaseBegun { case, iteration, .. } => Some(Self::inside(&case, iteration)),
+                _ => None,
+            })
+            .filter(|inside| inside.components().all(|part| matches!(part, Component::Normal(_))))
+            .collect()
+    }
+
+    /// What this folder's journal names, the journal itself last: until all else is gone it must
+    /// tell what there is.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![PathBuf::from(STDERR)];
+        let is_there = |folder: &PathBuf| {
+            fs::symlink_metadata(self.folder.join(folder)).is_ok_and(|found| found.is_dir())
+        };
+        for folder in self.case_folders().into_iter().filter(is_there) {
+            files.extend(CaseFile::ALL.map(|file| folder.join(file.name())));
+        }
+        files.extend([JUNIT, HTML, journal::NAME].map(PathBuf::from));
+        files
+    }
+
+    /// Removes what the journal names.
+    fn clear(&self) -> anyhow::Result<()> {
+        for file in self.files() {
+            if let Some(path) = self.found(&file)? {
+                fs::remove_file(&path).with_context(|| path.display().to_string())?;
+                self.leave(&file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what the journal names.
+    fn move_to(&self, other: &Self) -> anyhow::Result<()> {
+        for file in self.files() {
+            if let Some(path) = self.found(&file)? {
+                other.make_folder(file.parent().unwrap_or(Path::new("")))?;
+                let to = other.folder.join(&file);
+                output::free_or(&to, Kind::File)?;
+                fs::rename(&path, &to).with_context(|| to.display().to_string())?;
+                self.leave(&file);
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of a regular file, if it is there and no link leads to it.
+    fn found(&self, inside: &Path) -> Result<Option<PathBuf>, Refusal> {
+        let mut path = self.folder.clone();
+        let mut parts = inside.components().peekable();
+        while let Some(part) = parts.next() {
+            path.push(part);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if parts.peek().is_none() && metadata.is_file() => {}
+                Ok(metadata) if parts.peek().is_some() && metadata.is_dir() => {}
+                // Somebody else's.
+                Ok(_) => return Ok(None),
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(why) => return Err(Refusal::Io { path, why }),
+            }
+        }
+        Ok(Some(path))
+    }
+
+    /// Removes the folders above a file of a case that have become empty. One that has not holds
+    /// what is somebody else's.
+    fn leave(&self, inside: &Path) {
+        for folder in inside.ancestors().skip(1).filter(|folder| *folder != Path::new("")) {
+            let _ = fs::remove_dir(self.folder.join(folder));
+        }
+    }
+
+    /// Makes a folder inside, in which no part is a link.
+    fn make_folder(&self, inside: &Path) -> Result<(), Refusal> {
+        let mut path = self.folder.clone();
+        for part in inside.components() {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+                    output::free_or(&path, Kind::Folder)?;
+                }
+                made => made.map_err(|why| Refusal::Io { path: path.clone(), why })?,
+            }
+        }
+        Ok(())
+    }
+
     /// Where a case's standard error is kept while it runs.
     pub(crate) fn stderr(&self) -> PathBuf {
-        self.folder.join("stderr.tmp")
+        self.folder.join(STDERR)
+    }
+
+    /// Replaces the JUnit report.
+    pub(crate) fn write_junit(&self, xml: &[u8]) -> Result<(), output::Error> {
+        output::replace(&self.folder.join(JUNIT), xml)
+    }
+
+    /// Replaces the report that is a page.
+    pub(crate) fn write_html(&self, page: &str) -> Result<(), output::Error> {
+        output::replace(&self.folder.join(HTML), page.as_bytes())
     }
 
     /// The folder of a case inside the results.
@@ -75,6 +351,32 @@ impl Results {
             name = format!("{name}.{}", iteration + 1);
         }
         Path::new(CASES).join(name)
+    }
+
+    /// Removes what an interrupted run may have left of a case that begins: its files must not
+    /// be taken for this run's.
+    pub(crate) fn begin_case(&self, case: &str, iteration: u64) -> anyhow::Result<()> {
+        let inside = Self::inside(case, iteration);
+        for file in CaseFile::ALL {
+            if let Some(path) = self.found(&inside.join(file.name()))? {
+                fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file into a case's folder.
+    pub(crate) fn write(&self, inside: &Path, file: CaseFile, bytes: &[u8]) -> anyhow::Result<()> {
+        self.make_folder(inside)?;
+        let path = self.folder.join(inside).join(file.name());
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path)
+            .and_then(|mut file| file.write_all(bytes))
+            .with_context(|| path.display().to_string())
     }
 
     /// Keeps what was seen of a case, if someone may want to look at it.
@@ -88,29 +390,47 @@ impl Results {
             return Ok(());
         }
         let inside = Self::inside(&outcome.case, outcome.iteration);
-        let folder = self.folder.join(&inside);
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let write = |name: &str, text: &str| -> anyhow::Result<()> {
+        self.make_folder(&inside)?;
+        let write = |file: CaseFile, text: &str| -> anyhow::Result<()> {
             if text.is_empty() {
                 return Ok(());
             }
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| path.display().to_string())
+            self.write(&inside, file, text.as_bytes())
         };
         let problems: Vec<_> = outcome
             .problems
             .iter()
             .map(|problem| format!("{}\n\n{}\n", problem.title, problem.text))
             .collect();
-        write("problems.txt", &problems.join("\n"))?;
-        write("transcript.out", &watched.transcript)?;
+        write(CaseFile::Problems, &problems.join("\n"))?;
+        write(CaseFile::Transcript, &watched.transcript)?;
         if let Some(golden) = crate::expected::transcript(&outcome.case) {
-            write("expected.out", golden)?;
+            write(CaseFile::Expected, golden)?;
         }
-        write("kernel.log", &log.text())?;
-        write("stacks.txt", watched.stacks.as_deref().unwrap_or_default())?;
-        write("stderr.txt", &watched.stderr)?;
+        write(CaseFile::KernelLog, &log.text())?;
+        write(CaseFile::Stacks, watched.stacks.as_deref().unwrap_or_default())?;
+        write(CaseFile::Stderr, &watched.stderr)?;
         outcome.folder = Some(inside);
         Ok(())
     }
 }
+
+/// Whether the first line is a run's.
+fn begins_a_run(journal: &Path) -> bool {
+    let mut line = Vec::new();
+    let read =
+        File::open(journal).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
+    let entry = read.ok().and_then(|_| serde_json::from_slice::<Entry>(&line).ok());
+    entry.is_some_and(|entry| matches!(entry.event, Event::Begun { .. }))
+}
+
+/// The entries of a journal that can be read. What cannot is passed over: this is for what the
+/// journal names, and of what it does not name nothing is touched.
+fn lines(journal: &Path) -> impl Iterator<Item = Entry> {
+    let file = File::open(journal).into_iter();
+    file.flat_map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok))
+        .filter_map(|line| serde_json::from_slice(&line).ok())
+}
+
+#[cfg(test)]
+mod tests;

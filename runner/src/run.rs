@@ -3,22 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cases::{Case, Patience};
 
+use crate::bless;
 use crate::child::{self, Task};
+use crate::cli::Format;
 use crate::exit::Exit;
 use crate::expected;
 use crate::history::History;
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Event, Journal, Outcome, seconds};
-use crate::judge::{self, Evidence, Judgement};
+use crate::judge::{Evidence, Judgement};
 use crate::kmsg::Log;
 use crate::known::{Deviations, excuse};
 use crate::machine;
+use crate::output::Output;
 use crate::plan::Plan;
+use crate::print;
 use crate::report::{self, Reporter};
-use crate::results::Results;
+use crate::results::{Refusal, Results};
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict};
 use crate::watch::{Watch, Watched};
@@ -36,15 +40,34 @@ pub(crate) struct Order {
     pub(crate) results: PathBuf,
     /// Another place for the JUnit report.
     pub(crate) junit: Option<PathBuf>,
+    /// How to show the run.
+    pub(crate) format: Format,
     /// The runner's own binary.
     pub(crate) program: PathBuf,
 }
 
-/// Does what `order` says, telling `reporter` as it goes.
-pub(crate) fn run(order: Order, reporter: &mut dyn Reporter) -> anyhow::Result<Exit> {
+/// Does what `order` says.
+pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
     let results = Results::at(&order.results);
     let resuming = order.plan.is_none();
+    // All that the run will write to is tried before anything is made or removed.
+    results.check()?;
+    let junit = order.junit.as_deref().map(|path| results.open_other(path)).transpose()?;
+    if junit.as_ref().is_some_and(Output::is_stdout) {
+        if order.format != Format::Text {
+            bail!("--junit - and --format would both write to standard output");
+        }
+        print::yield_stdout();
+    }
+    let mut reporter: Box<dyn Reporter> = match order.format {
+        Format::Text => Box::new(report::terminal::Terminal::new()),
+        Format::Json => Box::new(report::json::Json),
+        Format::Ktap => Box::new(report::ktap::Ktap::default()),
+    };
     let (plan, journal, entries) = if let Some(plan) = order.plan {
+        if let Some(folder) = &plan.bless {
+            bless::check(folder, &plan.cases)?;
+        }
         world::check(&plan)?;
         (plan, results.begin()?, Vec::new())
     } else {
@@ -66,7 +89,7 @@ pub(crate) fn run(order: Order, reporter: &mut dyn Reporter) -> anyhow::Result<E
         plan,
         journal,
         results,
-        reporter,
+        reporter: reporter.as_mut(),
     };
     let went = run.go(resuming);
     run.world.leave();
@@ -75,18 +98,29 @@ pub(crate) fn run(order: Order, reporter: &mut dyn Reporter) -> anyhow::Result<E
         Err(_) => Exit::CouldNotRun,
     };
     run.emit(Event::Ended { exit: exit.code() })?;
-    report::junit::write(&run.history, &run.results.junit())?;
-    if let Some(path) = order.junit {
-        report::junit::write(&run.history, &path)?;
-    }
-    if run.plan.trace.is_some() {
-        report::html::write(&run.history, run.results.folder())?;
-    }
+    let written = write_reports(&run.history, &run.results, junit.as_ref());
     run.reporter.finish(&run.history, run.results.folder());
     if let Some(timeline) = &run.timeline {
         run.reporter.timeline(timeline);
     }
-    went.map(|()| exit)
+    went.and(written).map(|()| exit)
+}
+
+/// Writes the reports that are made from the journal alone.
+fn write_reports(
+    history: &History,
+    results: &Results,
+    junit: Option<&Output>,
+) -> anyhow::Result<()> {
+    let xml = report::junit::xml(history)?;
+    let own = results.write_junit(&xml);
+    // The other place is tried whatever became of the first.
+    let other = junit.map_or(Ok(()), |output| output.write(&xml));
+    own.and(other)?;
+    if history.plan.as_ref().is_some_and(|plan| plan.trace.is_some()) {
+        results.write_html(&report::html::page(history, results.folder()))?;
+    }
+    Ok(())
 }
 
 struct Run<'r> {
@@ -212,6 +246,7 @@ impl Run<'_> {
             variant: self.plan.variant.clone(),
             patience: Patience::times(self.plan.timeout_factor),
         };
+        self.results.begin_case(case.name, iteration)?;
         if let Some(trace) = &mut self.trace {
             trace.begin();
         }
@@ -247,7 +282,9 @@ impl Run<'_> {
             watched.notes.push(traced.note());
             if traced.is_kept(judgement.verdict) {
                 let inside = Results::inside(case.name, iteration);
-                traced.write(&self.results.folder().join(inside))?;
+                for (file, bytes) in traced.files() {
+                    self.results.write(&inside, file, &bytes)?;
+                }
             }
             if self.plan.cases.len() == 1 {
                 self.timeline = Some(traced.text());
@@ -313,8 +350,7 @@ impl Run<'_> {
         judgement: Judgement,
     ) -> anyhow::Result<()> {
         if let (Some(folder), Verdict::Pass) = (&self.plan.bless, judgement.verdict) {
-            judge::bless(folder, case, &watched.transcript)
-                .with_context(|| folder.display().to_string())?;
+            bless::write(folder, case.name, &watched.transcript)?;
         }
         let mut outcome = Outcome {
             case: case.name.to_owned(),
@@ -368,12 +404,21 @@ impl Run<'_> {
 pub(crate) fn report(folder: &Path, junit: Option<&Path>) -> anyhow::Result<History> {
     let results = Results::at(folder);
     let history = History::of(&results.entries()?);
-    report::junit::write(&history, &results.junit())?;
-    if let Some(path) = junit {
-        report::junit::write(&history, path)?;
+    let junit = junit.map(|path| results.open_other(path)).transpose()?;
+    if junit.as_ref().is_some_and(Output::is_stdout) {
+        print::yield_stdout();
     }
-    if history.plan.as_ref().is_some_and(|plan| plan.trace.is_some()) {
-        report::html::write(&history, results.folder())?;
+    match (results.check(), &junit) {
+        (Ok(()), _) => write_reports(&history, &results, junit.as_ref())?,
+        // Results may lie where nobody can write: on a medium, or as somebody else's.
+        (Err(Refusal::Output(why)), Some(junit)) => {
+            print::note(format_args!("runner: only the other report is written: {why}"));
+            junit.write(&report::junit::xml(&history)?)?;
+        }
+        (Err(why @ Refusal::Output(_)), None) => {
+            bail!("{why}; to report elsewhere: --junit PATH");
+        }
+        (Err(why), _) => return Err(why.into()),
     }
     Ok(history)
 }

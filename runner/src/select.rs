@@ -6,6 +6,8 @@ use anyhow::{Context as _, bail};
 use cases::Case;
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::suggest;
+
 /// What was asked for. Empty lists ask for everything and exclude nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
@@ -23,18 +25,26 @@ impl Selection {
     /// The cases of `all` that are selected, in their order.
     ///
     /// A name, glob or group that matches no case at all is an error: most likely it is a typing
-    /// mistake, and a run that silently leaves something out proves nothing.
+    /// mistake, and a run that silently leaves something out, or in, proves nothing.
     pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
         let names = globs(&self.names)?;
         let exclude = globs(&self.exclude)?;
         for (index, name) in self.names.iter().enumerate() {
             if !all.iter().any(|case| names.matches(case.name).contains(&index)) {
-                bail!("no case matches \"{name}\"; --list shows all");
+                bail!("no case matches \"{name}\"; {}", instead_of_name(name, all));
             }
         }
         for group in &self.groups {
             if !all.iter().any(|case| case.is_in(group)) {
-                bail!("no case is in group \"{group}\"; --list shows all");
+                bail!("no case is in group \"{group}\"; {}", instead_of_group(group, all));
+            }
+        }
+        for (index, name) in self.exclude.iter().enumerate() {
+            let is_meant =
+                |case: &&Case| exclude.matches(case.name).contains(&index) || case.is_in(name);
+            if !all.iter().any(is_meant) {
+                let instead = instead_of_excluded(name, all);
+                bail!("nothing to exclude: no case or group matches \"{name}\"; {instead}");
             }
         }
         let selected: Vec<_> = all
@@ -52,6 +62,47 @@ impl Selection {
             bail!("nothing is selected");
         }
         Ok(selected)
+    }
+}
+
+/// What may have been meant by a name that matches no case.
+fn instead_of_name(name: &str, all: &[&'static Case]) -> String {
+    if all.iter().any(|case| case.is_in(name)) {
+        return format!("did you mean -g {name}?");
+    }
+    near(name, names_of(all))
+}
+
+/// What may have been meant by a group that no case is in.
+fn instead_of_group(group: &str, all: &[&'static Case]) -> String {
+    if all.iter().any(|case| case.name == group) {
+        return format!("did you mean the case {group}, without -g?");
+    }
+    near(group, groups_of(all))
+}
+
+fn instead_of_excluded(name: &str, all: &[&'static Case]) -> String {
+    near(name, groups_of(all).chain(names_of(all)))
+}
+
+fn names_of(all: &[&'static Case]) -> impl Iterator<Item = &'static str> {
+    all.iter().map(|case| case.name)
+}
+
+fn groups_of(all: &[&'static Case]) -> impl Iterator<Item = &'static str> {
+    all.iter().flat_map(|case| std::iter::once(case.group()).chain(case.groups.iter().copied()))
+}
+
+fn near(typed: &str, known: impl Iterator<Item = &'static str>) -> String {
+    // A case's name may have been typed without its group.
+    let known: Vec<_> = known.collect();
+    let short = known
+        .iter()
+        .copied()
+        .find(|name| name.split_once('/').is_some_and(|(_, short)| short == typed));
+    match short.or_else(|| suggest::nearest(typed, known)) {
+        Some(word) => format!("did you mean {word}?"),
+        None => "--list shows all".to_owned(),
     }
 }
 
@@ -129,6 +180,42 @@ mod tests {
         };
         let error = selection.of(&cases::all()).unwrap_err();
         assert!(error.to_string().contains("pin/trunkate"), "{error}");
+    }
+
+    #[test]
+    fn what_was_meant_is_offered() {
+        let all = cases::all();
+        let said = |selection: Selection| selection.of(&all).unwrap_err().to_string();
+        for (name, expected) in [
+            ("pin", "no case matches \"pin\"; did you mean -g pin?"),
+            ("pin/punch-wait", "no case matches \"pin/punch-wait\"; did you mean pin/punch-waits?"),
+            ("punch-waits", "no case matches \"punch-waits\"; did you mean pin/punch-waits?"),
+            ("xyzzy", "no case matches \"xyzzy\"; --list shows all"),
+        ] {
+            let names = strings(&[name]);
+            assert_eq!(said(Selection { names, ..Selection::default() }), expected);
+        }
+        for (group, expected) in [
+            ("pins", "no case is in group \"pins\"; did you mean pin?"),
+            (
+                "pin/punch-waits",
+                "no case is in group \"pin/punch-waits\"; did you mean the case pin/punch-waits, without -g?",
+            ),
+        ] {
+            let groups = strings(&[group]);
+            assert_eq!(said(Selection { groups, ..Selection::default() }), expected);
+        }
+    }
+
+    #[test]
+    fn an_exclusion_that_excludes_nothing_is_an_error() {
+        for name in ["nosuch", "race/nosuch*", "rac"] {
+            let exclude = strings(&["pin/punch-waits", name]);
+            let error = Selection { exclude, ..Selection::default() }.of(&cases::all());
+            let error = error.unwrap_err().to_string();
+            let begin = format!("nothing to exclude: no case or group matches \"{name}\"; ");
+            assert!(error.starts_with(&begin), "{error}");
+        }
     }
 
     #[test]

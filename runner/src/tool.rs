@@ -41,6 +41,8 @@ pub(crate) enum Error {
     /// It ended with an error.
     #[error("{command}: {}{}", status_words(*.status), after(.text))]
     Failed {
+        /// Its name.
+        program: String,
         /// The command line.
         command: String,
         /// How it ended.
@@ -55,7 +57,22 @@ fn hint(why: &std::io::Error) -> &'static str {
 }
 
 fn after(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(": {}", text.replace('\n', "; ")) }
+    let said = before_usage(text).collect::<Vec<_>>().join("; ");
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
+/// What a program said before it explained itself at length, which helps nobody here.
+fn before_usage(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .take_while(|line| !line.to_ascii_lowercase().starts_with("usage:"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+}
+
+/// What a program that failed complained of: the last line before its usage, for what comes
+/// before are warnings.
+pub(crate) fn complaint(text: &str) -> Option<&str> {
+    before_usage(text).last()
 }
 
 /// Where programs are looked for: also where mkfs and fsck are, which sudo and minimal systems
@@ -142,7 +159,8 @@ impl Tool {
         if status.success() {
             Ok(text)
         } else {
-            Err(Error::Failed { command: self.line(), status, text })
+            let program = self.program.to_string_lossy().into_owned();
+            Err(Error::Failed { program, command: self.line(), status, text })
         }
     }
 }
@@ -210,6 +228,19 @@ mod tests {
             error.to_string(),
             "sh -c echo no such thing; exit 3: exit status 3: no such thing"
         );
+    }
+
+    #[test]
+    fn the_usage_is_nobodys_answer() {
+        // mkfs.xfs 6.1.0 on 512 MiB.
+        let text = "log stripe unit (2097152 bytes) is too large (maximum is 256KiB)\n\
+            log stripe unit adjusted to 32KiB\n\
+            Log size must be at least 64MB.\n\
+            Usage: mkfs.xfs\n\
+            /* blocksize */\t\t[-b size=num]\n";
+        assert_eq!(complaint(text), Some("Log size must be at least 64MB."));
+        assert!(after(text).ends_with("; Log size must be at least 64MB."), "{}", after(text));
+        assert_eq!(after("Usage: x"), "");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! case is known to fail, its findings are the evidence of that.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -15,6 +14,8 @@ use tracer::timeline::{self, Timeline};
 use crate::judge::Judgement;
 use crate::known::{Known, excuse};
 use crate::plan::Keep;
+use crate::print;
+use crate::results::CaseFile;
 use crate::verdict::{Problem, Verdict};
 
 /// The attached tracer.
@@ -36,7 +37,7 @@ impl Trace {
         let options = Options { detail: true, ..Options::default() };
         let stream = Stream::open(dev, &options).context("--trace")?;
         for finding in stream.self_check() {
-            anstream::eprintln!("--trace: the self-check's own break: {finding}");
+            print::note(format_args!("--trace: the self-check's own break: {finding}"));
         }
         Ok(Self { stream, keep })
     }
@@ -55,7 +56,7 @@ impl Trace {
     pub(crate) fn end(&mut self) -> Traced {
         let (verdict, timeline) = self.stream.conclude();
         for refusal in self.stream.refusals() {
-            anstream::eprintln!("--trace: {refusal}");
+            print::note(format_args!("--trace: {refusal}"));
         }
         Traced { verdict, timeline, keep: self.keep }
     }
@@ -111,19 +112,13 @@ impl Traced {
         timeline::text::write(&self.timeline)
     }
 
-    /// Writes the timeline in all its forms.
-    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let files = [
-            ("timeline.txt", self.text().into_bytes()),
-            ("timeline.pftrace", timeline::perfetto::write(&self.timeline)),
-            ("timeline.svg", timeline::svg::write(&self.timeline).into_bytes()),
-        ];
-        for (name, bytes) in files {
-            let path = folder.join(name);
-            fs::write(&path, bytes).with_context(|| path.display().to_string())?;
-        }
-        Ok(())
+    /// The timeline in all its forms.
+    pub(crate) fn files(&self) -> [(CaseFile, Vec<u8>); 3] {
+        [
+            (CaseFile::TimelineText, self.text().into_bytes()),
+            (CaseFile::TimelinePerfetto, timeline::perfetto::write(&self.timeline)),
+            (CaseFile::TimelineSvg, timeline::svg::write(&self.timeline).into_bytes()),
+        ]
     }
 
     fn describe(&self, finding: &protocol::Finding) -> String {

@@ -9,19 +9,20 @@ use rayon::prelude::*;
 use reference::Variant;
 
 use crate::exit::Exit;
+use crate::print;
 
 /// Runs every case on every variant and prints what caught it; with `first`, only until one does.
 pub(crate) fn show(first: bool) -> Exit {
     let mut exit = Exit::Expected;
     let rows: Vec<_> = Variant::ALL.par_iter().map(|variant| row(*variant, first)).collect();
     for (variant, (failed, broken)) in Variant::ALL.iter().zip(rows) {
-        anstream::println!("{variant}: {}", variant.about());
+        print::line(format_args!("{variant}: {}", variant.about()));
         say("cases that fail", &failed);
         for (rule, cases) in &broken {
             say(&format!("rule \"{rule}\""), cases);
         }
         if failed.is_empty() && broken.is_empty() {
-            anstream::println!("    nothing catches it");
+            print::line(format_args!("    nothing catches it"));
             exit = Exit::Unexpected;
         }
     }
@@ -61,5 +62,5 @@ fn say(what: &str, cases: &[&str]) {
     let shown = cases.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     let more = cases.len().saturating_sub(SHOWN);
     let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-    anstream::println!("    {what}: {shown}{more}");
+    print::line(format_args!("    {what}: {shown}{more}"));
 }

@@ -13,6 +13,7 @@ use crate::device;
 use crate::filesystem::{Error, FileSystem};
 use crate::kmsg::{Kmsg, Log};
 use crate::plan::{Fs, Plan};
+use crate::smallest;
 use crate::tool::{self, Tool};
 use crate::verdict::Problem;
 use crate::watch;
@@ -77,6 +78,9 @@ pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
         bail!("a device is made and mounted: root is needed");
     }
     device::check(dev, plan.force)?;
+    let patience = plan.patience(PATIENCE);
+    let files = FileSystem::new(plan.fs, dev, plan.reflink, PathBuf::new(), patience);
+    smallest::check(&files, dev, patience)?;
     Ok(())
 }
 

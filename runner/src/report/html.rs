@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
 use tracer::timeline::svg::{self, escape};
 
 use crate::history::History;
@@ -48,13 +47,8 @@ vertical-align:middle}\
 .legend .wait{background:#7d5a0c}.legend .pinned{background:#7d2b25}}\
 @media print{.picture{overflow:visible}details{display:none}}";
 
-/// Writes `report.html` into the results folder.
-pub(crate) fn write(history: &History, folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join("report.html");
-    fs::write(&path, page(history, folder)).with_context(|| path.display().to_string())
-}
-
-fn page(history: &History, folder: &Path) -> String {
+/// The page. `folder` is the results folder, where the pictures are.
+pub(crate) fn page(history: &History, folder: &Path) -> String {
     let fs = history.plan.as_ref().map_or("", |plan| plan.fs.name());
     let machine = &history.machine;
     let mut out = format!(

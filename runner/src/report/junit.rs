@@ -5,32 +5,21 @@
 //! may stand there.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
 use junit_report::{ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
 
 use crate::history::History;
 use crate::journal::Outcome;
 use crate::verdict::{Problem, Verdict};
 
-/// Writes the report of `history` to `path`. A reader never sees half of it.
-pub(crate) fn write(history: &History, path: &Path) -> anyhow::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = Path::new(&temporary);
-    let file = File::create(temporary).with_context(|| temporary.display().to_string())?;
-    let mut file = BufWriter::new(file);
+/// The report of `history`.
+pub(crate) fn xml(history: &History) -> anyhow::Result<Vec<u8>> {
+    let mut xml = Vec::new();
     report(history)
-        .write_xml(&mut file)
-        .map_err(|error| anyhow::anyhow!("{}: {error}", temporary.display()))?;
-    file.flush()
-        .and_then(|()| file.get_ref().sync_data())
-        .with_context(|| temporary.display().to_string())?;
-    fs::rename(temporary, path).with_context(|| path.display().to_string())
+        .write_xml(&mut xml)
+        .map_err(|error| anyhow::anyhow!("the JUnit report: {error}"))?;
+    Ok(xml)
 }
 
 fn report(history: &History) -> junit_report::Report {

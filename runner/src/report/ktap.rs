@@ -1,10 +1,11 @@
 //! KTAP, the kernel's test protocol (Documentation/dev-tools/ktap.rst), for kernel test robots.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use super::Reporter;
 use crate::history::History;
 use crate::journal::{Entry, Event, Outcome};
+use crate::print;
 use crate::verdict::Verdict;
 
 /// Prints the run as KTAP.
@@ -16,7 +17,7 @@ pub(crate) struct Ktap {
 impl Ktap {
     fn say(line: &str) {
         // Whoever stopped reading does not want more; the journal has it all.
-        let _ = writeln!(stdout().lock(), "{line}");
+        let _ = writeln!(print::Stdout, "{line}");
     }
 }
 

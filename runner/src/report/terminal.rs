@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use anstream::println;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use regex::Regex;
@@ -18,6 +17,8 @@ use crate::history::History;
 use crate::journal::{Entry, Event, Outcome};
 use crate::judge::gist;
 use crate::plan::{Fs, Plan};
+use crate::print;
+use crate::rerun;
 use crate::verdict::{Problem, Verdict};
 
 /// How many lines of a problem are shown; its folder and the journal have all.
@@ -48,7 +49,7 @@ impl Terminal {
     }
 
     fn say(&self, text: &str) {
-        self.bar.suspend(|| println!("{text}"));
+        self.bar.suspend(|| print::line(text));
     }
 
     fn begin(&mut self, plan: &Plan) {
@@ -114,13 +115,13 @@ impl Reporter for Terminal {
     }
 
     fn timeline(&mut self, timeline: &str) {
-        println!("\n{timeline}");
+        print::line(format_args!("\n{timeline}"));
     }
 }
 
 /// The summary of a run.
 pub(crate) fn print_summary(history: &History, folder: &Path) {
-    println!("{}", summary(history, folder));
+    print::line(summary(history, folder));
 }
 
 fn headline(plan: &Plan, history: &History) -> String {
@@ -231,12 +232,13 @@ fn summary(history: &History, folder: &Path) -> String {
     lines.push(format!("{results} in {seconds:.1} s: {}", counted.join(", ")));
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
-    let runner = history.plan.as_ref().map_or("runner", Plan::runner);
-    let resume = format!("{runner} --resume {}", folder.display());
+    let resume = history.plan.as_ref().and_then(|plan| rerun::resume(plan, folder));
     if let Some(why) = &history.wedged {
-        lines.push(format!("The machine needs a reboot ({why}); after it: {resume}"));
+        let then = resume.map_or(String::new(), |resume| format!("; after it: {resume}"));
+        lines.push(format!("The machine needs a reboot ({why}){then}"));
     } else if history.interrupted {
-        lines.push(format!("Interrupted; to go on: {resume}"));
+        let then = resume.map_or(String::new(), |resume| format!("; to go on: {resume}"));
+        lines.push(format!("Interrupted{then}"));
     }
     lines.push(format!("Results: {}", folder.display()));
     lines.join("\n")
@@ -264,7 +266,7 @@ fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<Stri
         let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
         lines.push(format!("{} {}{gist}{times}", word(outcome.verdict), name(outcome)));
         if let Some(plan) = &history.plan {
-            let command = plan.command_for(&outcome.case, outcome.iteration);
+            let command = rerun::case(plan, &outcome.case, outcome.iteration);
             lines.push(format!("         {command}"));
         }
         if let Some(inside) = &outcome.folder {

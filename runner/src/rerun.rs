@@ -1,0 +1,140 @@
+//! The command that does something again, from where the user stands.
+//!
+//! It is read from the plan, so that a report made elsewhere or later says the same.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Keep, Plan};
+
+/// Who called the runner, and with which words, quoted for a shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Caller {
+    /// The user, by these words: `sudo target/debug/runner`.
+    User(String),
+    /// A harness that makes the machine and its devices, by these words, which say what is
+    /// tested: `./ci/vm --kernel 6.12 --fs xfs`. It also goes on by itself after a reboot.
+    Harness(String),
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self::User("runner".to_owned())
+    }
+}
+
+impl Caller {
+    /// The user, who typed `program`, in front of it sudo or not.
+    pub(crate) fn user(program: &str, sudo: bool) -> Self {
+        let sudo = if sudo { "sudo " } else { "" };
+        Self::User(format!("{sudo}{}", quoted([program])))
+    }
+}
+
+/// Words for a shell.
+fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    // Only a NUL cannot be quoted, and no argument has one.
+    shlex::try_join(words).unwrap_or_default()
+}
+
+/// The command that runs just `case`, as it was in `iteration`.
+pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
+    let mut words = Vec::new();
+    let called = match &plan.caller {
+        Caller::Harness(called) => called,
+        Caller::User(called) => {
+            words.extend(["--fs".to_owned(), plan.fs.name().to_owned()]);
+            if let Some(dev) = &plan.dev {
+                words.extend(["--dev".to_owned(), dev.display().to_string()]);
+            }
+            called
+        }
+    };
+    if !plan.reflink {
+        words.push("--no-reflink".to_owned());
+    }
+    if let Some(variant) = &plan.variant {
+        words.extend(["--variant".to_owned(), variant.clone()]);
+    }
+    if plan.require {
+        words.push("--require".to_owned());
+    }
+    #[expect(clippy::float_cmp, reason = "the default, as it was given")]
+    if plan.timeout_factor != 1.0 {
+        words.extend(["--timeout-factor".to_owned(), plan.timeout_factor.to_string()]);
+    }
+    match plan.trace {
+        Some(Keep::All) => words.push("--trace".to_owned()),
+        Some(Keep::Failed) => words.push("--trace=failed".to_owned()),
+        None => {}
+    }
+    words.extend(["--seed".to_owned(), plan.seed.wrapping_add(iteration).to_string()]);
+    words.push(case.to_owned());
+    format!("{called} {}", quoted(words.iter().map(String::as_str)))
+}
+
+/// The command that goes on with the run in `folder`, if that is for the user to do.
+pub(crate) fn resume(plan: &Plan, folder: &Path) -> Option<String> {
+    match &plan.caller {
+        Caller::User(called) => {
+            Some(format!("{called} --resume {}", quoted([folder.to_string_lossy().as_ref()])))
+        }
+        Caller::Harness(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{self, Fs};
+
+    #[test]
+    fn all_that_matters_is_said_again() {
+        let plan = Plan {
+            reflink: false,
+            require: true,
+            timeout_factor: 2.5,
+            trace: Some(Keep::Failed),
+            iterations: Some(9),
+            dev: Some("/dev/disk/by-id/a b".into()),
+            caller: Caller::user("./target/my build/runner", true),
+            ..plan::example()
+        };
+        assert_eq!(
+            case(&plan, "race/retry", 3),
+            "sudo './target/my build/runner' --fs xfs --dev '/dev/disk/by-id/a b' --no-reflink \
+             --require --timeout-factor 2.5 '--trace=failed' --seed 10 race/retry"
+        );
+        let plan = Plan {
+            fs: Fs::Reference,
+            dev: None,
+            variant: Some("skip-unmapped".to_owned()),
+            caller: Caller::user("runner", false),
+            ..plan::example()
+        };
+        assert_eq!(
+            case(&plan, "race/retry", 0),
+            "runner --fs reference --variant skip-unmapped --seed 7 race/retry"
+        );
+        assert_eq!(
+            resume(&plan, Path::new("my results")).as_deref(),
+            Some("runner --resume 'my results'")
+        );
+    }
+
+    #[test]
+    fn in_a_machine_of_the_harness_it_is_the_harness_that_is_called() {
+        let plan = Plan {
+            trace: Some(Keep::All),
+            caller: Caller::Harness("./ci/vm --kernel 6.12 --fs xfs".to_owned()),
+            ..plan::example()
+        };
+        assert_eq!(
+            case(&plan, "race/retry", 0),
+            "./ci/vm --kernel 6.12 --fs xfs --trace --seed 7 race/retry"
+        );
+        assert_eq!(resume(&plan, Path::new("results")), None);
+    }
+}

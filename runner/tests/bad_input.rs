@@ -1,0 +1,399 @@
+//! What the command says to input that it cannot use: one clear line and exit code 2, and nothing
+//! is touched. And what it says where it cannot print.
+
+#![expect(clippy::unwrap_used, reason = "it is a test")]
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A short run of one case.
+const RUN: [&str; 3] = ["--fs", "reference", "pin/punch-waits"];
+
+fn runner(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    runner(folder).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Everything below `folder` with its content.
+fn all(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            let content = kind.is_file().then(|| fs::read(&path).unwrap());
+            if kind.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, content));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A folder as a user may stand in: a clone, results of an earlier run, and traps.
+fn stage() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("clone/cases/src")).unwrap();
+    fs::write(at("clone/cases/src/lib.rs"), "mine").unwrap();
+    fs::write(at("file"), "mine").unwrap();
+    symlink("nowhere/else", at("dangling")).unwrap();
+    fs::create_dir_all(at("blessed/pin")).unwrap();
+    symlink("../file", at("blessed/pin/punch-waits.out")).unwrap();
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let arguments = ["--results", "good", "--variant", "no-break"];
+    let output = run(folder.path(), &[&RUN[..], &arguments].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    folder
+}
+
+#[test]
+fn each_is_one_line_and_touches_nothing() {
+    let folder = stage();
+    let base = folder.path().canonicalize().unwrap();
+    let base = base.display();
+    let foreign = "is not empty and daxtests did not make it; name another folder for the results";
+    let moved = "daxtests did not make it, move it away";
+    let none = "No such file or directory (os error 2)";
+    let rows: &[(&[&str], String)] = &[
+        // Results.
+        (&["--results", "."], format!(". {foreign}")),
+        (&["--results", "clone"], format!("clone {foreign}")),
+        (&["--results", "file"], "file is not a folder".to_owned()),
+        (&["--results", "file/x"], "file/x: Not a directory (os error 20)".to_owned()),
+        (&["--results", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (&["--results", "good", "--last-failed", "-x", "pin"], "nothing is selected".to_owned()),
+        (&["--results", "none", "--last-failed"], format!("none/journal.jsonl: {none}")),
+        // The JUnit report.
+        (&["--junit", "clone"], "clone is a folder; name a file".to_owned()),
+        (&["--junit", "none/x.xml"], format!("none/x.xml: there is no folder {}", "none")),
+        (&["--junit", "dangling"], format!("dangling: there is no folder {base}/nowhere")),
+        (&["--junit", "pipe"], "pipe: nobody reads this pipe".to_owned()),
+        (&["--junit", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (
+            &["--results", "good", "--junit", "good/journal.jsonl"],
+            "good/journal.jsonl is one of the results themselves; name another file".to_owned(),
+        ),
+        (
+            &["--junit", "-", "--format", "json"],
+            "--junit - and --format would both write to standard output".to_owned(),
+        ),
+        // Transcripts.
+        (&["--bless", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (&["--bless", "file"], format!("file: {base}/file is not a folder")),
+        (
+            &["--bless", "blessed"],
+            format!("blessed/pin/punch-waits.out is not a regular file; {moved}"),
+        ),
+        // What the reference does not have.
+        (
+            &["--dev", "/dev/pmem0"],
+            "the reference has no --dev: --fs xfs or --fs ext4 has".to_owned(),
+        ),
+        (&["--trace"], "the reference has no --trace: --fs xfs or --fs ext4 has".to_owned()),
+        (&["--force"], "the reference has no --force: --fs xfs or --fs ext4 has".to_owned()),
+        (
+            &["--no-reflink"],
+            "the reference has no --no-reflink: --fs xfs or --fs ext4 has".to_owned(),
+        ),
+        // Names.
+        (&["pin"], "no case matches \"pin\"; did you mean -g pin?".to_owned()),
+        (&["-g", "rac"], "no case is in group \"rac\"; did you mean race?".to_owned()),
+        (
+            &["-x", "nosuch"],
+            "nothing to exclude: no case or group matches \"nosuch\"; --list shows all".to_owned(),
+        ),
+        (
+            &["--exclude-file", "file"],
+            "nothing to exclude: no case or group matches \"mine\"; --list shows all".to_owned(),
+        ),
+        (&["--exclude-file", "none"], format!("none: {none}")),
+    ];
+    let before = all(folder.path());
+    for (arguments, line) in rows {
+        let output = run(folder.path(), &[&RUN[..], arguments].concat());
+        assert_eq!(stderr(&output), format!("runner: {line}\n"), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        assert_eq!(all(folder.path()), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn so_is_what_other_commands_are_given() {
+    let folder = stage();
+    let none = "No such file or directory (os error 2)";
+    let foreign = "is not empty and daxtests did not make it; name another folder for the results";
+    let rows: &[(&[&str], String)] = &[
+        (
+            &["--fs", "ext4", "--dev", "x", "--no-reflink"],
+            "ext4 has no reflink: --no-reflink is for --fs xfs".to_owned(),
+        ),
+        (&["--list", "--format", "ktap"], "--list is printed as text or json".to_owned()),
+        (
+            &["--list", "--results", "good"],
+            "--list has no results: --results goes with --list --last-failed only".to_owned(),
+        ),
+        (&["report", "none"], format!("none/journal.jsonl: {none}")),
+        (&["report", "good", "--junit", "clone"], "clone is a folder; name a file".to_owned()),
+        (&["--resume", "clone"], "clone: there is no journal".to_owned()),
+        (&["fuzz", "--fs", "reference", "--results", "clone"], format!("clone {foreign}")),
+        (
+            &["fuzz", "--fs", "reference", "--dev", "/dev/pmem0"],
+            "the reference has no --dev: --fs xfs or --fs ext4 has".to_owned(),
+        ),
+        (&["fuzz", "--fs", "reference", "--replay", "none"], format!("none: {none}")),
+    ];
+    let before = all(folder.path());
+    for (arguments, line) in rows {
+        let output = run(folder.path(), arguments);
+        assert_eq!(stderr(&output), format!("runner: {line}\n"), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(all(folder.path()), before, "{arguments:?}");
+    }
+}
+
+/// Nothing that was typed is passed over. These are clap's own errors, whose first line counts.
+#[test]
+fn what_would_have_no_effect_is_refused() {
+    let folder = stage();
+    let before = all(folder.path());
+    let given: &[&[&str]] = &[
+        &["--seed", "1"],
+        &["--iterations", "2"],
+        &["--duration", "1m"],
+        &["--until-fail"],
+        &["--require"],
+        &["--timeout-factor", "2"],
+        &["--bless", "x"],
+        &["--trace"],
+        &["--variant", "no-break"],
+        &["--force"],
+        &["--no-reflink"],
+    ];
+    let mut rows: Vec<Vec<&str>> = Vec::new();
+    for arguments in given {
+        rows.push([&["--list"], *arguments].concat());
+        rows.push([&["--resume", "good"], *arguments].concat());
+    }
+    for arguments in [&["--junit", "x"][..], &["--fs", "xfs"], &["--dev", "x"]] {
+        rows.push([&["--list"], arguments].concat());
+    }
+    for arguments in [&["--results", "x"][..], &["-g", "pin"], &["-x", "pin"], &["pin/*"]] {
+        rows.push([&["--resume", "good"], arguments].concat());
+    }
+    for arguments in
+        [&["--duration", "1m"][..], &["--seed", "1"], &["--steps", "3"], &["--results", "x"]]
+    {
+        rows.push([&["fuzz", "--fs", "reference", "--replay", "x"], arguments].concat());
+    }
+    rows.push(vec!["fuzz", "--against-variant", "no-break", "--force"]);
+    for row in &rows {
+        let output = run(folder.path(), row);
+        let said = stderr(&output);
+        assert!(said.contains("cannot be used with"), "{row:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{row:?}");
+    }
+    for (row, line) in [
+        (
+            &["fuzz", "--fs", "reference", "--steps", "0"][..],
+            "error: invalid value '0' for '--steps <N>': 0 is not in 1..18446744073709551615",
+        ),
+        (
+            &["fuzz", "--fs", "reference", "--duration", "0s"],
+            "error: invalid value '0s' for '--duration <TIME>': in no time nothing runs",
+        ),
+        (
+            &["--fs", "reference", "--duration", "0s"],
+            "error: invalid value '0s' for '--duration <TIME>': in no time nothing runs",
+        ),
+        (
+            &["--fs", "reference", "--variant", "skip-unmaped"],
+            "error: invalid value 'skip-unmaped' for '--variant <NAME>': did you mean \
+             skip-unmapped? `runner variants` shows all",
+        ),
+    ] {
+        let output = run(folder.path(), row);
+        assert_eq!(stderr(&output).lines().next(), Some(line), "{row:?}");
+        assert_eq!(output.status.code(), Some(2), "{row:?}");
+    }
+    assert_eq!(all(folder.path()), before);
+}
+
+#[test]
+fn a_full_standard_output_is_told() {
+    let folder = stage();
+    for arguments in [
+        &["--list"][..],
+        &["--list", "--format", "json"],
+        &["--help"],
+        &["--version"],
+        &["fuzz", "--help"],
+        &["man"],
+        &["completions", "bash"],
+        &["report", "good"],
+        &["report", "good", "--junit", "-"],
+        &["--fs", "reference", "pin/punch-waits"],
+        &["--fs", "reference", "pin/punch-waits", "--format", "json"],
+        &["--fs", "reference", "pin/punch-waits", "--format", "ktap"],
+        &["--fs", "reference", "pin/punch-waits", "--junit", "-"],
+        &["fuzz", "--fs", "reference", "--duration", "100ms"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = runner(folder.path()).args(arguments).stdout(full).output().unwrap();
+        let said = stderr(&output);
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("runner: "), "{arguments:?}: {said}");
+        assert!(last.ends_with(": No space left on device (os error 28)"), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(folder.path().join("daxtests-results/junit.xml").exists());
+}
+
+#[test]
+fn who_has_read_enough_is_told_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["--list"][..], &["man"], &RUN, &["--fs", "reference", "-g", "pin", "--format", "ktap"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = runner(folder.path()).args(arguments).stdout(writer).output().unwrap();
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_broken_standard_error_is_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = runner(folder.path());
+    let status = command.args([&RUN[..], &["pin"]].concat()).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn the_report_goes_where_it_is_wanted() {
+    let folder = stage();
+    let at = |name: &str| folder.path().join(name);
+    symlink("target.xml", at("link.xml")).unwrap();
+    let written = run(folder.path(), &["report", "good", "--junit", "link.xml"]);
+    assert_eq!(written.status.code(), Some(1), "{}", stderr(&written));
+    assert!(fs::symlink_metadata(at("link.xml")).unwrap().is_symlink());
+    let xml = fs::read_to_string(at("target.xml")).unwrap();
+    assert!(xml.starts_with("<?xml"), "{xml}");
+    assert_eq!(xml, fs::read_to_string(at("good/junit.xml")).unwrap());
+    for name in ["-", "/dev/stdout", "/proc/self/fd/1"] {
+        let printed = run(folder.path(), &["report", "good", "--junit", name]);
+        assert_eq!(stdout(&printed), xml, "{name}");
+        assert!(stderr(&printed).contains("1 result in"), "{name}: {}", stderr(&printed));
+    }
+    assert!(!at("-").exists());
+    let printed = run(folder.path(), &[&RUN[..], &["--junit", "-"]].concat());
+    assert!(stdout(&printed).starts_with("<?xml"), "{}", stdout(&printed));
+    assert!(stdout(&printed).trim_end().ends_with("</testsuites>"), "{}", stdout(&printed));
+    assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn a_link_in_place_of_the_report_is_left_alone() {
+    let folder = stage();
+    let junit = folder.path().join("good/junit.xml");
+    fs::remove_file(&junit).unwrap();
+    symlink("../file", &junit).unwrap();
+    let output = run(folder.path(), &["report", "good"]);
+    assert_eq!(
+        stderr(&output),
+        "runner: good/junit.xml is not a regular file; daxtests did not make it, move it away; to \
+         report elsewhere: --junit PATH\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "mine");
+}
+
+#[test]
+fn a_run_of_what_failed_keeps_what_it_came_from() {
+    let folder = stage();
+    let at = |name: &str| folder.path().join(name);
+    let problems = fs::read_to_string(at("good/cases/pin/punch-waits/problems.txt")).unwrap();
+    // Without the bug it passes, so that nothing stays of it but the evidence.
+    let again = run(folder.path(), &["--fs", "reference", "--results", "good", "--last-failed"]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(stdout(&again).starts_with("daxtests 0.1.0: 1 case, "), "{}", stdout(&again));
+    let kept = at("good/previous/cases/pin/punch-waits/problems.txt");
+    assert_eq!(fs::read_to_string(kept).unwrap(), problems);
+    let report = run(folder.path(), &["report", "good/previous"]);
+    assert_eq!(report.status.code(), Some(1), "{}", stderr(&report));
+    let third = run(folder.path(), &["--fs", "reference", "--results", "good", "--last-failed"]);
+    assert_eq!(stderr(&third), "runner: no case of the last run in good needs attention\n");
+    assert!(at("good/previous/journal.jsonl").exists());
+}
+
+#[test]
+fn the_summary_says_how_to_run_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--variant", "no-break", "--require", "--timeout-factor", "2", "--seed", "7"];
+    let output = run(folder.path(), &[&RUN[..], &arguments].concat());
+    let said = stdout(&output);
+    let command = format!(
+        "{} --fs reference --variant no-break --require --timeout-factor 2 --seed 7 \
+         pin/punch-waits",
+        shlex::try_quote(env!("CARGO_BIN_EXE_runner")).unwrap()
+    );
+    assert!(
+        said.lines().any(|line| line.trim_start().trim_start_matches("sudo ") == command),
+        "{said}"
+    );
+    let vm = ["--called-as", "./ci/vm --kernel 6.12 --fs xfs"];
+    let output = run(folder.path(), &[&RUN[..], &arguments, &vm].concat());
+    let command = "./ci/vm --kernel 6.12 --fs xfs --variant no-break --require --timeout-factor 2 \
+                   --seed 7 pin/punch-waits";
+    assert!(
+        stdout(&output).lines().any(|line| line.trim_start() == command),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn arguments_can_be_checked_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = ["--check", "--fs", "xfs", "--dev", "/dev/nowhere", "--iterations", "3", "pin/*"];
+    let output = run(folder.path(), &good);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let output = run(folder.path(), &[&good[..], &["-x", "nosuch"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(all(folder.path()).is_empty());
+}
+
+/// A `target/` that is carried elsewhere must look at the `expected/` beside it.
+#[test]
+fn the_build_looks_at_no_absolute_path() {
+    let out = Path::new(env!("OUT_DIR"));
+    let said = fs::read_to_string(out.parent().unwrap().join("output")).unwrap();
+    let watched: Vec<_> =
+        said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=")).collect();
+    assert!(watched.contains(&"../expected"), "{said}");
+    assert!(watched.iter().all(|path| Path::new(path).is_relative()), "{said}");
+    let table = fs::read_to_string(out.join("transcripts.rs")).unwrap();
+    assert!(!table.contains("include"), "{table}");
+}
