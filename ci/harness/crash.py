@@ -33,7 +33,8 @@ def step(where: Where) -> Callable[[Path], Result]:
     def run(output: Path) -> Result:
         results = ROOT / "target" / "results" / f"{where}-crash"
         results.mkdir(parents=True, exist_ok=True)
-        for name in ("crashed", "junit.xml"):
+        # The script in the machine reads the journal, and must not take an earlier run's for this one's.
+        for name in ("crashed", "junit.xml", "journal.jsonl"):
             (results / name).unlink(missing_ok=True)
         code, seen = trial.vm(output, results, *where.arguments(), "--beside", SCRIPT, SELECTION)
         return judge(code, seen, trial.failures(results / "junit.xml"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from . import child, journal, suite
 from .cache import ROOT
 from .journal import Journal
+from .machine import stamp
 from .step import Result, Status, Where
 
 # Longer than the whole suite takes on two busy CPUs without KVM.
@@ -54,10 +55,8 @@ def keep(programs: Iterable[Path]) -> None:
 
 def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -> tuple[int, Journal]:
     """Run `ci/vm`, with its output in a file; its exit code and the journal it left."""
-    results.mkdir(parents=True, exist_ok=True)
-    # What an earlier run left must not be judged in place of what is missing.
-    for name in ("journal.jsonl", "junit.xml"):
-        (results / name).unlink(missing_ok=True)
+    path = results / "journal.jsonl"
+    before = stamp(path)
     command = [ROOT / "ci" / "vm", "--programs", PROGRAMS, "--results", results, "--timeout", str(timeout), *arguments]
     what = f"the machine of {output.stem}"
     with (
@@ -71,7 +70,8 @@ def vm(output: Path, results: Path, *arguments: str, timeout: float = TIMEOUT) -
             machine.terminate()
             child.wait(machine, what, child.END, "of SIGTERM")
             raise
-    return code, journal.read(results / "journal.jsonl")
+    # What an earlier run left must not be judged in place of what is missing.
+    return code, journal.read(path) if stamp(path) != before else Journal()
 
 
 def stock(where: Where, *selection: str, fault: str | None = None) -> Callable[[Path], Result]:

@@ -1,0 +1,38 @@
+"""The `ci/vm` that does something again, typed from where the user stands."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from .options import Options, parser
+
+
+def command(asked: Options, kernel_name: str, filesystem: str) -> str:
+    """The words that boot the same machine; what the runner is told comes after them."""
+    words = [program(), "--kernel", kernel_name, "--fs", filesystem]
+    if asked.fault:
+        words += ["--fault", asked.fault]
+    if asked.beside:
+        words += ["--beside", asked.beside]
+    default = parser().get_default
+    for option, value in (("--memory", asked.memory), ("--cpus", asked.cpus)):
+        if value != default(option.lstrip("-")):
+            words += [option, str(value)]
+    for options in asked.append:
+        words += [f"--append={options}"]
+    if asked.icount:
+        words += ["--icount"]
+    elif asked.kvm != default("kvm"):
+        words += ["--kvm", asked.kvm]
+    words += ["--release"] if asked.release else []
+    return shlex.join(words)
+
+
+def program() -> str:
+    """This program, as it is called from the working directory."""
+    path = Path(sys.argv[0]).resolve()
+    near = os.path.relpath(path)
+    if near.startswith(".."):
+        return str(path)
+    return f"./{near}"
