@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FallocateFlags, FcntlArg};
 
@@ -458,20 +459,31 @@ impl Actor {
 /// after io_uring_enter(2) has returned; only then are the pages pinned.
 fn wait_for_workers() {
     let pid = nix::unistd::getpid().as_raw();
+    let mut last: (Vec<proc::Glance>, Instant) = (Vec::new(), Instant::now());
     loop {
-        let mut workers = proc::threads(pid)
+        let workers: Vec<_> = proc::threads(pid)
             .into_iter()
             .filter_map(|tid| proc::Glance::at(pid, tid))
-            .filter(|glance| glance.is_io_worker);
+            .filter(|glance| glance.is_io_worker)
+            .collect();
         let idle = |glance: &proc::Glance| {
             glance.sleeps() && glance.stack.first().is_some_and(|function| is_worker_loop(function))
         };
-        if workers.all(|worker| idle(&worker)) {
+        if workers.iter().all(idle) {
+            return;
+        }
+        if workers != last.0 {
+            last = (workers, Instant::now());
+        } else if workers.iter().all(proc::Glance::sleeps) && last.1.elapsed() > IDLE {
             return;
         }
         std::thread::yield_now();
     }
 }
+
+/// How long a worker must have slept unmoved to count as idle in a kernel whose worker has another
+/// name than those known: handing a transfer to the device takes microseconds.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Reads the blocks of a file from the device that carries its file system.
 fn stored(file: &File, span: Span) -> io::Result<Reply> {
@@ -492,7 +504,8 @@ fn stored(file: &File, span: Span) -> io::Result<Reply> {
     Ok(Reply::Content(Content::of(&bytes)))
 }
 
-/// The function in which an idle io_uring worker sleeps, by its two names.
+/// The function in which an idle io_uring worker sleeps in kernels that are known, by its two
+/// names.
 fn is_worker_loop(function: &str) -> bool {
     function.starts_with("io_wq_worker") || function.starts_with("io_wqe_worker")
 }
