@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
+use protocol::event::Shape;
 use protocol::{Finding, Verdict};
 use tracer::hook;
 use tracer::load;
@@ -97,9 +98,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn hooks() -> Result<()> {
     session::preconditions()?;
     let symbols = Symbols::read()?;
+    let idle = match session::shape(&symbols) {
+        Shape::IdleAtOne => 1,
+        Shape::IdleAtZero => 0,
+    };
     // No `println!`, which panics when the reader has seen enough.
     let mut out = std::io::stdout().lock();
-    writeln!(out, "pages are idle at: {:?}", session::shape(&symbols))?;
+    writeln!(out, "a page is idle at refs={idle}")?;
     for resolved in hook::resolve(&symbols, None) {
         let step = format!(
             "{}{}",

@@ -436,10 +436,9 @@ fn changes(action: &Action) -> bool {
 
 /// The action without its operands.
 fn verb(action: &Action) -> String {
-    let text = match action {
-        Action::Fallocate { mode, .. } => format!("{mode:?}"),
-        Action::Pin { kind, .. } => format!("Pin {kind:?}"),
-        other => format!("{other:?}"),
-    };
-    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+    match action {
+        Action::Stored { .. } => "read from the device".to_owned(),
+        Action::Map { .. } => "map".to_owned(),
+        other => other.to_string().split(' ').next().unwrap_or_default().to_owned(),
+    }
 }

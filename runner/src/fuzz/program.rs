@@ -35,6 +35,24 @@ pub(crate) enum Step {
     Load(Action),
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What a case calls by a name is a number here.
+            Self::Do(task, action @ (Action::Pin { pin, .. } | Action::Reap { pin })) => {
+                write!(f, "task {task}: {action}: pin {}", pin.0)
+            }
+            Self::Do(task, Action::Map { map, file, span, .. }) => {
+                write!(f, "task {task}: map {span} of file {}: map {}", file.0, map.0)
+            }
+            Self::Do(task, action) => write!(f, "task {task}: {action}"),
+            Self::Release(pin) => write!(f, "release pin {}", pin.0),
+            Self::Signal(task) => write!(f, "task {task}: a signal that it handles"),
+            Self::Load(action) => write!(f, "beside it: {action}"),
+        }
+    }
+}
+
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Program {
@@ -268,7 +286,7 @@ impl Maker {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, step) in self.steps.iter().enumerate() {
-            writeln!(f, "{:3}. {step:?}", number + 1)?;
+            writeln!(f, "{:3}. {step}", number + 1)?;
         }
         Ok(())
     }
@@ -279,6 +297,14 @@ mod tests {
     use super::*;
 
     const ALL: Restraint = Restraint { reflink: true, loads: true, evict: true };
+
+    #[test]
+    fn a_step_is_told_in_words() {
+        let punch = Action::Fallocate { file: FileId(2), mode: Mode::Punch, span: page(1) };
+        let program = Program { steps: vec![Step::Do(3, punch), Step::Release(PinId(4))], seed: 1 };
+        let words = "  1. task 3: punch page 1 of file 2\n  2. release pin 4\n";
+        assert_eq!(program.to_string(), words);
+    }
 
     #[test]
     fn a_seed_is_a_program_and_survives_its_file() {
