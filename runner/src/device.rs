@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -32,8 +33,8 @@ pub(crate) enum Refusal {
     Foreign { dev: PathBuf, what: String },
 }
 
-/// Checks that `dev` may be overwritten.
-pub(crate) fn check(dev: &Path, force: bool) -> Result<(), Refusal> {
+/// Checks that `dev` may be overwritten. What has to be asked may take as long as `patience`.
+pub(crate) fn check(dev: &Path, force: bool, patience: Duration) -> Result<(), Refusal> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |why| Refusal::Io { path, why }
@@ -82,7 +83,7 @@ pub(crate) fn check(dev: &Path, force: bool) -> Result<(), Refusal> {
     if !parts.is_empty() {
         return Err(Refusal::Partitioned(dev.to_owned()));
     }
-    match signature::look(dev, size).map_err(io(dev))? {
+    match signature::look(dev, size, patience).map_err(io(dev))? {
         Carries::Nothing | Carries::Ours => Ok(()),
         Carries::Foreign(what) => Err(Refusal::Foreign { dev: dev.to_owned(), what }),
     }
@@ -160,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_path_that_is_no_block_device_is_refused() {
-        let refusal = check(Path::new("/dev/null"), true).unwrap_err();
+        let refusal = check(Path::new("/dev/null"), true, Duration::ZERO).unwrap_err();
         assert_eq!(refusal.to_string(), "/dev/null is not a block device");
-        let refusal = check(Path::new("/nonexistent/pmem0"), false).unwrap_err();
+        let refusal = check(Path::new("/nonexistent/pmem0"), false, Duration::ZERO).unwrap_err();
         assert!(refusal.to_string().starts_with("/nonexistent/pmem0: "), "{refusal}");
     }
 

@@ -33,7 +33,7 @@ pub(crate) enum Carries {
 /// Two opinions are taken. The bytes themselves decide, because blkid(8) may be missing and
 /// because data without a known signature is data all the same. blkid knows the names, and
 /// sees a second signature beside ours.
-pub(crate) fn look(device: &Path, size: u64) -> io::Result<Carries> {
+pub(crate) fn look(device: &Path, size: u64, patience: Duration) -> io::Result<Carries> {
     let file = File::open(device)?;
     let edge = EDGE.min(usize::try_from(size).unwrap_or(EDGE));
     let mut head = vec![0; edge];
@@ -41,7 +41,7 @@ pub(crate) fn look(device: &Path, size: u64) -> io::Result<Carries> {
     let mut tail = vec![0; edge];
     file.read_exact_at(&mut tail, size - edge as u64)?;
     drop(file);
-    let named = blkid(device);
+    let named = blkid(device, patience);
     Ok(judge(&head, &tail, named.as_deref()))
 }
 
@@ -123,9 +123,8 @@ impl Probe {
 }
 
 /// What blkid finds by reading the device itself; none if it cannot be asked.
-fn blkid(device: &Path) -> Option<String> {
-    let output =
-        Tool::new("blkid").args(["-p", "-o", "export"]).arg(device).output(Duration::from_secs(30));
+fn blkid(device: &Path, patience: Duration) -> Option<String> {
+    let output = Tool::new("blkid").args(["-p", "-o", "export"]).arg(device).output(patience);
     match output {
         // blkid(8): 2 is "nothing found", 8 is "ambivalent".
         Ok(tool::Output { status, text }) => match status.code() {

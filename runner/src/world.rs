@@ -20,6 +20,8 @@ use crate::watch;
 
 /// Time for mkfs, umount or fsck: generous, these are seconds of an emulated machine.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Time to look at what a device carries.
+const ASK: Duration = Duration::from_secs(30);
 /// Time for what was killed to end.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -77,7 +79,7 @@ pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a device is made and mounted: root is needed");
     }
-    device::check(dev, plan.force)?;
+    device::check(dev, plan.force, plan.patience(ASK))?;
     let patience = plan.patience(PATIENCE);
     let files = FileSystem::new(plan.fs, dev, plan.reflink, PathBuf::new(), patience);
     smallest::check(&files, dev, patience)?;
