@@ -13,7 +13,7 @@ from .step import Result, Status
 NOTHING = "nothing catches it"
 
 # How long the fuzzer may look for a bug, in seconds, and how many steps the program that shows it may have.
-LOOKING = 180
+LOOKING = 120
 SHORT = 8
 
 # How long it may take beyond that, to shrink what it found and to end a program that hangs.

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import child, entry, host, kernel
+from harness import build, child, entry, host, kernel
 from harness.cache import ROOT, Cache
 from harness.failure import Failure
 
@@ -76,6 +76,48 @@ class OneLine(unittest.TestCase):
         with open("/dev/full", "w") as full:
             said = self.refused(TEST, "--list", stdout=full)
         self.assertIn("No space left on device", said)
+
+
+class RunnersArguments(unittest.TestCase):
+    """They are the runner's to judge, and it does so here: a typo costs no boot."""
+
+    def setUp(self):
+        try:
+            (runner,) = [path for path in build.built(("runner",)) if path.name == "runner"]
+            known = child.finish([runner, "--check", "--fs", "reference"], "asking", stdout=child.PIPE, stderr=child.PIPE)
+        except Failure:
+            known = None
+        if known is None or known.returncode:
+            self.skipTest("the runner is not built, or of an older day")
+
+    def refused(self, *words: str) -> str:
+        code, said, complained = call(VM, "--no-build", *words)
+        self.assertEqual((code, said), (2, ""), complained)
+        self.assertNotIn("booting", complained)
+        return complained
+
+    def test_a_typo_is_told_by_the_runner(self):
+        for words, expected in (
+            (["livelock/punch"], "livelock/punch"),
+            (["--help-me"], "--help-me"),
+            (["-g", "quik"], "quik"),
+            (["--iterations", "0", "pin/punch-waits"], "--iterations"),
+            (["--dev", "/dev/sda"], "--dev"),
+            (["--runner", "--trace=some"], "--trace"),
+        ):
+            with self.subTest(words):
+                self.assertIn(expected, self.refused(*words))
+
+    def test_what_it_answers_itself_boots_nothing(self):
+        for words, expected in (
+            (["--list", "pin/punch-waits"], "pin/punch-waits"),
+            (["--version"], "runner "),
+            (["--runner", "--help"], "--timeout-factor"),
+        ):
+            with self.subTest(words):
+                code, said, complained = call(VM, "--no-build", *words)
+                self.assertEqual((code, complained), (0, ""))
+                self.assertIn(expected, said)
 
 
 class Interrupted(unittest.TestCase):
