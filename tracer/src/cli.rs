@@ -1,11 +1,11 @@
 //! The command line: as typed, and what it asks for.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 use protocol::event::Shape;
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long, required = true, value_name = "DEVICE")]
     dev: Option<PathBuf>,
     /// Stop after this long (10s, 5m); without it Ctrl-C does
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = time)]
     duration: Option<Duration>,
     /// Print findings as lines of JSON
     #[arg(long)]
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pid: Option<u32>,
     /// Bytes of the ring that records pass through, a power of two
-    #[arg(long, default_value_t = Options::default().ring_size, value_name = "BYTES")]
+    #[arg(long, default_value_t = Options::default().ring_size, value_name = "BYTES", value_parser = ring_size)]
     ring_size: u32,
     /// Print which probe lost a record, or every record, as the probes see it (for debugging them)
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Said::Off)]
@@ -74,9 +74,26 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         target: PathBuf,
         /// How long
-        #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+        #[arg(long, value_parser = time, default_value = "5s")]
         duration: Duration,
     },
+}
+
+/// What a BPF ring may be: bpf(2), BPF_MAP_TYPE_RINGBUF.
+fn ring_size(text: &str) -> Result<u32, String> {
+    const PAGE: u32 = 4096;
+    match text.parse::<u32>() {
+        Ok(bytes) if bytes.is_power_of_two() && bytes >= PAGE => Ok(bytes),
+        _ => Err(format!("a power of two from {PAGE} on is needed")),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("in no time nothing is seen".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -131,6 +148,12 @@ fn hooks() -> Result<()> {
 
 fn watch(arguments: &Arguments) -> Result<bool> {
     let path = arguments.dev.as_deref().context("--dev is missing")?;
+    if let Some(process) = arguments.pid
+        && !Path::new("/proc").join(process.to_string()).exists()
+    {
+        // Nothing would be seen of it, and nothing held against it.
+        bail!("--pid: there is no process {process}");
+    }
     let options = Options {
         process: arguments.pid,
         ring_size: arguments.ring_size,

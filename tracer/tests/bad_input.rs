@@ -32,6 +32,33 @@ fn no_block_device() {
 }
 
 #[test]
+fn no_such_process() {
+    // Above PID_MAX_LIMIT of include/linux/threads.h.
+    let said = refused(&["--dev", "/dev/null", "--pid", "4294967295"]);
+    assert_eq!(said, "tracer: --pid: there is no process 4294967295\n");
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (arguments, line) in [
+        (
+            ["--ring-size", "5000"],
+            "error: invalid value '5000' for '--ring-size <BYTES>': a power of two from 4096 on is needed",
+        ),
+        (
+            ["--duration", "0s"],
+            "error: invalid value '0s' for '--duration <DURATION>': in no time nothing is seen",
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+        let output = command.args(["--dev", "x"]).args(arguments).output();
+        let output = output.expect("the command was built for this test");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().next(), Some(line));
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
 fn not_root_or_no_probes() {
     let said = refused(&["hooks"]);
     let lines = [
