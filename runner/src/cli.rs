@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use cases::{Case, Patience};
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
 
@@ -19,7 +19,7 @@ use crate::plan::{Fs, Keep, Plan};
 use crate::rerun::Caller;
 use crate::results::Results;
 use crate::run::Order;
-use crate::select::{Selection, exclude_file};
+use crate::select::{Excluded, Selection, exclude_file};
 use crate::suggest;
 
 /// Tests the layout break of filesystem DAX on a real kernel.
@@ -486,10 +486,15 @@ impl RunArgs {
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
-        let mut exclude = self.exclude.clone();
+        let commands = Typed::command();
+        if let Some(name) = self.names.iter().find(|name| commands.find_subcommand(name).is_some())
+        {
+            bail!("{name} is no case but a command: it comes first, as in runner {name} --help");
+        }
+        let mut exclude: Vec<_> = self.exclude.iter().map(|name| Excluded::typed(name)).collect();
         for path in &self.exclude_file {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            exclude.extend(exclude_file(&text));
+            exclude.extend(exclude_file(path, &text));
         }
         let only = if self.last_failed {
             let folder = self.results.as_deref().unwrap_or(Path::new(RESULTS));
@@ -514,7 +519,6 @@ impl RunArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn understand(args: &[&str]) -> anyhow::Result<Command> {
         let args = std::iter::once("runner").chain(args.iter().copied());

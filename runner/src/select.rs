@@ -1,6 +1,7 @@
 //! Which cases run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use cases::Case;
@@ -16,9 +17,25 @@ pub(crate) struct Selection {
     /// Groups; a case must be in one.
     pub(crate) groups: Vec<String>,
     /// Names, globs and groups that are left out.
-    pub(crate) exclude: Vec<String>,
+    pub(crate) exclude: Vec<Excluded>,
     /// Only these, whatever else is asked.
     pub(crate) only: Option<BTreeSet<String>>,
+}
+
+/// What is left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Excluded {
+    /// A name, a glob or a group.
+    name: String,
+    /// The line of the file that says so: "slow.txt:3".
+    at: Option<String>,
+}
+
+impl Excluded {
+    /// One of the command line.
+    pub(crate) fn typed(name: &str) -> Self {
+        Self { name: name.to_owned(), at: None }
+    }
 }
 
 impl Selection {
@@ -28,7 +45,8 @@ impl Selection {
     /// mistake, and a run that silently leaves something out, or in, proves nothing.
     pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
         let names = globs(&self.names)?;
-        let exclude = globs(&self.exclude)?;
+        let excluded: Vec<_> = self.exclude.iter().map(|entry| entry.name.clone()).collect();
+        let exclude = globs(&excluded)?;
         for (index, name) in self.names.iter().enumerate() {
             if !all.iter().any(|case| names.matches(case.name).contains(&index)) {
                 bail!("no case matches \"{name}\"; {}", instead_of_name(name, all));
@@ -39,12 +57,13 @@ impl Selection {
                 bail!("no case is in group \"{group}\"; {}", instead_of_group(group, all));
             }
         }
-        for (index, name) in self.exclude.iter().enumerate() {
+        for (index, Excluded { name, at }) in self.exclude.iter().enumerate() {
             let is_meant =
                 |case: &&Case| exclude.matches(case.name).contains(&index) || case.is_in(name);
             if !all.iter().any(is_meant) {
                 let instead = instead_of_excluded(name, all);
-                bail!("nothing to exclude: no case or group matches \"{name}\"; {instead}");
+                let at = at.as_ref().map_or(String::new(), |at| format!("{at}: "));
+                bail!("{at}nothing to exclude: no case or group matches \"{name}\"; {instead}");
             }
         }
         let selected: Vec<_> = all
@@ -56,7 +75,7 @@ impl Selection {
                 self.groups.is_empty() || self.groups.iter().any(|group| case.is_in(group))
             })
             .filter(|case| !exclude.is_match(case.name))
-            .filter(|case| !self.exclude.iter().any(|group| case.is_in(group)))
+            .filter(|case| !excluded.iter().any(|group| case.is_in(group)))
             .collect();
         if selected.is_empty() {
             bail!("nothing is selected");
@@ -107,11 +126,15 @@ fn near(typed: &str, known: impl Iterator<Item = &'static str>) -> String {
 }
 
 /// The entries of an exclude file: one a line, `#` begins a comment.
-pub(crate) fn exclude_file(text: &str) -> Vec<String> {
+pub(crate) fn exclude_file(path: &Path, text: &str) -> Vec<Excluded> {
     text.lines()
         .map(|line| line.split_once('#').map_or(line, |(entry, _)| entry).trim())
-        .filter(|entry| !entry.is_empty())
-        .map(str::to_owned)
+        .zip(1..)
+        .filter(|(entry, _)| !entry.is_empty())
+        .map(|(entry, number)| Excluded {
+            name: entry.to_owned(),
+            at: Some(format!("{}:{number}", path.display())),
+        })
         .collect()
 }
 
@@ -165,7 +188,7 @@ mod tests {
     fn exclusion_wins() {
         let selection = Selection {
             names: strings(&["pin/*"]),
-            exclude: strings(&["pin"]),
+            exclude: vec![Excluded::typed("pin")],
             ..Selection::default()
         };
         let error = selection.of(&cases::all()).unwrap_err();
@@ -210,7 +233,7 @@ mod tests {
     #[test]
     fn an_exclusion_that_excludes_nothing_is_an_error() {
         for name in ["nosuch", "race/nosuch*", "rac"] {
-            let exclude = strings(&["pin/punch-waits", name]);
+            let exclude = ["pin/punch-waits", name].map(Excluded::typed).to_vec();
             let error = Selection { exclude, ..Selection::default() }.of(&cases::all());
             let error = error.unwrap_err().to_string();
             let begin = format!("nothing to exclude: no case or group matches \"{name}\"; ");
@@ -220,6 +243,9 @@ mod tests {
 
     #[test]
     fn exclude_files_have_comments() {
-        assert_eq!(exclude_file("# all\nrace/*\n\n pin/x # slow\n"), ["race/*", "pin/x"]);
+        let entries = exclude_file(Path::new("slow"), "# all\nrace/*\n\n pin/x # slow\n");
+        let entries: Vec<_> =
+            entries.iter().map(|e| (e.name.as_str(), e.at.as_deref().unwrap())).collect();
+        assert_eq!(entries, [("race/*", "slow:2"), ("pin/x", "slow:4")]);
     }
 }

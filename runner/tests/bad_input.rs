@@ -123,9 +123,15 @@ fn each_is_one_line_and_touches_nothing() {
         ),
         (
             &["--exclude-file", "file"],
-            "nothing to exclude: no case or group matches \"mine\"; --list shows all".to_owned(),
+            "file:1: nothing to exclude: no case or group matches \"mine\"; --list shows all"
+                .to_owned(),
         ),
         (&["--exclude-file", "none"], format!("none: {none}")),
+        (
+            &["variants"],
+            "variants is no case but a command: it comes first, as in runner variants --help"
+                .to_owned(),
+        ),
     ];
     let before = all(folder.path());
     for (arguments, line) in rows {
