@@ -180,6 +180,7 @@ def one(
     environment = {"RESULTS": str(folder), "LANG": "C.UTF-8", "HOME": "/root"}
     environment |= {name: os.environ[name] for name in PASSED if name in os.environ}
 
+    results.set_aside(folder, "console.log")
     unwritten: list[str] = []
 
     def boot(command: Sequence[str]) -> End:

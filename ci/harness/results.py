@@ -17,6 +17,9 @@ from .failure import Failure
 MARKER = ".daxtests-results"
 MARK = "daxtests keeps results here: it replaces and removes what it wrote itself.\n"
 
+# The runner's folder for the run before.
+PREVIOUS = "previous"
+
 # Where they go if nobody says. All that lies there is ours.
 DEFAULT = ROOT / "target" / "results"
 
@@ -44,6 +47,13 @@ def is_ours(path: Path) -> bool:
             return json.loads(journal.readline())["event"] == "begun"
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def set_aside(folder: Path, name: str) -> None:
+    """Move a file to where the runner moves the results of the run before."""
+    old = folder / name
+    if old.is_file() and not old.is_symlink():
+        old.rename(take(folder / PREVIOUS) / name)
 
 
 def take(path: Path) -> Path:
