@@ -17,6 +17,10 @@ from typing import TextIO
 from .failure import Failure
 from .say import say
 
+# Says that daxtests made the folder, and may replace and remove what lies there.
+MARKER = ".daxtests-cache"
+MARK = "daxtests keeps its downloads here: it replaces and removes what it wrote itself.\n"
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # How long another run may take for what this one needs too: as long as it may fetch and build.
@@ -35,8 +39,15 @@ class Cache:
         """`$DAXTESTS_CACHE`, which several working trees may share, else `target/vm`."""
         named = os.environ.get("DAXTESTS_CACHE")
         path = Path(named).resolve() if named else ROOT / "target" / "vm"
+        # All that lies below target/ is ours.
+        if named and not is_ours(path):
+            raise Failure(
+                f"{path} is not empty and daxtests did not make it; name another folder for downloads in DAXTESTS_CACHE"
+            )
         try:
             cache = cls(path)
+            if not (path / MARKER).exists():
+                (path / MARKER).write_text(MARK)
             with cache.scratch():
                 pass
             return cache
@@ -115,3 +126,14 @@ class Cache:
             final.parent.mkdir(parents=True, exist_ok=True)
             fresh.rename(final)
         return final
+
+
+def is_ours(path: Path) -> bool:
+    """Whether daxtests made the folder, or may. One that it made before it left marks has locks for all it holds."""
+    try:
+        if (path / MARKER).is_file() or any((path / "locks").glob("virtme-ng-*")):
+            return True
+        return next(path.iterdir(), None) is None
+    except OSError:
+        # It is not there, or will be told of by who uses it.
+        return True
