@@ -160,7 +160,7 @@ fn so_is_what_other_commands_are_given() {
         ),
         (&["report", "none"], format!("none/journal.jsonl: {none}")),
         (&["report", "good", "--junit", "clone"], "clone is a folder; name a file".to_owned()),
-        (&["--resume", "clone"], "clone: there is no journal".to_owned()),
+        (&["--resume", "clone"], format!("clone/journal.jsonl: {none}")),
         (&["fuzz", "--fs", "reference", "--results", "clone"], format!("clone {foreign}")),
         (
             &["fuzz", "--fs", "reference", "--dev", "/dev/pmem0"],
