@@ -234,5 +234,5 @@ def one(
 def report(runner: Path, folder: Path) -> None:
     """Have the reports made anew from the journal, which tells of all boots."""
     done = child.finish([runner, "report", folder], "reporting the run", stdout=child.DEVNULL)
-    if done.returncode not in (suite.EXPECTED, suite.UNEXPECTED) or not (folder / "junit.xml").exists():
+    if done.returncode == suite.COULD_NOT_RUN or not (folder / "junit.xml").exists():
         say(f"warning: runner report {folder} ended with {done.returncode}")

@@ -33,6 +33,8 @@ class Journal:
     """How many executions of cases have begun."""
     trouble: list[str] = field(default_factory=list)
     """What went wrong outside of any case."""
+    complete: bool = False
+    """Whether the run came to its end with all that was planned."""
 
     def unexpected(self) -> list[str]:
         """The cases that somebody should look at."""
@@ -61,17 +63,22 @@ def parse(lines: Iterable[str]) -> Journal:
         if not isinstance(entry, dict):
             continue
         match entry.get("event"):
+            case "ended":
+                journal.complete = entry.get("complete") is True
             case "case-begun":
                 journal.begun += 1
+                journal.complete = False
                 journal.running = entry["case"]
             case "case-ended":
                 name = entry["case"]
                 journal.verdicts.setdefault(name, []).append(entry["verdict"])
                 journal.seconds[name] = journal.seconds.get(name, 0.0) + entry.get("seconds", 0.0)
                 journal.running = None
-            case "resumed" if journal.running:
-                journal.lost.append(journal.running)
-                journal.running = None
+            case "resumed":
+                journal.complete = False
+                if journal.running:
+                    journal.lost.append(journal.running)
+                    journal.running = None
             case "trouble":
                 journal.trouble.append(entry.get("title", "trouble"))
     return journal

@@ -37,10 +37,10 @@ journal.jsonl, junit.xml, console.log, and a folder for each case that needs
 attention. A kernel of your own is named there by its release and its build. Downloads lie in target/vm/, or in $DAXTESTS_CACHE, and are used
 until --setup fetches newer ones.
 
-Exit codes: the runner's (0 all as expected, 1 something was not, 2 could not
-run) or the command's; 2 too if the machine went down before it ended, or if
-ci/vm itself could not do its work, for which it says the reason in one line;
-130 interrupted.
+Exit codes: the runner's (0 all as expected, 1 something was not or is missing,
+2 could not run) or the command's; 2 too if the machine went down before it
+ended, or if ci/vm itself could not do its work, for which it says the reason
+in one line; 130 interrupted.
 """
 
 

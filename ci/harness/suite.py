@@ -13,7 +13,7 @@ from .machine import End, stamp
 from .say import say
 
 # The runner's exit codes.
-EXPECTED, UNEXPECTED, COULD_NOT_RUN, NEEDS_REBOOT = range(4)
+EXPECTED, UNEXPECTED, COULD_NOT_RUN, NEEDS_REBOOT, INTERRUPTED = 0, 1, 2, 3, 130
 
 # Each boot runs at least one more case, so a run ends; but a kernel that goes
 # down under every case is not worth a day of emulation.
@@ -48,7 +48,7 @@ def run(
                 return UNEXPECTED, number
         elif end.code == NEEDS_REBOOT:
             say("the runner asks for a reboot")
-        elif end.code in (EXPECTED, UNEXPECTED, COULD_NOT_RUN):
+        elif end.code in (EXPECTED, UNEXPECTED, COULD_NOT_RUN, INTERRUPTED):
             return (UNEXPECTED if went_down and end.code == EXPECTED else end.code), number
         else:
             say(f"the runner itself failed: it ended with {end.code}")

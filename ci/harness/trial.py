@@ -99,15 +99,27 @@ def command(name: str, where: Where, *words: str) -> Callable[[Path], Result]:
     return run
 
 
-def judge_command(code: int, said: str) -> Result:
+def script(name: str) -> Callable[[Path], Result]:
+    """A script of ci/ that needs no machine and tells the same."""
+
+    def run(output: Path) -> Result:
+        command = [sys.executable, ROOT / "ci" / name]
+        with open(output, "wb") as file:
+            done = child.finish(command, f"ci/{name}", TIMEOUT, cwd=ROOT, stdout=file, stderr=child.STDOUT)
+        return judge_command(done.returncode, output.read_text(errors="replace"), f"ci/{name}")
+
+    return run
+
+
+def judge_command(code: int, said: str, command: str = "ci/vm") -> Result:
     """What the last tally in a command's output says."""
     tallies = TALLY.findall(said)
     if not tallies:
-        return Result(Status.FAILED, failed=1, reason=f"it told no result; ci/vm ended with {code}")
+        return Result(Status.FAILED, failed=1, reason=f"it told no result; {command} ended with {code}")
     passed, failed = map(int, tallies[-1])
     if code == 0 and passed and not failed:
         return Result(Status.OK, passed, failed)
-    return Result(Status.FAILED, passed, max(failed, 1), reason=f"ci/vm ended with {code}")
+    return Result(Status.FAILED, passed, max(failed, 1), reason=f"{command} ended with {code}")
 
 
 def judge(code: int, seen: Journal, command: str = "ci/vm") -> Result:
@@ -115,13 +127,18 @@ def judge(code: int, seen: Journal, command: str = "ci/vm") -> Result:
     passed, failed, skipped = seen.counts()
     result = Result(Status.OK, passed, failed, skipped, attention=seen.unexpected() + seen.trouble)
     result.facts["seconds_of_cases"] = round(sum(seen.seconds.values()), 1)
-    if code == suite.EXPECTED and not failed and passed:
+    if code == suite.EXPECTED and not failed and passed and seen.complete:
         return result
     result.status = Status.FAILED
     # Something that no case is to blame for is one failure of its own.
     result.failed = max(failed, 1)
     if code == suite.EXPECTED:
-        result.reason = "no case passed" if not passed else "the journal holds failures that the exit code denies"
+        if not passed:
+            result.reason = "no case passed"
+        elif failed:
+            result.reason = "the journal holds failures that the exit code denies"
+        else:
+            result.reason = "the journal does not say that the run is complete"
     else:
         result.reason = f"{command} ended with {code}"
     return result
@@ -255,8 +272,12 @@ def testcases(junit: Path) -> list[xml.Element]:
 
 
 def name(testcase: xml.Element) -> str:
-    """The name of a case, as the journal has it."""
-    return f"{testcase.get('classname')}/{testcase.get('name')}"
+    """The name of a case, as the journal has it.
+
+    The class is the case's group in a package that names the kernel and the file system.
+    """
+    group = testcase.get("classname", "").rpartition(".")[2]
+    return f"{group}/{testcase.get('name')}"
 
 
 def judge_traced(fault: Fault, code: int, seen: Journal, texts: Mapping[str, str]) -> Result:

@@ -60,6 +60,14 @@ class Parse(unittest.TestCase):
         seen = journal.parse(lines({"event": "begun", "plan": {}}, {"event": "weather"}, begun("a")))
         self.assertEqual(seen.begun, 1)
 
+    def test_complete_is_what_its_end_says(self):
+        end = {"event": "ended", "exit": 0, "planned": 1, "finished": 1, "complete": True}
+        whole = [begun("a"), ended("a", "PASS"), end]
+        self.assertTrue(journal.parse(lines(*whole)).complete)
+        self.assertFalse(journal.parse(lines(*whole[:-1])).complete)
+        self.assertFalse(journal.parse(lines(*whole, {"event": "resumed"})).complete)
+        self.assertFalse(journal.parse(lines(*whole[:-1], {**end, "complete": False})).complete)
+
     def test_trouble_outside_of_a_case_is_kept(self):
         seen = journal.parse(lines({"event": "trouble", "title": "xfs_repair found damage", "text": ""}))
         self.assertEqual(seen.trouble, ["xfs_repair found damage"])

@@ -54,7 +54,7 @@ class Run(unittest.TestCase):
         return suite.run(self.runner, ["runner", "--fs", "xfs"], self.folder, most)
 
     def test_one_boot_ends_with_the_runners_code(self):
-        for code in (0, 1, 2):
+        for code in (0, 1, 2, 130):
             with self.subTest(code=code):
                 self.assertEqual(self.go(({"a": "PASS"}, code)), (code, 1))
 

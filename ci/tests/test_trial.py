@@ -19,7 +19,7 @@ SKIP = Fault("skip-break", "pin/*-waits")
 
 def journal(**verdicts: str) -> Journal:
     names = {name.replace("__", "/").replace("_", "-"): [verdict] for name, verdict in verdicts.items()}
-    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names))
+    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names), complete=True)
 
 
 class Stock(unittest.TestCase):
@@ -38,6 +38,13 @@ class Stock(unittest.TestCase):
 
     def test_an_exit_code_that_denies_the_journal_is_a_failure(self):
         self.assertEqual(judge(0, journal(a="PASS", b="FAIL")).status, Status.FAILED)
+
+    def test_a_journal_without_its_end_is_a_failure(self):
+        seen = journal(a="PASS")
+        seen.complete = False
+        result = judge(0, seen)
+        self.assertEqual((result.status, result.failed), (Status.FAILED, 1))
+        self.assertIn("complete", result.reason)
 
     def test_nothing_run_is_a_failure(self):
         self.assertEqual(judge(0, Journal()).status, Status.FAILED)
@@ -105,7 +112,7 @@ last page {page} (index 2, 2 references, 0 maps)
 """
 
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite>
-<testcase classname="pin" name="punch-waits"><failure message="it spins"><![CDATA[it spins
+<testcase classname="linux-6_12_107+deb12-amd64.xfs.pin" name="punch-waits"><failure message="it spins"><![CDATA[it spins
 
 {text}]]></failure></testcase></testsuite></testsuites>"""
 

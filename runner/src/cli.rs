@@ -13,6 +13,7 @@ use clap_complete::Shell;
 use reference::Variant;
 
 use crate::child::Task;
+use crate::exit;
 use crate::fuzz;
 use crate::history::History;
 use crate::plan::{Fs, Keep, Plan};
@@ -27,11 +28,13 @@ use crate::suggest;
 /// Makes a file system on the device, mounts it with DAX, runs each case in a process of its
 /// own, and compares what happened with what must happen. Everything on the device is lost; a
 /// device that is in use, or that carries what daxtests did not make, is refused.
-///
-/// Exit codes: 0 all as expected, 1 something unexpected, 2 could not run, 3 the machine needs a
-/// reboot before --resume can go on.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "runner",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = exit::table()
+)]
 pub(crate) struct Typed {
     #[command(subcommand)]
     command: Option<Typedcommand>,

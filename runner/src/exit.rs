@@ -1,5 +1,6 @@
 //! The one place that says what the exit code is.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::history::History;
@@ -9,20 +10,40 @@ use crate::history::History;
 pub(crate) enum Exit {
     /// All as expected.
     Expected,
-    /// Something was not as expected; an unexpected pass is not.
+    /// Something was not as expected; an unexpected pass is not, nor is an incomplete run.
     Unexpected,
     /// It could not run.
     CouldNotRun,
     /// The machine needs a reboot before going on.
     NeedsReboot,
+    /// The user ended it.
+    Interrupted,
 }
 
 impl Exit {
-    /// How a run went, over all boots that it took.
+    /// All of them, in the order of their numbers.
+    const ALL: [Self; 5] =
+        [Self::Expected, Self::Unexpected, Self::CouldNotRun, Self::NeedsReboot, Self::Interrupted];
+
+    /// How a run went, over all boots that it took, as its journal tells.
+    ///
+    /// It is never [`Exit::CouldNotRun`]: of a run that could not go on this says that it is
+    /// incomplete. Whoever asks for a report learns from 2 that there is none.
     pub(crate) fn of(history: &History) -> Self {
+        Self::from_parts(history, history.incomplete().is_some())
+    }
+
+    /// How a run went that ends now.
+    pub(crate) fn at_end(history: &History) -> Self {
+        Self::from_parts(history, history.incomplete_at_end().is_some())
+    }
+
+    fn from_parts(history: &History, incomplete: bool) -> Self {
         if history.wedged.is_some() {
             Self::NeedsReboot
-        } else if history.needs_attention() {
+        } else if history.interrupted {
+            Self::Interrupted
+        } else if incomplete || history.has_failures() {
             Self::Unexpected
         } else {
             Self::Expected
@@ -36,12 +57,66 @@ impl Exit {
             Self::Unexpected => 1,
             Self::CouldNotRun => 2,
             Self::NeedsReboot => 3,
+            // As a shell tells of a command that SIGINT ended.
+            Self::Interrupted => 130,
         }
     }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Expected => "all as expected",
+            Self::Unexpected => "something unexpected, or the run is incomplete",
+            Self::CouldNotRun => "could not run",
+            Self::NeedsReboot => "the machine needs a reboot before --resume can go on",
+            Self::Interrupted => "interrupted; --resume goes on",
+        }
+    }
+}
+
+/// The table of exit codes, for the help text.
+pub(crate) fn table() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        let _ = writeln!(text, "  {:>3}  {}", exit.code(), exit.words());
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Other files repeat the numbers for their readers, and the harness relies on them.
+    #[test]
+    fn everybody_tells_the_same_exit_codes() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        for path in ["README.md", "ARCHITECTURE.md"] {
+            let text = text(path);
+            let line = text.lines().find(|line| line.starts_with("Exit codes: ")).unwrap();
+            for exit in Exit::ALL {
+                let words = exit.words().replace("--resume", "`--resume`");
+                let told = format!("{} {words}", exit.code());
+                assert!(line.contains(&told), "{path} does not say \"{told}\": {line}");
+            }
+        }
+        let harness = text("ci/harness/suite.py");
+        let codes: Vec<_> = Exit::ALL.iter().map(|exit| exit.code().to_string()).collect();
+        assert!(
+            harness.contains(&format!(
+                "EXPECTED, UNEXPECTED, COULD_NOT_RUN, NEEDS_REBOOT, INTERRUPTED = {}\n",
+                codes.join(", ")
+            )),
+            "ci/harness/suite.py has other exit codes"
+        );
     }
 }

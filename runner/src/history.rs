@@ -1,8 +1,9 @@
 //! A run as its journal tells it: the events, folded.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use crate::journal::{Entry, Event, Machine, Outcome, time_of};
+use crate::journal::{End, Entry, Event, Machine, Outcome, time_of};
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict};
 
@@ -26,6 +27,8 @@ pub(crate) struct History {
     pub(crate) outcomes: Vec<Outcome>,
     /// The case that began and has not ended: name, iteration, when.
     pub(crate) open: Option<(String, u64, Option<SystemTime>)>,
+    /// The executions that began and of which no end stands in the journal.
+    pub(crate) unfinished: BTreeSet<(String, u64)>,
     /// What went wrong outside of cases.
     pub(crate) troubles: Vec<Problem>,
     /// Why the machine needs a reboot before the run can go on.
@@ -34,8 +37,8 @@ pub(crate) struct History {
     pub(crate) down: Option<String>,
     /// Whether the user ended it.
     pub(crate) interrupted: bool,
-    /// Whether it came to its end.
-    pub(crate) ended: bool,
+    /// Its end, if it came to one after it was resumed last.
+    pub(crate) ended: Option<End>,
     /// How often it was resumed.
     pub(crate) resumed: usize,
     /// When the last event happened.
@@ -66,7 +69,7 @@ impl History {
                 self.machine = machine.clone();
                 self.wedged = None;
                 self.interrupted = false;
-                self.ended = false;
+                self.ended = None;
                 self.resumed += 1;
             }
             Event::Down { why } => self.down = Some(why.clone()),
@@ -76,16 +79,18 @@ impl History {
             }
             Event::CaseBegun { case, iteration, .. } => {
                 self.open = Some((case.clone(), *iteration, time));
+                self.unfinished.insert((case.clone(), *iteration));
                 self.down = None;
             }
             Event::CaseEnded(outcome) => {
                 self.open = None;
+                self.unfinished.remove(&(outcome.case.clone(), outcome.iteration));
                 self.outcomes.push(Outcome::clone(outcome));
             }
             Event::Trouble(problem) => self.troubles.push(problem.clone()),
             Event::Wedged { why } => self.wedged = Some(why.clone()),
             Event::Interrupted => self.interrupted = true,
-            Event::Ended { .. } => self.ended = true,
+            Event::Ended(end) => self.ended = Some(end.clone()),
         }
     }
 
@@ -119,10 +124,10 @@ impl History {
         outcomes
     }
 
-    /// Whether a person should look at it.
-    pub(crate) fn needs_attention(&self) -> bool {
+    /// Whether something failed that a person should look at. That nothing did says little
+    /// unless the run is complete.
+    pub(crate) fn has_failures(&self) -> bool {
         !self.troubles.is_empty()
-            || self.interrupted
             || self.open.is_some()
             || self.outcomes.iter().any(|o| o.verdict.needs_attention())
     }

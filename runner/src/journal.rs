@@ -66,10 +66,23 @@ pub(crate) enum Event {
     /// The user ended the run.
     Interrupted,
     /// The run ended.
-    Ended {
-        /// The runner's exit code.
-        exit: u8,
-    },
+    Ended(End),
+}
+
+/// How a run ended, for those who read nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// The runner's exit code.
+    pub(crate) exit: u8,
+    /// How many executions of cases were planned, if their number is what ends the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) planned: Option<u64>,
+    /// How many of them ended, over all boots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finished: Option<u64>,
+    /// Whether all that was planned came to an end.
+    #[serde(default)]
+    pub(crate) complete: bool,
 }
 
 /// How one execution of a case went.
@@ -98,6 +111,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// The case's name; with its iteration if that is not the first.
+    pub(crate) fn title(&self) -> String {
+        match self.iteration {
+            0 => self.case.clone(),
+            n => format!("{} (iteration {})", self.case, n + 1),
+        }
+    }
+
     /// One line that says what is the matter, if something is.
     pub(crate) fn gist(&self) -> Option<String> {
         let titles = || {
@@ -160,6 +181,12 @@ pub(crate) enum Error {
         /// The journal.
         path: PathBuf,
     },
+    /// Half an entry stands at its end, which could not be taken back.
+    #[error("{path}: its last line could not be written whole; nothing may follow it")]
+    Torn {
+        /// The journal.
+        path: PathBuf,
+    },
     /// A line in the middle is no event.
     #[error("{path}: line {line}: {why}")]
     Corrupt {
@@ -177,6 +204,10 @@ pub(crate) enum Error {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// How many bytes its whole entries take.
+    whole: u64,
+    /// Whether what a failed append left could not be taken back.
+    torn: bool,
 }
 
 /// How long a lock may outlive the journal that took it: a child of this process that was forked
@@ -197,6 +228,7 @@ impl Journal {
         let mut journal = Self::open(path)?;
         let (entries, whole) = read(path)?;
         journal.file.set_len(whole).map_err(|why| journal.error(why))?;
+        journal.whole = whole;
         journal.file.seek(SeekFrom::End(0)).map_err(|why| journal.error(why))?;
         Ok((journal, entries))
     }
@@ -206,17 +238,23 @@ impl Journal {
         let file =
             OpenOptions::new().create(true).read(true).append(true).open(path).map_err(io)?;
         take_lock(&file, path)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, whole: 0, torn: false })
     }
 
-    /// Appends an entry. When this returns it is on the disk.
+    /// Appends an entry. When this returns it is on the disk; if it could not be written whole,
+    /// nothing of it is there, so that what is appended next does not follow half a line.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
+        if self.torn {
+            return Err(Error::Torn { path: self.path.clone() });
+        }
         let mut line = serde_json::to_vec(entry).expect("events have string keys only");
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|why| self.error(why))
+        if let Err(why) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+            self.torn = self.file.set_len(self.whole).is_err();
+            return Err(self.error(why));
+        }
+        self.whole += line.len() as u64;
+        Ok(())
     }
 
     fn error(&self, why: std::io::Error) -> Error {
@@ -316,7 +354,12 @@ mod tests {
             case_begun("race/retry"),
             case_ended("race/retry"),
             Entry::now(Event::Wedged { why: "task 1".to_owned() }),
-            Entry::now(Event::Ended { exit: 3 }),
+            Entry::now(Event::Ended(End {
+                exit: 3,
+                planned: Some(2),
+                finished: Some(1),
+                complete: false,
+            })),
         ];
         let mut journal = Journal::create(&path).unwrap();
         for entry in &entries {
@@ -381,6 +424,47 @@ mod tests {
         std::fs::write(&path, "nonsense\n{}\n").unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    /// Set for the child that [`a_full_disk_leaves_no_half_line`] runs: where its journal is.
+    const FULL: &str = "DAXTESTS_FULL";
+
+    /// In a process whose files may grow to a few hundred bytes only.
+    #[test]
+    fn a_full_disk_leaves_no_half_line() {
+        if let Some(path) = std::env::var_os(FULL) {
+            return fill(Path::new(&path));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        // SIGXFSZ, which would end it, stays ignored over exec.
+        let done = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "journal::tests::a_full_disk_leaves_no_half_line"])
+            .env(FULL, &path)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        let (entries, whole) = read(&path).unwrap();
+        assert_eq!(whole, std::fs::metadata(&path).unwrap().len(), "half a line was left");
+        assert!(matches!(entries.last().unwrap().event, Event::Interrupted));
+    }
+
+    fn fill(path: &Path) {
+        let mut journal = Journal::create(path).unwrap();
+        // So long that something shorter still fits after the last, whether a shell counts in
+        // blocks of 512 or of 1024 bytes.
+        while journal.append(&case_begun(&"x".repeat(250))).is_ok() {}
+        journal.append(&Entry::now(Event::Interrupted)).unwrap();
+    }
+
+    #[test]
+    fn nothing_follows_half_a_line_that_stays() {
+        // It takes nothing, and cannot be made shorter either.
+        let mut journal = Journal::open(Path::new("/dev/full")).unwrap();
+        assert!(matches!(journal.append(&begun()).unwrap_err(), Error::Io { .. }));
+        assert!(matches!(journal.append(&begun()).unwrap_err(), Error::Torn { .. }));
     }
 
     #[test]

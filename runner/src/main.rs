@@ -16,6 +16,7 @@ mod expected;
 mod filesystem;
 mod fuzz;
 mod history;
+mod incomplete;
 mod interrupt;
 mod journal;
 mod judge;

@@ -1,5 +1,8 @@
 //! Who tells the user: one stream of events, several ways to show it.
 
+#[cfg(test)]
+mod agreement;
+pub(crate) mod clean;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
@@ -15,13 +18,16 @@ use crate::journal::Entry;
 
 /// Shows a run while it runs.
 pub(crate) trait Reporter {
+    /// The run goes on after these, which a reporter that tells all of it tells again.
+    fn resume(&mut self, _entries: &[Entry]) {}
+
     /// Something happened; `history` holds it already.
     fn entry(&mut self, entry: &Entry, history: &History);
 
     /// Nothing happened: `case` has been running for `age`.
     fn tick(&mut self, _case: &str, _age: Duration) {}
 
-    /// The run is over; its results lie in `folder`.
+    /// The run is over, or cannot go on; its results lie in `folder`.
     fn finish(&mut self, _history: &History, _folder: &Path) {}
 
     /// The timeline of a run's only case, which was traced.

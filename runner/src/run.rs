@@ -61,8 +61,8 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
     }
     let mut reporter: Box<dyn Reporter> = match order.format {
         Format::Text => Box::new(report::terminal::Terminal::new()),
-        Format::Json => Box::new(report::json::Json),
-        Format::Ktap => Box::new(report::ktap::Ktap::default()),
+        Format::Json => Box::new(report::json::Json::new()),
+        Format::Ktap => Box::new(report::ktap::Ktap::new()),
     };
     let (plan, journal, entries) = if let Some(plan) = order.plan {
         if let Some(folder) = &plan.bless {
@@ -72,9 +72,13 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
         (plan, results.begin()?, Vec::new())
     } else {
         let (journal, entries) = results.resume()?;
-        let plan = History::of(&entries)
-            .plan
-            .with_context(|| format!("{}: the journal is empty", order.results.display()))?;
+        let plan = History::of(&entries).plan.with_context(|| {
+            format!(
+                "{}: the journal does not say what is to be done: its first line is missing; \
+                 begin a new run",
+                order.results.display()
+            )
+        })?;
         world::check(&plan)?;
         (plan, journal, entries)
     };
@@ -91,19 +95,21 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
         results,
         reporter: reporter.as_mut(),
     };
+    run.reporter.resume(&entries);
     let went = run.go(resuming);
     run.world.leave();
     let exit = match &went {
-        Ok(()) => Exit::of(&run.history),
+        Ok(()) => Exit::at_end(&run.history),
         Err(_) => Exit::CouldNotRun,
     };
-    run.emit(Event::Ended { exit: exit.code() })?;
+    // Even if the end cannot be written down any more, the reports tell what was: without it.
+    let ended = run.end(exit);
     let written = write_reports(&run.history, &run.results, junit.as_ref());
     run.reporter.finish(&run.history, run.results.folder());
     if let Some(timeline) = &run.timeline {
         run.reporter.timeline(timeline);
     }
-    went.and(written).map(|()| exit)
+    went.and(ended).and(written).map(|()| exit)
 }
 
 /// Writes the reports that are made from the journal alone.
@@ -153,6 +159,11 @@ impl Run<'_> {
         self.history.add(&entry);
         self.reporter.entry(&entry, &self.history);
         Ok(())
+    }
+
+    fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
+        let end = self.history.end(exit);
+        self.emit(Event::Ended(end))
     }
 
     fn go(&mut self, resuming: bool) -> anyhow::Result<()> {
@@ -214,7 +225,7 @@ impl Run<'_> {
                     self.emit(Event::Interrupted)?;
                     return Ok(Next::Case);
                 }
-                if self.plan.until_fail && self.history.needs_attention() {
+                if self.plan.until_fail && self.history.has_failures() {
                     return Ok(Next::Case);
                 }
             }
@@ -400,7 +411,7 @@ impl Run<'_> {
     }
 }
 
-/// Makes the JUnit report of the run recorded in `folder`, also of one that was cut off.
+/// Makes the reports of the run recorded in `folder`, also of one that was cut off.
 pub(crate) fn report(folder: &Path, junit: Option<&Path>) -> anyhow::Result<History> {
     let results = Results::at(folder);
     let history = History::of(&results.entries()?);

@@ -11,7 +11,7 @@ use tracer::timeline::svg::{self, escape};
 use crate::history::History;
 use crate::journal::Outcome;
 use crate::results::Results;
-use crate::verdict::Verdict;
+use crate::verdict::{Problem, Verdict};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--page:#fff;--text:#24292f;--dim:#59636e;--line:#d8dee4;--soft:#f6f8fa;\
@@ -63,13 +63,14 @@ pub(crate) fn page(history: &History, folder: &Path) -> String {
     );
     let outcomes = history.all_outcomes();
     counts(&mut out, &outcomes);
+    of_the_run(&mut out, history);
     out.push_str(
         "<table><tr><th>case</th><th>verdict</th><th class=\"seconds\">seconds</th><th>what</th>\
          </tr>\n",
     );
     for outcome in &outcomes {
         let what = outcome.gist().unwrap_or_else(|| note(outcome));
-        let name = escape(&title(outcome));
+        let name = escape(&outcome.title());
         let name = if has_section(outcome, folder) {
             format!("<a href=\"#{}\">{name}</a>", escape(&id(outcome)))
         } else {
@@ -93,6 +94,17 @@ pub(crate) fn page(history: &History, folder: &Path) -> String {
     out
 }
 
+/// What is wrong with the run as a whole.
+fn of_the_run(out: &mut String, history: &History) {
+    if let Some(incomplete) = history.incomplete() {
+        let text = escape(&incomplete.to_string());
+        let _ = writeln!(out, "<div class=\"problem incomplete\"><strong>{text}</strong></div>");
+    }
+    for problem in &history.troubles {
+        push_problem(out, problem, "problem trouble");
+    }
+}
+
 /// How many cases ended how, in the order in which the verdicts first appear.
 fn counts(out: &mut String, outcomes: &[Outcome]) {
     let mut counts: Vec<(Verdict, usize)> = Vec::new();
@@ -107,14 +119,6 @@ fn counts(out: &mut String, outcomes: &[Outcome]) {
         let _ = write!(out, "<span class=\"{word}\">{count} {word}</span>", word = verdict.word());
     }
     out.push_str("</p>\n");
-}
-
-/// A case's name; with its iteration if it is not the first.
-fn title(outcome: &Outcome) -> String {
-    match outcome.iteration {
-        0 => outcome.case.clone(),
-        n => format!("{} (iteration {})", outcome.case, n + 1),
-    }
 }
 
 fn picture(outcome: &Outcome, folder: &Path) -> Option<String> {
@@ -159,22 +163,14 @@ fn section(out: &mut String, outcome: &Outcome, folder: &Path) {
         out,
         "<section id=\"{}\"><h2>{} <span class=\"verdict {verdict}\">{verdict}</span></h2>",
         escape(&id(outcome)),
-        escape(&title(outcome)),
+        escape(&outcome.title()),
         verdict = outcome.verdict.word(),
     );
     if let Some(reason) = &outcome.reason {
         let _ = writeln!(out, "<p>{}</p>", escape(reason));
     }
     for problem in &outcome.problems {
-        let _ = writeln!(out, "<div class=\"problem\"><strong>{}</strong>", escape(&problem.title));
-        if problem.text.trim() != problem.title.trim() && !problem.text.trim().is_empty() {
-            let _ = writeln!(
-                out,
-                "<details><summary>evidence</summary><pre>{}</pre></details>",
-                escape(&problem.text)
-            );
-        }
-        out.push_str("</div>\n");
+        push_problem(out, problem, "problem");
     }
     if let Some(picture) = picture(outcome, folder) {
         let _ = writeln!(out, "<div class=\"picture\">{picture}</div>{}", legend());
@@ -182,10 +178,21 @@ fn section(out: &mut String, outcome: &Outcome, folder: &Path) {
     out.push_str("</section>\n");
 }
 
+fn push_problem(out: &mut String, problem: &Problem, class: &str) {
+    let _ = writeln!(out, "<div class=\"{class}\"><strong>{}</strong>", escape(&problem.title));
+    if problem.text.trim() != problem.title.trim() && !problem.text.trim().is_empty() {
+        let _ = writeln!(
+            out,
+            "<details><summary>evidence</summary><pre>{}</pre></details>",
+            escape(&problem.text)
+        );
+    }
+    out.push_str("</div>\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Problem;
 
     fn outcome(verdict: Verdict, problems: Vec<Problem>) -> Outcome {
         Outcome {

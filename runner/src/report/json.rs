@@ -1,6 +1,9 @@
 //! The journal's own lines on standard output, for programs.
+//!
+//! A run that is resumed repeats the lines of the boots before, so that its output alone tells
+//! all of it. The last line of a run that came to its end is `ended`, which says how.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use super::Reporter;
 use crate::history::History;
@@ -8,16 +11,40 @@ use crate::journal::Entry;
 use crate::print;
 
 /// Prints each event as a JSON line.
-#[derive(Debug, Default)]
-pub(crate) struct Json;
+#[derive(Debug)]
+pub(crate) struct Json<W = print::Stdout> {
+    out: W,
+}
 
-impl Reporter for Json {
-    fn entry(&mut self, entry: &Entry, _history: &History) {
-        let mut out = print::Stdout;
+impl Json {
+    pub(crate) fn new() -> Self {
+        Self::to(print::Stdout)
+    }
+}
+
+impl<W: Write> Json<W> {
+    /// Prints to `out`.
+    pub(crate) fn to(out: W) -> Self {
+        Self { out }
+    }
+
+    fn say(&mut self, entry: &Entry) {
         // Whoever stopped reading does not want more; the journal has it all.
-        let _ = serde_json::to_writer(&mut out, entry)
+        let _ = serde_json::to_writer(&mut self.out, entry)
             .map_err(std::io::Error::from)
-            .and_then(|()| out.write_all(b"\n"))
-            .and_then(|()| out.flush());
+            .and_then(|()| self.out.write_all(b"\n"))
+            .and_then(|()| self.out.flush());
+    }
+}
+
+impl<W: Write> Reporter for Json<W> {
+    fn resume(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.say(entry);
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, _history: &History) {
+        self.say(entry);
     }
 }

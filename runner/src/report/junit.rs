@@ -1,113 +1,151 @@
 //! The JUnit report, made from the journal alone.
 //!
-//! Written with junit-report in the form that Jenkins' schema (junit-10.xsd of its xunit plugin)
-//! accepts. That crate puts text into CDATA sections and leaves it to the caller that the text
-//! may stand there.
+//! Written with junit-report, and then made to keep to both schemas that are in use: Jenkins'
+//! (junit-10.xsd of its xunit plugin) and that of Ant's JUnit task. What only one of them knows is
+//! left out: `file`, a case's own `system-out`, and surefire's `flakyFailure`, which besides says
+//! that a case passed although it failed once. So each iteration is a test case with a name of its own,
+//! and what the cases measured stands in the suite's `system-out`.
+//!
+//! junit-report puts text into CDATA sections and leaves it to the caller that the text may stand
+//! there.
+
+mod refine;
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use junit_report::{ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
+use junit_report::{
+    ReportBuilder, TestCase, TestCaseBuilder, TestResult, TestSuite, TestSuiteBuilder,
+};
 
+use super::clean;
 use crate::history::History;
+use crate::incomplete;
 use crate::journal::Outcome;
+use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict};
 
 /// The report of `history`.
 pub(crate) fn xml(history: &History) -> anyhow::Result<Vec<u8>> {
-    let mut xml = Vec::new();
-    report(history)
-        .write_xml(&mut xml)
-        .map_err(|error| anyhow::anyhow!("the JUnit report: {error}"))?;
-    Ok(xml)
+    let report = report(history);
+    let skipped = report.testsuites().iter().map(TestSuite::skipped).sum();
+    let mut plain = Vec::new();
+    report.write_xml(&mut plain).map_err(|error| anyhow::anyhow!("the JUnit report: {error}"))?;
+    refine::refine(std::str::from_utf8(&plain)?, &properties(history), skipped)
 }
 
 fn report(history: &History) -> junit_report::Report {
-    let mut suite = TestSuiteBuilder::new(&attribute(&suite_name(history)));
+    let place = place(history);
+    let mut suite = TestSuiteBuilder::new(&clean::line(&suite_name(history)));
+    suite.testsuite.package.clone_from(&place);
     let began = history.began.unwrap_or(SystemTime::UNIX_EPOCH);
     suite.set_timestamp(began.into());
-    suite.set_system_out(&cdata(&environment(history)));
+    let mut notes = String::new();
     for outcome in history.all_outcomes() {
-        suite.add_testcase(case(&outcome));
+        suite.add_testcase(case(&outcome, &place));
+        if !outcome.verdict.needs_attention() && !outcome.notes.is_empty() {
+            let _ = writeln!(notes, "{}\n{}", outcome.title(), self::notes(&outcome, "    "));
+        }
     }
-    for (number, problem) in history.troubles.iter().enumerate() {
-        suite.add_testcase(trouble(number, problem));
+    for (number, problem) in (1..).zip(&history.troubles) {
+        let name = format!("trouble-{number}");
+        suite.add_testcase(of_the_run(&name, Verdict::Fail.word(), problem, &place));
     }
-    if let Some(why) = &history.wedged {
-        let problem = Problem::new("the machine needs a reboot", why);
-        suite.add_testcase(trouble(history.troubles.len(), &problem));
+    if let Some(incomplete) = history.incomplete() {
+        let name = incomplete::NAME.trim_start_matches("run/");
+        let problem = Problem::new(incomplete.to_string(), "");
+        suite.add_testcase(of_the_run(name, "INCOMPLETE", &problem, &place));
     }
+    suite.set_system_out(&cdata(&notes));
     ReportBuilder::new().add_testsuite(suite.build()).build()
 }
 
+/// What the cases ran on, such that another configuration's cases are other cases.
+fn configuration(plan: &Plan) -> String {
+    let mut name = plan.fs.name().to_owned();
+    if !plan.reflink {
+        name.push_str("-no-reflink");
+    }
+    if let Some(variant) = &plan.variant {
+        let _ = write!(name, "-{variant}");
+    }
+    name
+}
+
 fn suite_name(history: &History) -> String {
-    let fs = history.plan.as_ref().map_or("unknown", |plan| plan.fs.name());
+    let on = history.plan.as_ref().map_or("unknown".to_owned(), configuration);
     if history.machine.kernel.is_empty() {
-        fs.to_owned()
+        on
     } else {
-        format!("{fs} on Linux {}", history.machine.kernel)
+        format!("{on} on Linux {}", history.machine.kernel)
     }
 }
 
-fn environment(history: &History) -> String {
-    let machine = &history.machine;
-    let mut text = format!(
-        "kernel: {} {} {}\nprocessors: {}\nrunner: {}\n",
-        machine.kernel, machine.version, machine.arch, machine.cpus, machine.runner
-    );
-    if let Some(plan) = &history.plan {
-        let _ = writeln!(text, "file system: {}", plan.fs.name());
-        if let Some(dev) = &plan.dev {
-            let _ = writeln!(text, "device: {}", dev.display());
-        }
-        let _ = writeln!(text, "seed: {}", plan.seed);
-    }
-    for (name, value) in [("mkfs", &history.mkfs), ("mount options", &history.mount)] {
-        if let Some(value) = value {
-            let _ = writeln!(text, "{name}: {value}");
-        }
-    }
-    let _ = writeln!(text, "resumed: {} times", history.resumed);
-    text
-}
-
-fn case(outcome: &Outcome) -> TestCase {
-    let (group, short) = outcome.case.split_once('/').unwrap_or(("", outcome.case.as_str()));
-    let name = if outcome.iteration == 0 {
-        short.to_owned()
-    } else {
-        format!("{short} (iteration {})", outcome.iteration + 1)
+/// The package of all classes. A dot ends a package's name, so a kernel's release has none.
+fn place(history: &History) -> String {
+    let on = history.plan.as_ref().map_or("unknown".to_owned(), configuration);
+    let kernel = match history.machine.kernel.as_str() {
+        "" => "unknown",
+        release => release,
     };
-    let name = attribute(&name);
-    let time = Duration::from_secs_f64(outcome.seconds.max(0.0)).try_into().unwrap_or_default();
+    clean::line(&format!("linux-{}.{on}", kernel.replace('.', "_")))
+}
+
+fn properties(history: &History) -> Vec<(&'static str, String)> {
+    let machine = &history.machine;
+    let mut properties = vec![
+        ("kernel", machine.kernel.clone()),
+        ("kernel.version", machine.version.clone()),
+        ("kernel.arch", machine.arch.clone()),
+        ("cpus", machine.cpus.to_string()),
+        ("runner", machine.runner.clone()),
+        ("resumed", history.resumed.to_string()),
+    ];
+    if let Some(plan) = &history.plan {
+        properties.push(("filesystem", plan.fs.name().to_owned()));
+        properties.push(("seed", plan.seed.to_string()));
+        properties.push(("timeout-factor", plan.timeout_factor.to_string()));
+        let device = plan.dev.as_ref().map(|dev| dev.display().to_string());
+        properties.extend(device.map(|dev| ("device", dev)));
+        properties.extend(plan.variant.clone().map(|variant| ("variant", variant)));
+    }
+    properties.extend(history.mkfs.clone().map(|mkfs| ("mkfs", mkfs)));
+    properties.extend(history.mount.clone().map(|mount| ("mount", mount)));
+    for (_, value) in &mut properties {
+        *value = clean::line(value);
+    }
+    properties
+}
+
+fn case(outcome: &Outcome, place: &str) -> TestCase {
+    let title = outcome.title();
+    let (group, short) = title.split_once('/').unwrap_or(("", &title));
+    let name = clean::line(short);
+    let time = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
+    let time = time.try_into().unwrap_or_default();
     let kind = outcome.verdict.word();
-    let gist = attribute(&outcome.gist().unwrap_or_default());
+    let gist = clean::line(&outcome.gist().unwrap_or_default());
     let mut case = match outcome.verdict {
         Verdict::Pass => TestCaseBuilder::success(&name, time),
         Verdict::Fail | Verdict::Hang | Verdict::XPass => {
             TestCaseBuilder::failure(&name, time, kind, &gist)
         }
         Verdict::Error => TestCaseBuilder::error(&name, time, kind, &gist),
-        Verdict::NotRun | Verdict::XFail => TestCaseBuilder::skipped_with_cause(&name, kind, &gist),
+        // Its message alone tells why: the type is not in both schemas.
+        Verdict::NotRun | Verdict::XFail => {
+            TestCaseBuilder::skipped_with_cause(&name, kind, &format!("{kind}: {gist}"))
+        }
     };
-    case.set_classname(&attribute(group));
-    let problems = problems(outcome);
+    case.set_classname(&clean::line(&format!("{place}.{group}")));
     if outcome.verdict.needs_attention() {
-        case.set_trace(&cdata(&problems));
-    }
-    let mut out = String::new();
-    for (name, value) in &outcome.notes {
-        let _ = writeln!(out, "{name}: {value}");
-    }
-    if outcome.verdict == Verdict::XFail {
-        out.push_str(&problems);
-    }
-    if !out.is_empty() {
-        case.set_system_out(&cdata(&out));
+        case.set_trace(&cdata(&format!("{}{}", problems(outcome), notes(outcome, ""))));
     }
     let mut case = case.build();
-    // The builder gives what was skipped no time, but a known deviation ran.
+    // The builder gives what was skipped no time and no text, but a known deviation ran.
     case.time = time;
+    if let TestResult::SkippedWithCause { cause, .. } = &mut case.result {
+        *cause = Some(cdata(&problems(outcome)));
+    }
     case
 }
 
@@ -120,40 +158,26 @@ fn problems(outcome: &Outcome) -> String {
         .join("\n")
 }
 
-fn trouble(number: usize, problem: &Problem) -> TestCase {
-    let mut case = TestCaseBuilder::failure(
-        &format!("outside of cases, {}", number + 1),
-        Duration::ZERO.try_into().unwrap_or_default(),
-        Verdict::Fail.word(),
-        &attribute(&problem.title),
-    );
-    case.set_classname("run");
+fn notes(outcome: &Outcome, margin: &str) -> String {
+    outcome.notes.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{margin}{name}: {value}");
+        text
+    })
+}
+
+/// A failure that no case is to blame for.
+fn of_the_run(name: &str, kind: &str, problem: &Problem, place: &str) -> TestCase {
+    let time = Duration::ZERO.try_into().unwrap_or_default();
+    let mut case = TestCaseBuilder::failure(name, time, kind, &clean::line(&problem.title));
+    case.set_classname(&format!("{place}.run"));
     case.set_trace(&cdata(&problem.text));
     case.build()
 }
 
-/// Text without what XML 1.0 cannot hold (its production \[2\], Char), colours included.
-fn clean(text: &str) -> String {
-    anstream::adapter::strip_str(text)
-        .to_string()
-        .chars()
-        .map(|c| match c {
-            '\t' | '\n' | '\r' => c,
-            c if c < ' ' => char::REPLACEMENT_CHARACTER,
-            '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
-            c => c,
-        })
-        .collect()
-}
-
-fn attribute(text: &str) -> String {
-    clean(text).replace('\n', " ")
-}
-
 /// Text for a CDATA section, which "]]>" would end.
 fn cdata(text: &str) -> String {
-    clean(text).replace("]]>", "]]]]><![CDATA[>")
+    clean::text(text).replace("]]>", "]]]]><![CDATA[>")
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

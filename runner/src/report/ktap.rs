@@ -1,99 +1,277 @@
 //! KTAP, the kernel's test protocol (Documentation/dev-tools/ktap.rst), for kernel test robots.
+//!
+//! A reader must not take output that was cut off for a run that went well, so the plan comes
+//! first and its last test is `run`: the run as a whole, which fails with what went wrong outside
+//! of cases and if it is incomplete. Where nobody knows beforehand how many cases will run
+//! (`--duration`), they are the subtests of `cases`, which need no plan; kunit.py cannot read a
+//! plan that comes late. A run that is resumed tells the boots before it again.
 
-use std::io::Write as _;
+use std::io::Write;
+use std::path::Path;
 
-use super::Reporter;
+use super::{Reporter, clean};
 use crate::history::History;
+use crate::incomplete;
 use crate::journal::{Entry, Event, Outcome};
+use crate::plan::Plan;
 use crate::print;
-use crate::verdict::Verdict;
+use crate::verdict::{Problem, Verdict};
+
+/// The test that stands for the run as a whole.
+const RUN: &str = "run";
+/// The test that the cases are subtests of, if their number is not known.
+const CASES: &str = "cases";
 
 /// Prints the run as KTAP.
-#[derive(Debug, Default)]
-pub(crate) struct Ktap {
+#[derive(Debug)]
+pub(crate) struct Ktap<W = print::Stdout> {
+    out: W,
+    /// Whether the cases are subtests; none before the run has begun.
+    nested: Option<bool>,
+    /// The number of the last case.
     number: usize,
+    /// Whether one of them was `not ok`.
+    failed: bool,
 }
 
 impl Ktap {
-    fn say(line: &str) {
-        // Whoever stopped reading does not want more; the journal has it all.
-        let _ = writeln!(print::Stdout, "{line}");
+    pub(crate) fn new() -> Self {
+        Self::to(print::Stdout)
     }
 }
 
-impl Reporter for Ktap {
-    fn entry(&mut self, entry: &Entry, history: &History) {
+impl<W: Write> Ktap<W> {
+    /// Prints to `out`.
+    pub(crate) fn to(out: W) -> Self {
+        Self { out, nested: None, number: 0, failed: false }
+    }
+
+    fn say(&mut self, line: &str) {
+        // Whoever stopped reading does not want more; the journal has it all.
+        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+    }
+
+    /// The indentation of the cases.
+    fn margin(&self) -> &'static str {
+        if self.nested == Some(true) { "  " } else { "" }
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        self.say("KTAP version 1");
+        if let Some(planned) = incomplete::planned(plan) {
+            self.nested = Some(false);
+            self.say(&format!("1..{}", planned.saturating_add(1)));
+        } else {
+            self.nested = Some(true);
+            self.say("1..2");
+            self.say("  KTAP version 1");
+            self.say(&format!("  # Subtest: {CASES}"));
+        }
+    }
+
+    fn tell(&mut self, entry: &Entry) {
+        let margin = self.margin();
         match &entry.event {
             Event::Begun { plan, machine } => {
-                Self::say("KTAP version 1");
-                Self::say(&format!("# {} on Linux {}", plan.fs.name(), machine.kernel));
-                if let Some(iterations) = plan.iterations {
-                    Self::say(&format!("1..{}", plan.cases.len() as u64 * iterations));
-                }
+                self.begin(plan);
+                let margin = self.margin();
+                let on =
+                    format!("{} on Linux {}, seed {}", plan.fs.name(), machine.kernel, plan.seed);
+                self.say(&format!("{margin}# {}", clean::line(&on)));
             }
-            Event::CaseEnded(outcome) => {
-                self.number += 1;
-                for problem in &outcome.problems {
-                    Self::say(&format!("# {}", problem.title));
-                    for line in problem.text.lines() {
-                        Self::say(&format!("#   {line}"));
-                    }
-                }
-                Self::say(&line(self.number, outcome));
+            Event::Resumed { machine } => {
+                let on = clean::line(&machine.kernel);
+                self.say(&format!("{margin}# resumed on Linux {on}"));
             }
-            Event::Wedged { why } => {
-                Self::say(&format!("Bail out! the machine needs a reboot: {why}"));
-            }
-            Event::Ended { .. }
-                if history.plan.as_ref().is_some_and(|p| p.iterations.is_none()) =>
-            {
-                Self::say(&format!("1..{}", self.number));
-            }
+            Event::CaseEnded(outcome) => self.case(outcome),
+            Event::Trouble(problem) => self.problem(problem),
             _ => {}
+        }
+    }
+
+    fn case(&mut self, outcome: &Outcome) {
+        for problem in &outcome.problems {
+            self.problem(problem);
+        }
+        self.number += 1;
+        self.failed |= outcome.verdict.needs_attention();
+        let line = line(self.number, outcome);
+        self.say(&format!("{}{line}", self.margin()));
+    }
+
+    fn problem(&mut self, problem: &Problem) {
+        let margin = self.margin();
+        self.say(&format!("{margin}# {}", clean::line(&problem.title)));
+        for line in clean::text(&problem.text).lines() {
+            self.say(&format!("{margin}#   {}", clean::line(line)));
+        }
+    }
+
+    /// The last test: the run as a whole.
+    fn run(&mut self, number: usize, history: &History) {
+        let mut failures: Vec<_> = history
+            .troubles
+            .iter()
+            .zip(1..)
+            .map(|(problem, n)| (format!("trouble-{n}"), problem.title.clone()))
+            .collect();
+        failures.extend(history.incomplete().map(|incomplete| {
+            let name = incomplete::NAME.trim_start_matches("run/");
+            (name.to_owned(), incomplete.to_string())
+        }));
+        if failures.is_empty() {
+            self.say(&format!("ok {number} {RUN}"));
+            return;
+        }
+        self.say("  KTAP version 1");
+        self.say(&format!("  # Subtest: {RUN}"));
+        self.say(&format!("  1..{}", failures.len()));
+        for ((name, gist), n) in failures.iter().zip(1..) {
+            self.say(&format!("  not ok {n} {name} # FAIL {}", diagnostic(gist)));
+        }
+        self.say(&format!("not ok {number} {RUN}"));
+    }
+}
+
+impl<W: Write> Reporter for Ktap<W> {
+    fn resume(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.tell(entry);
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, _history: &History) {
+        self.tell(entry);
+    }
+
+    fn finish(&mut self, history: &History, _folder: &Path) {
+        if let Some(died) = history.died() {
+            self.case(&died);
+        }
+        match self.nested {
+            Some(true) => {
+                let result = if self.failed { "not ok" } else { "ok" };
+                self.say(&format!("{result} 1 {CASES}"));
+                self.run(2, history);
+            }
+            Some(false) => self.run(self.number + 1, history),
+            // Not even the beginning could be written down.
+            None => {
+                self.say("KTAP version 1");
+                self.say("1..1");
+                self.run(1, history);
+            }
+        }
+        if let Some(why) = &history.wedged {
+            self.say(&format!("Bail out! the machine needs a reboot: {}", clean::line(why)));
         }
     }
 }
 
 fn line(number: usize, outcome: &Outcome) -> String {
     let result = if outcome.verdict.needs_attention() { "not ok" } else { "ok" };
-    let directive = match outcome.verdict {
+    // Each word that is no directive keeps the text that follows from being taken for one.
+    let word = match outcome.verdict {
+        Verdict::Pass => "",
         Verdict::NotRun => "SKIP",
-        Verdict::XFail => "XFAIL",
         Verdict::Hang => "TIMEOUT",
-        Verdict::Error => "ERROR",
-        _ => "",
+        Verdict::XFail | Verdict::Error | Verdict::Fail | Verdict::XPass => outcome.verdict.word(),
     };
-    let gist = outcome.gist().unwrap_or_default().replace('\n', " ");
-    let mut line = format!("{result} {number} {}", outcome.case);
-    if !directive.is_empty() || !gist.is_empty() {
-        line = format!("{line} # {directive} {gist}").replace("#  ", "# ");
+    let line = format!("{result} {number} {}", outcome.title());
+    if word.is_empty() {
+        return line;
     }
-    line.trim_end().to_owned()
+    let gist = diagnostic(&outcome.gist().unwrap_or_default());
+    format!("{line} # {word} {gist}").trim_end().to_owned()
+}
+
+/// Text after a directive. kunit.py finds "# SKIP" wherever it stands.
+fn diagnostic(text: &str) -> String {
+    clean::line(text).replace(" # ", " - ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Machine;
+    use crate::plan;
 
-    #[test]
-    fn verdicts_have_their_directives() {
-        let outcome = |verdict, reason: Option<&str>| Outcome {
+    fn outcome(verdict: Verdict, iteration: u64, reason: Option<&str>) -> Outcome {
+        Outcome {
             case: "pin/punch-waits".to_owned(),
-            iteration: 0,
+            iteration,
             verdict,
             seconds: 1.0,
             reason: reason.map(str::to_owned),
             problems: Vec::new(),
             notes: Vec::new(),
             folder: None,
-        };
+        }
+    }
+
+    #[test]
+    fn verdicts_have_their_directives() {
         for (verdict, reason, expected) in [
             (Verdict::Pass, None, "ok 1 pin/punch-waits"),
             (Verdict::NotRun, Some("needs uring"), "ok 1 pin/punch-waits # SKIP needs uring"),
             (Verdict::Hang, None, "not ok 1 pin/punch-waits # TIMEOUT"),
-            (Verdict::Fail, Some("x"), "not ok 1 pin/punch-waits # x"),
+            (Verdict::Fail, Some("skips x"), "not ok 1 pin/punch-waits # FAIL skips x"),
+            (Verdict::XPass, Some("a # SKIP"), "not ok 1 pin/punch-waits # XPASS a - SKIP"),
         ] {
-            assert_eq!(line(1, &outcome(verdict, reason)), expected);
+            assert_eq!(line(1, &outcome(verdict, 0, reason)), expected);
         }
+    }
+
+    #[test]
+    fn iterations_have_names_of_their_own() {
+        let second = outcome(Verdict::Pass, 1, None);
+        assert_eq!(line(2, &second), "ok 2 pin/punch-waits (iteration 2)");
+    }
+
+    fn told(plan: Plan, events: Vec<Event>) -> String {
+        let mut ktap = Ktap::to(Vec::new());
+        let machine = Machine { kernel: "6.12".to_owned(), ..Machine::default() };
+        let mut history = History::default();
+        for event in std::iter::once(Event::Begun { plan, machine }).chain(events) {
+            let entry = Entry::now(event);
+            history.add(&entry);
+            ktap.entry(&entry, &history);
+        }
+        ktap.finish(&history, Path::new("results"));
+        String::from_utf8(ktap.out).unwrap()
+    }
+
+    #[test]
+    fn what_went_wrong_outside_of_cases_fails_the_run() {
+        let trouble = Event::Trouble(Problem::new("xfs_repair found damage", "bad\rok 9 x"));
+        let text = told(plan::example(), vec![trouble, Event::Wedged { why: "task 1".to_owned() }]);
+        assert_eq!(
+            text,
+            "KTAP version 1\n\
+             1..3\n\
+             # xfs on Linux 6.12, seed 7\n\
+             # xfs_repair found damage\n\
+             #   bad ok 9 x\n  \
+               KTAP version 1\n  \
+               # Subtest: run\n  \
+               1..2\n  \
+               not ok 1 trouble-1 # FAIL xfs_repair found damage\n  \
+               not ok 2 incomplete # FAIL INCOMPLETE: 0 of 2: the machine needs a reboot: task 1\n\
+             not ok 1 run\n\
+             Bail out! the machine needs a reboot: task 1\n"
+        );
+    }
+
+    #[test]
+    fn an_open_end_needs_no_late_plan() {
+        let plan = Plan { iterations: None, until_fail: true, ..plan::example() };
+        let text = told(plan, vec![Event::CaseEnded(Box::new(outcome(Verdict::Fail, 0, None)))]);
+        assert!(
+            text.starts_with(
+                "KTAP version 1\n1..2\n  KTAP version 1\n  # Subtest: cases\n  # xfs on Linux \
+                 6.12, seed 7\n  not ok 1 pin/punch-waits # FAIL\nnot ok 1 cases\n"
+            ),
+            "{text}"
+        );
     }
 }

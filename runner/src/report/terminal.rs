@@ -12,7 +12,8 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use regex::Regex;
 
-use super::Reporter;
+use super::{Reporter, clean};
+use crate::exit::Exit;
 use crate::history::History;
 use crate::journal::{Entry, Event, Outcome};
 use crate::judge::gist;
@@ -98,7 +99,7 @@ impl Reporter for Terminal {
             }
             Event::Down { why } => self.say(&format!("the machine went down: {why}")),
             Event::Interrupted => self.say("interrupted"),
-            Event::Prepared { .. } | Event::Ended { .. } => {}
+            Event::Prepared { .. } | Event::Ended(_) => {}
         }
     }
 
@@ -109,7 +110,8 @@ impl Reporter for Terminal {
 
     fn finish(&mut self, history: &History, folder: &Path) {
         self.bar.finish_and_clear();
-        if !history.outcomes.is_empty() {
+        // Of a run that could not even begin, main says why.
+        if !history.all_outcomes().is_empty() || Exit::of(history) == Exit::NeedsReboot {
             print_summary(history, folder);
         }
     }
@@ -156,17 +158,9 @@ fn word(verdict: Verdict) -> String {
     format!("{style}{verdict:>8}{style:#}")
 }
 
-fn name(outcome: &Outcome) -> String {
-    if outcome.iteration == 0 {
-        outcome.case.clone()
-    } else {
-        format!("{} (iteration {})", outcome.case, outcome.iteration + 1)
-    }
-}
-
 fn result(outcome: &Outcome) -> String {
     let mut text =
-        format!("{} {:>8.3} s  {}", word(outcome.verdict), outcome.seconds, name(outcome));
+        format!("{} {:>8.3} s  {}", word(outcome.verdict), outcome.seconds, outcome.title());
     if let Some(reason) = &outcome.reason {
         text.push_str(": ");
         text.push_str(reason);
@@ -209,7 +203,8 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("           {line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn summary(history: &History, folder: &Path) -> String {
+/// The text of [`print_summary`].
+pub(crate) fn summary(history: &History, folder: &Path) -> String {
     let outcomes = history.all_outcomes();
     let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
     for outcome in &outcomes {
@@ -229,7 +224,9 @@ fn summary(history: &History, folder: &Path) -> String {
         1 => "1 result".to_owned(),
         n => format!("{n} results"),
     };
-    lines.push(format!("{results} in {seconds:.1} s: {}", counted.join(", ")));
+    let counted =
+        if counted.is_empty() { String::new() } else { format!(": {}", counted.join(", ")) };
+    lines.push(format!("{results} in {seconds:.1} s{counted}"));
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
     let resume = history.plan.as_ref().and_then(|plan| rerun::resume(plan, folder));
@@ -246,6 +243,10 @@ fn summary(history: &History, folder: &Path) -> String {
 
 fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(incomplete) = history.incomplete() {
+        let red = style(Verdict::Fail);
+        lines.push(format!("    {red}{incomplete}{red:#}"));
+    }
     for problem in &history.troubles {
         lines.push(format!("{} {}", word(Verdict::Fail), problem.title));
     }
@@ -262,9 +263,9 @@ fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<Stri
         }
     }
     for (outcome, count) in alike {
-        let gist = outcome.gist().map_or(String::new(), |gist| format!(": {gist}"));
+        let gist = outcome.gist().map_or(String::new(), |gist| format!(": {}", clean::line(&gist)));
         let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
-        lines.push(format!("{} {}{gist}{times}", word(outcome.verdict), name(outcome)));
+        lines.push(format!("{} {}{gist}{times}", word(outcome.verdict), outcome.title()));
         if let Some(plan) = &history.plan {
             let command = rerun::case(plan, &outcome.case, outcome.iteration);
             lines.push(format!("         {command}"));
@@ -279,28 +280,35 @@ fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<Stri
     lines
 }
 
-/// The pass rate of each case that ran several times.
+/// How often each case went as expected, if they ran several times. A known deviation is, and a
+/// pass that is not known is not.
 fn rates(outcomes: &[Outcome]) -> Vec<String> {
-    let mut by_case: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for outcome in outcomes {
-        let (passed, all) = by_case.entry(&outcome.case).or_default();
-        if outcome.verdict == Verdict::Pass {
-            *passed += 1;
-        }
-        if outcome.verdict != Verdict::NotRun {
-            *all += 1;
-        }
-    }
     if outcomes.iter().all(|outcome| outcome.iteration == 0) {
         return Vec::new();
     }
+    let mut by_case: BTreeMap<&str, BTreeMap<Verdict, usize>> = BTreeMap::new();
+    for outcome in outcomes {
+        *by_case.entry(&outcome.case).or_default().entry(outcome.verdict).or_default() += 1;
+    }
     by_case
         .into_iter()
-        .filter(|(_, (_, all))| *all > 0)
-        .map(|(case, (passed, all))| {
+        .filter_map(|(case, counts)| {
+            let sum = |wanted: &dyn Fn(Verdict) -> bool| -> usize {
+                counts.iter().filter(|(verdict, _)| wanted(**verdict)).map(|(_, n)| n).sum()
+            };
+            let ran = sum(&|verdict| verdict != Verdict::NotRun);
+            let good = sum(&|verdict| verdict != Verdict::NotRun && !verdict.needs_attention());
+            if ran == 0 {
+                return None;
+            }
+            let each: Vec<_> = Verdict::ALL
+                .iter()
+                .filter_map(|verdict| Some(format!("{} {}", counts.get(verdict)?, verdict.word())))
+                .collect();
             #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-            let rate = 100.0 * passed as f64 / all as f64;
-            format!("  {passed:>5} of {all} passed ({rate:.1} %)  {case}")
+            let rate = 100.0 * good as f64 / ran as f64;
+            let each = each.join(", ");
+            Some(format!("  {good:>5} of {ran} as expected ({rate:.1} %)  {case}: {each}"))
         })
         .collect()
 }
@@ -308,6 +316,7 @@ fn rates(outcomes: &[Outcome]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::End;
     use crate::plan;
 
     fn plain(text: &str) -> String {
@@ -339,6 +348,7 @@ mod tests {
                 outcome("pin/truncate-down-waits", 0, Verdict::Pass),
                 outcome("race/retry", 0, Verdict::Fail),
             ],
+            ended: Some(End { exit: 1, planned: None, finished: None, complete: true }),
             ..History::default()
         };
         assert_eq!(
@@ -370,10 +380,34 @@ mod tests {
     }
 
     #[test]
-    fn iterations_have_a_pass_rate() {
+    fn iterations_have_a_rate() {
         let outcomes =
             [outcome("race/retry", 0, Verdict::Pass), outcome("race/retry", 1, Verdict::Fail)];
-        assert_eq!(rates(&outcomes), ["      1 of 2 passed (50.0 %)  race/retry"]);
+        assert_eq!(
+            rates(&outcomes),
+            ["      1 of 2 as expected (50.0 %)  race/retry: 1 PASS, 1 FAIL"]
+        );
         assert!(rates(&outcomes[..1]).is_empty());
+    }
+
+    #[test]
+    fn one_pass_too_many_does_not_make_the_rest_unexpected() {
+        let verdict = |n| if n == 7 { Verdict::XPass } else { Verdict::XFail };
+        let outcomes: Vec<_> = (0..20).map(|n| outcome("race/retry", n, verdict(n))).collect();
+        assert_eq!(
+            rates(&outcomes),
+            ["     19 of 20 as expected (95.0 %)  race/retry: 1 XPASS, 19 XFAIL"]
+        );
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_says_so() {
+        let history = History {
+            plan: Some(plan::example()),
+            outcomes: vec![outcome("pin/truncate-down-waits", 0, Verdict::Pass)],
+            ..History::default()
+        };
+        let text = plain(&summary(&history, Path::new("daxtests-results")));
+        assert!(text.contains("\n    INCOMPLETE: 1 of 2: "), "{text}");
     }
 }

@@ -1,0 +1,532 @@
+//! All reports against the same journals: random runs, which end as planned, are interrupted,
+//! wedge the machine, cannot go on or are killed, are resumed or not, and lose lines. Each report
+//! must tell the same verdicts and failures, and each is red exactly when the exit code is not 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use regex::Regex;
+use roxmltree::Document;
+
+use super::{Reporter as _, html, json, junit, ktap, terminal};
+use crate::exit::Exit;
+use crate::history::History;
+use crate::incomplete;
+use crate::journal::{Entry, Event, Machine, Outcome};
+use crate::plan::{self, Fs, Plan};
+use crate::verdict::{Problem, Verdict};
+
+/// Texts that one format or another could take for its own.
+const TEXTS: [&str; 12] = [
+    "expected: it waits; seen: it returned",
+    "skips what it should not",
+    "todo",
+    "a # SKIP b",
+    "x\rok 1 y\r\nnot ok 2 z",
+    "<b>&\"'</b>",
+    "\u{1b}[31mred\u{1b}[0m \u{0}\u{b}\u{85}\u{2028}end",
+    "]]>",
+    "1..3",
+    "first\nBail out!",
+    "KTAP version 1",
+    "# Subtest: cases",
+];
+
+/// How one boot's part of a run comes to its end, if it is not the plan that ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Interrupted,
+    Wedged,
+    CouldNotGoOn,
+    /// Also in the middle of a case.
+    CouldNotGoOnInCase,
+    Killed,
+    KilledInCase,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    plan: Plan,
+    /// What each execution comes to, over and over.
+    verdicts: Vec<(Verdict, &'static str)>,
+    /// After how many executions what happens to each boot.
+    fates: Vec<(usize, Fate)>,
+    /// After how many executions something outside of cases goes wrong.
+    trouble: Option<usize>,
+    /// After how many executions the time is over, or something fails at last.
+    patience: usize,
+}
+
+/// A run as it was written down.
+struct Run {
+    entries: Vec<Entry>,
+    /// Whether the last boot had the time to end it.
+    finished: bool,
+    /// Whether all was as expected, by what was done and not by what was written.
+    good: bool,
+}
+
+impl Story {
+    fn play(&self) -> Run {
+        let machine = Machine { kernel: "6.12.1-x".to_owned(), cpus: 2, ..Machine::default() };
+        let mut history = History::default();
+        let mut entries = Vec::new();
+        let mut emit = |history: &mut History, event| {
+            let entry = Entry::now(event);
+            history.add(&entry);
+            entries.push(entry);
+        };
+        emit(&mut history, Event::Begun { plan: self.plan.clone(), machine: machine.clone() });
+        let mut fates = self.fates.iter().copied();
+        let mut finished = false;
+        let mut good = false;
+        for boot in 0..=self.fates.len() {
+            if boot > 0 {
+                emit(&mut history, Event::Resumed { machine: machine.clone() });
+                if let Some(died) = history.died() {
+                    emit(&mut history, Event::CaseEnded(Box::new(died)));
+                }
+            }
+            let fate = fates.next();
+            let mut ran = 0;
+            let exit = loop {
+                if let Some((_, fate)) = fate.filter(|(after, _)| *after == ran) {
+                    match fate {
+                        Fate::Interrupted => emit(&mut history, Event::Interrupted),
+                        Fate::Wedged => {
+                            emit(&mut history, Event::Wedged { why: "task 1".to_owned() });
+                        }
+                        _ => {}
+                    }
+                    if matches!(fate, Fate::CouldNotGoOnInCase | Fate::KilledInCase)
+                        && let Some((case, iteration)) = self.next(&history)
+                    {
+                        emit(&mut history, Event::CaseBegun { case, iteration, seed: 1 });
+                    }
+                    break match fate {
+                        Fate::Interrupted => Some(Exit::Interrupted),
+                        Fate::Wedged => Some(Exit::NeedsReboot),
+                        Fate::CouldNotGoOn | Fate::CouldNotGoOnInCase => Some(Exit::CouldNotRun),
+                        Fate::Killed | Fate::KilledInCase => None,
+                    };
+                }
+                let Some((case, iteration)) = self.next(&history) else {
+                    break Some(Exit::at_end(&history));
+                };
+                emit(&mut history, Event::CaseBegun { case: case.clone(), iteration, seed: 1 });
+                let ended = self.outcome(case, iteration, history.outcomes.len());
+                emit(&mut history, Event::CaseEnded(Box::new(ended)));
+                ran += 1;
+                if self.trouble == Some(history.outcomes.len()) {
+                    let problem = Problem::new("xfs_repair found damage", "evidence");
+                    emit(&mut history, Event::Trouble(problem));
+                }
+            };
+            finished = exit.is_some();
+            good = matches!(exit, Some(Exit::Expected | Exit::Unexpected))
+                && history.outcomes.iter().all(|o| !o.verdict.needs_attention())
+                && history.troubles.is_empty();
+            if let Some(exit) = exit {
+                let end = history.end(exit);
+                emit(&mut history, Event::Ended(end));
+                if matches!(exit, Exit::Expected | Exit::Unexpected) {
+                    break;
+                }
+            }
+        }
+        Run { entries, finished, good }
+    }
+
+    /// What runs next, if the plan wants anything to.
+    fn next(&self, history: &History) -> Option<(String, u64)> {
+        let plan = &self.plan;
+        let done = history.outcomes.len();
+        let failed = history.outcomes.iter().any(|o| o.verdict.needs_attention())
+            || !history.troubles.is_empty();
+        let (iteration, index) = history.next();
+        if plan.iterations.is_some_and(|n| iteration >= n)
+            || done > 0 && plan.until_fail && failed
+            || done > 0 && plan.duration.is_some() && done >= self.patience
+        {
+            return None;
+        }
+        Some((plan.cases[index].clone(), iteration))
+    }
+
+    fn outcome(&self, case: String, iteration: u64, number: usize) -> Outcome {
+        let (mut verdict, text) = self.verdicts[number % self.verdicts.len()];
+        if number > self.patience {
+            verdict = Verdict::Fail;
+        }
+        let failed = !matches!(verdict, Verdict::Pass | Verdict::NotRun);
+        Outcome {
+            case,
+            iteration,
+            verdict,
+            // A sum of such does not come out even.
+            seconds: 0.1 + f64::from(u32::try_from(iteration).unwrap()) / 1000.0,
+            reason: (verdict != Verdict::Pass).then(|| text.to_owned()),
+            problems: if failed { vec![Problem::new(text, text)] } else { Vec::new() },
+            notes: vec![("rounds".to_owned(), text.to_owned())],
+            folder: None,
+        }
+    }
+}
+
+fn stories() -> impl Strategy<Value = Story> {
+    let fate = select(
+        &[
+            Fate::Interrupted,
+            Fate::Wedged,
+            Fate::CouldNotGoOn,
+            Fate::CouldNotGoOnInCase,
+            Fate::Killed,
+            Fate::KilledInCase,
+        ][..],
+    );
+    let verdict = prop_oneof![
+        4 => Just(Verdict::Pass),
+        1 => Just(Verdict::XFail),
+        1 => select(&Verdict::ALL[..]),
+    ];
+    // Most are all green until something happens to the run as a whole.
+    let verdicts = prop_oneof![
+        Just(vec![(Verdict::Pass, "")]),
+        prop::collection::vec((verdict, select(&TEXTS[..])), 1..6),
+    ];
+    let limits = (prop::option::of(1..4_u64), any::<bool>(), any::<bool>());
+    let fates = prop::collection::vec((0..5_usize, fate), 0..3);
+    let trouble = prop::option::weighted(0.2, 1..6_usize);
+    (1..4_usize, limits, verdicts, fates, trouble, 1..8_usize, any::<bool>()).prop_map(
+        |(
+            cases,
+            (iterations, timed, until_fail),
+            verdicts,
+            fates,
+            trouble,
+            patience,
+            reference,
+        )| {
+            let open = timed || until_fail;
+            let plan = Plan {
+                fs: if reference { Fs::Reference } else { Fs::Xfs },
+                cases: ["pin/punch-waits", "race/retry", "fsync/pinned"][..cases]
+                    .iter()
+                    .map(|&name| name.to_owned())
+                    .collect(),
+                iterations: iterations.or((!open).then_some(1)),
+                duration: timed.then_some(Duration::from_mins(1)),
+                until_fail,
+                ..plan::example()
+            };
+            Story { plan, verdicts, fates, trouble, patience }
+        },
+    )
+}
+
+/// What a report tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    verdicts: BTreeMap<String, usize>,
+    /// The cases that need attention.
+    cases: BTreeSet<String>,
+    troubles: usize,
+    incomplete: Option<String>,
+}
+
+impl Told {
+    fn take(&mut self, verdict: &str, title: &str) {
+        *self.verdicts.entry(verdict.to_owned()).or_default() += 1;
+        let verdict = Verdict::ALL.iter().find(|known| known.word() == verdict).unwrap();
+        if verdict.needs_attention() {
+            self.cases.insert(title.split(" (iteration").next().unwrap().to_owned());
+        }
+    }
+
+    fn is_red(&self) -> bool {
+        !self.cases.is_empty() || self.troubles > 0 || self.incomplete.is_some()
+    }
+}
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).unwrap()
+}
+
+fn of_terminal(text: &str) -> Told {
+    let text = anstream::adapter::strip_str(text).to_string();
+    let mut told = Told::default();
+    let head = pattern(r"(?m)^\d+ results? in [\d.]+ s(?:: (.*))?$").captures(&text).unwrap();
+    for (_, [count, verdict]) in pattern(r"(\d+) +([A-Z]+)")
+        .captures_iter(head.get(1).map_or("", |counts| counts.as_str()))
+        .map(|found| found.extract())
+    {
+        told.verdicts.insert(verdict.to_owned(), count.parse().unwrap());
+    }
+    let Some((_, attention)) = text.split_once("These need attention:\n") else { return told };
+    for line in attention.lines() {
+        if let Some(found) = pattern(r"^ +([A-Z]+) ([a-z]+/[-a-z]+)").captures(line) {
+            told.cases.insert(found[2].to_owned());
+        } else if line.trim_start().starts_with("INCOMPLETE: ") {
+            told.incomplete = Some(line.trim().to_owned());
+        } else if line.trim_start().starts_with("FAIL ") {
+            told.troubles += 1;
+        }
+    }
+    told
+}
+
+fn of_junit(xml: &str) -> Told {
+    let document = Document::parse(xml).unwrap();
+    junit::tests::keeps_to_the_schemas(&document);
+    let mut told = Told::default();
+    for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
+        let class = case.attribute("classname").unwrap();
+        let (place, group) = class.rsplit_once('.').unwrap();
+        assert!(place.starts_with("linux-") && place.matches('.').count() == 1, "{class}");
+        let name = case.attribute("name").unwrap();
+        let child = case.first_element_child();
+        match (group, child) {
+            ("run", Some(failure)) if name == "incomplete" => {
+                told.incomplete = failure.attribute("message").map(str::to_owned);
+            }
+            ("run", Some(_)) => told.troubles += 1,
+            (_, None) => told.take("PASS", name),
+            (_, Some(child)) => {
+                let message = child.attribute("message").unwrap_or_default();
+                let verdict = child.attribute("type").or(message.split(':').next()).unwrap();
+                told.take(verdict, &format!("{group}/{name}"));
+            }
+        }
+    }
+    told
+}
+
+/// What a KTAP reader that knows nothing of daxtests makes of it.
+struct Ktap {
+    told: Told,
+    red: bool,
+}
+
+fn of_ktap(text: &str) -> Ktap {
+    let result = pattern(r"^( *)(ok|not ok) (\d+) ([^#]*?)(?: # ([A-Z]+) ?(.*))?$");
+    let mut told = Told::default();
+    let mut plans: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut red = false;
+    let mut names = BTreeSet::new();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("KTAP version 1"));
+    for line in lines {
+        assert!(!line.contains('\r'));
+        let indent = line.len() - line.trim_start().len();
+        if line.trim_start() == "KTAP version 1" {
+            assert_eq!(indent, 2, "{line}");
+            counts.insert(indent, 0);
+            plans.remove(&indent);
+        } else if let Some(plan) = line.trim_start().strip_prefix("1..") {
+            assert_eq!(counts.get(&indent).copied().unwrap_or(0), 0, "a late plan: {text}");
+            plans.insert(indent, plan.parse().unwrap());
+        } else if let Some(found) = result.captures(line) {
+            let count = counts.entry(indent).or_default();
+            *count += 1;
+            assert_eq!(found[3], count.to_string(), "{text}");
+            assert!(plans.get(&indent).is_none_or(|plan| *count <= *plan), "{text}");
+            let bad = &found[2] == "not ok";
+            red |= bad && indent == 0;
+            let word = found.get(5).map_or("", |word| word.as_str());
+            let word = match word {
+                "SKIP" => "NOTRUN",
+                "TIMEOUT" => "HANG",
+                "" => "PASS",
+                other => other,
+            };
+            let name = &found[4];
+            if name == "incomplete" {
+                told.incomplete = Some(found[6].to_owned());
+            } else if name.starts_with("trouble-") {
+                told.troubles += 1;
+            } else if name.contains('/') {
+                assert!(names.insert(name.to_owned()), "{name} twice: {text}");
+                told.take(word, name);
+            }
+        } else {
+            let known = line.trim_start().starts_with('#') || line.starts_with("Bail out!");
+            assert!(known, "{line:?}");
+        }
+    }
+    red |= plans[&0] != counts.get(&0).copied().unwrap_or(0);
+    Ktap { told, red }
+}
+
+/// Both the story and whether it says that all is well.
+fn of_json(text: &str) -> (Told, bool) {
+    let mut told = Told::default();
+    let mut open = None;
+    let mut exit = None;
+    let mut last = None;
+    for line in text.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let title = || {
+            let case = event["case"].as_str().unwrap();
+            format!("{case} (iteration {})", event["iteration"])
+        };
+        match event["event"].as_str().unwrap() {
+            "case-begun" => open = Some(title()),
+            "case-ended" => {
+                open = None;
+                told.take(event["verdict"].as_str().unwrap(), &title());
+            }
+            "trouble" => told.troubles += 1,
+            "ended" => exit = event["exit"].as_u64().zip(event["complete"].as_bool()),
+            "resumed" => exit = None,
+            _ => {}
+        }
+        last = event["event"].as_str().map(str::to_owned);
+    }
+    if let Some(title) = open {
+        told.take("FAIL", &title);
+    }
+    (told, last.as_deref() == Some("ended") && exit == Some((0, true)))
+}
+
+fn of_html(text: &str) -> Told {
+    let mut told = Told::default();
+    let row = pattern(
+        "<td class=\"case\">(?:<a [^>]*>)?([^<]*)(?:</a>)?</td><td class=\"verdict ([A-Z]+)\">",
+    );
+    for (_, [title, verdict]) in row.captures_iter(text).map(|found| found.extract()) {
+        told.take(verdict, title);
+    }
+    told.troubles = text.matches("class=\"problem trouble\"").count();
+    told.incomplete = pattern("class=\"problem incomplete\"><strong>([^<]*)<")
+        .captures(text)
+        .map(|found| found[1].to_owned());
+    told
+}
+
+/// What the reporters printed that watched the last boot.
+fn watched(entries: &[Entry], finished: bool) -> (String, String) {
+    let resumed = entries.iter().rposition(|e| matches!(e.event, Event::Resumed { .. }));
+    let (before, live) = entries.split_at(resumed.unwrap_or(0));
+    let mut history = History::of(before);
+    let (mut ktap_out, mut json_out) = (Vec::new(), Vec::new());
+    let mut ktap = ktap::Ktap::to(&mut ktap_out);
+    let mut json = json::Json::to(&mut json_out);
+    ktap.resume(before);
+    json.resume(before);
+    for entry in live {
+        history.add(entry);
+        ktap.entry(entry, &history);
+        json.entry(entry, &history);
+    }
+    if finished {
+        ktap.finish(&history, Path::new("results"));
+        json.finish(&history, Path::new("results"));
+    }
+    (String::from_utf8(ktap_out).unwrap(), String::from_utf8(json_out).unwrap())
+}
+
+/// Whether the run counts as good, after all reports were found to agree about it.
+fn agree(entries: &[Entry], finished: bool) -> bool {
+    let history = History::of(entries);
+    let good = Exit::of(&history) == Exit::Expected;
+    let folder = Path::new("/nonexistent");
+    let junit = String::from_utf8(junit::xml(&history).unwrap()).unwrap();
+    let told = of_junit(&junit);
+    assert_eq!(told.is_red(), !good, "{told:?}");
+    assert_eq!(of_terminal(&terminal::summary(&history, folder)), told);
+    assert_eq!(of_html(&html::page(&history, folder)), told);
+    if matches!(entries.first().map(|e| &e.event), Some(Event::Begun { .. })) {
+        let (ktap, json) = watched(entries, finished);
+        let ktap = of_ktap(&ktap);
+        assert_eq!(ktap.red, !good, "{:?}", ktap.told);
+        let (mut json, well) = of_json(&json);
+        assert_eq!(well, good, "{json:?}");
+        json.incomplete.clone_from(&told.incomplete);
+        assert_eq!(json, told);
+        if finished {
+            assert_eq!(ktap.told, told);
+        }
+    }
+    // For whoever has a validator at hand: xmllint --schema FILE DIR/*.xml.
+    if let Some(folder) = std::env::var_os("DAXTESTS_JUNIT") {
+        let file = tempfile::Builder::new().suffix(".xml").tempfile_in(folder).unwrap();
+        std::fs::write(file.keep().unwrap().1, junit).unwrap();
+    }
+    good
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn all_reports_tell_the_same(story in stories()) {
+        let run = story.play();
+        prop_assert_eq!(agree(&run.entries, run.finished), run.good);
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_is_never_green(story in stories(), at in any::<prop::sample::Index>()) {
+        let run = story.play();
+        let at = at.index(run.entries.len());
+        prop_assert!(!agree(&run.entries[..at], false));
+    }
+
+    #[test]
+    fn a_journal_that_lacks_a_line_is_not_better_for_it(
+        story in stories(),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let run = story.play();
+        let mut entries = run.entries;
+        entries.remove(at.index(entries.len()));
+        let good = Exit::of(&History::of(&entries)) == Exit::Expected;
+        prop_assert!(!good || run.good);
+    }
+}
+
+#[test]
+fn a_journal_without_its_beginning_is_incomplete() {
+    let story = Story {
+        plan: plan::example(),
+        verdicts: vec![(Verdict::Pass, "")],
+        fates: Vec::new(),
+        trouble: None,
+        patience: 9,
+    };
+    let entries = story.play().entries;
+    assert!(agree(&entries, true));
+    for entries in [&entries[..0], &entries[1..]] {
+        assert!(!agree(entries, false));
+        let incomplete = History::of(entries).incomplete().unwrap();
+        assert_eq!(incomplete.planned, None);
+        assert!(incomplete.why.starts_with("the journal "), "{incomplete}");
+    }
+}
+
+#[test]
+fn the_missing_are_counted() {
+    let plan = Plan { iterations: Some(40), ..plan::example() };
+    let story = Story {
+        plan,
+        verdicts: vec![(Verdict::Pass, "")],
+        fates: vec![(77, Fate::Killed)],
+        trouble: None,
+        patience: 99,
+    };
+    let entries = story.play().entries;
+    // What the first boot left.
+    let cut = entries.iter().position(|e| matches!(e.event, Event::Resumed { .. })).unwrap();
+    let incomplete = History::of(&entries[..cut]).incomplete().unwrap();
+    assert_eq!((incomplete.finished, incomplete.planned), (77, Some(80)));
+    assert!(incomplete.to_string().starts_with("INCOMPLETE: 77 of 80: "));
+    assert!(agree(&entries, true), "it was resumed and came to its end");
+    assert_eq!(incomplete::NAME, "run/incomplete");
+}

@@ -1,0 +1,33 @@
+//! Text from a case or a kernel, as a report can hold it: without what steers a terminal, ends a
+//! line, or may not stand in XML.
+
+/// Text without colours and without control characters, which XML 1.0 cannot hold (its
+/// production \[2\], Char); tabs and line ends stay.
+pub(crate) fn text(text: &str) -> String {
+    anstream::adapter::strip_str(text)
+        .to_string()
+        .chars()
+        .map(|c| match c {
+            '\t' | '\n' | '\r' => c,
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect()
+}
+
+/// The same in one line. Readers disagree about which characters end one.
+pub(crate) fn line(text: &str) -> String {
+    self::text(text).replace(['\t', '\n', '\r', '\u{2028}', '\u{2029}'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_ends_the_line() {
+        assert_eq!(line("a\u{1b}[31mb\u{1b}[0m\r\nc\u{85}d\u{b}e\u{2028}f"), "ab  c\u{fffd}de f");
+        assert_eq!(text("a\n\tb"), "a\n\tb");
+    }
+}
