@@ -85,6 +85,7 @@ def steps() -> list[Step]:
         Step("reference", model.cases),
         Step("variants", model.variants),
         Step("fuzz-variants", model.fuzzed),
+        Step("reports", trial.script("reports")),
         Step("python", own.test),
         *suites(),
         *fuzzing(),
