@@ -90,4 +90,19 @@ variants! {
     // No event tells of a lock that is never given back; what then waits for it does.
     leak_lock_on_signal: LeakLockOnSignal, None;
     insert_without_break: InsertWithoutBreak, Some(Rule::MissedWait);
+    // A task that waits for itself: the rules are about breaks and who they keep waiting.
+    direct_io_holds_invalidate_lock: DirectIoHoldsInvalidateLock, None;
+    direct_write_breaks_under_pin: DirectWriteBreaksUnderPin, None;
+    // That a pin is never let go breaks no rule, only the case that waits for it.
+    longterm_pin: LongtermPin, None;
+    longterm_refusal_leaks: LongtermRefusalLeaks, None;
+    // Events carry no content.
+    stale_zero_page: StaleZeroPage, None;
+    no_break_on_cow_write: NoBreakOnCowWrite, Some(Rule::MissedWait);
+    stale_mapping_after_cow: StaleMappingAfterCow, Some(Rule::MissedWait);
+    dedupe_compares_unwritten: DedupeComparesUnwritten, None;
+    fsync_takes_inode_lock: FsyncTakesInodeLock, Some(Rule::LockHeld);
+    map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
+    // Signals leave no event.
+    uninterruptible_break: UninterruptibleBreak, None;
 }

@@ -6,7 +6,7 @@ use protocol::event::{Event, Kind, Operation, Shape};
 
 use crate::device::Device;
 use crate::errno::{Answer, Errno, code};
-use crate::extent::{Extent, Volume};
+use crate::extent::{Extent, Scatter, Volume};
 use crate::inode::{Inode, Medium, State};
 use crate::log::Log;
 use crate::page::{Content, Page};
@@ -26,6 +26,8 @@ pub struct Config {
     pub looks_first: bool,
     /// Blocks of each of its two volumes.
     pub blocks: u64,
+    /// Whether they are handed out by lot.
+    pub scatter: Option<Scatter>,
     /// How many pins taken after it began may hold a break up before it counts as starved.
     pub newer_pins: u32,
 }
@@ -70,8 +72,8 @@ impl Fs {
             board,
             variant: config.variant,
             looks_first: config.looks_first,
-            dax: Volume::new(1, true, config.shape, config.blocks),
-            cache: Volume::new(2, false, config.shape, config.blocks),
+            dax: Volume::new(1, true, config.shape, config.blocks, config.scatter),
+            cache: Volume::new(2, false, config.shape, config.blocks, config.scatter),
             numbers: Leaf::default(),
         })
     }

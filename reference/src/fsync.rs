@@ -17,6 +17,10 @@ impl Fs {
     /// inode is needed, so it also works while a break waits.
     pub fn fsync(&self, task: &Task, inode: &Inode) -> Answer<()> {
         self.operation(task, inode, Operation::Fsync, (0, u64::MAX), || {
+            // Until Linux commit 02c24a82187d ("fs: push i_mutex and filemap_write_and_wait down
+            // into ->fsync() handlers"), in v3.1, every fsync was called with this lock held.
+            let takes_lock = self.has(Variant::FsyncTakesInodeLock);
+            let _lock = takes_lock.then(|| inode.lock.write(task)).transpose()?;
             let pinned: Vec<_> = {
                 let state = inode.state();
                 state

@@ -2,7 +2,7 @@
 
 use protocol::event::{Event, Kind, flag};
 
-use crate::errno::{Answer, EFAULT, EOPNOTSUPP, Errno};
+use crate::errno::{Answer, EFAULT, EOPNOTSUPP};
 use crate::fs::Fs;
 use crate::inode::{Inode, Medium, pieces};
 use crate::mm::{Anon, Mm, Pte, Sharing, Vma};
@@ -204,14 +204,37 @@ impl Fs {
         }
     }
 
-    /// Whether a long-term pin of the mapping is granted. It is not for a DAX mapping: nothing
-    /// would bound how long a break has to wait.
-    pub fn may_pin_longterm(&self, vma: &Vma) -> Result<(), Errno> {
+    /// Asks for a long-term pin. It is refused for a DAX mapping: nothing would bound how long a
+    /// break has to wait.
+    ///
+    /// Where it is granted nothing is held: the protocol is about DAX pages only.
+    pub fn pin_longterm(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        span: (u64, u64),
+    ) -> Answer<()> {
         match (vma.inode.medium, vma.sharing) {
-            (Medium::Dax, _) => Err(EOPNOTSUPP),
+            // Linux commit 2bb6d2837083 ("mm: introduce get_user_pages_longterm"), in v4.15:
+            // nobody had refused them.
+            (Medium::Dax, _) if self.has(Variant::LongtermPin) => self.leak(task, mm, vma, span),
+            (Medium::Dax, _) => {
+                // The same commit pins first, looks at the mappings then, and has to give the
+                // pages back when it refuses.
+                if self.has(Variant::LongtermRefusalLeaks) {
+                    self.leak(task, mm, vma, span)?;
+                }
+                Err(EOPNOTSUPP.into())
+            }
             // Writing to it would go past the file system's dirty tracking.
-            (Medium::PageCache, Sharing::Shared) => Err(EFAULT),
+            (Medium::PageCache, Sharing::Shared) => Err(EFAULT.into()),
             (Medium::PageCache, Sharing::Private) => Ok(()),
         }
+    }
+
+    /// Pins for good.
+    fn leak(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, span: (u64, u64)) -> Answer<()> {
+        self.pin(task, mm, vma, span, false).map(drop)
     }
 }

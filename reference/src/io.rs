@@ -11,6 +11,7 @@ use crate::mm::{Mm, Pte, Sharing, Vma};
 use crate::page::{Content, SIZE};
 use crate::sync::Arc;
 use crate::task::{Interrupt, Task};
+use crate::variant::Variant;
 
 /// Which way direct I/O moves data, seen from the pinned memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +87,14 @@ impl Fs {
             }
             held.invalidate = Some(inode.invalidate.write(task)?);
             held.range = index..index + 1;
-            let broken = self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal);
+            // The variants are what XFS does: docs/finds.md, 6.
+            let breaks =
+                !self.has(Variant::NoBreakOnCowWrite) && !self.has(Variant::StaleMappingAfterCow);
+            let broken = if breaks {
+                self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal)
+            } else {
+                Ok(())
+            };
             let copied =
                 broken.and_then(|()| self.copy_block(task, inode, &mut inode.state(), index));
             held.invalidate = None;
@@ -239,6 +247,9 @@ impl Fs {
         let range = (pages.start, pages.end - pages.start);
         self.operation(task, inode, Operation::Map, range, || {
             let _lock = mm.lock.write(task)?;
+            // As `hugetlbfs_file_mmap` does (Linux fs/hugetlbfs/inode.c).
+            let takes_lock = self.has(Variant::MapTakesInodeLock);
+            let _inode_lock = takes_lock.then(|| inode.lock.write(task)).transpose()?;
             mm.insert(name, inode, pages, sharing);
             Ok(())
         })
@@ -284,14 +295,16 @@ impl Fs {
                     range: 0..0,
                 };
                 self.prepare_write(task, &mut held, at, len)?;
-                let pins = self.pin(task, mm, vma, buffer, false)?;
-                let written = self.write_held(task, &mut held, at, &pins.read());
+                let pins = self.pin_buffer(task, inode, (mm, vma), buffer, false)?;
+                let written = self
+                    .break_under_pin(task, &mut held, &pages)
+                    .and_then(|()| self.write_held(task, &mut held, at, &pins.read()));
                 self.unpin(task, &pins, Dropper::Process);
                 written.map(|()| len)
             }),
             Direction::IntoMemory => self.operation(task, inode, Operation::Read, range, || {
                 let _lock = inode.lock.read(task)?;
-                let pins = self.pin(task, mm, vma, buffer, true)?;
+                let pins = self.pin_buffer(task, inode, (mm, vma), buffer, true)?;
                 let bytes = Self::read_held(inode, at, len);
                 pins.write(&bytes);
                 self.dirty_pinned(task, &pins);
@@ -299,6 +312,41 @@ impl Fs {
                 Ok(bytes.len() as u64)
             }),
         }
+    }
+
+    /// Pins the buffer of direct I/O to or from `inode`.
+    fn pin_buffer(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        (mm, vma): (&Mm, &Arc<Vma>),
+        buffer: (u64, u64),
+        write: bool,
+    ) -> Answer<Pins> {
+        // Why it may not be held here: Chinner and Williams, "xfs, dax: wire up dax_flush_dma
+        // support", 2018-01-03.
+        let holds = self.has(Variant::DirectIoHoldsInvalidateLock);
+        let _invalidate = holds.then(|| inode.invalidate.write(task)).transpose()?;
+        self.pin(task, mm, vma, buffer, write)
+    }
+
+    /// The variant's break, where none may be: its task may hold the pin that it waits for. From
+    /// the same thread.
+    fn break_under_pin(
+        &self,
+        task: &Task,
+        held: &mut Held<'_>,
+        pages: &std::ops::Range<u64>,
+    ) -> Answer<()> {
+        if !self.has(Variant::DirectWriteBreaksUnderPin) || held.inode.medium != Medium::Dax {
+            return Ok(());
+        }
+        held.invalidate = Some(held.inode.invalidate.write(task)?);
+        held.range = pages.clone();
+        let broken = self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal);
+        held.invalidate = None;
+        held.range = 0..0;
+        broken
     }
 
     /// The content of a file's blocks, whatever its cache has.

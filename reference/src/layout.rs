@@ -131,8 +131,13 @@ impl Fs {
     }
 
     fn matters(&self, inode: &Inode, state: &crate::inode::State, index: u64) -> bool {
+        // Linux looks at entries alone, so that a file does not wait for a pin of its block that
+        // was taken through another one: docs/finds.md, 6.
+        let entries_alone = self.has(Variant::NoBreakOnCowFault)
+            || self.has(Variant::NoBreakOnCowWrite)
+            || self.has(Variant::StaleMappingAfterCow);
         state.entries.contains_key(&index)
-            || self.volume(inode).shares(&state.extents[&index].page) == 1
+            || !entries_alone && self.volume(inode).shares(&state.extents[&index].page) == 1
     }
 
     /// Waits for one page; whether it slept.
@@ -144,6 +149,11 @@ impl Fs {
         held: &mut [Held<'_>],
         interrupt: Interrupt,
     ) -> Answer<bool> {
+        // What dax_break_layout_final() does, and no other break may.
+        // Linux commit 0e2f80afcfa6 ("fs/dax: ensure all pages are idle prior to filesystem
+        // unmount"), in v6.15.
+        let interrupt =
+            if self.has(Variant::UninterruptibleBreak) { Interrupt::Never } else { interrupt };
         let about = Event { inode: inode.number, page: page.number, ..self.event(Kind::WaitBegin) };
         self.log.record(task, about);
         let mut slept = false;

@@ -36,7 +36,7 @@ pub mod sync;
 
 pub use device::{Device, Ring, Transfer};
 pub use errno::{Answer, End, Errno};
-pub use extent::{Extent, Extents, Volume};
+pub use extent::{Extent, Extents, Scatter, Volume};
 pub use fs::{Config, Fs};
 pub use gup::{Dropper, Pins};
 pub use inode::{Held, Inode, Medium, State};

@@ -1,7 +1,7 @@
 //! Small programs of a few tasks, for the model checker to run in every order it can think of.
 //!
 //! Each puts one part of the protocol under pressure. What must hold is what the rules say; a
-//! deadlock the checker sees by itself.
+//! deadlock the checker sees by itself; what a file or a mapping must show a program asserts.
 
 use protocol::Finding;
 use protocol::event::Shape;
@@ -43,6 +43,17 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "signal", about: "a signal during truncate, then a fault", run: signal },
     Scenario { name: "evict", about: "the last close of a pinned file", run: evict },
     Scenario { name: "load", about: "truncate against direct I/O that overlaps", run: load },
+    Scenario {
+        name: "own-buffer",
+        about: "direct I/O between a file and its map",
+        run: own_buffer,
+    },
+    Scenario { name: "longterm", about: "truncate after a long-term pin", run: longterm },
+    Scenario { name: "zeros", about: "a write to a hole that is mapped", run: zeros },
+    Scenario { name: "copy", about: "a write to a shared, pinned, mapped block", run: copy },
+    Scenario { name: "dedupe", about: "dedupe of blocks that were never written", run: dedupe },
+    Scenario { name: "map", about: "mmap under a pin against truncate", run: map },
+    Scenario { name: "interrupt", about: "a signal must end a truncate", run: interrupt },
 ];
 
 /// Pins newer than a break that may hold it up: `load` would go on for ever with more.
@@ -50,8 +61,14 @@ const NEWER_PINS: u32 = 3;
 
 /// Runs a program; what the rules found.
 pub fn run(scenario: &Scenario, shape: Shape, variant: Option<Variant>) -> Vec<Finding> {
-    let fs =
-        Fs::new(&Config { shape, variant, looks_first: false, blocks: 16, newer_pins: NEWER_PINS });
+    let fs = Fs::new(&Config {
+        shape,
+        variant,
+        looks_first: false,
+        blocks: 16,
+        scatter: None,
+        newer_pins: NEWER_PINS,
+    });
     let process = Process::new(&fs);
     let world = World { fs: Arc::clone(&fs), process };
     // What fails because of a bug is found by the rules.
@@ -314,4 +331,127 @@ fn load(world: &World) -> Answer<()> {
     world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
     with_device(world, tasks);
     Ok(())
+}
+
+/// What a mapping shows of one page.
+fn shown(fs: &Fs, process: &Process, task: &Task, map: u32, page: u64) -> Answer<u8> {
+    let vma = process.mm.find(map)?;
+    Ok(fs.load(task, &process.mm, &vma, (page * PAGE, 1))?[0])
+}
+
+/// Direct I/O in both directions with a buffer that is a mapping of the file itself, and that has
+/// to be faulted in.
+fn own_buffer(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    for direction in [Direction::FromMemory, Direction::IntoMemory] {
+        let inode = Arc::clone(&inode);
+        let mut tasks = Tasks::new();
+        world.spawn(&mut tasks, move |fs, process, task| {
+            fs.map(task, &process.mm, 2, &inode, 0..2, Sharing::Shared)?;
+            let vma = process.mm.find(2)?;
+            fs.direct_io(task, &inode, 0, (&process.mm, &vma), (0, 2 * PAGE), direction)?;
+            fs.unmap_all_of(task, &process.mm, 2)
+        });
+        world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 1, 0).map(drop));
+        join(tasks);
+    }
+    Ok(())
+}
+
+fn longterm(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| {
+        let vma = process.mm.find(1)?;
+        fs.pin_longterm(task, &process.mm, &vma, (0, PAGE))
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    join(tasks);
+    Ok(())
+}
+
+fn zeros(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    world.set_up(|fs, process, task| {
+        fs.fallocate(task, &inode, Mode::Punch, (0, PAGE))?;
+        shown(fs, process, task, 1, 0)
+    })?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 1, 0).map(drop));
+    world.spawn(&mut tasks, move |fs, _, task| fs.write(task, &inode, 0, &[b'w'; PAGE as usize]));
+    join(tasks);
+    let seen = world.set_up(|fs, process, task| shown(fs, process, task, 1, 0))?;
+    assert_eq!(seen, b'w', "the mapping of a hole shows what was written to it");
+    Ok(())
+}
+
+fn copy(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
+    world.set_up(|fs, process, task| {
+        let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
+        fs.remap(task, &one, &other, what)?;
+        shown(fs, process, task, 1, 0)
+    })?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
+    world.spawn(&mut tasks, move |fs, _, task| fs.write(task, &one, 0, &[b'w'; PAGE as usize]));
+    join(tasks);
+    let [here, there] = [1, 2].map(|map| {
+        let seen = world.set_up(|fs, process, task| shown(fs, process, task, map, 0));
+        seen.expect("both files are mapped")
+    });
+    assert_eq!(here, b'w', "the mapping of a file shows what was written to it");
+    assert_eq!(there, b'b', "a write to one file does not show in the other");
+    Ok(())
+}
+
+fn dedupe(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
+    world.set_up(|fs, process, task| {
+        // The block freed last is the next to be given.
+        fs.fallocate(task, &one, Mode::Zero, (0, PAGE))?;
+        let what = Remap { from: 0, len: PAGE, to: 0, dedupe: true };
+        let shared = fs.remap(task, &one, &other, what)?;
+        assert_eq!(shared, 0, "a page never written and one of \"b\" differ");
+        assert_eq!(shown(fs, process, task, 2, 0)?, b'b', "dedupe changes nothing");
+        Ok(())
+    })
+}
+
+fn map(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, {
+        let inode = Arc::clone(&inode);
+        move |fs, process, task| {
+            let vma = process.mm.find(1)?;
+            let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
+            let mapped = fs.map(task, &process.mm, 2, &inode, 0..1, Sharing::Shared);
+            fs.unpin(task, &pins, Dropper::Process);
+            mapped
+        }
+    });
+    world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    join(tasks);
+    Ok(())
+}
+
+/// The pin is let go only when the truncate has ended: without the signal it would wait for good.
+fn interrupt(world: &World) -> Answer<()> {
+    let inode = world.file(1, 1)?;
+    let pins = world.set_up(|fs, process, task| {
+        let vma = process.mm.find(1)?;
+        fs.pin(task, &process.mm, &vma, (0, PAGE), false)
+    })?;
+    let mut tasks = Tasks::new();
+    let victim = world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    world.spawn(&mut tasks, move |fs, _, _| {
+        fs.board.signal(victim, false);
+        Ok(())
+    });
+    join(tasks);
+    world.set_up(|fs, _, task| {
+        fs.unpin(task, &pins, Dropper::Process);
+        Ok(())
+    })
 }

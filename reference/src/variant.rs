@@ -74,6 +74,30 @@ variants! {
     LeakLockOnSignal = "leak-lock-on-signal",
     /// Inserting a range does not break the layout.
     InsertWithoutBreak = "insert-without-break",
+    /// Direct I/O keeps the invalidate lock while it pins its buffer, so a buffer that maps the
+    /// same file cannot be faulted in.
+    DirectIoHoldsInvalidateLock = "direct-io-holds-invalidate-lock",
+    /// A direct write breaks the layout of what it writes after it has pinned its buffer, and so
+    /// waits for its own pin if the buffer maps the same pages.
+    DirectWriteBreaksUnderPin = "direct-write-breaks-under-pin",
+    /// A long-term pin of a DAX page is granted, and a break has nothing to wait for.
+    LongtermPin = "longterm-pin",
+    /// A long-term pin of a DAX page is refused after the pages were pinned, and they stay so.
+    LongtermRefusalLeaks = "longterm-refusal-leaks",
+    /// A block that is written for the first time does not show where its zeros are mapped.
+    StaleZeroPage = "stale-zero-page",
+    /// Copy-on-write by write(2) does not break the layout.
+    NoBreakOnCowWrite = "no-break-on-cow-write",
+    /// Copy-on-write by write(2) neither breaks the layout nor unmaps the page that it copied.
+    StaleMappingAfterCow = "stale-mapping-after-cow",
+    /// Dedupe compares what the blocks of unwritten extents held before.
+    DedupeComparesUnwritten = "dedupe-compares-unwritten",
+    /// fsync takes the inode lock, which a waiting break keeps.
+    FsyncTakesInodeLock = "fsync-takes-inode-lock",
+    /// mmap takes the inode lock, which a waiting break keeps.
+    MapTakesInodeLock = "map-takes-inode-lock",
+    /// The break waits uninterruptibly.
+    UninterruptibleBreak = "uninterruptible-break",
 }
 
 impl fmt::Display for Variant {

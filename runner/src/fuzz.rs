@@ -190,9 +190,10 @@ impl Ground {
     fn restraint(&self) -> Restraint {
         match self {
             Self::Kernel(soil) => {
-                Restraint { reflink: soil.known.shares(), loads: false, evict: false }
+                let reflink = soil.known.shares();
+                Restraint { reflink, loads: false, evict: false, direct: false }
             }
-            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true },
+            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true, direct: true },
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use protocol::Finding;
 use protocol::event::{Event, Shape};
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Dropper, End, Fs, Standing, Task, Transfer, Variant};
+use reference::{Dropper, End, Fs, Scatter, Standing, Task, Transfer, Variant};
 
 use self::actor::{Actor, Shared};
 use super::{
@@ -33,6 +33,8 @@ pub struct Config {
     pub shape: Shape,
     /// Whether fallocate looks at its range before it breaks the layout.
     pub looks_first: bool,
+    /// Whether blocks are handed out by lot.
+    pub scatter: Option<Scatter>,
     /// The seed of the case, for its report; the reference itself draws no lots.
     pub seed: u64,
     /// What the time limits are multiplied by.
@@ -45,6 +47,7 @@ impl Default for Config {
             variant: None,
             shape: Shape::IdleAtZero,
             looks_first: false,
+            scatter: None,
             seed: 1,
             patience: Patience::default(),
         }
@@ -100,6 +103,7 @@ impl Reference {
             variant: config.variant,
             looks_first: config.looks_first,
             blocks: BLOCKS,
+            scatter: config.scatter,
             newer_pins: NEWER_PINS,
         });
         let device = fs.board.add(0);

@@ -429,6 +429,7 @@ fn changes(action: &Action) -> bool {
             | Action::Write { .. }
             | Action::Clone { .. }
             | Action::Dedupe { .. }
+            | Action::DirectIo { .. }
             // Direct I/O into a shared page copies it first.
             | Action::Pin { .. }
     ) && !matches!(action, Action::Pin { kind: PinKind::Splice, .. })

@@ -63,6 +63,7 @@ pub(crate) struct Program {
 }
 
 /// What a random program may not use.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restraint {
     /// The file system can share blocks.
@@ -72,6 +73,10 @@ pub(crate) struct Restraint {
     /// Files may come to their end while they are pinned. Kernels before 6.15 are known not to
     /// wait there, and later ones cannot be killed.
     pub(crate) evict: bool,
+    /// Direct I/O may go between a file and a mapping, and long-term pins may be asked for. How far
+    /// such an I/O gets where it meets a hole, and what it leaves where it overlaps its own buffer,
+    /// is each kernel's own.
+    pub(crate) direct: bool,
 }
 
 /// What the maker of a program knows of the state it leads to.
@@ -218,6 +223,9 @@ impl Maker {
     }
 
     fn action(&mut self) -> Action {
+        if self.restraint.direct && self.dice.once_in(8) {
+            return self.direct();
+        }
         match self.dice.below(32) {
             0..=6 => self.pin(),
             7 | 8 => {
@@ -252,6 +260,21 @@ impl Maker {
             28 => Action::Stored { file: FILES[2].0, span: pages(0, PAGES) },
             _ if self.restraint.reflink => self.remap(),
             _ => self.pin(),
+        }
+    }
+
+    /// What only the reference does with nothing left open.
+    fn direct(&mut self) -> Action {
+        let (map, span) = (self.map(), self.span());
+        if self.dice.once_in(3) {
+            return Action::PinLongterm { map, span };
+        }
+        Action::DirectIo {
+            file: self.file(),
+            span,
+            map,
+            buffer: self.dice.below(PAGES + 1 - span.len / PAGE) * PAGE,
+            direction: self.dice.one_of(&[Direction::FromMemory, Direction::IntoMemory]),
         }
     }
 
@@ -296,7 +319,7 @@ impl fmt::Display for Program {
 mod tests {
     use super::*;
 
-    const ALL: Restraint = Restraint { reflink: true, loads: true, evict: true };
+    const ALL: Restraint = Restraint { reflink: true, loads: true, evict: true, direct: true };
 
     #[test]
     fn a_step_is_told_in_words() {

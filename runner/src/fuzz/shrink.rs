@@ -38,7 +38,11 @@ mod tests {
 
     #[test]
     fn only_what_matters_is_left() {
-        let program = Program::random(3, 60, Restraint { reflink: true, loads: true, evict: true });
+        let program = Program::random(
+            3,
+            60,
+            Restraint { reflink: true, loads: true, evict: true, direct: true },
+        );
         let needed = [program.steps[5].clone(), program.steps[41].clone()];
         let small = shrink(&program, |candidate| {
             Ok(needed.iter().all(|step| candidate.steps.contains(step)))

@@ -342,8 +342,8 @@ impl Actor {
                 Ok(Reply::Done)
             }
             Action::Reap { pin } => self.reap(*pin),
-            Action::PinLongterm { map, .. } => {
-                Ok(fs.may_pin_longterm(&*self.vma(*map)?).map(done)?)
+            Action::PinLongterm { map, span } => {
+                fs.pin_longterm(task, mm, &self.vma(*map)?, (span.at, span.len)).map(done)
             }
             Action::DirectLoad { map, span, piece, inflight, direction, submitted, stop } => {
                 let load = script::Load {
