@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Medium, Sharing, page};
 use crate::case::{case, origin};
+use crate::space::Taker;
 use crate::system::{Kinship, MAIN, Signal};
 use crate::test::{Checked, File, Test};
 
@@ -12,21 +13,24 @@ case! {
     groups: ["quick"], needs: [], limit: 240, origin: origin::EVICT,
 }
 fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
-    let data = t.file("data", "aaaa")?;
-    let other = t.file("other", "o")?;
-    let place = t.places(data)?[2];
-    let map = t.map(data)?;
-    let pin = t.pin(map, page(2))?;
-    t.run(Action::Unmap { map })?;
-    t.run(Action::Unlink { file: data.id })?;
-    let close = t.begin(Action::Close { file: data.id })?;
-    // Whether close itself waits is open; that the block is kept is not.
-    t.settled(&close)?;
-    let given = t.given_away(other, place)?;
-    t.release(pin)?;
-    t.finished(&close)?;
-    given.kept("the end of the inode, which frees its blocks")?;
-    t.transferred(pin, "a")
+    t.until("was the block given away once its pin was gone", |t| {
+        let data = t.file("data", "aaaa")?;
+        let other = t.file("other", "o")?;
+        let place = t.places(data)?[2];
+        let map = t.map(data)?;
+        let pin = t.pin(map, page(2))?;
+        t.run(Action::Unmap { map })?;
+        t.run(Action::Unlink { file: data.id })?;
+        let close = t.begin(Action::Close { file: data.id })?;
+        // Whether close itself waits is open; that the block is kept is not.
+        t.settled(&close)?;
+        let (taker, given) = Taker::new(t, other, place)?;
+        t.release(pin)?;
+        t.finished(&close)?;
+        given.kept("the end of the inode, which frees its blocks")?;
+        t.transferred(pin, "a")?;
+        taker.has_it_now(t)
+    })
 }
 
 case! {

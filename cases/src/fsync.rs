@@ -1,5 +1,10 @@
 //! fsync of a file some of whose pages are pinned neither waits for the pin, nor fails because
 //! of it, nor skips what was dirty.
+//!
+//! Of a DAX file the last part is shown on the reference only. `stored` reads around the file
+//! system, but the device it reads is the memory that was stored to: what no fsync wrote back reads
+//! the same. That a kernel's fsync skips a page is seen where there is a page cache; for DAX it
+//! takes an oracle on the kernel's side, of what was written back.
 
 use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, Span, page, pages};
 use crate::case::{case, origin};
@@ -32,7 +37,8 @@ fn under_read_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
 }
 
 case! {
-    /// fsync of a DAX file with a page pinned for reading returns, succeeds, and writes all.
+    /// fsync of a DAX file with a page pinned for reading returns and succeeds. That it writes all
+    /// is shown on the reference only: a kernel's DAX file reads as it was stored to in any case.
     read_pin: "fsync/under-read-pin",
     groups: ["quick"], needs: [], limit: 180, origin: origin::WRITEBACK,
 }
@@ -72,8 +78,8 @@ fn under_write_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
 }
 
 case! {
-    /// fsync of a DAX file into which direct I/O is in flight returns and succeeds; a later one
-    /// writes what the I/O brought.
+    /// fsync of a DAX file into which direct I/O is in flight returns and succeeds, and what the I/O
+    /// brought is there. That a later one writes it is shown on the reference only.
     write_pin: "fsync/under-write-pin",
     groups: ["quick"], needs: [HeldIo], limit: 180, origin: origin::WRITEBACK,
 }
@@ -109,7 +115,8 @@ fn mixed(t: &mut Test<'_>, medium: Medium) -> Checked {
 
 case! {
     /// One part of a DAX page is written by direct I/O in flight and another by the CPU, with
-    /// fsync in between: neither is lost.
+    /// fsync in between: neither is overwritten. That fsync writes both is shown on the reference
+    /// only.
     mixed_page: "fsync/mixed-page",
     groups: ["quick"], needs: [HeldIo], limit: 180, origin: origin::WRITEBACK,
 }

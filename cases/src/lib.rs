@@ -4,6 +4,7 @@
 //! offers what it needs. [`perform`] runs one; what it prints is compared with a golden
 //! transcript by whoever calls it.
 
+mod attempt;
 mod case;
 mod deadlock;
 mod evict;
@@ -14,6 +15,7 @@ mod patience;
 mod pin;
 mod race;
 mod reflink;
+mod space;
 
 pub mod action;
 pub mod system;

@@ -3,8 +3,8 @@
 use nix::libc;
 
 use crate::action::{
-    Action, Direction, Engine, FileId, MapId, Mode, PAGE, PinId, PinKind, Sharing, Span, page,
-    pages,
+    Action, Direction, Engine, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, Sharing, Span,
+    page, pages,
 };
 use crate::case::{case, origin};
 use crate::system::{MAIN, Signal};
@@ -259,12 +259,13 @@ case! {
     groups: ["quick"], needs: [Huge], limit: 180, origin: origin::PMD,
 }
 fn huge_truncate_waits(t: &mut Test<'_>) -> Checked {
-    let (data, map) = huge(t)?;
-    let pin = t.pin(map, page(300))?;
-    let op = t.begin(Action::Truncate { file: data.id, size: PAGE })?;
-    t.blocked(&op)?;
-    ends_with_the_pin(t, &op, pin, "h")?;
-    t.reads(data, "h")
+    with_huge(t, |t, data, map| {
+        let pin = t.pin(map, page(300))?;
+        let op = t.begin(Action::Truncate { file: data.id, size: PAGE })?;
+        t.blocked(&op)?;
+        ends_with_the_pin(t, &op, pin, "h")?;
+        t.reads(data, "h")
+    })
 }
 
 case! {
@@ -273,24 +274,34 @@ case! {
     groups: ["quick"], needs: [Huge], limit: 180, origin: origin::PMD,
 }
 fn huge_punch_waits(t: &mut Test<'_>) -> Checked {
-    let (data, map) = huge(t)?;
-    let first = t.pin(map, page(511))?;
-    let second = t.pin(map, page(513))?;
-    let span = Span { at: 0, len: 2 * HUGE };
-    let op = t.begin(Action::Fallocate { file: data.id, mode: Mode::Punch, span })?;
-    t.blocked(&op)?;
-    t.release(first)?;
-    t.blocked(&op)?;
-    ends_with_the_pin(t, &op, second, "h")?;
-    t.reads(data, ".*1024")
+    with_huge(t, |t, data, map| {
+        let first = t.pin(map, page(511))?;
+        let second = t.pin(map, page(513))?;
+        let span = Span { at: 0, len: 2 * HUGE };
+        let op = t.begin(Action::Fallocate { file: data.id, mode: Mode::Punch, span })?;
+        t.blocked(&op)?;
+        t.release(first)?;
+        t.blocked(&op)?;
+        ends_with_the_pin(t, &op, second, "h")?;
+        t.reads(data, ".*1024")
+    })
 }
 
-/// A file of two huge pages, mapped and filled through the mapping.
-fn huge(t: &mut Test<'_>) -> Checked<(File, MapId)> {
-    let data = t.huge_file("data", 2 * HUGE, b'g')?;
-    let map = t.map(data)?;
-    t.run(Action::Store { map, span: Span { at: 0, len: 2 * HUGE }, byte: b'h' })?;
-    Ok((data, map))
+/// Does `check` with a file of two huge pages, mapped and filled through the mapping. That the
+/// kernel can map huge pages does not say that the blocks of this file lie so that it does.
+fn with_huge(t: &mut Test<'_>, check: fn(&mut Test<'_>, File, MapId) -> Checked) -> Checked {
+    t.until("was the file mapped by huge pages", |t| {
+        let data = t.huge_file("data", 2 * HUGE, b'g')?;
+        let map = t.map(data)?;
+        let all = Span { at: 0, len: 2 * HUGE };
+        let filled = t.run(Action::Store { map, span: all, byte: b'h' })?;
+        t.note("filling it took", &filled);
+        if filled != Reply::Count(2) {
+            return Ok(false);
+        }
+        check(t, data, map)?;
+        Ok(true)
+    })
 }
 
 case! {

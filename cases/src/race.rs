@@ -5,8 +5,9 @@
 
 use crate::action::{Action, Direction, Engine, Mode, PAGE, Step, page, pages};
 use crate::case::{case, origin};
+use crate::space::{Given, Taker};
 use crate::system::MAIN;
-use crate::test::{Checked, Given, Test, answer, exercised, fail};
+use crate::test::{Checked, Test, answer, exercised, fail};
 
 /// Rounds of race/retry. With `ci/faults/retry`, one in 20 (ext4) to 140 (XFS) meets the window
 /// in an emulated machine of two processors.
@@ -167,26 +168,30 @@ fn canary_after(
     action: fn(crate::action::FileId) -> Action,
     after: &str,
 ) -> Checked {
-    let data = t.file("data", "abcd")?;
-    let place = t.places(data)?[2];
-    let map = t.map(data)?;
-    let pin = t.pin_direct(map, page(2), Engine::Aio, Direction::IntoMemory, b'z')?;
-    let op = t.begin(action(data.id))?;
-    t.settled(&op)?;
-    let given = t.given_away(data, place)?;
-    if let Given::Taken(taker, index) = given {
-        t.run(Action::Write { file: taker.id, span: page(index), byte: b'k' })?;
-    }
-    t.release(pin)?;
-    t.finished(&op)?;
-    t.reap(pin, PAGE)?;
-    if let Given::Taken(taker, index) = given {
-        let seen = t.quietly(MAIN, Action::Read { file: taker.id, span: page(index) })?;
-        t.note("what taker wrote as \"k\" reads after the I/O", &answer(&seen));
-    }
-    given.kept("the break before the block was freed")?;
-    t.say("taker did not get the block of the I/O in flight");
-    t.reads(data, after)
+    t.until("was the block given away once its pin was gone", |t| {
+        let data = t.file("data", "abcd")?;
+        let place = t.places(data)?[2];
+        let map = t.map(data)?;
+        let pin = t.pin_direct(map, page(2), Engine::Aio, Direction::IntoMemory, b'z')?;
+        let op = t.begin(action(data.id))?;
+        t.settled(&op)?;
+        let (taker, given) = Taker::new(t, data, place)?;
+        let file = taker.file.id;
+        if let Given::Taken(index) = given {
+            t.run(Action::Write { file, span: page(index), byte: b'k' })?;
+        }
+        t.release(pin)?;
+        t.finished(&op)?;
+        t.reap(pin, PAGE)?;
+        if let Given::Taken(index) = given {
+            let seen = t.quietly(MAIN, Action::Read { file, span: page(index) })?;
+            t.note("what taker wrote as \"k\" reads after the I/O", &answer(&seen));
+        }
+        given.kept("the break before the block was freed")?;
+        t.say("taker did not get the block of the I/O in flight");
+        t.reads(data, after)?;
+        taker.has_it_now(t)
+    })
 }
 
 case! {

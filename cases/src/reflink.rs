@@ -4,6 +4,7 @@ use crate::action::{
     Action, Direction, Engine, MapId, Mode, PAGE, PinId, PinKind, Reply, Span, page, pages,
 };
 use crate::case::{case, origin};
+use crate::space::Taker;
 use crate::system::{MAIN, Signal};
 use crate::test::{Checked, File, Op, Test, answer, fail};
 
@@ -277,17 +278,20 @@ fn cow_write_mapped(t: &mut Test<'_>) -> Checked {
 /// After the copy the old block belongs to the other file alone. When that gives it away, the
 /// pin must still hold it.
 fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {
-    let shared = Shared::new(t)?;
-    let op = shared.cow(t, cow)?;
-    t.settled(&op)?;
-    let truncate = t.begin(Action::Truncate { file: shared.other.id, size: 0 })?;
-    t.settled(&truncate)?;
-    let given = t.given_away(shared.one, shared.place)?;
-    t.release(shared.pin)?;
-    t.finished(&op)?;
-    t.finished(&truncate)?;
-    given.kept("copy-on-write, which took the page from its file without a break")?;
-    t.transferred(shared.pin, "m")
+    t.until("was the block given away once its pin was gone", |t| {
+        let shared = Shared::new(t)?;
+        let op = shared.cow(t, cow)?;
+        t.settled(&op)?;
+        let truncate = t.begin(Action::Truncate { file: shared.other.id, size: 0 })?;
+        t.settled(&truncate)?;
+        let (taker, given) = Taker::new(t, shared.one, shared.place)?;
+        t.release(shared.pin)?;
+        t.finished(&op)?;
+        t.finished(&truncate)?;
+        given.kept("copy-on-write, which took the page from its file without a break")?;
+        t.transferred(shared.pin, "m")?;
+        taker.has_it_now(t)
+    })
 }
 
 case! {
@@ -384,29 +388,32 @@ case! {
     groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::DEDUPE,
 }
 fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
-    let unwritten = t.file("unwritten", &"z".repeat(64))?;
-    let data = t.file("data", "zzzz")?;
-    let before = t.places(unwritten)?;
-    for action in [
-        Action::Truncate { file: unwritten.id, size: 0 },
-        Action::Fsync { file: unwritten.id, data_only: false },
-        Action::Fallocate { file: unwritten.id, mode: Mode::Allocate, span: pages(0, 64) },
-    ] {
-        t.run(action)?;
-    }
-    let now = t.places(unwritten)?;
-    // One that lies where "z" was, if the file system gave any such block again.
-    let again = now.iter().position(|place| before.contains(place));
-    t.note("blocks that it had before", &now.iter().filter(|at| before.contains(at)).count());
-    let index = again.unwrap_or_default() as u64;
-    t.reads(unwritten, ".*64")?;
-    let (from, to) = (unwritten.id, data.id);
-    let shared = t.quietly(MAIN, Action::Dedupe { from, span: page(index), to, at: PAGE })?;
-    t.reads(data, "zzzz")?;
-    if shared != Ok(Reply::Count(0)) {
-        let what = "dedupe of a page never written with one of \"z\" says that they differ";
-        return fail(what, &answer(&shared), "what the block held before");
-    }
-    t.say("dedupe says that a page never written and one of \"z\" differ");
-    Ok(())
+    t.until("did the file system give a block again that held \"z\"", |t| {
+        let unwritten = t.file("unwritten", &"z".repeat(64))?;
+        let data = t.file("data", "zzzz")?;
+        let before = t.places(unwritten)?;
+        for action in [
+            Action::Truncate { file: unwritten.id, size: 0 },
+            Action::Fsync { file: unwritten.id, data_only: false },
+            Action::Fallocate { file: unwritten.id, mode: Mode::Allocate, span: pages(0, 64) },
+        ] {
+            t.run(action)?;
+        }
+        let now = t.places(unwritten)?;
+        t.note("blocks that it had before", &now.iter().filter(|at| before.contains(at)).count());
+        t.reads(unwritten, ".*64")?;
+        // Against any other block the comparison shows nothing.
+        let Some(index) = now.iter().position(|place| before.contains(place)) else {
+            return Ok(false);
+        };
+        let (from, to, span) = (unwritten.id, data.id, page(index as u64));
+        let shared = t.quietly(MAIN, Action::Dedupe { from, span, to, at: PAGE })?;
+        t.reads(data, "zzzz")?;
+        if shared != Ok(Reply::Count(0)) {
+            let what = "dedupe of a page never written with one of \"z\" says that they differ";
+            return fail(what, &answer(&shared), "what the block held before");
+        }
+        t.say("dedupe says that a page never written and one of \"z\" differ");
+        Ok(true)
+    })
 }

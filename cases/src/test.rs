@@ -6,13 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{
-    Action, CellId, Direction, Engine, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply,
-    Script, Sharing, Span, Step, TaskId, page,
+    Action, CellId, Direction, Engine, FileId, MapId, Medium, PAGE, PinId, PinKind, Reply, Script,
+    Sharing, Span, Step, TaskId, page,
 };
+use crate::attempt::Attempts;
 use crate::case::Case;
 use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Place, Signal, System, Trouble};
 use crate::transcript::{Names, Report};
@@ -35,7 +35,7 @@ pub enum Ending {
 
 /// Why a case stops before its end.
 #[derive(Debug)]
-pub struct Stop(Ending);
+pub struct Stop(pub(crate) Ending);
 
 impl From<Trouble> for Ending {
     fn from(trouble: Trouble) -> Self {
@@ -88,29 +88,6 @@ pub(crate) struct Race {
     pub(crate) missed: CellId,
 }
 
-/// What became of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
-    /// It is still somebody's.
-    Kept,
-    /// It is free.
-    Free,
-    /// It is this page of that file.
-    Taken(File, u64),
-}
-
-impl Given {
-    /// The block must have been kept, for it is pinned.
-    pub(crate) fn kept(self, look: &str) -> Checked {
-        let seen = match self {
-            Self::Kept => return Ok(()),
-            Self::Free => "the file system counts it as free",
-            Self::Taken(..) => "another file got it",
-        };
-        fail("the block is given to nobody while its page is pinned", seen, look)
-    }
-}
-
 /// An operation that was begun, with the words for it.
 #[derive(Clone, Debug)]
 pub struct Op {
@@ -122,11 +99,12 @@ pub struct Op {
 pub struct Test<'s> {
     system: &'s mut dyn System,
     sink: &'s mut dyn FnMut(Report),
-    names: Names,
+    pub(crate) names: Names,
     seed: u64,
     next: u32,
     idle: Vec<TaskId>,
     busy: Vec<(OpId, TaskId)>,
+    pub(crate) attempts: Attempts,
 }
 
 /// Runs `case` on `system`, reporting to `sink` as it goes.
@@ -149,6 +127,7 @@ pub fn perform(
         next: 1,
         idle: Vec::new(),
         busy: Vec::new(),
+        attempts: Attempts::default(),
     };
     match (case.run)(&mut test) {
         Ok(()) => Ending::Pass,
@@ -166,7 +145,9 @@ pub(crate) fn fail<T>(expected: &str, seen: &str, look: &str) -> Checked<T> {
 impl Test<'_> {
     /// Adds a line to the transcript.
     pub(crate) fn say(&mut self, line: &str) {
-        (self.sink)(Report::Line(line.to_owned()));
+        if self.attempts.is_news() {
+            (self.sink)(Report::Line(line.to_owned()));
+        }
     }
 
     /// Reports something that is not compared.
@@ -478,7 +459,8 @@ impl Test<'_> {
     pub(crate) fn file_on(&mut self, medium: Medium, name: &str, fill: &str) -> Checked<File> {
         let fill: Vec<u8> = fill.bytes().map(|byte| if byte == b'.' { 0 } else { byte }).collect();
         let file = File { id: FileId(self.fresh()), pages: fill.len() as u64 };
-        self.run(Action::Create { file: file.id, name: name.to_owned(), medium, fill })?;
+        self.run(Action::Create { file: file.id, name: self.attempts.name(name), medium, fill })?;
+        self.names.call(file.id, name);
         Ok(file)
     }
 
@@ -517,7 +499,9 @@ impl Test<'_> {
     /// A DAX file of `len` bytes of `byte`, laid out so that huge mappings are possible.
     pub(crate) fn huge_file(&mut self, name: &str, len: u64, byte: u8) -> Checked<File> {
         let file = File { id: FileId(self.fresh()), pages: len / PAGE };
-        self.run(Action::CreateHuge { file: file.id, name: name.to_owned(), len, byte })?;
+        let unique = self.attempts.name(name);
+        self.run(Action::CreateHuge { file: file.id, name: unique, len, byte })?;
+        self.names.call(file.id, name);
         Ok(file)
     }
 
@@ -608,41 +592,8 @@ impl Test<'_> {
         self.same(&format!("the device has in {span} of {name}"), reply, expected)
     }
 
-    /// Whether the block at `place`, once of `file`, was given away: the file system counts it
-    /// as free, or gives it to a file that takes all free space.
-    pub(crate) fn given_away(&mut self, file: File, place: u64) -> Checked<Given> {
-        let free = self.ask(Action::IsFree { file: file.id, place })? == 1;
-        let taker = File { id: self.new_file_id(), pages: 0 };
-        let name = "taker".to_owned();
-        self.run(Action::Create { file: taker.id, name, medium: Medium::Dax, fill: Vec::new() })?;
-        self.say("give all free space to taker");
-        // Twice: a failed allocation makes a file system finish what it had put off.
-        let mut size = 0;
-        for _ in 0..2 {
-            let mut step = 1 << 30;
-            while step >= PAGE {
-                let span = Span { at: size, len: step };
-                let action = Action::Fallocate { file: taker.id, mode: Mode::Allocate, span };
-                match self.quietly(MAIN, action)? {
-                    Ok(_) => size += step,
-                    Err(Errno(libc::ENOSPC)) => step /= 2,
-                    Err(errno) => return fail("space can be allocated", &errno.to_string(), ""),
-                }
-            }
-            let synced = self.quietly(MAIN, Action::Fsync { file: taker.id, data_only: false })?;
-            if let Err(errno) = synced {
-                return fail("fsync succeeds", &errno.to_string(), "");
-            }
-        }
-        Ok(match self.ask(Action::FindPlace { file: taker.id, place })? {
-            0 if free || self.ask(Action::IsFree { file: taker.id, place })? == 1 => Given::Free,
-            0 => Given::Kept,
-            index => Given::Taken(taker, index - 1),
-        })
-    }
-
     /// The number that `action` replies, without a word.
-    fn ask(&mut self, action: Action) -> Checked<u64> {
+    pub(crate) fn ask(&mut self, action: Action) -> Checked<u64> {
         let words = self.names.say(&action);
         match self.quietly(MAIN, action)? {
             Ok(Reply::Count(count)) => Ok(count),

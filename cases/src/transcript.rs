@@ -27,7 +27,7 @@ pub enum Report {
 }
 
 /// The names a case has given to its files and mappings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     files: BTreeMap<FileId, String>,
     maps: BTreeMap<MapId, String>,

@@ -1,0 +1,156 @@
+//! Preconditions that are not the case's to make, and what becomes of a case without them.
+//!
+//! Which block a file system gives to a file is its own choice, and one that is built to test
+//! itself (`CONFIG_XFS_DEBUG`) makes it by lot. A case that wants a certain block tries again until
+//! it has it. If it never does it is *not exercised*: it ends as NOTRUN with that reason, which
+//! `--require` turns into an error. That is neither a pass, for nothing was shown, nor a failure,
+//! for nothing was wrong; and a deviation that is known is neither confirmed nor missing.
+//!
+//! A race that never met its window is another matter: its pauses are its own, so it fails.
+
+use crate::test::{Checked, Ending, Stop, Test};
+
+/// How often a case tries: a lot that falls wrong once in ten falls so eight times in a row once
+/// in a hundred million.
+const MOST: u32 = 8;
+
+/// The attempts of a case so far.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    /// The one that is under way, from 0.
+    number: u32,
+    /// Lines of its transcript.
+    said: usize,
+    /// The most lines that any before it came to.
+    told: usize,
+}
+
+impl Attempts {
+    /// Whether the next line is to be told, and not one that an earlier attempt said already.
+    pub(crate) fn is_news(&mut self) -> bool {
+        self.said += 1;
+        self.said > self.told
+    }
+
+    /// What to call a file, where those of earlier attempts may still be.
+    pub(crate) fn name(&self, name: &str) -> String {
+        match self.number {
+            0 => name.to_owned(),
+            number => format!("{name}-{number}"),
+        }
+    }
+
+    fn again(&mut self) {
+        self.number += 1;
+        self.told = self.told.max(self.said);
+        self.said = 0;
+    }
+}
+
+impl Test<'_> {
+    /// Does `attempt`, a whole case, until it says that `precondition` was met. An attempt that
+    /// says that it was not has checked all that it could.
+    ///
+    /// The transcript is that of one attempt.
+    pub(crate) fn until(
+        &mut self,
+        precondition: &str,
+        mut attempt: impl FnMut(&mut Self) -> Checked<bool>,
+    ) -> Checked {
+        let names = self.names.clone();
+        self.attempts = Attempts::default();
+        for number in 1..=MOST {
+            if attempt(self)? {
+                if number > 1 {
+                    self.note("attempts", &number);
+                }
+                return Ok(());
+            }
+            self.attempts.again();
+            self.names = names.clone();
+        }
+        Err(Stop(Ending::NotRun(format!("not exercised: in {MOST} attempts never {precondition}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::case::Case;
+    use crate::system::reference::{Config, Reference};
+    use crate::test::perform;
+    use crate::transcript::Report;
+
+    fn third(t: &mut Test<'_>) -> Checked {
+        let mut number = 0;
+        t.until("the third attempt", |t| {
+            number += 1;
+            let data = t.file("data", "ab")?;
+            t.map(data)?;
+            t.reads(data, "ab")?;
+            if number > 1 {
+                t.reads(data, "ab")?;
+            }
+            if number == 3 {
+                t.say("done");
+            }
+            Ok(number == 3)
+        })
+    }
+
+    fn never(t: &mut Test<'_>) -> Checked {
+        t.until("anything", |_| Ok(false))
+    }
+
+    fn run(run: fn(&mut Test<'_>) -> Checked) -> (Ending, Vec<String>) {
+        let case = Case {
+            name: "test/attempts",
+            about: &[],
+            groups: &[],
+            needs: &[],
+            limit: Duration::from_secs(1),
+            origin: "",
+            run,
+        };
+        let mut lines = Vec::new();
+        let ending =
+            perform(
+                &case,
+                &mut Reference::new(&Config::default()),
+                1,
+                &mut |report| match report {
+                    Report::Line(line) => lines.push(line),
+                    Report::Note { name, value } => lines.push(format!("{name}: {value}")),
+                },
+            );
+        (ending, lines)
+    }
+
+    #[test]
+    fn several_attempts_tell_what_one_does() {
+        let (ending, lines) = run(third);
+        assert_eq!(ending, Ending::Pass);
+        assert_eq!(
+            lines,
+            [
+                "create data: ab",
+                "make the map of data, pages 0..2",
+                "data reads \"ab\"",
+                "data reads \"ab\"",
+                "done",
+                "attempts: 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_never_comes_about_is_not_exercised() {
+        let (ending, _) = run(never);
+        assert_eq!(
+            ending,
+            Ending::NotRun("not exercised: in 8 attempts never anything".to_owned())
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! A file system that hands out blocks by lot: what a case cannot show there it must not claim.
+//!
+//! `SCATTER_SEEDS=300 cargo test -p cases --test scatter` tries more seeds.
+
+use cases::system::reference::{Config, Reference};
+use cases::{Case, Ending, all, perform};
+use reference::{Scatter, Variant};
+
+/// Seeds of the allocator.
+fn seeds() -> u64 {
+    std::env::var("SCATTER_SEEDS")
+        .map_or(6, |seeds| seeds.parse().expect("SCATTER_SEEDS is a number"))
+}
+
+fn run(case: &Case, variant: Option<Variant>, scatter: Scatter) -> Ending {
+    let config = Config { variant, scatter: Some(scatter), ..Config::default() };
+    perform(case, &mut Reference::new(&config), config.seed, &mut |_| {})
+}
+
+fn is_not_exercised(ending: &Ending) -> bool {
+    matches!(ending, Ending::NotRun(why) if why.starts_with("not exercised: "))
+}
+
+/// The cases that want a block to be given again, each with a bug that shows if it is.
+const WANTING: [(&str, Variant); 6] = [
+    ("evict/unlinked-keeps-blocks", Variant::NoBreak),
+    ("race/canary", Variant::NoBreak),
+    ("race/canary-truncate", Variant::NoBreak),
+    ("reflink/cow-fault-then-free", Variant::NoBreakOnCowFault),
+    ("reflink/cow-write-then-free", Variant::NoBreakOnCowWrite),
+    ("reflink/dedupe-unwritten-differs", Variant::DedupeComparesUnwritten),
+];
+
+fn wanting() -> impl Iterator<Item = (&'static Case, Variant)> {
+    WANTING.into_iter().map(|(name, variant)| {
+        let case = all().into_iter().find(|case| case.name == name);
+        (case.unwrap_or_else(|| panic!("there is no case {name}")), variant)
+    })
+}
+
+#[test]
+fn every_case_passes_or_says_that_it_was_not_exercised() {
+    let mut wrong = Vec::new();
+    let mut idle = 0;
+    for seed in 1..=seeds() {
+        for case in all() {
+            match run(case, None, Scatter { seed, keeps_one_in: 8 }) {
+                Ending::Pass => {}
+                Ending::NotRun(why) if why.starts_with("needs ") => {}
+                ending if is_not_exercised(&ending) => idle += 1,
+                ending => wrong.push(format!("{} with seed {seed}: {ending:?}", case.name)),
+            }
+        }
+    }
+    eprintln!("not exercised: {idle}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_bug_is_seen_or_the_case_says_that_it_was_not_exercised() {
+    for (case, variant) in wanting() {
+        let mut seen = 0;
+        for seed in 1..=10 * seeds() {
+            match run(case, Some(variant), Scatter { seed, keeps_one_in: 3 }) {
+                Ending::Fail(_) => seen += 1,
+                ending => {
+                    assert!(
+                        is_not_exercised(&ending),
+                        "{} with seed {seed}: {ending:?}",
+                        case.name
+                    );
+                }
+            }
+        }
+        assert!(seen > 0, "{} never saw {variant}", case.name);
+    }
+}
+
+#[test]
+fn without_the_block_nothing_is_claimed() {
+    // Every freed block is the file system's own from then on.
+    let scatter = Scatter { seed: 1, keeps_one_in: 1 };
+    for (case, variant) in wanting() {
+        for variant in [None, Some(variant)] {
+            let ending = run(case, variant, scatter);
+            assert!(is_not_exercised(&ending), "{} with {variant:?}: {ending:?}", case.name);
+        }
+    }
+}
