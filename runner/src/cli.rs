@@ -60,6 +60,9 @@ enum Typedcommand {
         /// Stops at the first case that catches each, instead of telling all that do
         #[arg(long)]
         first: bool,
+        /// Brings a table of what turns each case red up to date: expected/red.toml
+        #[arg(long, value_name = "FILE", conflicts_with = "first")]
+        table: Option<PathBuf>,
     },
     /// Prints a completion script
     Completions {
@@ -371,6 +374,8 @@ pub(crate) enum Command {
     Variants {
         /// Stop at the first case that catches each.
         first: bool,
+        /// Bring this table of what turns each case red up to date instead.
+        table: Option<PathBuf>,
     },
     /// Print a completion script.
     Completions(Shell),
@@ -396,7 +401,7 @@ impl Typed {
             Some(Typedcommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
-            Some(Typedcommand::Variants { first }) => Command::Variants { first },
+            Some(Typedcommand::Variants { first, table }) => Command::Variants { first, table },
             Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
             Some(Typedcommand::Man) => Command::Man,
             Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {

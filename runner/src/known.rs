@@ -64,6 +64,8 @@ pub(crate) struct Known {
     seen: Regex,
     /// Why it deviates, and who says so.
     pub(crate) reason: String,
+    /// Who says so, in short: a commit's hash, or the report.
+    source: String,
     /// Whether it also passes sometimes.
     pub(crate) flaky: bool,
     /// Whether it leaves a task that cannot be killed.
@@ -112,6 +114,20 @@ impl Deviations {
             }
         }
         Ok(found)
+    }
+
+    /// Who says that a stock kernel was seen to fail `case`, in the order of the file. What is
+    /// said of all cases is said of none.
+    pub(crate) fn sources(&self, case: &str) -> Vec<String> {
+        let mut sources: Vec<String> = Vec::new();
+        for known in &self.known {
+            let said = known.case.is_match(case)
+                && !cases::all().iter().all(|other| known.case.is_match(other.name));
+            if said && !sources.contains(&known.source) {
+                sources.push(known.source.clone());
+            }
+        }
+        sources
     }
 
     /// Whether `case` fails for sure under some condition.
@@ -182,6 +198,10 @@ impl Known {
             verdict: raw.verdict,
             seen: Regex::new(&raw.seen)?,
             reason: format!("{} ({source})", raw.reason.trim()),
+            source: match &raw.commit {
+                Some(commit) => commit.split(' ').next().unwrap_or_default().to_owned(),
+                None => source.clone(),
+            },
             flaky: raw.flaky,
             wedges: raw.wedges,
         })

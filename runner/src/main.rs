@@ -26,6 +26,7 @@ mod machine;
 mod output;
 mod plan;
 mod print;
+mod red;
 mod report;
 mod rerun;
 mod results;
@@ -91,7 +92,8 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             Ok(Exit::of(&history))
         }
         Command::Fuzz(order) => fuzz::run(&order),
-        Command::Variants { first } => Ok(variants::show(first)),
+        Command::Variants { table: Some(path), .. } => red::keep(&path),
+        Command::Variants { first, table: None } => Ok(variants::show(first)),
         Command::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Typed::command(), "runner", &mut script);

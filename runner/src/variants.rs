@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cases::system::reference::{Config, Reference};
-use cases::{Ending, all, perform};
+use cases::{Case, Ending, all, perform};
 use protocol::Rule;
 use rayon::prelude::*;
 use reference::Variant;
@@ -34,10 +34,8 @@ fn row(variant: Variant, first: bool) -> (Vec<&'static str>, BTreeMap<Rule, Vec<
     let mut failed = Vec::new();
     let mut broken: BTreeMap<Rule, Vec<_>> = BTreeMap::new();
     for case in all() {
-        let config = Config { variant: Some(variant), ..Config::default() };
-        let mut system = Reference::new(&config);
-        let ending = perform(case, &mut system, config.seed, &mut |_| {});
-        if !matches!(ending, Ending::Pass | Ending::NotRun(_)) {
+        let mut system = Reference::new(&with(variant));
+        if fails(case, &mut system) {
             failed.push(case.name);
         }
         for finding in system.findings() {
@@ -51,6 +49,19 @@ fn row(variant: Variant, first: bool) -> (Vec<&'static str>, BTreeMap<Rule, Vec<
         }
     }
     (failed, broken)
+}
+
+/// The reference with a bug.
+pub(crate) fn with(variant: Variant) -> Config {
+    Config { variant: Some(variant), ..Config::default() }
+}
+
+/// Whether a case fails by its own word, whatever the rules find in its run.
+pub(crate) fn fails(case: &Case, system: &mut Reference) -> bool {
+    matches!(
+        perform(case, system, Config::default().seed, &mut |_| {}),
+        Ending::Fail(_) | Ending::Hang(_)
+    )
 }
 
 /// A row of the matrix: how many, and the first of them by name.
