@@ -21,7 +21,7 @@ pub enum Error {
     #[error("no file system of {0} is mounted; mount it first")]
     NotMounted(PathBuf),
     /// The tracer has no hooks for its file system.
-    #[error("{device} carries {kind}; the tracer knows xfs, ext4 and virtiofs")]
+    #[error("{device} carries {kind}; the tracer knows {}", FILE_SYSTEMS.join(" and "))]
     FileSystem {
         /// The device.
         device: PathBuf,
@@ -73,6 +73,9 @@ pub struct Device {
 
 pub(crate) const PAGE: u64 = 4096;
 
+/// The file systems that there are hooks for. Not virtiofs: its pages are no block device's.
+pub(crate) const FILE_SYSTEMS: [&str; 2] = ["xfs", "ext4"];
+
 impl Device {
     /// Whether there is something to trace at `path`, as far as anybody may look.
     pub fn check(path: &Path) -> Result<(), Error> {
@@ -89,7 +92,7 @@ impl Device {
         let mounts = read(Path::new("/proc/self/mountinfo"))?;
         let (mount, file_system) =
             mounted(&mounts, major, minor).ok_or_else(|| Error::NotMounted(path.to_owned()))?;
-        if !matches!(file_system.as_str(), "xfs" | "ext4" | "virtiofs") {
+        if !FILE_SYSTEMS.contains(&file_system.as_str()) {
             return Err(Error::FileSystem { device: path.to_owned(), kind: file_system });
         }
         Ok(((major, minor), mount, file_system))

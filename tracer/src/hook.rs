@@ -129,17 +129,6 @@ pub const STEPS: &[Step] = &[
         ],
     },
     Step {
-        name: "break",
-        file_system: Some("virtiofs"),
-        needed: true,
-        when: When::Always,
-        blind: None,
-        alternatives: &[at(
-            "fuse_dax_break_layouts",
-            &[("break_begin", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
-        )],
-    },
-    Step {
         name: "last break",
         file_system: None,
         needed: false,
@@ -408,11 +397,20 @@ pub fn resolve(symbols: &Symbols, file_system: Option<&str>) -> Vec<Resolved> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::device::FILE_SYSTEMS;
 
     #[test]
     fn only_what_no_verdict_needs_may_be_missed() {
         assert!(may_miss("wake_up") && may_miss("truncate_end"));
         assert!(!may_miss("pin_bio") && !may_miss("fault_begin") && !may_miss("sample_waiters"));
+    }
+
+    #[test]
+    fn the_file_systems_with_hooks_are_those_that_can_be_traced() {
+        let own = STEPS.iter().filter_map(|step| step.file_system);
+        assert_eq!(own.collect::<BTreeSet<_>>(), BTreeSet::from(FILE_SYSTEMS));
     }
 }
