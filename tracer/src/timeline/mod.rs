@@ -3,6 +3,7 @@
 //! [`Timeline`] holds what every drawing needs; each format has a file of its own.
 
 pub mod perfetto;
+mod slice;
 pub mod svg;
 pub mod text;
 

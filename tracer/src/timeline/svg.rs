@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use protocol::{Event, Kind, Operation};
+use protocol::{Event, Kind};
 
+use super::slice::{Lasting, slices};
 use super::{Timeline, fields, name};
 
 /// Events that are drawn; of a longer history the last ones before the end.
@@ -301,45 +302,44 @@ impl Bar<'_> {
 /// From a beginning to its end: operations, breaks and waits on the lane of their task, pins on
 /// that of their page.
 fn bars(out: &mut String, events: &[Event], lanes: &BTreeMap<Lane, usize>) {
-    let mut open: BTreeMap<(Lane, u16, i64), usize> = BTreeMap::new();
-    let draw = |out: &mut String, lane: Lane, kind: Kind, detail: u16, from: usize, to: usize| {
-        let (level, class, label) = match kind {
-            Kind::WaitBegin => (0, "wait", "wait"),
-            Kind::BreakBegin => (1, "break", "break"),
-            Kind::Pin => (0, "pinned", "pinned"),
-            _ => (2, "operation", Operation::from_number(detail).map_or("", Operation::name)),
+    for slice in slices(events) {
+        let (level, class) = match slice.what {
+            Lasting::Wait => (0, "wait"),
+            Lasting::Break => (1, "break"),
+            Lasting::Operation(_) => (2, "operation"),
         };
-        Bar { lane, level, from, to, class, label }.draw(out, lanes);
+        let last = slice.until + 1 == events.len();
+        // What has no end lasts until the picture ends.
+        let to = if !slice.ended && last { events.len() } else { slice.until };
+        let lane = Lane::Task(slice.task);
+        Bar { lane, level, from: slice.from, to, class, label: slice.what.name() }.draw(out, lanes);
+    }
+    let pinned = |page: u64, from: usize, to: usize| Bar {
+        lane: Lane::Page(page),
+        level: 0,
+        from,
+        to,
+        class: "pinned",
+        label: "pinned",
     };
-    let key = |event: &Event, begin: Kind| {
-        let (lane, holder) = match begin {
-            Kind::Pin => (Lane::Page(event.page), event.value),
-            _ => (Lane::Task(event.task), 0),
-        };
-        (lane, begin as u16, holder)
-    };
+    let mut open: BTreeMap<(u64, i64), usize> = BTreeMap::new();
     for (column, event) in events.iter().enumerate() {
-        let begin = match Kind::from_number(event.kind) {
-            Some(kind @ (Kind::Begin | Kind::BreakBegin | Kind::WaitBegin | Kind::Pin)) => {
-                open.insert(key(event, kind), column);
-                continue;
+        let pin = (event.page, event.value);
+        match Kind::from_number(event.kind) {
+            Some(Kind::Pin) => {
+                open.insert(pin, column);
             }
-            Some(Kind::End) => Kind::Begin,
-            Some(Kind::BreakEnd) => Kind::BreakBegin,
-            Some(Kind::WaitEnd) => Kind::WaitBegin,
-            Some(Kind::Unpin) => Kind::Pin,
-            _ => continue,
-        };
-        let key = key(event, begin);
-        if let Some(from) = open.remove(&key) {
-            draw(out, key.0, begin, event.detail, from, column);
+            // One that was taken before the picture begins is not told from one that was not seen.
+            Some(Kind::Unpin) => {
+                if let Some(from) = open.remove(&pin) {
+                    pinned(event.page, from, column).draw(out, lanes);
+                }
+            }
+            _ => {}
         }
     }
-    // What has no end lasts until the picture ends.
-    for ((lane, kind, _), from) in open {
-        if let Some(kind) = Kind::from_number(kind) {
-            draw(out, lane, kind, events[from].detail, from, events.len());
-        }
+    for ((page, _), from) in open {
+        pinned(page, from, events.len()).draw(out, lanes);
     }
 }
 
@@ -446,5 +446,17 @@ mod tests {
     fn a_missed_wait_is_the_golden_picture() {
         let timeline = example::missed_wait();
         example::golden("missed-wait.svg", super::write(&timeline).as_bytes());
+    }
+
+    #[test]
+    fn what_began_before_the_picture_is_drawn_from_its_edge() {
+        let mut timeline = example::missed_wait();
+        // The beginnings of the operation, of its break and of its wait are cut off.
+        timeline.events.drain(..5);
+        let picture = super::write(&timeline);
+        for class in ["operation", "break", "wait"] {
+            let edge = format!("<rect class=\"{class}\" x=\"{}\"", super::x(0));
+            assert!(picture.contains(&edge), "{class} in {picture}");
+        }
     }
 }
