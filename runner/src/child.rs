@@ -134,7 +134,10 @@ fn open(task: &Task) -> Tried<Open> {
         (Fs::Xfs | Fs::Ext4, Some(directory)) => {
             let directory = directory.to_owned();
             let patience = task.patience;
-            kernel::open(&kernel::Config { directory, patience }).map(Open::Kernel)
+            // The runner is what answers for its cases' devices.
+            let owner = kernel::Owner::parent()
+                .map_err(|error| machinery("the runner's process", error.to_string()))?;
+            kernel::open(&kernel::Config { directory, patience }, owner).map(Open::Kernel)
         }
         (Fs::Xfs | Fs::Ext4, None) => {
             Err(machinery("the case's directory", "none was given".to_owned()))

@@ -137,6 +137,8 @@ impl Soil {
         program: &Program,
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
+        // Nobody reads this process's signals: SIGINT ends it.
+        self.world.take_turn(&mut || false)?;
         world::warn_again();
         let mut system = self.devices.open(&kernel::Config {
             directory: self.directory.clone(),
@@ -174,10 +176,11 @@ impl Ground {
         }
         world::check(&order.plan)?;
         let mut world = World::enter(&order.plan, &order.program)?;
+        world.take_turn(&mut || false)?;
         world.prepare().map_err(broken)?;
         tolerance::write_no_zeros(order.plan.fs, order.plan.device()?)?;
         let directory = begin(&mut world)?;
-        let devices = kernel::Devices::default();
+        let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
         let known = Known::here(order.plan.fs)?;
         let shape = session::shape(&Symbols::read()?);
@@ -221,7 +224,7 @@ impl Ground {
 
     fn leave(&mut self) -> anyhow::Result<()> {
         if let Self::Kernel(soil) = self {
-            soil.devices = kernel::Devices::default();
+            soil.devices = kernel::Devices::new(kernel::Owner::here()?);
             let complaint = soil.world.renew(false).map_err(broken)?;
             soil.world.leave();
             if let Some(problem) = complaint {

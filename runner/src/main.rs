@@ -38,6 +38,7 @@ mod suggest;
 mod task;
 mod tool;
 mod trace;
+mod turn;
 mod variants;
 mod verdict;
 mod watch;
@@ -47,6 +48,8 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use cases::system::kernel;
 use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Command, Format, Typed};
@@ -111,7 +114,8 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             Ok(Exit::Expected)
         }
         Command::Sweep => {
-            let left = cases::system::kernel::sweep();
+            let owner = kernel::Owner::parent().context("the runner's process")?;
+            let left = kernel::sweep(owner);
             for line in &left {
                 print::line(line);
             }

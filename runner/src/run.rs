@@ -179,6 +179,9 @@ impl Run<'_> {
             let plan = self.plan.clone();
             self.emit(Event::Begun { plan, machine })?;
         }
+        if !self.take_turn()? {
+            return Ok(());
+        }
         let prepared = self.world.prepare();
         match self.faultless(prepared)? {
             Some(Some((mkfs, mount))) => self.emit(Event::Prepared { mkfs, mount })?,
@@ -215,7 +218,7 @@ impl Run<'_> {
                 break;
             }
             for case in cases.iter().skip(std::mem::take(&mut skip)) {
-                if self.is_over() {
+                if self.is_over() || !self.take_turn()? {
                     return Ok(Next::Case);
                 }
                 if self.case(case, iteration)? == Next::End {
@@ -233,6 +236,18 @@ impl Run<'_> {
         Ok(Next::Case)
     }
 
+    /// Waits for this run's turn, if other runners are at work. False if the user does not want to.
+    fn take_turn(&mut self) -> anyhow::Result<bool> {
+        // Late words of the kernel may belong to the case before or to none: to be seen at least.
+        self.complain_of_log("between cases")?;
+        let interrupt = &mut self.interrupt;
+        let taken = self.world.take_turn(&mut || interrupt.count() > 0)?;
+        if !taken {
+            self.emit(Event::Interrupted)?;
+        }
+        Ok(taken)
+    }
+
     /// Whether the time for the run is over. At least one case runs.
     fn is_over(&self) -> bool {
         let age = self.history.began.and_then(|began| SystemTime::now().duration_since(began).ok());
@@ -241,8 +256,6 @@ impl Run<'_> {
     }
 
     fn case(&mut self, case: &'static Case, iteration: u64) -> anyhow::Result<Next> {
-        // Late words of the kernel may belong to the case before or to none: to be seen at least.
-        self.complain_of_log("between cases")?;
         let begun = self.world.begin();
         let Some(directory) = self.faultless(begun)? else {
             return Ok(Next::End);
@@ -401,8 +414,12 @@ impl Run<'_> {
         }
     }
 
+    /// Tells what the kernel said, unless it may have said it in another runner's turn.
     fn complain_of_log(&mut self, when: &str) -> anyhow::Result<()> {
         let log = self.world.log();
+        if !self.world.has_turn() {
+            return Ok(());
+        }
         for problem in crate::alarm::alarms(&log) {
             let title = format!("{} {when}", problem.title);
             self.emit(Event::Trouble(Problem::new(title, problem.text)))?;

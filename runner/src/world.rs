@@ -15,6 +15,7 @@ use crate::kmsg::{Kmsg, Log};
 use crate::plan::{Fs, Plan};
 use crate::smallest;
 use crate::tool::{self, Tool};
+use crate::turn::{Turn, Wait};
 use crate::verdict::Problem;
 use crate::watch;
 
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const ASK: Duration = Duration::from_secs(30);
 /// Time for what was killed to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long another runner may have its turn: longer than any case takes, with all that comes after
+/// one that hangs.
+const TURN: Duration = Duration::from_mins(30);
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 
@@ -43,6 +47,9 @@ pub(crate) struct Kernel {
     mounted: bool,
     /// The kernel log since it was last drained.
     pub(crate) kmsg: Kmsg,
+    turn: Turn,
+    /// How long to wait for it.
+    longest: Duration,
     program: PathBuf,
     grace: Duration,
     cases: u64,
@@ -108,7 +115,8 @@ impl World {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(none, "/", none, private, none).context("make mounts private")?;
 
-        // Not "daxtests-": mount points of that name are the cases' own, and are swept away.
+        // Not "daxtests-": mount points of that name are the cases' own, and are swept away when
+        // their run is over.
         let point = std::env::temp_dir().join(format!("daxtests.{}", std::process::id()));
         fs::create_dir_all(&point).with_context(|| point.display().to_string())?;
         if !Path::new(DEBUGFS).join("clear_warn_once").exists() {
@@ -120,6 +128,8 @@ impl World {
             files: FileSystem::new(plan.fs, plan.device()?, plan.reflink, point, patience),
             mounted: false,
             kmsg: Kmsg::open().context("/dev/kmsg")?,
+            turn: Turn::new().context("/dev/kmsg")?,
+            longest: plan.patience(TURN),
             program: program.to_owned(),
             grace: plan.patience(GRACE),
             cases: 0,
@@ -131,6 +141,29 @@ impl World {
         match self {
             Self::Kernel(kernel) => kernel.grace,
             Self::Reference(grace) => *grace,
+        }
+    }
+
+    /// Lets another runner on this machine have its turn, and waits for the next one of this. False
+    /// if the user wants to `stop` instead.
+    ///
+    /// What the kernel logged in another's turn is the other's.
+    pub(crate) fn take_turn(&mut self, stop: &mut dyn FnMut() -> bool) -> anyhow::Result<bool> {
+        let Self::Kernel(kernel) = self else {
+            return Ok(true);
+        };
+        let wait = kernel.turn.next(kernel.longest, stop)?;
+        if wait == Wait::AnothersTurn {
+            kernel.kmsg.drain().context("/dev/kmsg")?;
+        }
+        Ok(wait != Wait::GivenUp)
+    }
+
+    /// Whether what happens in the kernel now is this run's doing, as far as runners go.
+    pub(crate) fn has_turn(&self) -> bool {
+        match self {
+            Self::Kernel(kernel) => kernel.turn.is_held(),
+            Self::Reference(_) => true,
         }
     }
 

@@ -8,6 +8,7 @@ mod bench;
 mod control;
 mod observe;
 mod offer;
+mod owner;
 mod pin;
 mod proc;
 mod script;
@@ -33,6 +34,7 @@ use sys::Cells;
 use task::Folders;
 use wire::{Answer, Command};
 
+pub use self::owner::Owner;
 use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
 use crate::action::{Action, CellId, Content, PinId, TaskId};
 use crate::patience::Patience;
@@ -54,20 +56,26 @@ pub struct Config {
     pub patience: Patience,
 }
 
-/// Opens the kernel's file system for one case.
-pub fn open(config: &Config) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Kernel::new(config, Devices::default())?))
+/// Opens the kernel's file system for one case of `owner`'s.
+pub fn open(config: &Config, owner: Owner) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Kernel::new(config, Devices::new(owner))?))
 }
 
 /// What many short programs use one after the other: making devices and a page-cache file system
 /// takes longer than most of them. It ends with its last user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Devices {
+    owner: Owner,
     bench: Rc<RefCell<Bench>>,
     stuck: Rc<RefCell<Vec<i32>>>,
 }
 
 impl Devices {
+    /// No device yet; those to come are `owner`'s.
+    pub fn new(owner: Owner) -> Self {
+        Self { owner, bench: Rc::new(RefCell::new(Bench::new(owner))), stuck: Rc::default() }
+    }
+
     /// Opens the kernel's file system for one program. Its files are the program's to remove,
     /// but for those in the page cache.
     pub fn open(&self, config: &Config) -> Tried<Box<dyn System>> {
@@ -82,10 +90,10 @@ impl Devices {
     }
 }
 
-/// Gives back what cases that were killed left behind: held devices, mounts, null_blk devices.
-/// Returns what could not be given back, in words.
-pub fn sweep() -> Vec<String> {
-    bench::sweep()
+/// Gives back what killed cases of `owner` left behind, and of owners that are gone: held devices,
+/// mounts, null_blk devices. Returns what could not be given back, in words.
+pub fn sweep(owner: Owner) -> Vec<String> {
+    bench::sweep(owner)
 }
 
 #[derive(Debug)]
@@ -128,7 +136,10 @@ struct Kernel {
 impl Kernel {
     fn new(config: &Config, devices: Devices) -> Tried<Self> {
         let cells = Cells::new().map_err(trouble("shared memory"))?;
-        let folders = Folders { dax: config.directory.clone(), page_cache: bench::cache_mount() };
+        let folders = Folders {
+            dax: config.directory.clone(),
+            page_cache: bench::cache_mount(devices.owner),
+        };
         // Both before there is any pin, of which a fork would be another holder.
         let limit = config.patience.of(PATIENCE);
         let (socket, control) = first_task(c"control", &folders, cells, limit)?;
@@ -496,8 +507,9 @@ impl Drop for Kernel {
             }
             return;
         }
-        *self.bench() = Bench::default();
-        for left in bench::sweep() {
+        let owner = self.devices.owner;
+        *self.bench() = Bench::new(owner);
+        for left in bench::sweep(owner) {
             eprintln!("left behind: {left}");
         }
     }

@@ -2,8 +2,8 @@
 //! slow, one that carries a file system with a page cache.
 //!
 //! All are made of null_blk (through configfs, so that none of the user's own devices is ever
-//! touched) and device-mapper, and all carry the project's name, so that whatever a killed
-//! case leaves behind can be found and given back.
+//! touched) and device-mapper, and all carry the run that they belong to in their names, so that
+//! whatever a killed case leaves behind can be found and given back, and nothing of another run's.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,15 +13,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::owner::Owner;
 use super::sys::{self, Aligned, Dm};
 use crate::action::Content;
 use crate::system::{Tried, Trouble};
 
-/// What every device's name begins with.
-const PREFIX: &str = "daxtests-";
+/// What stands in the name of a mount point of a page-cache file system.
+const CACHE: &str = "cache-";
 
-/// What the mount point of a page-cache file system begins with.
-const CACHE: &str = "daxtests-cache-";
+/// How many devices of one role a run has at most. More than one only while an older one cannot
+/// be given back.
+const MOST: u32 = 100;
+
+/// The most characters of a disk's name: `DISK_NAME_LEN`, include/linux/blkdev.h, less the end.
+const DISK_NAME: usize = 31;
 
 /// Bytes of the held device that one pin may use.
 const SLICE: u64 = 4 << 20;
@@ -72,9 +77,13 @@ fn modprobe(module: &str, options: &[&str]) -> Result<(), String> {
 }
 
 impl NullBlk {
-    fn new(role: &str, settings: &[(&str, String)]) -> Result<Self, String> {
-        let folder = nullb_folder()?.join(format!("{PREFIX}{role}-{}", std::process::id()));
-        fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    fn new(owner: Owner, role: &str, settings: &[(&str, String)]) -> Result<Self, String> {
+        let all = nullb_folder()?;
+        let folder = unused(|number| {
+            let folder = all.join(format!("{}{role}{number}", owner.prefix()));
+            fs::create_dir(&folder).map(|()| folder)
+        })
+        .map_err(|error| format!("{}: {error}", all.display()))?;
         let device = Self { node: PathBuf::new(), folder };
         for (name, value) in settings.iter().map(|(n, v)| (*n, v.as_str())).chain([("power", "1")])
         {
@@ -88,7 +97,8 @@ impl NullBlk {
         device.node = PathBuf::from(format!("/dev/nullb{}", index.trim()));
         if !device.node.exists() {
             // Newer kernels name the disk after the directory.
-            let named = Path::new("/dev").join(device.folder.file_name().expect("it was joined"));
+            let name = device.folder.file_name().expect("it was joined").to_string_lossy();
+            let named = Path::new("/dev").join(&name[..name.len().min(DISK_NAME)]);
             if named.exists() {
                 device.node = named;
             }
@@ -158,8 +168,10 @@ impl Drop for HeldSlice {
 }
 
 /// The devices of a case, or of many one after the other; made when first asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Bench {
+    /// Whose they are.
+    owner: Owner,
     /// Slices that nobody uses, before the device that they are of: the order of their end.
     spare: Vec<HeldSlice>,
     held: Option<NullBlk>,
@@ -182,6 +194,11 @@ impl Drop for CacheFs {
 }
 
 impl Bench {
+    /// No device yet.
+    pub(crate) fn new(owner: Owner) -> Self {
+        Self { owner, spare: Vec::new(), held: None, taken: 0, slow: None, cache: None }
+    }
+
     /// Makes sure that there is a device that can withhold completion.
     pub(crate) fn prepare_held(&mut self) -> Result<(), String> {
         if self.held.is_none() {
@@ -189,6 +206,7 @@ impl Bench {
             control().map_err(|error| format!("/dev/mapper/control: {error}"))?;
             let size = (SLICE * SLICES) >> 20;
             self.held = Some(NullBlk::new(
+                self.owner,
                 "held",
                 &[
                     ("size", size.to_string()),
@@ -258,13 +276,16 @@ impl Bench {
             });
         }
         self.taken += 1;
-        let name = format!("{PREFIX}{}-{number}", std::process::id());
+        let control = control().map_err(trouble("/dev/mapper/control"))?;
+        let backing = held.open_direct().map_err(trouble("the held device"))?;
+        let device = held.number().map_err(trouble("the held device"))?;
+        let (name, minor) = unused(|unique| {
+            let name = format!("{}{number}-{unique}", self.owner.prefix());
+            let minor = sys::device_mapper(control.as_fd(), &name, &Dm::Create)?;
+            Ok((name, minor))
+        })
+        .map_err(trouble("a held device"))?;
         let why = || format!("the held device {name}");
-        let control = control().map_err(trouble(why()))?;
-        let backing = held.open_direct().map_err(trouble(why()))?;
-        let device = held.number().map_err(trouble(why()))?;
-        let minor =
-            sys::device_mapper(control.as_fd(), &name, &Dm::Create).map_err(trouble(why()))?;
         let mut slice = HeldSlice {
             control,
             name: name.clone(),
@@ -293,6 +314,7 @@ impl Bench {
     pub(crate) fn prepare_slow(&mut self) -> Result<(), String> {
         if self.slow.is_none() {
             self.slow = Some(NullBlk::new(
+                self.owner,
                 "slow",
                 &[
                     ("size", "64".to_owned()),
@@ -329,7 +351,8 @@ impl Bench {
             other => return Err(format!("file system {other:?} is neither xfs nor ext4")),
         };
         let device = NullBlk::new(
-            "cache",
+            self.owner,
+            "page",
             &[
                 // The smallest that mkfs.xfs makes is 300 MiB; memory is taken as it is written.
                 ("size", "512".to_owned()),
@@ -357,20 +380,37 @@ fn control() -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open("/dev/mapper/control")?.into())
 }
 
+/// What the first number makes that nobody else has.
+fn unused<T>(make: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
+    for number in 0..MOST {
+        match make(number) {
+            // Device-mapper says that a name is taken with EBUSY.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy
+                ) => {}
+            made => return made,
+        }
+    }
+    Err(io::Error::other(format!("{MOST} of this run are there and were not given back")))
+}
+
 /// Where the page-cache file system of this case is mounted.
-pub(crate) fn cache_mount() -> PathBuf {
-    std::env::temp_dir().join(format!("{CACHE}{}", std::process::id()))
+pub(crate) fn cache_mount(owner: Owner) -> PathBuf {
+    std::env::temp_dir().join(format!("{}{CACHE}{}", owner.prefix(), std::process::id()))
 }
 
 /// How long something may be busy after its user has ended: the kernel may close a file later, and
 /// udev looks into every device.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Gives back all that ended or killed cases left behind; returns what could not be given back.
-pub(crate) fn sweep() -> Vec<String> {
+/// Gives back all that ended or killed cases of this owner left behind, and of those that are gone;
+/// returns what could not be given back.
+pub(crate) fn sweep(owner: Owner) -> Vec<String> {
     let until = Instant::now() + BUSY;
     loop {
-        let left = sweep_once();
+        let left = sweep_once(owner);
         if left.is_empty() || Instant::now() >= until {
             return left;
         }
@@ -378,7 +418,7 @@ pub(crate) fn sweep() -> Vec<String> {
     }
 }
 
-fn sweep_once() -> Vec<String> {
+fn sweep_once(owner: Owner) -> Vec<String> {
     let mut left = Vec::new();
     let mut note = |what: &Path, result: io::Result<()>| {
         if let Err(error) = result {
@@ -390,7 +430,7 @@ fn sweep_once() -> Vec<String> {
             continue;
         };
         let name = name.trim();
-        if !name.starts_with(PREFIX) {
+        if !owner.may_take(name) {
             continue;
         }
         let result = control().and_then(|control| {
@@ -399,22 +439,25 @@ fn sweep_once() -> Vec<String> {
         });
         note(&block, result);
     }
-    for mount in entries(&std::env::temp_dir()).filter(|path| begins(path, CACHE)) {
+    let takes = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.filter(|name| owner.may_take(name))
+    };
+    let is_mount = |path: &PathBuf| takes(path).is_some_and(|name| name.contains(CACHE));
+    for mount in entries(&std::env::temp_dir()).filter(is_mount) {
         match nix::mount::umount(&mount) {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => note(&mount, fs::remove_dir(&mount)),
             Err(error) => note(&mount, Err(error.into())),
         }
     }
-    for device in entries(Path::new("/sys/kernel/config/nullb")).filter(|path| begins(path, PREFIX))
-    {
-        let result = fs::write(device.join("power"), "0").and_then(|()| fs::remove_dir(&device));
-        note(&device, result);
+    for device in entries(Path::new("/sys/kernel/config/nullb")) {
+        if takes(&device).is_some() {
+            let result =
+                fs::write(device.join("power"), "0").and_then(|()| fs::remove_dir(&device));
+            note(&device, result);
+        }
     }
     left
-}
-
-fn begins(path: &Path, with: &str) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {

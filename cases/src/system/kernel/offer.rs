@@ -26,7 +26,8 @@ impl Kernel {
                 return sys::Uring::new().map(drop).map_err(|error| format!("io_uring: {error}"));
             }
             Need::PageCache => {
-                return self.bench().prepare_cache(&self.config.directory, &bench::cache_mount());
+                let mount = bench::cache_mount(self.devices.owner);
+                return self.bench().prepare_cache(&self.config.directory, &mount);
             }
             Need::Reflink | Need::Shift | Need::MapSync => {
                 let name = "probe".to_owned();
