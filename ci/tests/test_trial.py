@@ -204,7 +204,10 @@ class Heir(unittest.TestCase):
         command = [sys.executable, "-B", "-c", program]
         with child.start(command, "a run", cwd=trial.ROOT / "ci", stdout=child.PIPE, text=True) as run:
             status = Path("/proc", run.stdout.readline().strip(), "stat")
-            self.assertTrue(status.exists())
+            # Until it sleeps it is still setpriv, which may not have asked for the signal yet.
+            until = time.monotonic() + 60
+            while "(sleep)" not in status.read_text() and time.monotonic() < until:
+                time.sleep(0.05)
             child.kill(run, "a run")
             run.stdout.close()
         until = time.monotonic() + 10
