@@ -347,6 +347,22 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What clap says of arguments that it cannot use, without the usage that it adds.
+pub(crate) fn in_a_line(said: &clap::Error) -> String {
+    let text = said.render().to_string();
+    let mut line = String::new();
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if part.starts_with("Usage:") || part.starts_with("For more information") {
+            break;
+        }
+        if !line.is_empty() {
+            line.push_str(if part.starts_with("tip:") { "; " } else { " " });
+        }
+        line.push_str(part);
+    }
+    format!("{} (see runner --help)", line.trim_start_matches("error: "))
+}
+
 /// What to do, ready to be done.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -562,6 +578,28 @@ mod tests {
         assert_eq!(timed.duration, Some(Duration::from_mins(10)));
         let both = plan(&["--fs", "ext4", "--dev", "x", "--until-fail", "--iterations", "9"]);
         assert_eq!(both.iterations, Some(9));
+    }
+
+    #[test]
+    fn what_clap_says_takes_a_line() {
+        for (args, line) in [
+            (
+                &["runner", "--sed", "1"][..],
+                "unexpected argument '--sed' found; tip: a similar argument exists: '--seed' (see \
+                 runner --help)",
+            ),
+            (
+                &["runner", "--fs", "zfs"],
+                "invalid value 'zfs' for '--fs <FS>' [possible values: xfs, ext4, reference]; tip: \
+                 a similar value exists: 'xfs' (see runner --help)",
+            ),
+            (
+                &["runner", "fuzz"],
+                "the following required arguments were not provided: --fs <FS> (see runner --help)",
+            ),
+        ] {
+            assert_eq!(in_a_line(&Typed::try_parse_from(args).unwrap_err()), line);
+        }
     }
 
     #[test]

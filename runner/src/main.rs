@@ -62,10 +62,14 @@ fn main() -> ExitCode {
             print::note(format_args!("runner: {error:#}"));
             Exit::CouldNotRun
         }),
-        // Help and version too; clap knows which of them goes where.
+        Err(said) if said.use_stderr() => {
+            print::note(format_args!("runner: {}", cli::in_a_line(&said)));
+            Exit::CouldNotRun
+        }
+        // Help, or the version.
         Err(said) => {
             let _ = said.print().inspect_err(print::keep);
-            if said.use_stderr() { Exit::CouldNotRun } else { Exit::Expected }
+            Exit::Expected
         }
     };
     print::concluded(exit).into()
