@@ -208,7 +208,10 @@ mod tests {
 
     fn judge(watched: &Watched, log: &str, golden: Option<&str>) -> Judgement {
         let log = Log {
-            records: log.lines().map(|line| Record { time: 0, text: line.to_owned() }).collect(),
+            records: log
+                .lines()
+                .map(|line| Record { time: 0, level: 4, text: line.to_owned() })
+                .collect(),
             lost: 0,
         };
         Evidence { case: cases::all()[0], watched, log: &log, check: None, golden }.judge(

@@ -24,7 +24,9 @@ pub(crate) struct Log {
 pub(crate) struct Record {
     /// Microseconds since boot.
     pub(crate) time: u64,
-    /// What it says.
+    /// How bad the kernel takes it for: from 0, KERN_EMERG, to 7, KERN_DEBUG.
+    pub(crate) level: u8,
+    /// What it says, in one line or several.
     pub(crate) text: String,
 }
 
@@ -33,8 +35,10 @@ impl Log {
     pub(crate) fn text(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
-        for Record { time, text: line } in &self.records {
-            let _ = writeln!(text, "[{:5}.{:06}] {line}", time / 1_000_000, time % 1_000_000);
+        for Record { time, text: line, .. } in &self.records {
+            for line in line.split('\n') {
+                let _ = writeln!(text, "[{:5}.{:06}] {line}", time / 1_000_000, time % 1_000_000);
+            }
         }
         if self.lost > 0 {
             let _ = writeln!(text, "({} records were lost)", self.lost);
@@ -94,6 +98,8 @@ impl Kmsg {
 
     fn take(&mut self, raw: &str) {
         let Some(parsed) = parse(raw) else {
+            // What it said nobody knows.
+            self.log.lost += 1;
             return;
         };
         if let Some(expected) = self.expected {
@@ -118,6 +124,12 @@ struct Parsed {
     record: Record,
 }
 
+/// The record in `raw`, and whether it is the kernel's own.
+#[cfg(test)]
+pub(crate) fn record(raw: &str) -> Option<(Record, bool)> {
+    parse(raw).map(|parsed| (parsed.record, parsed.kernel))
+}
+
 /// Takes one record of /dev/kmsg apart.
 ///
 /// Linux, Documentation/ABI/testing/dev-kmsg: "priority,sequence,microseconds,flags[,...];text",
@@ -133,7 +145,7 @@ fn parse(raw: &str) -> Option<Parsed> {
     Some(Parsed {
         sequence,
         kernel: priority >> 3 == 0,
-        record: Record { time, text: unescape(text) },
+        record: Record { time, level: (priority & 7) as u8, text: unescape(text) },
     })
 }
 
