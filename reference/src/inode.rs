@@ -8,7 +8,7 @@ use crate::extent::Extents;
 use crate::mm::Vma;
 use crate::page::{Page, SIZE};
 use crate::rwsem::{Exclusive, Rwsem};
-use crate::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::sync::{Arc, Mutex, MutexGuard, Weak, lock};
 use crate::task::Task;
 
 /// Whether a file's pages are the storage itself or a cache of it.
@@ -32,8 +32,9 @@ pub struct Inode {
     /// The invalidate lock; XFS calls it MMAPLOCK. Faults take it shared.
     pub invalidate: Rwsem,
     state: Mutex<State>,
-    /// Who maps it (`i_mmap`).
-    vmas: Mutex<Vec<Arc<Vma>>>,
+    /// Who maps it (`i_mmap`). A mapping holds its file, as in the kernel, and not the other way
+    /// round: the address space it is in is what keeps it.
+    vmas: Mutex<Vec<Weak<Vma>>>,
 }
 
 /// What `Inode::state` protects (XFS: ILOCK and the XArray's lock).
@@ -80,15 +81,15 @@ impl Inode {
 
     /// Who maps it, at this moment.
     pub fn vmas(&self) -> Vec<Arc<Vma>> {
-        lock(&self.vmas).clone()
+        lock(&self.vmas).iter().filter_map(Weak::upgrade).collect()
     }
 
-    pub(crate) fn add_vma(&self, vma: Arc<Vma>) {
-        lock(&self.vmas).push(vma);
+    pub(crate) fn add_vma(&self, vma: &Arc<Vma>) {
+        lock(&self.vmas).push(Arc::downgrade(vma));
     }
 
     pub(crate) fn remove_vma(&self, vma: &Arc<Vma>) {
-        lock(&self.vmas).retain(|other| !Arc::ptr_eq(other, vma));
+        lock(&self.vmas).retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(vma)));
     }
 
     /// Takes both locks, in their order, for an operation that breaks the layout.

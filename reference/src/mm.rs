@@ -184,7 +184,7 @@ impl Mm {
             dead: Flag::default(),
         });
         inode.state().users += 1;
-        inode.add_vma(Arc::clone(&vma));
+        inode.add_vma(&vma);
         lock(&self.vmas).insert(name, Arc::clone(&vma));
         vma
     }
@@ -219,5 +219,24 @@ impl Mm {
             }
         }
         new
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_goes_with_the_last_address_space_that_maps_it() {
+        let inode = Arc::new(Inode::new(1, Medium::Dax));
+        let mm = Mm::new(Shape::IdleAtZero);
+        drop(mm.insert(1, &inode, 0..4, Sharing::Shared));
+        let forked = mm.fork();
+        assert_eq!(inode.vmas().len(), 2);
+        let file = Arc::downgrade(&inode);
+        drop((inode, mm));
+        assert_eq!(file.upgrade().expect("the child maps it").vmas().len(), 1);
+        drop(forked);
+        assert!(file.upgrade().is_none(), "what maps it and the file keep each other");
     }
 }

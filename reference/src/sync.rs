@@ -15,7 +15,7 @@ pub use shuttle::{
     thread,
 };
 
-pub use std::sync::Arc;
+pub use std::sync::{Arc, Weak};
 
 use std::sync::Mutex as Plain;
 use std::sync::atomic::{AtomicBool, Ordering};
