@@ -238,9 +238,9 @@ struct FuzzArgs {
     /// Holds the reference with this bug against the one without
     #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
-    /// How long: 10m, 1h30m
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
-    duration: Duration,
+    /// How long: 10m, 1h30m; 1m if not given. With --replay: runs it until it diverges
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
     /// The seed of the first program; each next one has the next
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -248,7 +248,7 @@ struct FuzzArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     steps: usize,
     /// Runs this program, as an earlier run left it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["duration", "seed", "steps", "results"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "steps", "results"])]
     replay: Option<PathBuf>,
     /// Where programs that diverge are left [default: daxtests-results/fuzz]. A folder that is not
     /// empty and that daxtests did not make is refused
@@ -270,7 +270,7 @@ impl FuzzArgs {
             force: self.force,
             cases: Vec::new(),
             iterations: None,
-            duration: Some(self.duration),
+            duration: self.duration,
             until_fail: false,
             require: false,
             seed: self.seed.unwrap_or(chance % 1_000_000_000),

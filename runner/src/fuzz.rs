@@ -1,48 +1,48 @@
 //! Differential fuzzing: random programs on a file system and on the reference, step by step.
 //!
 //! A program that the two answer differently is shrunk to the few steps that matter and left as
-//! a replay file and as the skeleton of a case. What may differ, and why, stands in
+//! a replay file and as the skeleton of a case. One that does so once and never again is left as
+//! it is: a race need not come when it is called. What may differ, and why, stands in
 //! [`tolerance`] and nowhere else.
 
 mod dice;
 mod execute;
+mod ground;
+mod keep;
 mod program;
 mod seen;
 mod shrink;
 mod skeleton;
+mod tally;
 mod tolerance;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use cases::Patience;
-use cases::system::kernel;
-use cases::system::reference::{Config, Reference};
 use reference::Variant;
-use tracer::session;
-use tracer::symbols::Symbols;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::interrupt::Interrupt;
 use crate::plan::{Fs, Plan};
 use crate::print;
 use crate::results::Results;
-use crate::task;
-use crate::world::{self, Fault, World};
+use crate::world;
 
-use self::execute::Subject;
-use self::program::{Program, Restraint};
+use self::ground::{Ground, Wedged};
+use self::keep::Kept;
+use self::program::Program;
 use self::seen::Divergence;
-use self::tolerance::Known;
+use self::tally::Tally;
 
 /// How long a program is made shorter.
 const SHRINKING: Duration = Duration::from_mins(1);
 
 /// Runs of a program that are to show whether it still diverges, at most.
 const MOST_TRIES: u32 = 100;
+
+/// Runs of a program that diverged, to see whether it was an accident.
+const SECOND_LOOKS: u32 = 5;
 
 /// Runs of a program that diverges each time.
 const STEADY: u32 = 2;
@@ -54,8 +54,8 @@ pub(crate) struct Order {
     pub(crate) plan: Plan,
     /// Instead of a kernel's file system: the reference with this bug.
     pub(crate) variant: Option<Variant>,
-    /// How long.
-    pub(crate) duration: Duration,
+    /// How long; of a replay: none runs it once.
+    pub(crate) duration: Option<Duration>,
     /// Steps of a program.
     pub(crate) steps: usize,
     /// Runs this program instead.
@@ -66,9 +66,14 @@ pub(crate) struct Order {
     pub(crate) program: PathBuf,
 }
 
+/// How long random programs run if nobody says.
+const DURATION: Duration = Duration::from_mins(1);
+
 /// Fuzzes as `order` says.
 pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
-    if order.replay.is_none() {
+    // What can be wrong with what was typed is told before the device is touched.
+    let replay = order.replay.as_deref().map(keep::read).transpose()?;
+    if replay.is_none() {
         // Now, and not when there is something to be lost.
         for folder in &order.results {
             Results::at(folder).check()?;
@@ -80,259 +85,143 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
             Results::at(folder).claim()?;
         }
     }
-    let mut ground = Ground::enter(order)?;
-    let went = Session {
-        order,
-        ground: &mut ground,
-        seen: BTreeMap::new(),
-        tolerated: 0,
-        racing: BTreeSet::new(),
-        unsteady: 0,
-    }
-    .go();
-    ground.leave()?;
-    went
-}
-
-/// What programs run on, against the reference.
-enum Ground {
-    Kernel(Box<Soil>),
-    Variant(Option<Variant>),
-}
-
-/// What programs on a kernel have in common, for making it takes longer than most of them.
-struct Soil {
-    world: World,
-    known: Known,
-    devices: kernel::Devices,
-    /// Where a program's files are; empty between two, and new after one that diverged.
-    directory: PathBuf,
-    /// The reference that this kernel is held against.
-    like: Config,
-}
-
-impl Soil {
-    /// Tries which order it is, for one of the two is what this file system does.
-    fn look(&mut self) -> anyhow::Result<()> {
-        let config = Config { looks_first: true, ..self.like };
-        let divergence = self.run(&Program::of_a_refusal(), &mut Reference::new(&config))?;
-        self.like.looks_first = divergence.is_none();
-        Ok(())
-    }
-
-    /// What the processes of the last program do that were killed and do not end, if there are any.
-    fn left_behind(&self) -> Option<String> {
-        let until = Instant::now() + self.world.grace();
-        while !self.devices.stuck().is_empty() {
-            if Instant::now() >= until {
-                return Some(task::evidence(&self.devices.stuck().into_iter().collect()));
-            }
-            std::thread::sleep(Duration::from_millis(10));
+    let interrupt = Interrupt::listen().context("signalfd")?;
+    match enter(order, replay.as_ref(), interrupt) {
+        Err(error) if error.is::<Wedged>() => {
+            print::line(format_args!("{error}"));
+            Ok(Exit::NeedsReboot)
         }
-        None
-    }
-
-    fn run(
-        &mut self,
-        program: &Program,
-        reference: &mut Reference,
-    ) -> anyhow::Result<Option<Divergence>> {
-        // Nobody reads this process's signals: SIGINT ends it.
-        self.world.take_turn(&mut || false)?;
-        world::warn_again();
-        let mut system = self.devices.open(&kernel::Config {
-            directory: self.directory.clone(),
-            patience: Patience::default(),
-        })?;
-        let subject = Subject::Kernel(self.known.clone());
-        let divergence = execute::run(program, system.as_mut(), reference, subject);
-        drop(system);
-        let alarm = crate::alarm::alarms(&self.world.log()).into_iter().next();
-        if let Some(evidence) = self.left_behind() {
-            let divergence = divergence.map_or_else(String::new, |found| found.to_string());
-            let why = format!("what was killed does not end\n{divergence}\n{evidence}");
-            return Err(broken(Fault::Wedged(why)));
-        }
-        if divergence.is_some() {
-            self.world.remove(&self.directory).map_err(broken)?;
-            self.directory = begin(&mut self.world)?;
-        }
-        Ok(divergence.or_else(|| {
-            let alarm = alarm?;
-            let tolerated = self.known.excuses(&alarm);
-            Some(Divergence { tolerated, ..Divergence::at_end(alarm.title, alarm.text) })
-        }))
+        went => went,
     }
 }
 
-fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
-    world.begin().map_err(broken)?.context("a kernel's world has directories")
-}
-
-impl Ground {
-    fn enter(order: &Order) -> anyhow::Result<Self> {
-        if order.plan.fs == Fs::Reference {
-            return Ok(Self::Variant(order.variant));
-        }
-        world::check(&order.plan)?;
-        let mut world = World::enter(&order.plan, &order.program)?;
-        world.take_turn(&mut || false)?;
-        world.prepare().map_err(broken)?;
-        tolerance::write_no_zeros(order.plan.fs, order.plan.device()?)?;
-        let directory = begin(&mut world)?;
-        let devices = kernel::Devices::new(kernel::Owner::here()?);
-        // After the file system is mounted, when its module is there.
-        let known = Known::here(order.plan.fs)?;
-        let shape = session::shape(&Symbols::read()?);
-        let like = Config { shape, ..Config::default() };
-        let mut soil = Soil { world, known, devices, directory, like };
-        soil.look()?;
-        Ok(Self::Kernel(Box::new(soil)))
+fn enter(
+    order: &Order,
+    replay: Option<&Program>,
+    mut interrupt: Interrupt,
+) -> anyhow::Result<Exit> {
+    let Some(ground) = Ground::enter(order, &mut || interrupt.count() > 0)? else {
+        return Ok(Exit::Interrupted);
+    };
+    let mut session = Session { order, ground, interrupt, tally: Tally::default() };
+    let begin = Instant::now();
+    let went = match replay {
+        Some(program) => session.replay(program),
+        None => session.go(),
+    };
+    let went = match went {
+        // Whatever else is done to that file system will not end either.
+        Err(error) if error.is::<Wedged>() => return Err(error),
+        went => went,
+    };
+    for problem in session.ground.leave()? {
+        print::line(format_args!("when all was over: {}\n{}", problem.title, problem.text));
+        session.tally.trouble();
     }
-
-    fn restraint(&self) -> Restraint {
-        match self {
-            Self::Kernel(soil) => {
-                let reflink = soil.known.shares();
-                Restraint { reflink, loads: false, evict: false, direct: false }
-            }
-            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true, direct: true },
-        }
-    }
-
-    /// Runs a program; where it diverged.
-    fn run(&mut self, program: &Program, seed: u64) -> anyhow::Result<Option<Divergence>> {
-        let like = match self {
-            Self::Kernel(soil) => soil.like,
-            Self::Variant(_) => Config::default(),
-        };
-        let config = Config { seed, ..like };
-        let mut reference = Reference::new(&config);
-        match self {
-            Self::Variant(variant) => {
-                let mut variant = Reference::new(&Config { variant: *variant, ..config });
-                let divergence =
-                    execute::run(program, &mut variant, &mut reference, Subject::Variant);
-                Ok(divergence.or_else(|| {
-                    let found = variant.findings().into_iter().next()?;
-                    Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
-                }))
-            }
-            Self::Kernel(soil) => soil.run(program, &mut reference),
-        }
-    }
-
-    fn leave(&mut self) -> anyhow::Result<()> {
-        if let Self::Kernel(soil) = self {
-            soil.devices = kernel::Devices::new(kernel::Owner::here()?);
-            let complaint = soil.world.renew(false).map_err(broken)?;
-            soil.world.leave();
-            if let Some(problem) = complaint {
-                anyhow::bail!("{}\n{}", problem.title, problem.text);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn broken(fault: Fault) -> anyhow::Error {
-    match fault {
-        Fault::Wedged(why) => anyhow::anyhow!("the machine needs a reboot: {why}"),
-        Fault::Broken(error) => error,
-    }
+    went?;
+    let (programs, seconds) = (session.tally.programs, begin.elapsed().as_secs_f64());
+    let rate = f64::from(programs) / seconds;
+    print::line(format_args!(
+        "{programs} programs in {seconds:.1} s ({rate:.1} a second), {}",
+        session.tally
+    ));
+    Ok(session.tally.exit())
 }
 
 struct Session<'a> {
     order: &'a Order,
-    ground: &'a mut Ground,
-    /// Divergences by what they are, with how often each was met.
-    seen: BTreeMap<String, u64>,
-    /// Those of which only a program is known that does not show them each time: a better one is
-    /// welcome.
-    racing: BTreeSet<String>,
-    tolerated: u64,
-    /// Divergences that did not come again.
-    unsteady: u64,
+    ground: Ground,
+    interrupt: Interrupt,
+    tally: Tally,
 }
 
 impl Session<'_> {
-    fn go(&mut self) -> anyhow::Result<Exit> {
-        if let Some(path) = self.order.replay.clone() {
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            let program: Program = serde_json::from_str(&text)?;
-            if let Some(divergence) = self.ground.run(&program, program.seed)? {
-                print::line(format_args!("{divergence}"));
-                return Ok(Exit::Unexpected);
-            }
-            print::line(format_args!("no divergence"));
-            return Ok(Exit::Expected);
-        }
+    /// Runs one program, again and again if a time is given, until it diverges.
+    fn replay(&mut self, program: &Program) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let mut programs = 0_u32;
+        loop {
+            self.tally.programs += 1;
+            match self.run(program)? {
+                Some(divergence) => {
+                    print::line(format_args!("{divergence}"));
+                    match divergence.tolerated {
+                        Some(reason) => self.tally.tolerate(&divergence, reason),
+                        None => self.tally.again(&divergence.kind),
+                    }
+                    return Ok(());
+                }
+                None if self.order.duration.is_none_or(|limit| begin.elapsed() >= limit) => {
+                    print::line(format_args!("no divergence"));
+                    return Ok(());
+                }
+                None => {}
+            }
+            if self.is_interrupted() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn go(&mut self) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let duration = self.order.duration.unwrap_or(DURATION);
         print::line(format_args!("seed {}", self.order.plan.seed));
-        while begin.elapsed() < self.order.duration {
-            let seed = self.order.plan.seed.wrapping_add(programs.into());
+        while begin.elapsed() < duration && !self.is_interrupted() {
+            let seed = self.order.plan.seed.wrapping_add(self.tally.programs.into());
             let program = Program::random(seed, self.order.steps, self.ground.restraint());
-            programs += 1;
-            let ran = self.ground.run(&program, seed);
-            if ran.is_err() {
+            self.tally.programs += 1;
+            let ran = self.run(&program);
+            if let Err(error) = &ran {
                 print::line(format_args!("seed {seed}:\n{program}"));
-                self.keep(&program, "wedged")?;
+                self.keep(&program, "wedged", &format!("{error:#}"))?;
             }
             let Some(divergence) = ran? else {
                 continue;
             };
-            if divergence.tolerated.is_some() {
-                self.tolerated += 1;
-            } else if !self.seen.contains_key(&divergence.kind)
-                && !self.shows_again(&program, &divergence)?
-            {
-                self.unsteady += 1;
+            if let Some(reason) = divergence.tolerated {
+                self.tally.tolerate(&divergence, reason);
                 continue;
             }
-            let kind = match divergence.tolerated {
-                Some(reason) => format!("tolerated: {}: {reason}", divergence.kind),
-                None => divergence.kind.clone(),
-            };
-            let met = self.seen.entry(kind.clone()).or_default();
-            *met += 1;
-            let first = *met == 1;
-            if divergence.tolerated.is_none() && (first || self.racing.contains(&kind)) {
-                let tries = self.tries(&program, &kind)?;
+            let kind = &divergence.kind;
+            if !self.tally.knows(kind) && !self.shows_again(&program, &divergence)? {
+                self.tally.once(kind);
+                print::line(format_args!("seed {seed}: seen once: {divergence}"));
+                self.keep(&program, kind, &divergence.whole())?;
+                continue;
+            }
+            self.tally.again(kind);
+            if self.tally.wants_program(kind) {
+                let tries = self.tries(&program, kind)?;
                 let steady = tries == STEADY;
-                if first || steady {
+                if steady || !self.tally.is_racing(kind) {
                     self.show(&program, &divergence, tries)?;
                 }
-                if !steady {
-                    self.racing.insert(kind);
-                } else if self.order.variant.is_some() {
+                self.tally.set_steady(kind, steady);
+                if steady && self.order.variant.is_some() {
                     break;
-                } else {
-                    self.racing.remove(&kind);
                 }
             }
         }
-        let seconds = begin.elapsed().as_secs_f64();
-        print::line(format_args!(
-            "{programs} programs in {seconds:.1} s ({:.1} a second), {} tolerated, {} not seen again",
-            f64::from(programs) / seconds,
-            self.tolerated,
-            self.unsteady
-        ));
-        for (kind, count) in &self.seen {
-            print::line(format_args!("    {count:6}  {kind}"));
-        }
-        let untolerated = self.seen.values().sum::<u64>() > self.tolerated;
-        Ok(if untolerated { Exit::Unexpected } else { Exit::Expected })
+        Ok(())
+    }
+
+    fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
+        let interrupt = &mut self.interrupt;
+        self.ground.run(program, &mut || interrupt.count() > 0)
+    }
+
+    fn is_interrupted(&mut self) -> bool {
+        self.tally.interrupted |= self.interrupt.count() > 0;
+        self.tally.interrupted
     }
 
     /// Whether a divergence comes again, or needs no second look: what a rule finds rests on
-    /// events. What shows once only is the order of things that wake at the same moment.
+    /// events.
     fn shows_again(&mut self, program: &Program, divergence: &Divergence) -> anyhow::Result<bool> {
         if divergence.kind.starts_with("finding") {
             return Ok(true);
         }
-        Ok(self.meet(program, &divergence.kind, 3)?.is_some())
+        Ok(self.meet(program, &divergence.kind, SECOND_LOOKS)?.is_some())
     }
 
     /// Runs a program up to so many times, until it diverges in this way.
@@ -343,9 +232,12 @@ impl Session<'_> {
         runs: u32,
     ) -> anyhow::Result<Option<Divergence>> {
         for _ in 0..runs {
-            let met = self.ground.run(program, program.seed)?;
+            let met = self.run(program)?;
             if let Some(divergence) = met.filter(|divergence| divergence.kind == kind) {
                 return Ok(Some(divergence));
+            }
+            if self.is_interrupted() {
+                break;
             }
         }
         Ok(None)
@@ -355,7 +247,7 @@ impl Session<'_> {
     /// time.
     fn tries(&mut self, program: &Program, kind: &str) -> anyhow::Result<u32> {
         let (mut runs, mut shown) = (0, 0);
-        while shown < STEADY && runs < MOST_TRIES {
+        while shown < STEADY && runs < MOST_TRIES && !self.is_interrupted() {
             runs += 1;
             shown += u32::from(self.meet(program, kind, 1)?.is_some());
         }
@@ -369,48 +261,40 @@ impl Session<'_> {
         divergence: &Divergence,
         tries: u32,
     ) -> anyhow::Result<()> {
-        let kind = divergence.kind.clone();
+        let kind = &divergence.kind;
         print::line(format_args!("seed {}: {divergence}\nshrinking it", program.seed));
         let begin = Instant::now();
         let small = shrink::shrink(program, |candidate| {
             // What is left then is short enough to begin with; a step that hangs takes minutes.
-            if begin.elapsed() > SHRINKING {
+            if begin.elapsed() > SHRINKING || self.is_interrupted() {
                 return Ok(false);
             }
-            Ok(self.meet(candidate, &kind, tries)?.is_some())
+            Ok(self.meet(candidate, kind, tries)?.is_some())
         })?;
-        let divergence = self.meet(&small, &kind, tries)?;
+        let again = self.meet(&small, kind, tries)?;
         print::line(format_args!(
             "{} steps, shrunk from {}:",
             small.steps.len(),
             program.steps.len()
         ));
         print::line(format_args!("{small}"));
-        if let Some(divergence) = &divergence {
-            print::line(format_args!("{divergence}"));
+        if let Some(again) = &again {
+            print::line(format_args!("{again}"));
         } else {
             print::line(format_args!(
                 "{kind} (in none of {tries} more runs); the whole program is kept too"
             ));
-            self.keep(program, &format!("whole {kind}"))?;
+            self.keep(program, kind, &divergence.whole())?;
         }
-        self.keep(&small, &kind)
+        self.keep(&small, kind, &again.as_ref().unwrap_or(divergence).whole())
     }
 
-    fn keep(&self, program: &Program, kind: &str) -> anyhow::Result<()> {
-        let name: String = kind
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-            .take(60)
-            .collect();
+    fn keep(&self, program: &Program, kind: &str, evidence: &str) -> anyhow::Result<()> {
         let Some(folder) = self.order.results.last() else {
             return Ok(());
         };
-        let write = |path: &Path, text: &str| output::replace(path, text.as_bytes());
-        let replay = folder.join(format!("{name}.json"));
-        write(&replay, &serde_json::to_string_pretty(program)?)?;
-        write(&folder.join(format!("{name}.rs")), &skeleton::of(program, kind))?;
-        print::line(format_args!("replay: runner fuzz ... --replay {}", replay.display()));
+        let path = Kept { program, kind, evidence }.write(folder)?;
+        print::line(format_args!("replay: runner fuzz ... --replay {}", path.display()));
         Ok(())
     }
 }

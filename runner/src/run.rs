@@ -284,7 +284,7 @@ impl Run<'_> {
             }
         }
         let traced = self.trace.as_mut().map(Trace::end);
-        let mut log = self.world.log();
+        let mut log = self.world.log()?;
         let mut check = None;
         let preliminary = self.judge(case, &watched, &log, None)?;
         let doubtful = !matches!(preliminary.verdict, Verdict::Pass | Verdict::NotRun);
@@ -294,7 +294,7 @@ impl Run<'_> {
                 Err(Fault::Wedged(why)) => wedged = Some(why),
                 Err(Fault::Broken(error)) => return Err(error),
             }
-            let more = self.world.log();
+            let more = self.world.log()?;
             log.lost += more.lost;
             log.records.extend(more.records);
         }
@@ -416,13 +416,18 @@ impl Run<'_> {
 
     /// Tells what the kernel said, unless it may have said it in another runner's turn.
     fn complain_of_log(&mut self, when: &str) -> anyhow::Result<()> {
-        let log = self.world.log();
+        let log = self.world.log()?;
         if !self.world.has_turn() {
             return Ok(());
         }
         for problem in crate::alarm::alarms(&log) {
             let title = format!("{} {when}", problem.title);
             self.emit(Event::Trouble(Problem::new(title, problem.text)))?;
+        }
+        if log.lost > 0 {
+            let title = format!("the kernel log overflowed {when}");
+            let text = format!("{} records were lost; a larger log_buf_len helps", log.lost);
+            self.emit(Event::Trouble(Problem::new(title, text)))?;
         }
         Ok(())
     }

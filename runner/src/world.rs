@@ -207,10 +207,11 @@ impl World {
     }
 
     /// What the kernel logged since this was last asked.
-    pub(crate) fn log(&mut self) -> Log {
+    pub(crate) fn log(&mut self) -> anyhow::Result<Log> {
         match self {
-            Self::Kernel(kernel) => kernel.kmsg.drain().unwrap_or_default(),
-            Self::Reference(_) => Log::default(),
+            // A log that cannot be read is no clean one.
+            Self::Kernel(kernel) => kernel.kmsg.drain().context("/dev/kmsg"),
+            Self::Reference(_) => Ok(Log::default()),
         }
     }
 

@@ -315,7 +315,7 @@ impl Pair<'_> {
             // A look from outside, after which the two are in the same state as before.
             return Ok(());
         }
-        Err(Box::new(Divergence { step: None, kind, text, tolerated }))
+        Err(Box::new(Divergence { tolerated, ..Divergence::at_end(kind, text) }))
     }
 
     /// Lets everything end, which it must, and compares what is left.

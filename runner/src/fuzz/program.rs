@@ -114,6 +114,21 @@ impl Program {
         Self { steps, seed }
     }
 
+    /// Whether it can run at all, which one from a file need not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.steps.is_empty() {
+            return Err("it has no steps".to_owned());
+        }
+        for step in &self.steps {
+            if let Step::Do(task, _) | Step::Signal(task) = step
+                && *task >= TASKS
+            {
+                return Err(format!("there is no task {task}, only 0 to {}", TASKS - 1));
+            }
+        }
+        Ok(())
+    }
+
     /// One in which fallocate refuses its range while a page of the file is pinned.
     pub(crate) fn of_a_refusal() -> Self {
         let (file, _) = FILES[0];

@@ -1,6 +1,6 @@
 //! What was seen of an operation, and how two systems differ in it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use cases::action::{Action, Reply};
 use cases::system::{Done, Errno, Look, Tried, Trouble};
@@ -17,12 +17,32 @@ pub(crate) struct Divergence {
     pub(crate) text: String,
     /// Why it is no fault, if it is none.
     pub(crate) tolerated: Option<&'static str>,
+    /// What else was seen then, each with a heading: for the file that is kept.
+    pub(crate) more: String,
 }
 
 impl Divergence {
     /// One that shows when a program is over.
     pub(crate) fn at_end(kind: String, text: String) -> Self {
-        Self { step: None, kind, text, tolerated: None }
+        Self { step: None, kind, text, tolerated: None, more: String::new() }
+    }
+
+    /// Adds what was seen beside it.
+    pub(crate) fn add(&mut self, what: &str, text: &str) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.more, "\n{what}:\n{text}");
+    }
+
+    /// All that is known of it.
+    pub(crate) fn whole(&self) -> String {
+        format!("{self}\n{}", self.more)
+    }
+
+    /// Of all that a program showed, the first that is a fault; else the first. What is no fault
+    /// hides none.
+    pub(crate) fn worst(found: Vec<Self>) -> Option<Self> {
+        let at = found.iter().position(|one| one.tolerated.is_none()).unwrap_or(0);
+        found.into_iter().nth(at)
     }
 }
 
@@ -123,6 +143,21 @@ impl fmt::Display for Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_fault_hides_none() {
+        let tolerated = Divergence {
+            tolerated: Some("it may"),
+            ..Divergence::at_end("a".to_owned(), String::new())
+        };
+        let fault = Divergence::at_end("b".to_owned(), String::new());
+        let worst = |found: &[&Divergence]| {
+            Divergence::worst(found.iter().copied().cloned().collect()).map(|one| one.kind)
+        };
+        assert_eq!(worst(&[&tolerated, &fault]).unwrap(), "b");
+        assert_eq!(worst(&[&tolerated]).unwrap(), "a");
+        assert_eq!(worst(&[]), None);
+    }
 
     #[test]
     fn trouble_is_named_without_operands() {

@@ -1,0 +1,211 @@
+//! What programs run on, against the reference: a file system of the running kernel, or the
+//! reference with a bug.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cases::Patience;
+use cases::system::kernel;
+use cases::system::reference::{Config, Reference};
+use reference::Variant;
+use tracer::session;
+use tracer::symbols::Symbols;
+
+use crate::alarm::alarms;
+use crate::plan::Fs;
+use crate::task;
+use crate::verdict::Problem;
+use crate::world::{self, Fault, World};
+
+use super::Order;
+use super::execute::{self, Subject};
+use super::program::{Program, Restraint};
+use super::seen::Divergence;
+use super::tolerance::{self, Known};
+
+/// The machine cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine needs a reboot: {0}")]
+pub(super) struct Wedged(String);
+
+pub(super) fn broken(fault: Fault) -> anyhow::Error {
+    match fault {
+        Fault::Wedged(why) => Wedged(why).into(),
+        Fault::Broken(error) => error,
+    }
+}
+
+/// Whether the user wants to end.
+pub(super) type Stop<'a> = &'a mut dyn FnMut() -> bool;
+
+/// What programs run on.
+pub(super) enum Ground {
+    /// A file system of the running kernel.
+    Kernel(Box<Soil>),
+    /// The reference, with this bug.
+    Variant(Option<Variant>),
+}
+
+/// What programs on a kernel have in common, for making it takes longer than most of them.
+pub(super) struct Soil {
+    world: World,
+    known: Known,
+    devices: kernel::Devices,
+    /// Where a program's files are; empty between two, and new after one that diverged.
+    directory: PathBuf,
+    /// The reference that this kernel is held against.
+    like: Config,
+}
+
+impl Soil {
+    /// Tries which order it is, for one of the two is what this file system does.
+    fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
+        let config = Config { looks_first: true, ..self.like };
+        let program = Program::of_a_refusal();
+        let divergence = self.run(&program, &mut Reference::new(&config), stop)?;
+        if let Some(other) = divergence.as_ref().filter(|d| d.step != Some(program.steps.len())) {
+            anyhow::bail!("a program of {} steps went wrong: {other}", program.steps.len());
+        }
+        self.like.looks_first = divergence.is_none();
+        Ok(())
+    }
+
+    /// What the processes of the last program do that were killed and do not end, if there are any.
+    fn left_behind(&self) -> Option<String> {
+        let until = Instant::now() + self.world.grace();
+        while !self.devices.stuck().is_empty() {
+            if Instant::now() >= until {
+                return Some(task::evidence(&self.devices.stuck().into_iter().collect()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        reference: &mut Reference,
+        stop: Stop<'_>,
+    ) -> anyhow::Result<Option<Divergence>> {
+        if !self.world.take_turn(stop)? {
+            return Ok(None);
+        }
+        world::warn_again();
+        let mut system = self.devices.open(&kernel::Config {
+            directory: self.directory.clone(),
+            patience: Patience::default(),
+        })?;
+        let subject = Subject::Kernel(self.known.clone());
+        let mut divergence = execute::run(program, system.as_mut(), reference, subject);
+        if let Some(divergence) = &mut divergence {
+            divergence.add("what its tasks did", &system.describe());
+        }
+        drop(system);
+        let log = self.world.log()?;
+        if let Some(evidence) = self.left_behind() {
+            let divergence = divergence.map_or_else(String::new, |found| found.to_string());
+            let why = format!("what was killed does not end\n{divergence}\n{evidence}");
+            return Err(broken(Fault::Wedged(why)));
+        }
+        if divergence.is_some() {
+            self.world.remove(&self.directory).map_err(broken)?;
+            self.directory = begin(&mut self.world)?;
+        }
+        let mut found: Vec<_> = divergence.into_iter().collect();
+        found.extend(alarms(&log).into_iter().map(|alarm| {
+            let tolerated = self.known.excuses(&alarm);
+            Divergence { tolerated, ..Divergence::at_end(alarm.title, alarm.text) }
+        }));
+        if log.lost > 0 {
+            let why = format!("{} records were lost; a larger log_buf_len helps", log.lost);
+            found.push(Divergence::at_end("the kernel log overflowed".to_owned(), why));
+        }
+        Ok(Divergence::worst(found).map(|mut worst| {
+            worst.add("the kernel log", &log.text());
+            worst
+        }))
+    }
+}
+
+fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
+    world.begin().map_err(broken)?.context("a kernel's world has directories")
+}
+
+impl Ground {
+    /// Makes it; none if the user wants to `stop` before that.
+    pub(super) fn enter(order: &Order, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
+        if order.plan.fs == Fs::Reference {
+            return Ok(Some(Self::Variant(order.variant)));
+        }
+        world::check(&order.plan)?;
+        let mut world = World::enter(&order.plan, &order.program)?;
+        if !world.take_turn(stop)? {
+            world.leave();
+            return Ok(None);
+        }
+        world.prepare().map_err(broken)?;
+        tolerance::write_no_zeros(order.plan.fs, order.plan.device()?)?;
+        let directory = begin(&mut world)?;
+        let devices = kernel::Devices::new(kernel::Owner::here()?);
+        // After the file system is mounted, when its module is there.
+        let known = Known::here(order.plan.fs)?;
+        let shape = session::shape(&Symbols::read()?);
+        let like = Config { shape, ..Config::default() };
+        let mut soil = Soil { world, known, devices, directory, like };
+        soil.look(stop)?;
+        Ok(Some(Self::Kernel(Box::new(soil))))
+    }
+
+    pub(super) fn restraint(&self) -> Restraint {
+        match self {
+            Self::Kernel(soil) => {
+                let reflink = soil.known.shares();
+                Restraint { reflink, loads: false, evict: false, direct: false }
+            }
+            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true, direct: true },
+        }
+    }
+
+    /// Runs a program; where it diverged.
+    pub(super) fn run(
+        &mut self,
+        program: &Program,
+        stop: Stop<'_>,
+    ) -> anyhow::Result<Option<Divergence>> {
+        let like = match self {
+            Self::Kernel(soil) => soil.like,
+            Self::Variant(_) => Config::default(),
+        };
+        let config = Config { seed: program.seed, ..like };
+        let mut reference = Reference::new(&config);
+        match self {
+            Self::Variant(variant) => {
+                let mut variant = Reference::new(&Config { variant: *variant, ..config });
+                let divergence =
+                    execute::run(program, &mut variant, &mut reference, Subject::Variant);
+                Ok(divergence.or_else(|| {
+                    let found = variant.findings().into_iter().next()?;
+                    Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
+                }))
+            }
+            Self::Kernel(soil) => soil.run(program, &mut reference, stop),
+        }
+    }
+
+    /// Leaves nothing behind. What the file system and the kernel's log say at the end.
+    pub(super) fn leave(&mut self) -> anyhow::Result<Vec<Problem>> {
+        let Self::Kernel(soil) = self else {
+            return Ok(Vec::new());
+        };
+        soil.devices = kernel::Devices::new(kernel::Owner::here()?);
+        let complaint = soil.world.renew(false).map_err(broken)?;
+        let log = soil.world.log()?;
+        // What is logged in another runner's turn may be that one's.
+        let mut problems = if soil.world.has_turn() { alarms(&log) } else { Vec::new() };
+        problems.extend(complaint);
+        soil.world.leave();
+        Ok(problems)
+    }
+}
