@@ -29,6 +29,8 @@ pub(crate) struct History {
     pub(crate) open: Option<(String, u64, Option<SystemTime>)>,
     /// The executions that began and of which no end stands in the journal.
     pub(crate) unfinished: BTreeSet<(String, u64)>,
+    /// What the kernel does not tell of, and since which case.
+    pub(crate) silenced: Vec<(String, Option<String>)>,
     /// What went wrong outside of cases.
     pub(crate) troubles: Vec<Problem>,
     /// Why the machine needs a reboot before the run can go on.
@@ -86,6 +88,13 @@ impl History {
                 self.open = None;
                 self.unfinished.remove(&(outcome.case.clone(), outcome.iteration));
                 self.outcomes.push(Outcome::clone(outcome));
+            }
+            Event::Silenced { what } => {
+                let since = self.open.as_ref().map(|(case, ..)| case.clone());
+                // A reboot lets it speak again, or finds it as silent as before.
+                if self.silenced.iter().all(|(other, _)| other != what) {
+                    self.silenced.push((what.clone(), since));
+                }
             }
             Event::Trouble(problem) => self.troubles.push(problem.clone()),
             Event::Wedged { why } => self.wedged = Some(why.clone()),

@@ -56,6 +56,12 @@ pub(crate) enum Event {
     },
     /// A case ended and was judged.
     CaseEnded(Box<Outcome>),
+    /// The kernel does not tell of something, or not any more: what its log does not show then
+    /// proves nothing. Before the first case, or while one runs.
+    Silenced {
+        /// What: "lockdep has switched itself off ...".
+        what: String,
+    },
     /// Something outside of any case went wrong: the check at the end, for example.
     Trouble(Problem),
     /// The device cannot be freed: the machine needs a reboot.

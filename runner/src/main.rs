@@ -33,6 +33,7 @@ mod results;
 mod run;
 mod select;
 mod signature;
+mod silence;
 mod smallest;
 mod suggest;
 mod task;

@@ -1,5 +1,6 @@
 //! A run: each case in turn, from its selection to its verdict in the journal.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,10 +20,11 @@ use crate::kmsg::Log;
 use crate::known::{Deviations, excuse};
 use crate::machine;
 use crate::output::Output;
-use crate::plan::Plan;
+use crate::plan::{Fs, Plan};
 use crate::print;
 use crate::report::{self, Reporter};
 use crate::results::{Refusal, Results};
+use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict};
 use crate::watch::{Watch, Watched};
@@ -85,6 +87,7 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
     let mut run = Run {
         interrupt: Interrupt::listen().context("signalfd")?,
         trace: None,
+        silent: BTreeSet::new(),
         timeline: None,
         world: World::enter(&plan, &order.program)?,
         deviations: Deviations::built_in(&machine::here().kernel)?,
@@ -137,6 +140,8 @@ struct Run<'r> {
     world: World,
     deviations: Deviations,
     interrupt: Interrupt,
+    /// What the kernel does not tell of.
+    silent: BTreeSet<String>,
     /// Attached when the file system is there.
     trace: Option<Trace>,
     /// The timeline of the only case of the run.
@@ -182,6 +187,7 @@ impl Run<'_> {
         if !self.take_turn()? {
             return Ok(());
         }
+        self.listen_to_silence()?;
         let prepared = self.world.prepare();
         match self.faultless(prepared)? {
             Some(Some((mkfs, mount))) => self.emit(Event::Prepared { mkfs, mount })?,
@@ -297,6 +303,9 @@ impl Run<'_> {
             let more = self.world.log()?;
             log.lost += more.lost;
             log.records.extend(more.records);
+        }
+        for what in self.listen_to_silence()? {
+            watched.notes.push(("silenced".to_owned(), what));
         }
         watched.wedged.clone_from(&wedged);
         let mut judgement = self.judge(case, &watched, &log, check.as_ref())?;
@@ -415,6 +424,20 @@ impl Run<'_> {
     }
 
     /// Tells what the kernel said, unless it may have said it in another runner's turn.
+    /// Tells of what the kernel does not tell any more; what that is.
+    fn listen_to_silence(&mut self) -> anyhow::Result<Vec<String>> {
+        if self.plan.fs == Fs::Reference {
+            return Ok(Vec::new());
+        }
+        let silent = silence::here()?;
+        let new: Vec<_> = silent.difference(&self.silent).cloned().collect();
+        self.silent = silent;
+        for what in &new {
+            self.emit(Event::Silenced { what: what.clone() })?;
+        }
+        Ok(new)
+    }
+
     fn complain_of_log(&mut self, when: &str) -> anyhow::Result<()> {
         let log = self.world.log()?;
         if !self.world.has_turn() {

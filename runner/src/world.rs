@@ -31,6 +31,9 @@ const TURN: Duration = Duration::from_mins(30);
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 
+/// Written to, it has each WARN_ON_ONCE warn once more.
+pub(crate) const WARN_AGAIN: &str = "/sys/kernel/debug/clear_warn_once";
+
 /// The ground that the cases stand on.
 #[derive(Debug)]
 pub(crate) enum World {
@@ -95,8 +98,8 @@ pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
 
 /// Has each WARN_ON_ONCE warn once more.
 pub(crate) fn warn_again() {
-    // It may not be there; nothing else depends on it.
-    let _ = fs::write(Path::new(DEBUGFS).join("clear_warn_once"), "1");
+    // Where it is missing, the run says so when it begins.
+    let _ = fs::write(WARN_AGAIN, "1");
 }
 
 impl World {
@@ -119,8 +122,8 @@ impl World {
         // their run is over.
         let point = std::env::temp_dir().join(format!("daxtests.{}", std::process::id()));
         fs::create_dir_all(&point).with_context(|| point.display().to_string())?;
-        if !Path::new(DEBUGFS).join("clear_warn_once").exists() {
-            // Without it a WARN_ON_ONCE shows only once a boot; nothing else depends on it.
+        if !Path::new(WARN_AGAIN).exists() {
+            // Where it cannot be had, the run says so when it begins.
             let _ = mount(none, DEBUGFS, Some("debugfs"), MsFlags::empty(), none);
         }
         let patience = plan.patience(PATIENCE);

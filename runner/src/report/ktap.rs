@@ -83,6 +83,9 @@ impl<W: Write> Ktap<W> {
                 let on = clean::line(&machine.kernel);
                 self.say(&format!("{margin}# resumed on Linux {on}"));
             }
+            Event::Silenced { what } => {
+                self.say(&format!("{margin}# note: {}", clean::line(what)));
+            }
             Event::CaseEnded(outcome) => self.case(outcome),
             Event::Trouble(problem) => self.problem(problem),
             _ => {}

@@ -97,6 +97,7 @@ impl Reporter for Terminal {
                 let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
                 self.say(&format!("{red}the machine needs a reboot:{red:#} {why}"));
             }
+            Event::Silenced { what } => self.say(&format!("note: {what}")),
             Event::Down { why } => self.say(&format!("the machine went down: {why}")),
             Event::Interrupted => self.say("interrupted"),
             Event::Prepared { .. } | Event::Ended(_) => {}
@@ -229,6 +230,10 @@ pub(crate) fn summary(history: &History, folder: &Path) -> String {
     lines.push(format!("{results} in {seconds:.1} s{counted}"));
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
+    lines.extend(history.silenced.iter().map(|(what, since)| match since {
+        Some(case) => format!("Note: since {case}, {what}"),
+        None => format!("Note: {what}"),
+    }));
     let resume = history.plan.as_ref().and_then(|plan| rerun::resume(plan, folder));
     if let Some(why) = &history.wedged {
         let then = resume.map_or(String::new(), |resume| format!("; after it: {resume}"));
