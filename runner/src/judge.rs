@@ -19,6 +19,8 @@ pub(crate) struct Evidence<'e> {
     pub(crate) log: &'e Log,
     /// What the check of the file system said afterwards, if it was made.
     pub(crate) check: Option<&'e Problem>,
+    /// What was traced of it.
+    pub(crate) traced: &'e [Problem],
     /// Its golden transcript.
     pub(crate) golden: Option<&'e str>,
 }
@@ -56,6 +58,8 @@ impl Evidence<'_> {
             problems.push(problem);
         }
         problems.extend(self.check.cloned());
+        // The case may not see a deviation each time that it happens; the tracer did.
+        problems.extend_from_slice(self.traced);
         if let Some(wedged) = &self.watched.wedged
             && !known.iter().any(|known| known.wedges)
         {
@@ -70,7 +74,8 @@ impl Evidence<'_> {
             _ => reason,
         };
         match verdict {
-            Verdict::Pass if self.log.lost > 0 => Judgement {
+            // What is missing may be what nobody expects.
+            Verdict::Pass | Verdict::NotRun | Verdict::XFail if self.log.lost > 0 => Judgement {
                 verdict: Verdict::Error,
                 problems,
                 reason: Some(format!(
@@ -189,6 +194,8 @@ pub(crate) fn gist(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::kmsg::Record;
+    use crate::known::Deviations;
+    use crate::plan::Fs;
     use crate::watch::Left;
     use std::time::Duration;
 
@@ -207,18 +214,58 @@ mod tests {
     }
 
     fn judge(watched: &Watched, log: &str, golden: Option<&str>) -> Judgement {
-        let log = Log {
-            records: log
-                .lines()
-                .map(|line| Record { time: 0, level: 4, text: line.to_owned() })
-                .collect(),
-            lost: 0,
+        let log = log_of(log, 0);
+        let case = cases::all()[0];
+        let evidence = Evidence { case, watched, log: &log, check: None, traced: &[], golden };
+        evidence.judge(&[], false, false)
+    }
+
+    fn log_of(text: &str, lost: u64) -> Log {
+        let records =
+            text.lines().map(|line| Record { time: 0, level: 4, text: line.to_owned() }).collect();
+        Log { records, lost }
+    }
+
+    #[test]
+    fn what_the_tracer_finds_beside_a_known_failure_must_be_known_too() {
+        let deviations = Deviations::built_in("6.1.0").unwrap();
+        let known = deviations.of("livelock/aio-dio-punch", Fs::Xfs).unwrap();
+        assert!(!known.is_empty());
+        let failed = watched(End::Said(Ending::Fail(
+            "expected: it ends\nseen: it had not ended after 9 s".to_owned(),
+        )));
+        let judged = |finding: &str, lost| {
+            let traced: Vec<_> = Some(finding)
+                .filter(|title| !title.is_empty())
+                .map(|title| Problem::traced(title, ""))
+                .into_iter()
+                .collect();
+            Evidence {
+                case: cases::all()[0],
+                watched: &failed,
+                log: &log_of("", lost),
+                check: None,
+                traced: &traced,
+                golden: Some("a\nb\n"),
+            }
+            .judge(&known, false, false)
         };
-        Evidence { case: cases::all()[0], watched, log: &log, check: None, golden }.judge(
-            &[],
-            false,
-            false,
-        )
+        assert_eq!(judged("", 0).verdict, Verdict::XFail);
+        let unknown = "missed wait: task 7 freed the block of page 0x1 while it was pinned";
+        let seen = judged(unknown, 0);
+        assert_eq!((seen.verdict, seen.reason), (Verdict::Fail, None));
+        assert!(seen.problems.iter().any(|problem| problem.title == unknown));
+        assert_eq!(judged("", 3).verdict, Verdict::Error);
+    }
+
+    #[test]
+    fn what_the_tracer_finds_fails_a_case_that_was_content() {
+        let passed = watched(End::Said(Ending::Pass));
+        let traced = [Problem::traced("livelock: it spins", "")];
+        let (case, log, golden) = (cases::all()[0], log_of("", 0), Some("a\nb\n"));
+        let evidence =
+            Evidence { case, watched: &passed, log: &log, check: None, traced: &traced, golden };
+        assert_eq!(evidence.judge(&[], false, false).verdict, Verdict::Fail);
     }
 
     #[test]
@@ -297,6 +344,7 @@ mod tests {
             watched: &passed,
             log: &Log { records: Vec::new(), lost: 3 },
             check: None,
+            traced: &[],
             golden: Some("a\nb\n"),
         }
         .judge(&[], false, false);
@@ -313,6 +361,7 @@ mod tests {
             watched: &skipped,
             log: &log,
             check: None,
+            traced: &[],
             golden: None,
         };
         assert_eq!(evidence.judge(&[], false, false).verdict, Verdict::NotRun);

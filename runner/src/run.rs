@@ -25,7 +25,7 @@ use crate::print;
 use crate::report::{self, Reporter};
 use crate::results::{Refusal, Results};
 use crate::silence;
-use crate::trace::Trace;
+use crate::trace::{Trace, Traced};
 use crate::verdict::{Problem, Verdict};
 use crate::watch::{Watch, Watched};
 use crate::world::{self, Fault, World};
@@ -292,7 +292,8 @@ impl Run<'_> {
         let traced = self.trace.as_mut().map(Trace::end);
         let mut log = self.world.log()?;
         let mut check = None;
-        let preliminary = self.judge(case, &watched, &log, None)?;
+        let findings = traced.as_ref().map(Traced::problems).unwrap_or_default();
+        let preliminary = self.judge(case, &watched, &log, None, &findings)?;
         let doubtful = !matches!(preliminary.verdict, Verdict::Pass | Verdict::NotRun);
         if wedged.is_none() && (doubtful || case.is_in("fsck")) {
             match self.world.renew(true) {
@@ -308,10 +309,8 @@ impl Run<'_> {
             watched.notes.push(("silenced".to_owned(), what));
         }
         watched.wedged.clone_from(&wedged);
-        let mut judgement = self.judge(case, &watched, &log, check.as_ref())?;
+        let judgement = self.judge(case, &watched, &log, check.as_ref(), &findings)?;
         if let Some(traced) = &traced {
-            let known = self.deviations.of(case.name, self.plan.fs)?;
-            traced.judge(&mut judgement, &known);
             watched.notes.push(traced.note());
             if traced.is_kept(judgement.verdict) {
                 let inside = Results::inside(case.name, iteration);
@@ -364,9 +363,11 @@ impl Run<'_> {
         watched: &Watched,
         log: &Log,
         check: Option<&Problem>,
+        traced: &[Problem],
     ) -> anyhow::Result<Judgement> {
         let known = self.deviations.of(case.name, self.plan.fs)?;
-        Ok(Evidence { case, watched, log, check, golden: expected::transcript(case.name) }.judge(
+        let golden = expected::transcript(case.name);
+        Ok(Evidence { case, watched, log, check, traced, golden }.judge(
             &known,
             self.plan.require,
             self.plan.bless.is_some(),

@@ -1,7 +1,7 @@
 //! The tracer beside the cases: attached once for a run, asked about each case.
 //!
-//! What it finds is part of a case's verdict. It is another witness, not another judge: where a
-//! case is known to fail, its findings are the evidence of that.
+//! What it finds is evidence of a case, beside what the case itself says. It is another witness,
+//! not another judge: a finding that no known deviation explains fails the case.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,8 +11,6 @@ use tracer::session::Options;
 use tracer::stream::Stream;
 use tracer::timeline::{self, Timeline};
 
-use crate::judge::Judgement;
-use crate::known::{Known, excuse};
 use crate::plan::Keep;
 use crate::print;
 use crate::results::CaseFile;
@@ -66,25 +64,18 @@ impl Trace {
 const LINES: usize = 120;
 
 impl Traced {
-    /// Adds what was found to the judgement without it, where the deviations `known` apply.
-    pub(crate) fn judge(&self, judgement: &mut Judgement, known: &[&Known]) {
-        let protocol::Verdict::Violated(_) = &self.verdict else {
-            return;
-        };
-        for (number, finding) in self.timeline.findings.iter().enumerate() {
+    /// What was found.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for finding in &self.timeline.findings {
             let mut text = self.describe(finding);
             // Once is enough to read it.
-            if number == 0 {
+            if problems.is_empty() {
                 text.push_str(&self.last_lines());
             }
-            judgement.problems.push(Problem::new(finding.to_string(), text));
+            problems.push(Problem::traced(finding.to_string(), text));
         }
-        if matches!(judgement.verdict, Verdict::Pass | Verdict::NotRun | Verdict::XPass) {
-            // The case may not see a deviation each time that it happens; the tracer did.
-            let (verdict, entry) = excuse(Verdict::Fail, &judgement.problems, known);
-            judgement.verdict = verdict;
-            judgement.reason = entry.map(|entry| entry.reason.clone());
-        }
+        problems
     }
 
     /// What stands in the notes: whether the trace says anything at all.

@@ -61,10 +61,18 @@ pub(crate) struct Problem {
     pub(crate) title: String,
     /// Everything known about it.
     pub(crate) text: String,
+    /// The tracer saw it, and the title is what a rule says of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) traced: bool,
 }
 
 impl Problem {
     pub(crate) fn new(title: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { title: title.into(), text: text.into() }
+        Self { title: title.into(), text: text.into(), traced: false }
+    }
+
+    /// What the tracer found.
+    pub(crate) fn traced(title: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { traced: true, ..Self::new(title, text) }
     }
 }
