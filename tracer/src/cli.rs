@@ -140,7 +140,10 @@ fn hooks() -> Result<()> {
             let looked: Vec<&str> =
                 resolved.step.alternatives.iter().map(|way| way.symbol).collect();
             let why = if resolved.step.needed { "needed" } else { "done without" };
-            writeln!(out, "{step:<28} - ({why}; looked for {})", looked.join(", "))?;
+            match resolved.step.file_system.filter(|name| !hook::is_loaded(name)) {
+                Some(name) => writeln!(out, "{step:<28} - ({name} is not loaded)")?,
+                None => writeln!(out, "{step:<28} - ({why}; looked for {})", looked.join(", "))?,
+            }
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //! What a kernel lacks is found by looking at its symbols, never at its version.
 
+use std::fs;
+
 use crate::symbols::Symbols;
 
 /// How a program is attached.
@@ -384,6 +386,16 @@ pub fn may_miss(program: &str) -> bool {
         .any(|(name, _)| *name == program)
 }
 
+/// Whether the kernel has this file system now: what a module has shows only once it is loaded.
+pub fn is_loaded(file_system: &str) -> bool {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    lists(&known, file_system)
+}
+
+fn lists(file_systems: &str, name: &str) -> bool {
+    file_systems.lines().any(|line| line.split_ascii_whitespace().next_back() == Some(name))
+}
+
 /// Every step that `file_system` has (all if none is given), resolved.
 pub fn resolve(symbols: &Symbols, file_system: Option<&str>) -> Vec<Resolved> {
     STEPS
@@ -401,6 +413,13 @@ mod tests {
 
     use super::*;
     use crate::device::FILE_SYSTEMS;
+
+    #[test]
+    fn a_file_system_that_is_not_loaded_is_not_listed() {
+        let known = "nodev\tsysfs\n\text3\n\text4\n";
+        assert!(lists(known, "ext4") && lists(known, "sysfs"));
+        assert!(!lists(known, "xfs") && !lists(known, "ext"));
+    }
 
     #[test]
     fn only_what_no_verdict_needs_may_be_missed() {
