@@ -1,6 +1,5 @@
 //! The probes at work: loaded, filled in, attached, and their ring.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -132,8 +131,6 @@ pub struct Session {
     hooks: Vec<Resolved>,
     /// Steps whose best hook the kernel refused.
     refused: Vec<(&'static str, Error)>,
-    /// Programs that the kernel has already.
-    loaded: BTreeSet<&'static str>,
     /// What is of use only beside a wait is left off until there is one.
     resting: bool,
     /// The kernel has warned since it was booted, and what it does not print again is seen too.
@@ -248,7 +245,6 @@ impl Session {
             symbols,
             symbols_now: OnceLock::new(),
             refused: Vec::new(),
-            loaded: BTreeSet::new(),
             resting: false,
             warned: false,
             btf,
@@ -276,13 +272,20 @@ impl Session {
         let mut refused = None;
         // A function can be there and yet not take a program; then the next best is tried.
         hook.chosen = hook.step.ways(&self.symbols).skip(from).find(|(alternative, symbol)| {
-            alternative.programs.iter().all(|&(program, how)| {
-                let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
-                let place = Place { symbol, address };
-                attach(&mut self.ebpf, program, how, &place, &self.btf, self.loaded.insert(program))
-                    .map_err(|error| refused = Some(error.into_error(program, symbol)))
-                    .is_ok()
-            })
+            let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
+            let place = Place { symbol, address };
+            let taken = all_or_none(
+                &mut self.ebpf,
+                alternative.programs,
+                |ebpf, &(program, how)| {
+                    attach(ebpf, program, how, &place, &self.btf)
+                        .map_err(|error| error.into_error(program, symbol))
+                },
+                |ebpf, &(program, _)| {
+                    unload(ebpf, program).map_err(|error| error.into_error(program, symbol))
+                },
+            );
+            taken.map_err(|error| refused = Some(error)).is_ok()
         });
         if self.printer.is_some()
             && let Some((way, symbol)) = &hook.chosen
@@ -370,7 +373,6 @@ impl Session {
         };
         for &(name, _) in way.programs {
             unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, symbol))?;
-            self.loaded.remove(name);
         }
         Ok(())
     }
@@ -475,13 +477,36 @@ fn has_warned() -> bool {
     tainted.trim().parse().map_or(true, |bits: u64| bits & (1 << 9) != 0)
 }
 
+/// Does each of the parts, or none: what was done before one that fails is undone.
+fn all_or_none<C, P, E>(
+    on: &mut C,
+    parts: &[P],
+    mut run: impl FnMut(&mut C, &P) -> Result<(), E>,
+    mut undo: impl FnMut(&mut C, &P) -> Result<(), E>,
+) -> Result<(), E> {
+    for (n, part) in parts.iter().enumerate() {
+        if let Err(error) = run(on, part) {
+            // The part that failed too: it may be half done.
+            for done in parts[..=n].iter().rev() {
+                // What was never done cannot be undone; the first error is the one to tell.
+                let _ = undo(on, done);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// Takes a program off and out of the kernel.
 fn unload(ebpf: &mut Ebpf, name: &str) -> Result<(), Refused> {
     match ebpf.program_mut(name).ok_or(Refused::NoProgram)? {
         Program::KProbe(program) => program.unload()?,
         Program::FEntry(program) => program.unload()?,
         Program::FExit(program) => program.unload()?,
-        // No step that is left off or replaced has any other.
+        Program::PerfEvent(program) => program.unload()?,
+        Program::RawTracePoint(program) => program.unload()?,
+        Program::TracePoint(program) => program.unload()?,
+        // No step has any other.
         _ => return Err(Refused::NoProgram),
     }
     Ok(())
@@ -564,13 +589,12 @@ fn attach(
     how: Attach,
     &Place { symbol, address }: &Place<'_>,
     btf: &Btf,
-    load: bool,
 ) -> Result<(), Refused> {
     let program = ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
     match how {
         Attach::Kprobe | Attach::Kretprobe => {
             let program: &mut KProbe = program.try_into()?;
-            if load {
+            if program.fd().is_err() {
                 program.load()?;
             }
             program.attach(symbol, 0)?;
@@ -587,7 +611,7 @@ fn attach(
         }
         Attach::Breakpoint => {
             let program: &mut PerfEvent = program.try_into()?;
-            if load {
+            if program.fd().is_err() {
                 program.load()?;
             }
             for cpu in online_cpus().map_err(|(_, error)| ProgramError::IOError(error))? {
@@ -769,6 +793,23 @@ fn kernel_word(address: u64) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_way_of_which_a_part_is_refused_leaves_nothing_attached() {
+        let run = |attached: &mut Vec<&str>, part: &&'static str| {
+            attached.push(part);
+            if *part == "refused" { Err("no") } else { Ok(()) }
+        };
+        let undo = |attached: &mut Vec<&str>, part: &&'static str| {
+            attached.retain(|known| known != part);
+            Ok(())
+        };
+        let mut attached = Vec::new();
+        assert_eq!(all_or_none(&mut attached, &["begin", "refused", "end"], run, undo), Err("no"));
+        assert!(attached.is_empty(), "{attached:?}");
+        assert_eq!(all_or_none(&mut attached, &["begin", "end"], run, undo), Ok(()));
+        assert_eq!(attached, ["begin", "end"]);
+    }
 
     #[test]
     fn the_verifiers_reason_is_before_its_counts() {
