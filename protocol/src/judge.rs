@@ -21,9 +21,34 @@ impl Judge {
     }
 
     /// Takes the next event and returns what it violates, usually nothing.
+    ///
+    /// For a history in which everything that was missed is told of by [`Kind::Lost`].
+    ///
+    /// [`Kind::Lost`]: crate::Kind::Lost
     pub fn feed(&mut self, event: &Event) -> &[Finding] {
+        self.feed_if(event, || true)
+    }
+
+    /// The same where more may have been missed than the history tells. `all_seen` is asked only
+    /// if a finding rests on an absence; if it says no, there is no such finding, and what was
+    /// under way is judged no more.
+    pub fn feed_if(&mut self, event: &Event, all_seen: impl FnOnce() -> bool) -> &[Finding] {
+        let found = self.state.step(event);
+        self.keep(found, all_seen)
+    }
+
+    /// Something was missed, nobody knows what.
+    pub fn lose(&mut self) {
+        self.state.lose();
+    }
+
+    fn keep(&mut self, mut found: Vec<Finding>, all_seen: impl FnOnce() -> bool) -> &[Finding] {
+        if found.iter().any(|finding| finding.absence) && !all_seen() {
+            found.retain(|finding| !finding.absence);
+            self.state.lose();
+        }
         let known = self.findings.len();
-        self.findings.extend(self.state.step(event));
+        self.findings.extend(found);
         &self.findings[known..]
     }
 
@@ -38,8 +63,14 @@ impl Judge {
     }
 
     /// The verdict on the history, which ends at `time` (in the unit of [`Event::time`]).
-    pub fn finish(mut self, time: u64) -> Verdict {
-        self.findings.extend(self.state.finish(time));
+    pub fn finish(self, time: u64) -> Verdict {
+        self.finish_if(time, || true)
+    }
+
+    /// The same where more may have been missed than the history tells; see [`Judge::feed_if`].
+    pub fn finish_if(mut self, time: u64, all_seen: impl FnOnce() -> bool) -> Verdict {
+        let found = self.state.finish(time);
+        self.keep(found, all_seen);
         if !self.findings.is_empty() {
             Verdict::Violated(self.findings)
         } else if self.state.lost() {

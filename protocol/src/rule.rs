@@ -70,6 +70,9 @@ pub struct Finding {
     pub index: u64,
     /// The events it rests on, by their number in the history (the first is 0), in order.
     pub events: Vec<u64>,
+    /// It concludes from what was not seen: a scan, a sleep, an end. That is worth nothing where
+    /// something may have been missed.
+    pub absence: bool,
     /// What happened: one sentence, lower case, no full stop.
     pub text: String,
 }

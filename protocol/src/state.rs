@@ -4,9 +4,10 @@
 //! operations that have not ended. It can be cloned, compared and hashed, because a search of
 //! the reference's state space carries one along with every state of the reference.
 //!
-//! Some rules conclude from what did *not* happen (no scan, no sleep, no end). After
-//! [`Kind::Lost`] they keep silent about everything that was under way at that moment; what
-//! rests on events that are there (a block freed while its counts show a pin) stays judged.
+//! Some rules conclude from what did *not* happen (no scan, no sleep, no end), and say so in
+//! [`Finding::absence`]: who feeds them knows whether everything was seen. After [`Kind::Lost`]
+//! they keep silent about everything that was under way at that moment; what rests on events
+//! that are there (a block freed while its counts show a pin) stays judged.
 //!
 //! Counts are read without a lock in a kernel, and a speculative GUP-fast reference can be in
 //! them for nanoseconds. The recorder looks several times before it reports a page as pinned in
@@ -80,6 +81,8 @@ struct Scan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Wait {
     begun: Mark,
+    /// The last event that showed that it waits.
+    seen: Mark,
     page: u64,
     index: u64,
     /// Since when nothing pins the page: the event that showed it, and the moment from which the
@@ -178,6 +181,7 @@ impl State {
         };
         a_break.wait = Some(Wait {
             begun: mark,
+            seen: mark,
             page: event.page,
             index: if event.index == 0 { a_break.index_of(event.page) } else { event.index },
             idle: None,
@@ -225,7 +229,8 @@ impl State {
         }
     }
 
-    fn lose(&mut self) {
+    /// Something was missed, nobody knows what: as [`Kind::Lost`], without an event.
+    pub fn lose(&mut self) {
         self.lost = true;
         self.pins.forget();
         self.dirty.clear();
@@ -242,8 +247,11 @@ impl State {
         let key = (event.task, event.inode);
         let a_break = self.breaks.entry(key).or_insert_with(|| Break::new(event, mark, false));
         if a_break.wait.is_none_or(|wait| wait.page != event.page) {
-            a_break.wait =
-                Some(Wait { begun: mark, page: event.page, index: event.index, idle: None });
+            let (page, index) = (event.page, event.index);
+            a_break.wait = Some(Wait { begun: mark, seen: mark, page, index, idle: None });
+        }
+        if let Some(wait) = &mut a_break.wait {
+            wait.seen = mark;
         }
         self.observe(event, mark);
         let mut findings = self.asleep(mark, Some(event.task), false);
@@ -308,6 +316,7 @@ impl Break {
         (task, inode): (u32, u64),
         wait: Wait,
         marks: &[Mark],
+        absence: bool,
         text: String,
     ) -> Finding {
         Finding {
@@ -318,6 +327,7 @@ impl Break {
             page: wait.page,
             index: wait.index,
             events: numbers(marks),
+            absence,
             text,
         }
     }
@@ -350,8 +360,14 @@ fn finding(rule: Rule, event: &Event, marks: &[Mark], text: String) -> Finding {
         page: event.page,
         index: event.index,
         events: numbers(marks),
+        absence: false,
         text,
     }
+}
+
+/// The same for what concludes from an absence.
+fn absence(rule: Rule, event: &Event, marks: &[Mark], text: String) -> Finding {
+    Finding { absence: true, ..finding(rule, event, marks, text) }
 }
 
 fn numbers(marks: &[Mark]) -> Vec<u64> {

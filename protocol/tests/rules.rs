@@ -500,7 +500,113 @@ mod kernel {
         assert_eq!(found(&world), []);
         world.time += 11 * SECOND;
         world.pin(0);
+        // It may have ended unseen meanwhile.
+        assert_eq!(found(&world), []);
+        let about = world.about(0);
+        world.emit(Kind::Sample, BREAKER, about);
         assert_eq!(found(&world), [Rule::Livelock]);
+    }
+
+    /// What is found of a history in which more may have been missed than it tells.
+    fn found_in_doubt(world: &World) -> (Vec<Rule>, Verdict) {
+        let mut judge = Judge::new(Config::kernel(world.shape));
+        for event in &world.events {
+            judge.feed_if(event, || false);
+        }
+        let found = judge.findings().iter().map(|finding| finding.rule).collect();
+        (found, judge.finish_if(world.time, || false))
+    }
+
+    #[test]
+    fn a_scan_that_was_not_seen_is_no_missed_wait_where_calls_are_missed() {
+        let mut world = World::new(Shape::IdleAtZero, 1);
+        world.emit(Kind::BreakBegin, BREAKER, |_| {});
+        world.emit(Kind::BreakEnd, BREAKER, |_| {});
+        assert_eq!(found(&world), [Rule::MissedWait]);
+        assert_eq!(found_in_doubt(&world), (vec![], Verdict::Undecided));
+    }
+
+    #[test]
+    fn no_rule_concludes_from_what_was_not_seen_where_calls_are_missed() {
+        let spins = || {
+            let mut world = World::new(Shape::IdleAtOne, 1);
+            world.pin(0);
+            world.emit(Kind::BreakBegin, BREAKER, |_| {});
+            for _ in 0..=Config::kernel(world.shape).rescans {
+                world.scan();
+            }
+            world
+        };
+        let starves = || {
+            let mut world = waiting(Shape::IdleAtZero);
+            for _ in 0..100 {
+                world.pin(0);
+                world.unpin(0);
+            }
+            world.pin(0);
+            world.time += 11 * SECOND;
+            let about = world.about(0);
+            world.emit(Kind::Sample, BREAKER, about);
+            world
+        };
+        let stuck = || {
+            let mut world = waiting(Shape::IdleAtOne);
+            world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
+            world.time += 6 * SECOND;
+            let about = world.about(0);
+            world.emit(Kind::Sample, BREAKER, about);
+            world
+        };
+        let fsync = |value| {
+            let mut world = World::new(Shape::IdleAtOne, 1);
+            world.pin(0);
+            world.emit(Kind::Dirty, FAULTER, |event| event.index = 0);
+            world.operation(Kind::Begin, Operation::Fsync, FAULTER, 0);
+            world.operation(Kind::End, Operation::Fsync, FAULTER, value);
+            world
+        };
+        let lost = || {
+            let mut world = waiting(Shape::IdleAtOne);
+            world.unpin(0);
+            for _ in 0..2 {
+                world.time += SECOND;
+                let about = world.about(0);
+                world.emit(Kind::Sample, BREAKER, about);
+            }
+            world
+        };
+        for (world, rule) in [
+            (spins(), Rule::Livelock),
+            (starves(), Rule::Livelock),
+            (stuck(), Rule::LockHeld),
+            (fsync(0), Rule::Fsync),
+            (fsync(-16), Rule::Fsync),
+            (lost(), Rule::LostWakeup),
+        ] {
+            assert_eq!(found(&world), [rule]);
+            assert_eq!(found_in_doubt(&world), (vec![], Verdict::Undecided), "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_judged_although_calls_are_missed() {
+        let mut world = World::new(Shape::IdleAtOne, 1);
+        world.pin(0);
+        let about = world.about(0);
+        world.emit(Kind::Free, BREAKER, |event| {
+            about(event);
+            event.count = 1;
+        });
+        assert_eq!(found_in_doubt(&world).0, [Rule::MissedWait]);
+    }
+
+    #[test]
+    fn a_break_that_is_not_seen_to_wait_any_more_holds_nobody_up() {
+        let mut world = waiting(Shape::IdleAtOne);
+        world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
+        world.time += 6 * SECOND;
+        world.emit(Kind::Sample, BREAKER + 1, |event| event.page = 99);
+        assert_eq!(found(&world), []);
     }
 
     #[test]

@@ -84,11 +84,12 @@ impl Traced {
             protocol::Verdict::Holds => "the protocol held".to_owned(),
             protocol::Verdict::Violated(findings) => format!("{} findings", findings.len()),
             protocol::Verdict::Undecided => {
-                format!("undecided: {} records were lost", self.timeline.lost)
+                format!("undecided: {}", self.timeline.unseen)
             }
         };
-        if self.timeline.unseen > 0 {
-            let _ = write!(text, "; {} calls not seen that it does not need", self.timeline.unseen);
+        if self.timeline.needless > 0 {
+            let _ =
+                write!(text, "; {} calls not seen that it does not need", self.timeline.needless);
         }
         ("trace".to_owned(), text)
     }

@@ -128,7 +128,11 @@ fn hooks() -> Result<()> {
             resolved.step.name,
             resolved.step.file_system.map_or(String::new(), |name| format!(" ({name})"))
         );
-        if let Some((alternative, symbol)) = resolved.chosen {
+        let missing = resolved.step.file_system.filter(|name| !hook::is_loaded(name));
+        if let Some(name) = missing {
+            // What carries the step once it is there cannot be known.
+            writeln!(out, "{step:<28} - ({name} is not loaded)")?;
+        } else if let Some((alternative, symbol)) = resolved.chosen {
             let ways: Vec<String> = alternative
                 .programs
                 .iter()
@@ -140,10 +144,7 @@ fn hooks() -> Result<()> {
             let looked: Vec<&str> =
                 resolved.step.alternatives.iter().map(|way| way.symbol).collect();
             let why = if resolved.step.needed { "needed" } else { "done without" };
-            match resolved.step.file_system.filter(|name| !hook::is_loaded(name)) {
-                Some(name) => writeln!(out, "{step:<28} - ({name} is not loaded)")?,
-                None => writeln!(out, "{step:<28} - ({why}; looked for {})", looked.join(", "))?,
-            }
+            writeln!(out, "{step:<28} - ({why}; looked for {})", looked.join(", "))?;
         }
     }
     Ok(())
@@ -256,8 +257,9 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
         let line = serde_json::json!({
             "verdict": word,
             "findings": findings,
-            "lost": outcome.lost,
-            "unseen": outcome.unseen,
+            "lost": outcome.unseen.total(),
+            "reason": outcome.unseen.to_string(),
+            "unseen": outcome.needless,
             "peak": outcome.peak,
             "records": outcome.summary.records,
             "breaks": outcome.summary.breaks,
@@ -268,19 +270,21 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
         return Ok(());
     }
     write!(out, "{}", outcome.summary)?;
-    writeln!(out, "{} records lost; at most {} waited to be judged", outcome.lost, outcome.peak)?;
-    if outcome.unseen > 0 {
-        writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.unseen)?;
+    let unseen = &outcome.unseen;
+    writeln!(out, "not seen: {unseen}; at most {} records waited to be judged", outcome.peak)?;
+    if outcome.needless > 0 {
+        writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.needless)?;
     }
     match outcome.verdict {
         Verdict::Holds => writeln!(out, "the protocol held in all that was seen")?,
         Verdict::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
-        Verdict::Undecided => writeln!(
-            out,
-            "undecided: {} records were lost, so that nothing follows from what was not seen; try \
-             a larger --ring-size",
-            outcome.lost
-        )?,
+        Verdict::Undecided => {
+            let larger = if unseen.lost > 0 { "; try a larger --ring-size" } else { "" };
+            writeln!(
+                out,
+                "undecided: {unseen}, so that nothing follows from what was not seen{larger}"
+            )?;
+        }
     }
     Ok(())
 }

@@ -17,3 +17,4 @@ pub mod summary;
 pub mod symbols;
 mod sys;
 pub mod timeline;
+pub mod unseen;

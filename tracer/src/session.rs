@@ -1,13 +1,16 @@
 //! The probes at work: loaded, filled in, attached, and their ring.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf, StackTraceMap};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
 use aya::programs::perf_event::{
     BreakpointConfig, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent,
 };
@@ -24,6 +27,7 @@ use crate::hook::{self, Attach, Resolved, When};
 use crate::offsets::{self, KERNEL, Types};
 use crate::probelog::{self, Printer};
 use crate::symbols::{self, Symbols};
+use crate::unseen::Unseen;
 
 /// Why tracing could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,17 @@ impl Default for Options {
     }
 }
 
+/// What the probes know of a break under way: `Break` in tracer-ebpf/src/work.rs.
+type Break = [u64; 9];
+
+/// Whether it waits, as far as was seen: the lower half of its last word.
+fn waits(a_break: &Break) -> bool {
+    a_break[8] as u32 != 0
+}
+
+/// Between two looks at the breaks under way.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How often the sampler looks, in Hertz.
 const SAMPLES: u64 = 20;
 
@@ -124,6 +139,11 @@ pub struct Session {
     drain: Drain,
     lost: PerCpuArray<MapData, u64>,
     losses: Array<MapData, u64>,
+    breaks: HashMap<MapData, u32, Break>,
+    /// Breaks that were found to have ended unseen.
+    returns: u64,
+    /// What programs missed that are not in the kernel any more.
+    past: BTreeMap<String, u64>,
     process: Array<MapData, u32>,
     stacks: StackTraceMap<MapData>,
     /// How references are counted.
@@ -232,12 +252,16 @@ impl Session {
         let stacks =
             StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
         let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
+        let breaks = HashMap::try_from(take(&mut ebpf, "BREAKS")?).map_err(lacks("BREAKS"))?;
         let mut session = Self {
             ebpf,
             printer: probe_log,
             drain,
             lost,
             losses,
+            breaks,
+            returns: 0,
+            past: BTreeMap::new(),
             process,
             stacks,
             shape,
@@ -372,6 +396,8 @@ impl Session {
             return Ok(());
         };
         for &(name, _) in way.programs {
+            let count = self.ebpf.program(name).and_then(missed).unwrap_or(0);
+            *self.past.entry(name.to_owned()).or_default() += count;
             unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, symbol))?;
         }
         Ok(())
@@ -394,32 +420,86 @@ impl Session {
         self.drain.sweep()
     }
 
-    /// How many records and returns were lost in the kernel since the start, and how many calls
-    /// the kernel did not let the probes see, as far as a verdict needs them.
-    pub fn lost(&self) -> u64 {
-        let records: u64 = self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum());
-        records + self.missed(false)
+    /// What was not seen since the start, as far as a verdict needs it.
+    pub fn unseen(&self) -> Unseen {
+        Unseen {
+            lost: self.counted(),
+            not_judged: self.drain.dropped(),
+            returns: self.returns,
+            calls: self.missed(false).collect(),
+            not_swept: 0,
+        }
+    }
+
+    /// How many losses the probes themselves know of since the start.
+    pub fn counted(&self) -> u64 {
+        self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum())
     }
 
     /// How many calls the kernel did not let the probes see that no verdict needs.
-    pub fn unseen(&self) -> u64 {
-        self.missed(true)
+    pub fn needless(&self) -> u64 {
+        self.missed(true).map(|(_, count)| count).sum()
     }
 
-    fn missed(&self, may_miss: bool) -> u64 {
-        let programs = self.ebpf.programs().filter(|(name, _)| hook::may_miss(name) == may_miss);
-        programs.filter_map(|(_, program)| missed(program)).sum()
+    fn missed(&self, may_miss: bool) -> impl Iterator<Item = (String, u64)> {
+        let programs =
+            self.ebpf.programs().filter(move |(name, _)| hook::may_miss(name) == may_miss);
+        let counts = programs.map(|(name, program)| {
+            let past = self.past.get(name).copied().unwrap_or(0);
+            (name.to_owned(), past + missed(program).unwrap_or(0))
+        });
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// Looks for breaks that ended unseen, which [`Session::unseen`] then counts: those of tasks
+    /// that are gone.
+    ///
+    /// A kretprobe misses returns when all of its places are taken, and each break that sleeps
+    /// takes one. No counter that is to be had tells of it on every kernel.
+    pub fn settle(&mut self) {
+        for (task, a_break) in self.open() {
+            if !Path::new(&format!("/proc/{task}")).exists() {
+                self.returns += self.forget(task, &a_break);
+            }
+        }
+    }
+
+    /// The same, and of those tasks that for so long neither waited in their break nor came to its
+    /// end. One that began another break meanwhile is looked at again the next time.
+    pub fn settle_all(&mut self, patience: Duration) {
+        self.settle();
+        let deadline = Instant::now() + patience;
+        let begun = self.open();
+        loop {
+            let mut open = self.open();
+            open.retain(|known| !waits(&known.1) && begun.contains(known));
+            if open.is_empty() {
+                return;
+            }
+            if Instant::now() >= deadline {
+                for (task, a_break) in open {
+                    self.returns += self.forget(task, &a_break);
+                }
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Breaks under way.
+    fn open(&self) -> Vec<(u32, Break)> {
+        self.breaks.iter().filter_map(Result::ok).collect()
+    }
+
+    /// Takes a break out of what the probes know, if that is still the same; how many.
+    fn forget(&mut self, task: u32, a_break: &Break) -> u64 {
+        let still = self.breaks.get(&task, 0).is_ok_and(|now| now == *a_break);
+        u64::from(still && self.breaks.remove(&task).is_ok())
     }
 
     /// What [`Event::lost`] of a record is if nothing more is lost.
     pub fn losses(&self) -> u16 {
         self.losses.get(&0, 0).unwrap_or(0) as u16
-    }
-
-    /// How many records were lost since the start because they could not be judged as fast as
-    /// they came.
-    pub fn dropped(&self) -> u64 {
-        self.drain.dropped()
     }
 
     /// The most records that ever waited to be judged.

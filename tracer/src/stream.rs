@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::{Config, Event, Finding, Judge, Kind, Rule, Verdict};
@@ -12,6 +12,7 @@ use crate::selfcheck;
 use crate::session::{self, Options, Session};
 use crate::summary::Summary;
 use crate::timeline::Timeline;
+use crate::unseen::Unseen;
 
 /// Why nothing is traced.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +60,18 @@ pub struct Stream {
     mark: u16,
     /// What was lost of this judgement's records and told to the rules.
     told: u64,
-    /// What was lost before this judgement began, and what was not seen.
-    base: u64,
-    unseen: u64,
+    /// What was not seen before this judgement began, and that no verdict needs.
+    base: Unseen,
+    needless: u64,
+    /// Times that the ring was not emptied in time.
+    not_swept: u64,
+    /// [`Session::counted`] when a record last told of a loss.
+    counted: u64,
+    /// [`Unseen::unplaced`] at the last look at the counters, and when that was.
+    unplaced: u64,
+    looked: Instant,
+    /// Until then something was missed, nobody knows where: no absence means anything.
+    doubtful: u64,
     summary: Summary,
     names: BTreeMap<u32, String>,
 }
@@ -70,10 +80,10 @@ pub struct Stream {
 pub struct Outcome {
     /// The verdict on all that was seen.
     pub verdict: Verdict,
-    /// How many records and returns were lost.
-    pub lost: u64,
+    /// What was not seen that a verdict needs.
+    pub unseen: Unseen,
     /// How many calls were not seen that no verdict needs.
-    pub unseen: u64,
+    pub needless: u64,
     /// The most records that ever waited to be judged.
     pub peak: usize,
     /// Counts and waits.
@@ -82,6 +92,14 @@ pub struct Outcome {
 
 /// How long to leave the ring alone between two looks at it.
 pub const INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often the counters of what was missed are looked at, if no finding asks for them: each look
+/// costs a file for each program.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a break that is under way at the end may be neither seen to wait nor to end: many
+/// times what the sampler takes to come by.
+const SETTLE: Duration = Duration::from_secs(1);
 
 impl Stream {
     /// Attaches the probes to the device's file system and checks that they see a break.
@@ -116,8 +134,13 @@ impl Stream {
             refusals: 0,
             mark: 0,
             told: 0,
-            base: 0,
-            unseen: 0,
+            base: Unseen::default(),
+            needless: 0,
+            not_swept: 0,
+            counted: 0,
+            unplaced: 0,
+            looked: Instant::now(),
+            doubtful: 0,
             summary: Summary::default(),
             names: BTreeMap::new(),
         };
@@ -130,39 +153,62 @@ impl Stream {
     /// Of very many it leaves some for the next time, so that the caller gets to its other work.
     pub fn pump(&mut self) -> Vec<Finding> {
         let batch = self.session.take_events(PUMPED);
-        self.take(batch)
+        let mut findings = Vec::new();
+        // After the records are taken and before they are judged: what was missed beside them has
+        // been counted by now.
+        if self.looked.elapsed() >= LOOK {
+            self.look(&mut findings);
+        }
+        self.take(batch, &mut findings);
+        findings
     }
 
     /// Takes all records of what happened until now, and returns what they violate.
     pub fn pump_all(&mut self) -> Vec<Finding> {
-        let swept = self.session.sweep();
-        // Before the count: what is counted after this look was lost after the sweep.
-        let lost = self.session.lost() + self.session.dropped();
+        self.session.settle_all(SETTLE);
+        self.not_swept += u64::from(!self.session.sweep());
         let batch = self.session.take_events(usize::MAX);
-        let mut findings = self.take(batch);
-        let lost = (lost - self.base).saturating_sub(self.told) + u64::from(!swept);
+        let mut findings = Vec::new();
+        self.look(&mut findings);
+        let (unseen, mark) = (self.unseen().total(), self.session.losses());
+        self.take(batch, &mut findings);
+        let lost = unseen.saturating_sub(self.told).max(u64::from(mark != self.mark));
         if lost > 0 {
+            self.mark = mark;
             // No record came after the loss, or none that could tell of so much.
             self.lose(now(), lost, &mut findings);
         }
         findings
     }
 
-    fn take(&mut self, batch: impl Iterator<Item = Event>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    /// Looks at the counters of what was missed, and doubts all that was under way since the last
+    /// look if there is more.
+    fn look(&mut self, findings: &mut Vec<Finding>) {
+        self.session.settle();
+        let unplaced = self.session.unseen().unplaced();
+        self.looked = Instant::now();
+        let new = unplaced.saturating_sub(self.unplaced);
+        if new > 0 {
+            self.unplaced = unplaced;
+            self.doubtful = now();
+            self.lose(self.doubtful, new, findings);
+        }
+    }
+
+    fn take(&mut self, batch: impl Iterator<Item = Event>, findings: &mut Vec<Finding>) {
         for event in batch {
             if event.kind == Kind::Lost as u16 {
                 // Lost on the way from the ring to here.
                 self.told += event.value as u64;
-                self.feed(Event { time: now(), ..event }, &mut findings);
+                self.feed(Event { time: now(), ..event }, findings);
                 continue;
             }
             if event.lost != self.mark {
-                // Two processors that lose at once may make the number run backwards; then, too,
-                // something is missing.
-                let count = event.lost.wrapping_sub(self.mark);
                 self.mark = event.lost;
-                self.lose(event.time, u64::from(count.min(count.wrapping_neg())), &mut findings);
+                let counted = self.session.counted();
+                let count = counted.saturating_sub(self.counted).max(1);
+                self.counted = counted;
+                self.lose(event.time, count, findings);
             }
             let watched = match Kind::from_number(event.kind) {
                 Some(Kind::WaitBegin) => self.session.rouse(),
@@ -171,11 +217,10 @@ impl Stream {
             };
             if watched.is_err() {
                 // What stays off is not seen from now on.
-                self.lose(event.time, 1, &mut findings);
+                self.lose(event.time, 1, findings);
             }
-            self.feed(event, &mut findings);
+            self.feed(event, findings);
         }
-        findings
     }
 
     /// Whether the tracer itself is the cause of it: its own break, which may outlast the
@@ -205,7 +250,17 @@ impl Stream {
             return;
         }
         self.summary.count(&event);
-        let new = self.judge.feed(&event).to_vec();
+        let doubted = event.time <= self.doubtful;
+        let mut missed = false;
+        let all_seen = || {
+            self.session.settle();
+            missed = self.session.unseen().unplaced() != self.unplaced;
+            !missed && !doubted
+        };
+        let new = self.judge.feed_if(&event, all_seen).to_vec();
+        if doubted {
+            self.judge.lose();
+        }
         self.history.push_back(event);
         for number in new.iter().flat_map(|finding| &finding.events) {
             if let Some(event) = self.event(*number) {
@@ -220,6 +275,9 @@ impl Stream {
             self.name_warning(&mut finding);
             findings.push(finding);
         }
+        if missed {
+            self.look(findings);
+        }
     }
 
     /// Forgets what was seen so far, and judges anew what comes.
@@ -230,15 +288,21 @@ impl Stream {
         // A sweep that did not come to its end leaves old records, which are judged as new ones.
         self.session.sweep();
         drop(self.session.take_events(usize::MAX));
-        let (lost, mark) = (self.session.lost(), self.session.losses());
+        self.session.settle();
+        let mark = self.session.losses();
         self.judge = Judge::new(Config::kernel(self.session.shape()));
         self.history.clear();
         self.first = 0;
         self.evidence.clear();
         self.mark = mark;
         self.told = 0;
-        self.base = lost + self.session.dropped();
-        self.unseen = self.session.unseen();
+        self.base = self.session.unseen();
+        self.needless = self.session.needless();
+        self.not_swept = 0;
+        self.counted = self.session.counted();
+        self.unplaced = self.base.unplaced();
+        self.looked = Instant::now();
+        self.doubtful = 0;
         self.summary = Summary::default();
     }
 
@@ -246,7 +310,7 @@ impl Stream {
     pub fn conclude(&mut self) -> (Verdict, Timeline) {
         self.pump_all();
         let fresh = Judge::new(Config::kernel(self.session.shape()));
-        let verdict = std::mem::replace(&mut self.judge, fresh).finish(now());
+        let verdict = self.verdict(fresh);
         let findings = match &verdict {
             Verdict::Violated(findings) => findings.clone(),
             _ => Vec::new(),
@@ -280,9 +344,16 @@ impl Stream {
             names: self.names.clone(),
             stacks,
             findings,
-            lost: self.told,
             unseen: self.unseen(),
+            needless: self.needless(),
         }
+    }
+
+    /// The verdict on what was seen until now; `fresh` judges what comes.
+    fn verdict(&mut self, fresh: Judge) -> Verdict {
+        let (session, unplaced) = (&self.session, self.unplaced);
+        let all_seen = || session.unseen().unplaced() == unplaced;
+        std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen)
     }
 
     /// A warning's finding has an address; a reader wants a function.
@@ -303,9 +374,15 @@ impl Stream {
     /// Ends the watch.
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
-        let (unseen, peak) = (self.unseen(), self.session.peak());
-        let verdict = self.judge.finish(now());
-        (findings, Outcome { verdict, lost: self.told, unseen, peak, summary: self.summary })
+        let verdict = self.verdict(Judge::new(Config::kernel(self.session.shape())));
+        let outcome = Outcome {
+            verdict,
+            unseen: self.unseen(),
+            needless: self.needless(),
+            peak: self.session.peak(),
+            summary: self.summary,
+        };
+        (findings, outcome)
     }
 
     /// `task` and its name, as it stands in a sentence.
@@ -372,13 +449,13 @@ impl Stream {
     }
 
     /// How many calls of this judgement were not seen so far that no verdict needs.
-    fn unseen(&self) -> u64 {
-        self.session.unseen().saturating_sub(self.unseen)
+    fn needless(&self) -> u64 {
+        self.session.needless().saturating_sub(self.needless)
     }
 
-    /// How many records of this judgement were lost so far.
-    pub fn lost(&self) -> u64 {
-        self.told
+    /// What of this judgement was not seen so far that a verdict needs.
+    pub fn unseen(&self) -> Unseen {
+        Unseen { not_swept: self.not_swept, ..self.session.unseen().since(&self.base) }
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Break, Scan, State, finding};
+use super::{Break, Scan, State, absence};
 use crate::config::Config;
 use crate::event::Event;
 use crate::mark::Mark;
@@ -40,7 +40,7 @@ impl State {
              sleeping, last page {page:#x} (index {index}, {} references, {} maps)",
             event.inode, event.task, a_break.rescans, event.refs, event.maps
         );
-        vec![finding(Rule::Livelock, event, &rests_on, text)]
+        vec![absence(Rule::Livelock, event, &rests_on, text)]
     }
 
     /// Breaks that newer pins hold up past the bound.
@@ -52,7 +52,7 @@ impl State {
                 continue;
             };
             if a_break.held_up <= newer_pins
-                || a_break.begun.age(mark.time) < patience
+                || a_break.begun.age(wait.seen.time) < patience
                 || !a_break.told.insert(Rule::Livelock)
             {
                 continue;
@@ -68,7 +68,8 @@ impl State {
                 wait.page, wait.index
             );
             let marks = [a_break.begun, wait.begun, mark];
-            findings.push(a_break.violates(Rule::Livelock, (task, inode), wait, &marks, text));
+            let who = (task, inode);
+            findings.push(a_break.violates(Rule::Livelock, who, wait, &marks, true, text));
         }
         findings
     }

@@ -20,6 +20,7 @@ impl State {
         let Some(wait) = a_break.wait.as_mut() else {
             return Vec::new();
         };
+        wait.seen = mark;
         if let Some((_, from)) = wait.idle.as_mut() {
             // It looked again, and saw something to sleep for.
             *from = mark;
@@ -34,6 +35,6 @@ impl State {
             wait.page, wait.index
         );
         let marks = [a_break.begun, wait.begun, mark];
-        vec![a_break.violates(Rule::LockHeld, (task, inode), wait, &marks, text)]
+        vec![a_break.violates(Rule::LockHeld, (task, inode), wait, &marks, false, text)]
     }
 }

@@ -43,7 +43,8 @@ impl State {
                 );
                 let marks = [wait.begun, idle, mark];
                 let who = (task, inode);
-                findings.push(a_break.violates(Rule::LostWakeup, who, wait, &marks, text));
+                // That it still waits is known from its end only, which was not seen.
+                findings.push(a_break.violates(Rule::LostWakeup, who, wait, &marks, true, text));
             }
         }
         findings

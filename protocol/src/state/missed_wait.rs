@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Scan, State, finding};
+use super::{Scan, State, absence, finding};
 use crate::event::{Event, flag};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
@@ -34,7 +34,7 @@ impl State {
              {how}",
             event.inode, event.task
         );
-        let found = finding(Rule::MissedWait, event, &rests_on, text);
+        let found = absence(Rule::MissedWait, event, &rests_on, text);
         vec![Finding { page, index, ..found }]
     }
 

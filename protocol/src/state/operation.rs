@@ -115,7 +115,8 @@ impl State {
                 })
                 .find_map(|(&(breaker, _), a_break)| a_break.wait.map(|wait| (breaker, wait)));
             if let Some((breaker, wait)) = waiting {
-                let since = running.begun.age(mark.time).min(wait.begun.age(mark.time));
+                let seen = wait.seen.time;
+                let since = running.begun.age(seen).min(wait.begun.age(seen));
                 if !ever && since < progress {
                     continue;
                 }
@@ -128,6 +129,7 @@ impl State {
                     page: wait.page,
                     index: wait.index,
                     events: numbers(&[running.begun, wait.begun, mark]),
+                    absence: true,
                     text: format!(
                         "{} of inode {} by task {task} does not progress while the break by task \
                          {breaker} waits for page {:#x} (index {})",
@@ -180,6 +182,8 @@ impl Running {
             page,
             index,
             events: numbers(rests_on),
+            // Each needs an end that was not seen: of the fsync, of a write-back, of a pin.
+            absence: true,
             text,
         }
     }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use protocol::{Event, Finding, Kind, Operation, flag};
 
+use crate::unseen::Unseen;
+
 /// A history with the names and stacks that its events refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -26,10 +28,10 @@ pub struct Timeline {
     pub stacks: BTreeMap<i32, Vec<String>>,
     /// What was violated.
     pub findings: Vec<Finding>,
-    /// How many records were lost.
-    pub lost: u64,
+    /// What was not seen that a verdict needs.
+    pub unseen: Unseen,
     /// How many calls were not seen that no verdict needs.
-    pub unseen: u64,
+    pub needless: u64,
 }
 
 impl Timeline {
@@ -232,12 +234,13 @@ pub(crate) mod example {
                 page: 0x14_0123,
                 index: 1,
                 events: vec![111, 112],
+                absence: false,
                 text: "task 42 removed the mapping entry of inode 131 at index 1 while its page \
                        0x140123 was pinned (2 references, 0 maps)"
                     .to_owned(),
             }],
-            lost: 0,
-            unseen: 0,
+            unseen: Unseen::default(),
+            needless: 0,
         }
     }
 

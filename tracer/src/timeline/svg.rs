@@ -122,11 +122,11 @@ pub fn write(timeline: &Timeline) -> String {
     if left_out > 0 {
         notes.push(format!("{left_out} other pages are not drawn"));
     }
-    if timeline.lost > 0 {
-        notes.push(format!("{} records were lost", timeline.lost));
+    if timeline.unseen.total() > 0 {
+        notes.push(format!("not seen: {}", timeline.unseen));
     }
-    if timeline.unseen > 0 {
-        notes.push(format!("{} calls were not seen, none that a verdict needs", timeline.unseen));
+    if timeline.needless > 0 {
+        notes.push(format!("{} calls were not seen, none that a verdict needs", timeline.needless));
     }
     if !notes.is_empty() {
         let _ = writeln!(

@@ -26,12 +26,12 @@ pub fn write(timeline: &Timeline) -> String {
             let _ = writeln!(out, "# ^^^ {finding}");
         }
     }
-    if timeline.lost > 0 {
-        let _ = writeln!(out, "# {} records were lost", timeline.lost);
+    if timeline.unseen.total() > 0 {
+        let _ = writeln!(out, "# not seen: {}", timeline.unseen);
     }
-    if timeline.unseen > 0 {
+    if timeline.needless > 0 {
         let _ =
-            writeln!(out, "# {} calls were not seen, none that a verdict needs", timeline.unseen);
+            writeln!(out, "# {} calls were not seen, none that a verdict needs", timeline.needless);
     }
     for finding in &timeline.findings {
         let _ = writeln!(out, "\n{finding}");

@@ -1,0 +1,91 @@
+//! What was not seen, counted by its cause: the reason why a verdict is undecided.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What was not seen since the probes were attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Records that found no room in the ring or could not be made, and breaks that ended unseen,
+    /// as their task's next one showed.
+    pub lost: u64,
+    /// Records that came faster than they could be judged.
+    pub not_judged: u64,
+    /// Breaks that were found to have ended unseen.
+    pub returns: u64,
+    /// Calls that the kernel did not let a program see, by program.
+    pub calls: BTreeMap<String, u64>,
+    /// Times that the ring could not be emptied in time to know.
+    pub not_swept: u64,
+}
+
+impl Unseen {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.placed() + self.unplaced() + self.not_swept
+    }
+
+    /// What each later record tells to be missing before it.
+    pub fn placed(&self) -> u64 {
+        self.lost + self.not_judged
+    }
+
+    /// What only a counter tells, and not when it was.
+    pub fn unplaced(&self) -> u64 {
+        self.returns + self.calls.values().sum::<u64>()
+    }
+
+    /// What was added since it was `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let calls = self.calls.iter().map(|(program, count)| {
+            let before = before.calls.get(program).copied().unwrap_or(0);
+            (program.clone(), count.saturating_sub(before))
+        });
+        Self {
+            lost: self.lost.saturating_sub(before.lost),
+            not_judged: self.not_judged.saturating_sub(before.not_judged),
+            returns: self.returns.saturating_sub(before.returns),
+            calls: calls.filter(|(_, count)| *count > 0).collect(),
+            not_swept: self.not_swept.saturating_sub(before.not_swept),
+        }
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut causes = Vec::new();
+        let mut tell = |count: u64, what: &str| {
+            if count > 0 {
+                causes.push(format!("{count} {what}"));
+            }
+        };
+        tell(self.lost, "records were lost");
+        tell(self.not_judged, "records came faster than they could be judged");
+        tell(self.returns, "breaks ended unseen");
+        for (program, count) in &self.calls {
+            tell(*count, &format!("calls of {program} were not seen"));
+        }
+        tell(self.not_swept, "times the ring was not emptied in time");
+        if causes.is_empty() {
+            return f.write_str("nothing");
+        }
+        f.write_str(&causes.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_and_only_what_is_new() {
+        let calls = |count| BTreeMap::from([("scan_end".to_owned(), count)]);
+        let before = Unseen { lost: 2, calls: calls(5), ..Unseen::default() };
+        let after = Unseen { lost: 3, returns: 10, calls: calls(5), ..Unseen::default() };
+        let new = after.since(&before);
+        assert_eq!((new.total(), new.unplaced()), (11, 10));
+        assert_eq!(new.to_string(), "1 records were lost, 10 breaks ended unseen");
+        assert_eq!(before.since(&before).to_string(), "nothing");
+    }
+}
