@@ -1,0 +1,60 @@
+"""Which finding under a load is a kernel's known deviation, and which is a false alarm or a new one."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import re
+import unittest
+from pathlib import Path
+
+from harness.cache import ROOT
+
+PATH = str(Path(ROOT) / "ci" / "soak")
+loader = importlib.machinery.SourceFileLoader("soak", PATH)
+soak = importlib.util.module_from_spec(importlib.util.spec_from_loader("soak", loader))
+loader.exec_module(soak)
+
+TOTAL = {"lost": 0, "breaks": 1, "waits": 1, "pins": 1, "records": 9, "reason": "nothing"}
+
+
+class Soak(unittest.TestCase):
+    def judge(self, findings, known=(), **total):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            bad = soak.judge("mixed", findings, TOTAL | total, list(known))
+        return bad, out.getvalue()
+
+    def test_a_finding_that_no_find_explains_fails(self):
+        finding = "missed wait: the break of inode 13 by task 282 succeeded without a scan"
+        known = [(7, re.compile("livelock: "))]
+        bad, said = self.judge([finding, "livelock: the break of inode 3 by task 4 starves: x"], known)
+        self.assertEqual(bad, [finding])
+        self.assertIn("mixed: 1 FINDINGS; 1 of known finds", said)
+        self.assertIn("docs/finds.md, 7: livelock", said)
+
+    def test_what_was_not_seen_is_told_with_its_reason(self):
+        bad, said = self.judge([], lost=3, reason="3 calls of scan_end were not seen")
+        self.assertEqual(bad, [])
+        self.assertIn("mixed: undecided", said)
+        self.assertIn("not seen: 3 calls of scan_end", said)
+
+    def test_a_find_applies_where_its_symbols_are(self):
+        condition = {"symbol-absent": ["dax_break_layout"]}
+        self.assertTrue(soak.holds(condition, {"xfs_break_layouts"}))
+        self.assertFalse(soak.holds(condition, {"dax_break_layout"}))
+        self.assertFalse(soak.holds({"kernel": "<2.6"}, set()))
+
+    def test_a_glob_is_taken_apart(self):
+        self.assertEqual(soak.braces("pin/{aio,uring}-*"), ["pin/aio-*", "pin/uring-*"])
+        self.assertEqual(soak.braces("livelock/*"), ["livelock/*"])
+
+    def test_every_find_has_a_case_that_is_known(self):
+        text = (Path(ROOT) / "expected" / "known.toml").read_text()
+        globs = [glob for entry in soak.tomllib.loads(text)["known"] for glob in soak.braces(entry["case"])]
+        for number, case, _ in soak.FINDS:
+            self.assertTrue(any(soak.fnmatch.fnmatch(case, glob) for glob in globs if glob != "*/*"), (number, case))
+
+
+if __name__ == "__main__":
+    unittest.main()
