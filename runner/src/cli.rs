@@ -88,7 +88,10 @@ enum Typedcommand {
     },
     /// Gives back what killed cases left behind
     #[command(name = "__sweep", hide = true)]
-    Sweep,
+    Sweep {
+        #[arg(long)]
+        milliseconds: u64,
+    },
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
@@ -399,8 +402,8 @@ pub(crate) enum Command {
     Man,
     /// Be the process of one case.
     Case(Task),
-    /// Give back what killed cases left.
-    Sweep,
+    /// Give back what killed cases left, within this time.
+    Sweep(Duration),
 }
 
 impl Typed {
@@ -424,7 +427,9 @@ impl Typed {
                 let patience = Patience::times(timeout_factor);
                 Command::Case(Task { case, fs, directory, seed, variant, patience })
             }
-            Some(Typedcommand::Sweep) => Command::Sweep,
+            Some(Typedcommand::Sweep { milliseconds }) => {
+                Command::Sweep(Duration::from_millis(milliseconds))
+            }
             None => self.run.understand(program, chance, caller)?,
         })
     }

@@ -118,9 +118,9 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             child::perform(&task)?;
             Ok(Exit::Expected)
         }
-        Command::Sweep => {
+        Command::Sweep(patience) => {
             let owner = kernel::Owner::parent().context("the runner's process")?;
-            let left = kernel::sweep(owner);
+            let left = kernel::sweep(owner, patience);
             for line in &left {
                 print::line(line);
             }

@@ -234,7 +234,9 @@ fn gone(child: &mut Child, patience: Duration) -> bool {
 
 /// Gives back what killed cases left behind, in a process that may get stuck.
 pub(crate) fn sweep(program: &Path, patience: Duration) -> Result<(), String> {
-    match Tool::new(program).arg("__sweep").output(patience) {
+    // Half of the time, so that it can say what is still busy.
+    let milliseconds = (patience / 2).as_millis().to_string();
+    match Tool::new(program).args(["__sweep", "--milliseconds", &milliseconds]).output(patience) {
         Ok(output) if output.status.success() && output.text.is_empty() => Ok(()),
         Ok(output) => Err(format!("not to be given back: {}", output.text)),
         Err(error) => Err(error.to_string()),

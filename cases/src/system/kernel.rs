@@ -91,9 +91,9 @@ impl Devices {
 }
 
 /// Gives back what killed cases of `owner` left behind, and of owners that are gone: held devices,
-/// mounts, null_blk devices. Returns what could not be given back, in words.
-pub fn sweep(owner: Owner) -> Vec<String> {
-    bench::sweep(owner)
+/// mounts, null_blk devices. Returns what could not be given back within `patience`, in words.
+pub fn sweep(owner: Owner, patience: Duration) -> Vec<String> {
+    bench::sweep(owner, patience)
 }
 
 #[derive(Debug)]
@@ -509,7 +509,7 @@ impl Drop for Kernel {
         }
         let owner = self.devices.owner;
         *self.bench() = Bench::new(owner);
-        for left in bench::sweep(owner) {
+        for left in bench::sweep(owner, self.config.patience.of(bench::BUSY)) {
             eprintln!("left behind: {left}");
         }
     }

@@ -348,7 +348,12 @@ impl Bench {
         {
             nix::sys::statfs::XFS_SUPER_MAGIC => ("xfs", &["-q", "-f"]),
             nix::sys::statfs::EXT4_SUPER_MAGIC => ("ext4", &["-q", "-F"]),
-            other => return Err(format!("file system {other:?} is neither xfs nor ext4")),
+            other => {
+                return Err(format!(
+                    "a file system of type {:#x} is neither xfs nor ext4",
+                    other.0
+                ));
+            }
         };
         let device = NullBlk::new(
             self.owner,
@@ -403,12 +408,12 @@ pub(crate) fn cache_mount(owner: Owner) -> PathBuf {
 
 /// How long something may be busy after its user has ended: the kernel may close a file later, and
 /// udev looks into every device.
-const BUSY: Duration = Duration::from_secs(10);
+pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
 /// Gives back all that ended or killed cases of this owner left behind, and of those that are gone;
-/// returns what could not be given back.
-pub(crate) fn sweep(owner: Owner) -> Vec<String> {
-    let until = Instant::now() + BUSY;
+/// returns what could not be given back. What is busy is tried again until `patience` is over.
+pub(crate) fn sweep(owner: Owner, patience: Duration) -> Vec<String> {
+    let until = Instant::now() + patience;
     loop {
         let left = sweep_once(owner);
         if left.is_empty() || Instant::now() >= until {
