@@ -56,11 +56,12 @@ impl Pins {
         bytes
     }
 
-    /// Stores into the pinned bytes, as a device does: past every page table.
+    /// Stores into the pinned bytes, or as many of them as there are `bytes`, as a device does:
+    /// past every page table.
     pub fn write(&self, bytes: &[u8]) {
         let mut rest = bytes;
         for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
-            let (here, behind) = rest.split_at(len as usize);
+            let (here, behind) = rest.split_at(rest.len().min(len as usize));
             match pinned {
                 Pinned::Page { page, .. } => page.content(|content| content.write(at, here)),
                 Pinned::Anon(anon) => anon.content(|content| content.write(at, here)),

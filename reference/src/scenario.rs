@@ -343,13 +343,18 @@ fn shown(fs: &Fs, process: &Process, task: &Task, map: u32, page: u64) -> Answer
 /// to be faulted in.
 fn own_buffer(world: &World) -> Answer<()> {
     let inode = world.file(1, 2)?;
-    for direction in [Direction::FromMemory, Direction::IntoMemory] {
+    // The read ends with the file, before its buffer does.
+    for (direction, at, moves) in
+        [(Direction::FromMemory, 0, 2 * PAGE), (Direction::IntoMemory, PAGE, PAGE)]
+    {
         let inode = Arc::clone(&inode);
         let mut tasks = Tasks::new();
         world.spawn(&mut tasks, move |fs, process, task| {
             fs.map(task, &process.mm, 2, &inode, 0..2, Sharing::Shared)?;
             let vma = process.mm.find(2)?;
-            fs.direct_io(task, &inode, 0, (&process.mm, &vma), (0, 2 * PAGE), direction)?;
+            let buffer = (&process.mm, &vma);
+            let moved = fs.direct_io(task, &inode, at, buffer, (0, 2 * PAGE), direction)?;
+            assert_eq!(moved, moves, "direct I/O moves what there is");
             fs.unmap_all_of(task, &process.mm, 2)
         });
         world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 1, 0).map(drop));
