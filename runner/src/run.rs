@@ -424,8 +424,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells what the kernel said, unless it may have said it in another runner's turn.
-    /// Tells of what the kernel does not tell any more; what that is.
+    /// Reports what the kernel has stopped telling since the last time this was asked.
     fn listen_to_silence(&mut self) -> anyhow::Result<Vec<String>> {
         if self.plan.fs == Fs::Reference {
             return Ok(Vec::new());
@@ -439,6 +438,7 @@ impl Run<'_> {
         Ok(new)
     }
 
+    /// Reports what the kernel said, unless it may have said it in another runner's turn.
     fn complain_of_log(&mut self, when: &str) -> anyhow::Result<()> {
         let log = self.world.log()?;
         if !self.world.has_turn() {
