@@ -412,7 +412,9 @@ fn copy(world: &World) -> Answer<()> {
 
 fn dedupe(world: &World) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
-    world.set_up(|fs, process, task| {
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
+    world.spawn(&mut tasks, move |fs, process, task| {
         // The block freed last is the next to be given.
         fs.fallocate(task, &one, Mode::Zero, (0, PAGE))?;
         let what = Remap { from: 0, len: PAGE, to: 0, dedupe: true };
@@ -420,7 +422,9 @@ fn dedupe(world: &World) -> Answer<()> {
         assert_eq!(shared, 0, "a page never written and one of \"b\" differ");
         assert_eq!(shown(fs, process, task, 2, 0)?, b'b', "dedupe changes nothing");
         Ok(())
-    })
+    });
+    join(tasks);
+    Ok(())
 }
 
 fn map(world: &World) -> Answer<()> {
