@@ -63,25 +63,32 @@ fn schedules() -> Vec<PathBuf> {
 #[test]
 fn every_variant_has_a_schedule_that_shows_it_again() {
     for variant in Variant::ALL {
-        let before = schedules();
-        let found = scenario::ALL.iter().find(|scenario| {
-            let random = RandomScheduler::new_from_seed(1, 500);
-            let pct = PctScheduler::new_from_seed(1, 3, 500);
-            let shape = Shape::IdleAtZero;
-            !is_clean(scenario, shape, Some(*variant), random)
-                || !is_clean(scenario, shape, Some(*variant), pct)
-        });
-        let scenario = found.unwrap_or_else(|| panic!("no schedule shows {variant}"));
-        eprintln!("{variant}: {}", scenario.name);
-        let new = |schedule: &PathBuf| !before.contains(schedule);
-        let schedule = schedules().into_iter().find(new).unwrap();
-        let replay = ReplayScheduler::new_from_file(&schedule).unwrap();
-        assert!(
-            !is_clean(scenario, Shape::IdleAtZero, Some(*variant), replay),
-            "{variant}: the schedule does not show it again"
-        );
-        for schedule in schedules().iter().filter(|schedule| new(schedule)) {
-            std::fs::remove_file(schedule).unwrap();
-        }
+        // Each in a thread of its own: shuttle 0.9 takes a failing schedule for the one that the
+        // thread has saved last, and does not save it, if both are of the same length.
+        let shown = std::thread::spawn(|| has_a_schedule_that_shows_it_again(*variant)).join();
+        assert!(shown.is_ok(), "{variant}: see above");
+    }
+}
+
+fn has_a_schedule_that_shows_it_again(variant: Variant) {
+    let before = schedules();
+    let found = scenario::ALL.iter().find(|scenario| {
+        let random = RandomScheduler::new_from_seed(1, 500);
+        let pct = PctScheduler::new_from_seed(1, 3, 500);
+        let shape = Shape::IdleAtZero;
+        !is_clean(scenario, shape, Some(variant), random)
+            || !is_clean(scenario, shape, Some(variant), pct)
+    });
+    let scenario = found.unwrap_or_else(|| panic!("no schedule shows {variant}"));
+    eprintln!("{variant}: {}", scenario.name);
+    let new = |schedule: &PathBuf| !before.contains(schedule);
+    let schedule = schedules().into_iter().find(new).expect("shuttle saves a failing schedule");
+    let replay = ReplayScheduler::new_from_file(&schedule).unwrap();
+    assert!(
+        !is_clean(scenario, Shape::IdleAtZero, Some(variant), replay),
+        "{variant}: the schedule does not show it again"
+    );
+    for schedule in schedules().iter().filter(|schedule| new(schedule)) {
+        std::fs::remove_file(schedule).unwrap();
     }
 }
