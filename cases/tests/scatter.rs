@@ -83,7 +83,16 @@ fn without_the_block_nothing_is_claimed() {
     for (case, variant) in wanting() {
         for variant in [None, Some(variant)] {
             let ending = run(case, variant, scatter);
-            assert!(is_not_exercised(&ending), "{} with {variant:?}: {ending:?}", case.name);
+            // Without a bug copy-on-write waits, and then need not copy: the file that has the
+            // block keeps it, which shows.
+            let is_kept = variant.is_none()
+                && case.name.starts_with("reflink/cow-")
+                && ending == Ending::Pass;
+            assert!(
+                is_kept || is_not_exercised(&ending),
+                "{} with {variant:?}: {ending:?}",
+                case.name
+            );
         }
     }
 }
