@@ -10,6 +10,8 @@ from pathlib import Path
 from harness import cache, child, say
 from harness.failure import Failure
 
+from .process import ends
+
 NAPS = ["sleep", "60"]
 
 
@@ -23,16 +25,7 @@ class Finish(unittest.TestCase):
             pid = Path(folder, "pid")
             with self.assertRaises(child.Late):
                 child.finish(["sh", "-c", f"sleep 60 & echo $! >{pid}; wait"], "a nap", 1.0)
-            until = time.monotonic() + 10
-            status = Path("/proc", pid.read_text().strip(), "stat")
-            while time.monotonic() < until:
-                try:
-                    if status.read_text().split()[2] == "Z":
-                        return
-                except FileNotFoundError:
-                    return
-                time.sleep(0.05)
-        self.fail("it lives")
+            self.assertTrue(ends(pid.read_text().strip()), "it lives")
 
     def test_what_is_not_installed_is_named(self):
         with self.assertRaisesRegex(Failure, r"^looking: no-such-program is not installed$"):

@@ -13,6 +13,8 @@ from harness.journal import Journal
 from harness.step import Status, Where
 from harness.trial import Fault, judge, judge_command, judge_fault, judge_traced, said
 
+from .process import ends
+
 RETRY = Fault("retry", "race/retry", within=10.0)
 SKIP = Fault("skip-break", "pin/*-waits")
 
@@ -203,19 +205,12 @@ class Heir(unittest.TestCase):
         )
         command = [sys.executable, "-B", "-c", program]
         with child.start(command, "a run", cwd=trial.ROOT / "ci", stdout=child.PIPE, text=True) as run:
-            status = Path("/proc", run.stdout.readline().strip(), "stat")
+            pid = run.stdout.readline().strip()
+            status = Path("/proc", pid, "stat")
             # Until it sleeps it is still setpriv, which may not have asked for the signal yet.
             until = time.monotonic() + 60
             while "(sleep)" not in status.read_text() and time.monotonic() < until:
                 time.sleep(0.05)
             child.kill(run, "a run")
             run.stdout.close()
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            try:
-                if status.read_text().split()[2] == "Z":
-                    return
-            except FileNotFoundError:
-                return
-            time.sleep(0.05)
-        self.fail("it lives")
+        self.assertTrue(ends(pid), "it lives")

@@ -131,13 +131,27 @@ fn join(tasks: Tasks) {
 
 const PAGE: u64 = crate::page::SIZE;
 
-fn pin_once(fs: &Fs, process: &Process, task: &Task, span: (u64, u64)) -> Answer<()> {
+/// Does `act` while the task itself pins `span` of the first mapping.
+fn while_pinned(
+    fs: &Fs,
+    process: &Process,
+    task: &Task,
+    span: (u64, u64),
+    act: impl FnOnce() -> Answer<()>,
+) -> Answer<()> {
     let vma = process.mm.find(1)?;
     let pins = fs.pin(task, &process.mm, &vma, span, false)?;
-    // Held for a moment, or no other task would ever see it.
-    thread::yield_now();
+    let done = act();
     fs.unpin(task, &pins, Dropper::Process);
-    Ok(())
+    done
+}
+
+fn pin_once(fs: &Fs, process: &Process, task: &Task, span: (u64, u64)) -> Answer<()> {
+    while_pinned(fs, process, task, span, || {
+        // Held for a moment, or no other task would ever see it.
+        thread::yield_now();
+        Ok(())
+    })
 }
 
 fn punch(world: &World) -> Answer<()> {
@@ -255,11 +269,7 @@ fn fsync(world: &World) -> Answer<()> {
     world.spawn(&mut tasks, {
         let inode = Arc::clone(&inode);
         move |fs, process, task| {
-            let vma = process.mm.find(1)?;
-            let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
-            let synced = fs.fsync(task, &inode);
-            fs.unpin(task, &pins, Dropper::Process);
-            synced
+            while_pinned(fs, process, task, (0, PAGE), || fs.fsync(task, &inode))
         }
     });
     world.spawn(&mut tasks, move |fs, _, task| fs.fallocate(task, &inode, Mode::Punch, (0, PAGE)));
@@ -433,11 +443,9 @@ fn map(world: &World) -> Answer<()> {
     world.spawn(&mut tasks, {
         let inode = Arc::clone(&inode);
         move |fs, process, task| {
-            let vma = process.mm.find(1)?;
-            let pins = fs.pin(task, &process.mm, &vma, (0, PAGE), false)?;
-            let mapped = fs.map(task, &process.mm, 2, &inode, 0..1, Sharing::Shared);
-            fs.unpin(task, &pins, Dropper::Process);
-            mapped
+            while_pinned(fs, process, task, (0, PAGE), || {
+                fs.map(task, &process.mm, 2, &inode, 0..1, Sharing::Shared)
+            })
         }
     });
     world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));

@@ -1,3 +1,5 @@
+//! Outputs of every kind of file, and what is left where one cannot be written.
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Results folders of this run, of the one before and of somebody else: what is moved, and what stays.
+
 use std::os::unix::fs::symlink;
 
 use super::*;
