@@ -14,6 +14,9 @@ FAULTY_KERNEL = "6.12"
 # How long it is fuzzed, in seconds.
 FUZZING = 60
 
+# A few cases for every kind of device: with a pin of each kind, and with blocks that are freed and used again.
+ON_DEVICES = ("--fs", "xfs", "pin/punch-waits", "pin/aio-write-truncate-waits", "reflink/cow-write-then-free")
+
 # A few for two runners at once, with devices of their own and with warnings of the kernel.
 AT_ONCE = ("1", "pin/aio*", "pin/unmapped-punch-waits", "fsync/under-read-pin*")
 
@@ -114,6 +117,7 @@ def commands() -> list[Step]:
             Step(name, trial.command(name, where, f"ci/{name}"), where=where)
             for name in ("device-safety", "interruptions")
         ),
+        Step("devices", trial.command("devices", where, "ci/devices", *ON_DEVICES), where=where),
         Step("two-runners", trial.command("two-runners", where, "ci/two-runners", *AT_ONCE), where=where),
         Step("crash", crash.step(where), where=where),
         Step("cost", trial.command("cost", counted, "ci/bench/run", "2", "1", COST), where=counted),

@@ -69,7 +69,7 @@ class Waits(unittest.TestCase):
                     self.assertNotIn(call, path.read_text())
 
     def test_nor_do_the_programs_that_run_in_the_machine(self):
-        for name in ("interruptions", "device-safety", "reports", "soak", "two-runners"):
+        for name in ("interruptions", "device-safety", "devices", "reports", "soak", "two-runners"):
             for number, line in enumerate((cache.ROOT / "ci" / name).read_text().splitlines(), 1):
                 with self.subTest(file=name, line=number):
                     self.assertNotRegex(line, r"\.wait\(\)|\.communicate\(\)|subprocess\.run\((?!.*timeout=)")

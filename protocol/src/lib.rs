@@ -27,6 +27,7 @@ mod pins;
 pub mod rule;
 #[cfg(feature = "search")]
 pub mod search;
+pub mod segment;
 #[cfg(feature = "rules")]
 pub mod state;
 

@@ -1,12 +1,13 @@
 //! Blocks that go back to the allocator: whose page is still in use is the surest oracle.
 
-use aya_ebpf::macros::tracepoint;
+use aya_ebpf::macros::{map, tracepoint};
+use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TracePointContext;
 use protocol::Kind;
 
 use crate::layout::{
-    DEVICE, FIRST_FRAME, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH,
-    GROUP_BLOCKS, IDLE, Lost, Page, argument_at, get, get64, in_detail, repeat,
+    DEVICE, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH, GROUP_BLOCKS, IDLE,
+    Lost, Page, argument_at, get, in_detail, place, repeat,
 };
 use crate::ring::{emit, lose, page, record, stack};
 
@@ -14,16 +15,45 @@ use crate::ring::{emit, lose, page, record, stack};
 /// that counts as one lost record.
 const PAGES: u64 = 1 << 19;
 
-/// The search for a page that is still in use.
-struct Search {
-    first: u64,
-    found: u64,
+/// Extents that were freed and whose pages are not known: no rule judges them.
+#[map]
+static UNPLACED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+fn unplaced() {
+    if let Some(count) = UNPLACED.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this processor's own element.
+        unsafe { *count += 1 };
+    }
 }
 
-extern "C" fn look(n: u64, search: *mut Search) -> i64 {
+/// The search for a page that is still in use.
+struct Search {
+    /// The next block.
+    block: u64,
+    /// Its page frame, and how many lie one behind the other from it on; none if it is to be looked
+    /// up.
+    frame: u64,
+    row: u64,
+    found: u64,
+    /// It came to a block whose page is not known.
+    lost_way: bool,
+}
+
+extern "C" fn look(_: u64, search: *mut Search) -> i64 {
     // SAFETY: `repeat` hands over the context it was given.
     let search = unsafe { &mut *search };
-    let frame = search.first + n;
+    if search.row == 0 {
+        let Some((frame, row)) = place(search.block) else {
+            search.lost_way = true;
+            return 1;
+        };
+        search.frame = frame;
+        search.row = row;
+    }
+    let frame = search.frame;
+    search.block += 1;
+    search.frame += 1;
+    search.row -= 1;
     let Some(page) = Page::numbered(frame) else {
         return 1;
     };
@@ -55,12 +85,18 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
     } else {
         (argument_at(context, &FREE_BLOCK)?, argument_at(context, &FREE_LENGTH)?)
     };
-    let first = get64(&FIRST_FRAME) + block;
-    let Some(start) = Page::numbered(first) else {
+    let Some((frame, row)) = place(block) else {
+        unplaced();
         return Ok(());
     };
-    let mut search = Search { first, found: 0 };
+    let Some(start) = Page::numbered(frame) else {
+        return Err(Lost);
+    };
+    let mut search = Search { block, frame, row, found: 0, lost_way: false };
     repeat(length.min(PAGES) as u32, look, &mut search);
+    if search.lost_way {
+        unplaced();
+    }
     let worst = Page::numbered(search.found).unwrap_or(start);
     let counts = worst.settled_counts()?;
     if length > PAGES {

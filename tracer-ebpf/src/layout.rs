@@ -13,6 +13,7 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
+use protocol::segment::{MEMBERS, Segment, Stripes};
 
 /// Something could not be read or recorded.
 pub(crate) struct Lost;
@@ -36,10 +37,10 @@ globals! {
     IDLE: u32,
     /// Address of the `struct page` of frame 0.
     PAGES: u64,
-    /// Frame number of the device's first block.
-    FIRST_FRAME: u64,
-    /// Number of pages of the device.
-    FRAMES: u64,
+    /// How many of [`RANGE`] there are.
+    RANGES: u32,
+    /// How many of [`SEGMENT`] there are.
+    SEGMENTS: u32,
     PAGE_SIZE_OF: u32,
     PAGE_FLAGS: u32,
     PAGE_REFS: u32,
@@ -79,6 +80,45 @@ globals! {
     /// Whether the free tracepoint gives a group and a 32-bit block in it (XFS).
     FREE_BY_GROUP: u32,
     GROUP_BLOCKS: u32,
+}
+
+/// Page frames of the traced device: first ones and lengths.
+#[unsafe(no_mangle)]
+static RANGE: [[u64; 2]; 8] = [[0; 2]; 8];
+
+/// Where the device's blocks lie, as far as that is known.
+#[unsafe(no_mangle)]
+static SEGMENT: [Segment; 16] = [Segment {
+    stripes: Stripes { begin: 0, pages: 0, skip: 0, chunk: 0, members: 0 },
+    frames: [0; MEMBERS],
+}; 16];
+
+/// The frame of a block of the device, and how many from it on lie one behind the other; none if
+/// that is not known.
+pub(crate) fn place(block: u64) -> Option<(u64, u64)> {
+    for n in 0..get(&SEGMENTS) as usize {
+        let segment = SEGMENT.get(n)?;
+        // SAFETY: a reference is valid; volatile, because the loader and not the compiler knows it.
+        let stripes = unsafe { read_volatile(&raw const segment.stripes) };
+        if let Some(spot) = stripes.locate(block) {
+            let frame = get64(segment.frames.get(spot.member)?);
+            return (frame != 0).then_some((frame + spot.page, spot.row));
+        }
+    }
+    None
+}
+
+/// Whether a page is one of the device's.
+fn is_ours(frame: u64) -> bool {
+    for n in 0..get(&RANGES) as usize {
+        let Some([first, frames]) = RANGE.get(n) else {
+            return false;
+        };
+        if frame.wrapping_sub(get64(first)) < get64(frames) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The value of a global as it was set at load.
@@ -229,7 +269,7 @@ impl Page {
 
     /// The page with this frame number, likewise.
     pub(crate) fn numbered(frame: u64) -> Option<Self> {
-        if frame.wrapping_sub(get64(&FIRST_FRAME)) >= get64(&FRAMES) {
+        if !is_ours(frame) {
             return None;
         }
         Some(Self { address: get64(&PAGES) + frame * get(&PAGE_SIZE_OF), frame })

@@ -173,6 +173,9 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         stream.device().file_system,
         stream.device().mount.display()
     ));
+    if let Some(why) = &stream.device().layout.unknown {
+        note(&format!("note: which page a freed block is, is not known: {why}"));
+    }
     for finding in stream.self_check() {
         note(&format!("note: the self-check's own break: {finding}"));
     }

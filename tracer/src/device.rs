@@ -1,12 +1,13 @@
 //! The traced device: which file system is on it, where, and which page is which block.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::num::NonZeroUsize;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::{self, Map};
+use crate::layout::Layout;
+use crate::survey::Point;
+use crate::sys;
 
 /// Why a device cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +64,8 @@ pub struct Device {
     pub file_system: String,
     /// `super_block.s_dev`: the kernel's own encoding of the device number.
     pub number: u32,
-    /// Frame number of its first block.
-    pub first_frame: u64,
-    /// Its length in pages.
-    pub frames: u64,
+    /// Where its blocks lie in memory.
+    pub layout: Layout,
     /// Blocks of an allocation group, where frees are told by group (XFS).
     pub group_blocks: u32,
 }
@@ -98,26 +97,24 @@ impl Device {
         Ok(((major, minor), mount, file_system))
     }
 
-    /// Looks the device up, and calibrates its pages with a file of one page on it.
-    pub fn find(path: &Path) -> Result<Self, Error> {
+    /// Looks the device up, and finds out where its blocks are in memory; with the blocks that were
+    /// measured for that.
+    pub(crate) fn find(path: &Path) -> Result<(Self, Vec<Point>), Error> {
         let ((major, minor), mount, file_system) = Self::mount(path)?;
-        let mut device = Self {
+        let mut raw = File::open(path).map_err(failed("opening", path))?;
+        let pages = raw.seek(SeekFrom::End(0)).map_err(failed("measuring", path))? / PAGE;
+        let group_blocks = if file_system == "xfs" { group_blocks(&raw, path)? } else { 0 };
+        let (layout, points) = Layout::find((major, minor), pages, &mount)?;
+        let device = Self {
             path: path.to_owned(),
             mount,
             file_system,
             // include/linux/kdev_t.h: MINORBITS is 20.
             number: (major << 20) | minor,
-            first_frame: 0,
-            frames: 0,
-            group_blocks: 0,
+            layout,
+            group_blocks,
         };
-        let mut raw = File::open(path).map_err(failed("opening", path))?;
-        device.frames = raw.seek(SeekFrom::End(0)).map_err(failed("measuring", path))? / PAGE;
-        if device.file_system == "xfs" {
-            device.group_blocks = group_blocks(&raw, path)?;
-        }
-        device.first_frame = device.calibrate()?;
-        Ok(device)
+        Ok((device, points))
     }
 
     /// A new file on the mounted file system that is gone when it is closed.
@@ -137,23 +134,9 @@ impl Device {
         }
         Ok((file, path))
     }
-
-    fn calibrate(&self) -> Result<u64, Error> {
-        let (file, path) = self.scratch()?;
-        let map = Map::new(&file, NonZeroUsize::new(PAGE as usize).expect("a page is not empty"))
-            .map_err(io::Error::from)
-            .map_err(failed("mapping", &path))?;
-        map.touch();
-        let frame = frame(map.address()).map_err(failed("finding the frame of", &path))?;
-        let block = sys::physical(&file)
-            .map_err(failed("finding the block of", &path))?
-            .ok_or_else(|| io::Error::other("it has no block"))
-            .map_err(failed("finding the block of", &path))?;
-        Ok(frame - block / PAGE)
-    }
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { doing, path, source }
 }
@@ -193,23 +176,6 @@ fn group_blocks(raw: &File, path: &Path) -> Result<u32, Error> {
         return Err(Error::BlockSize { device: path.to_owned(), size });
     }
     Ok(word(84))
-}
-
-/// The frame that an address of this process is mapped to.
-///
-/// Documentation/admin-guide/mm/pagemap.rst: 8 bytes a page, bits 0 to 54 are the frame number,
-/// bit 63 says that it is present.
-fn frame(address: usize) -> io::Result<u64> {
-    let mut pagemap = File::open("/proc/self/pagemap")?;
-    pagemap.seek(SeekFrom::Start(address as u64 / PAGE * 8))?;
-    let mut entry = [0; 8];
-    pagemap.read_exact(&mut entry)?;
-    let entry = u64::from_ne_bytes(entry);
-    let frame = entry & ((1 << 55) - 1);
-    if entry >> 63 == 0 || frame == 0 {
-        return Err(io::Error::other("/proc/self/pagemap does not tell"));
-    }
-    Ok(frame)
 }
 
 #[cfg(test)]

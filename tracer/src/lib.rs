@@ -2,11 +2,13 @@
 //!
 //! [`session`] attaches the probes of `tracer-ebpf` as [`hook`] says and [`offsets`] fills them
 //! in; [`stream`] feeds what they record to the rules of `protocol`; [`selfcheck`] makes sure
-//! that they see anything at all; [`timeline`] draws it. It knows nothing of test cases.
+//! that they see anything at all, and the right pages, which [`layout`] tells them; [`timeline`] draws
+//! it. It knows nothing of test cases.
 
 pub mod device;
 mod drain;
 pub mod hook;
+pub mod layout;
 pub mod load;
 pub mod offsets;
 mod probelog;
@@ -14,7 +16,9 @@ pub mod selfcheck;
 pub mod session;
 pub mod stream;
 pub mod summary;
+mod survey;
 pub mod symbols;
 mod sys;
+mod table;
 pub mod timeline;
 pub mod unseen;

@@ -1,5 +1,6 @@
 //! A tracer that sees nothing says nothing: before a traced run it provokes one break and must
-//! see every step of it.
+//! see every step of it. Nor is one believed that takes a block for another: it frees some whose
+//! pages are known.
 
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use protocol::{Config, Event, Finding, Kind, Verdict, judge};
 
 use crate::device::{self, Device, PAGE};
 use crate::session::Session;
+use crate::survey::Point;
 use crate::sys::Map;
 
 /// What the self-check found wrong.
@@ -41,6 +43,21 @@ pub enum Error {
         steps: String,
         /// The same, one by one.
         missing: Vec<&'static str>,
+    },
+    /// Freed blocks are told as other pages than those they are.
+    #[error(
+        "self-check: block {block} of {device}, which is page {frame:#x}, was freed, and what was \
+             seen to be freed is {seen}"
+    )]
+    Misplaced {
+        /// The device.
+        device: String,
+        /// The block.
+        block: u64,
+        /// Its page frame.
+        frame: u64,
+        /// Page frames, or nothing.
+        seen: String,
     },
 }
 
@@ -72,8 +89,10 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     // The pin may go only when the break sleeps, or there is nothing to see.
     let slept = collect(session, &mut seen, |events| has(events, Kind::Sleep));
     release(reader).map_err(|source| Error::System { doing: "releasing its pin", source })?;
+    // Where it is not known which page was freed, no free is told.
+    let knows_frees = device.layout.unknown.is_none();
     let ended = collect(session, &mut seen, |events| {
-        has(events, Kind::BreakEnd) && has(events, Kind::Free)
+        has(events, Kind::BreakEnd) && (!knows_frees || has(events, Kind::Free))
     });
     drop((slept, ended, writer));
     let mut task = tasks.recv_timeout(DEADLINE).unwrap_or_default();
@@ -86,7 +105,8 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     session.sweep();
     collect(session, &mut seen, |_| true);
 
-    let missing = missing(&seen, task);
+    let mut missing = missing(&seen, task);
+    missing.retain(|step| knows_frees || *step != "block free");
     // Steps are also missing where the kernel does not take them. Who sees that is not blind.
     let config = Config::kernel(session.shape());
     let findings = match judge(config, &seen) {
@@ -100,6 +120,32 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
         device: device.path.display().to_string(),
         steps: missing.join(", no "),
         missing,
+    })
+}
+
+/// Gives measured blocks back, and looks whether the probes tell of the pages that they are.
+pub(crate) fn frees(device: &Device, session: &Session, points: &[Point]) -> Result<(), Error> {
+    let known: Vec<&Point> =
+        points.iter().filter(|point| device.layout.frame(point.block).is_some()).collect();
+    for point in &known {
+        let freed = point.free();
+        freed.map_err(|source| Error::System { doing: "freeing a block", source })?;
+    }
+    let mut seen = Vec::new();
+    let told = |events: &[Event], point: &Point| {
+        events.iter().any(|event| event.kind == Kind::Free as u16 && event.page == point.frame)
+    };
+    collect(session, &mut seen, |events| known.iter().all(|point| told(events, point)));
+    let Some(point) = known.iter().find(|point| !told(&seen, point)) else {
+        return Ok(());
+    };
+    let frees = seen.iter().filter(|event| event.kind == Kind::Free as u16);
+    let pages: Vec<String> = frees.map(|event| format!("{:#x}", event.page)).collect();
+    Err(Error::Misplaced {
+        device: device.path.display().to_string(),
+        block: point.block,
+        frame: point.frame,
+        seen: if pages.is_empty() { "nothing".to_owned() } else { pages.join(", ") },
     })
 }
 

@@ -19,11 +19,13 @@ use aya::programs::{
 };
 use aya::util::online_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
+use protocol::segment::Segment;
 use protocol::{Event, Shape};
 
 use crate::device::Device;
 use crate::drain::Drain;
 use crate::hook::{self, Attach, Resolved, When};
+use crate::layout::{RANGES, SEGMENTS};
 use crate::offsets::{self, KERNEL, Types};
 use crate::probelog::{self, Printer};
 use crate::symbols::{self, Symbols};
@@ -144,6 +146,7 @@ pub struct Session {
     returns: u64,
     /// What programs missed that are not in the kernel any more.
     past: BTreeMap<String, u64>,
+    unplaced: PerCpuArray<MapData, u64>,
     process: Array<MapData, u32>,
     stacks: StackTraceMap<MapData>,
     /// How references are counted.
@@ -221,11 +224,12 @@ impl Session {
             });
         }
         let mut narrow = globals(device, options, shape, &hooks)?;
-        let wide = [
-            ("PAGES", vmemmap(&symbols).map_err(Error::Vmemmap)?),
-            ("FIRST_FRAME", device.first_frame),
-            ("FRAMES", device.frames),
-        ];
+        let layout = &device.layout;
+        narrow.push(("SEGMENTS", layout.segments.len() as u32));
+        narrow.push(("RANGES", layout.ranges.len() as u32));
+        let vmemmap = vmemmap(&symbols).map_err(Error::Vmemmap)?;
+        let segments = words(layout.segments.iter().map(Segment::words), SEGMENTS);
+        let ranges = words(layout.ranges.iter().map(|&(first, frames)| [first, frames]), RANGES);
         narrow.extend(free_fields(&hooks)?);
 
         let btf = Btf::from_sys_fs()
@@ -235,9 +239,9 @@ impl Session {
         for (name, value) in &narrow {
             loader.override_global(name, value, true);
         }
-        for (name, value) in &wide {
-            loader.override_global(name, value, true);
-        }
+        loader.override_global("PAGES", &vmemmap, true);
+        loader.override_global("SEGMENT", segments.as_slice(), true);
+        loader.override_global("RANGE", ranges.as_slice(), true);
         let level = probelog::level(options.probe_log);
         loader.override_global(aya_log::LEVEL, &level, true);
         let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
@@ -249,6 +253,8 @@ impl Session {
         let drain = Drain::start(ring, options.ring_size).map_err(Error::Thread)?;
         let lost = PerCpuArray::try_from(take(&mut ebpf, "LOST")?).map_err(lacks("LOST"))?;
         let losses = Array::try_from(take(&mut ebpf, "LOSSES")?).map_err(lacks("LOSSES"))?;
+        let unplaced =
+            PerCpuArray::try_from(take(&mut ebpf, "UNPLACED")?).map_err(lacks("UNPLACED"))?;
         let stacks =
             StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
         let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
@@ -262,6 +268,7 @@ impl Session {
             breaks,
             returns: 0,
             past: BTreeMap::new(),
+            unplaced,
             process,
             stacks,
             shape,
@@ -428,12 +435,19 @@ impl Session {
             returns: self.returns,
             calls: self.missed(false).collect(),
             not_swept: 0,
+            frees: self.frees(),
+            why: None,
         }
     }
 
     /// How many losses the probes themselves know of since the start.
     pub fn counted(&self) -> u64 {
         self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum())
+    }
+
+    /// How many extents were freed whose pages are not known.
+    fn frees(&self) -> u64 {
+        self.unplaced.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum())
     }
 
     /// How many calls the kernel did not let the probes see that no verdict needs.
@@ -737,6 +751,13 @@ fn take(ebpf: &mut Ebpf, map: &str) -> Result<aya::maps::Map, Error> {
 
 fn lacks(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
     move |error| Error::Lacks(format!("a usable map {map}: {error}"))
+}
+
+/// Rows of numbers as one, and zeros for the rows that are not there.
+fn words<const N: usize>(rows: impl Iterator<Item = [u64; N]>, most: usize) -> Vec<u64> {
+    let mut words: Vec<u64> = rows.flatten().collect();
+    words.resize(most * N, 0);
+    words
 }
 
 fn globals(

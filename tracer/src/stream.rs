@@ -106,7 +106,7 @@ impl Stream {
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         Device::check(path)?;
         session::preconditions()?;
-        let device = Device::find(path)?;
+        let (device, points) = Device::find(path)?;
         let mut session = Session::start(&device, options)?;
         let process = std::process::id();
         session.only(Some(process))?;
@@ -118,6 +118,8 @@ impl Stream {
                 checked => break checked?,
             }
         };
+        selfcheck::frees(&device, &session, &points)?;
+        drop(points);
         session.only(options.process)?;
         if !options.detail && options.process.is_none() {
             session.rest()?;
@@ -170,7 +172,7 @@ impl Stream {
         let batch = self.session.take_events(usize::MAX);
         let mut findings = Vec::new();
         self.look(&mut findings);
-        let (unseen, mark) = (self.unseen().total(), self.session.losses());
+        let (unseen, mark) = (self.unseen().missed(), self.session.losses());
         self.take(batch, &mut findings);
         let lost = unseen.saturating_sub(self.told).max(u64::from(mark != self.mark));
         if lost > 0 {
@@ -353,7 +355,12 @@ impl Stream {
     fn verdict(&mut self, fresh: Judge) -> Verdict {
         let (session, unplaced) = (&self.session, self.unplaced);
         let all_seen = || session.unseen().unplaced() == unplaced;
-        std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen)
+        let verdict = std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen);
+        // Whose page a free took away can only be asked where the page is known.
+        if verdict == Verdict::Holds && self.unseen().frees > 0 {
+            return Verdict::Undecided;
+        }
+        verdict
     }
 
     /// A warning's finding has an address; a reader wants a function.
@@ -455,7 +462,8 @@ impl Stream {
 
     /// What of this judgement was not seen so far that a verdict needs.
     pub fn unseen(&self) -> Unseen {
-        Unseen { not_swept: self.not_swept, ..self.session.unseen().since(&self.base) }
+        let why = self.device.layout.unknown.clone();
+        Unseen { not_swept: self.not_swept, why, ..self.session.unseen().since(&self.base) }
     }
 }
 

@@ -43,6 +43,13 @@ impl Map {
         unsafe { self.start.as_ptr().cast::<u8>().read_volatile() }
     }
 
+    /// Reads the byte at an offset, so that its page is mapped.
+    pub(crate) fn load(&self, at: usize) -> u8 {
+        assert!(at < self.length, "the load is in the map");
+        // SAFETY: the byte is in the map; the caller keeps the file that long.
+        unsafe { self.start.as_ptr().cast::<u8>().add(at).read_volatile() }
+    }
+
     /// Writes the byte at an offset, so that its page is mapped and dirty.
     pub(crate) fn store(&self, at: usize) {
         assert!(at < self.length, "the store is in the map");
@@ -111,15 +118,17 @@ struct Fiemap {
 const FS_IOC_FIEMAP: libc::c_ulong = 0xc020_660b;
 const FIEMAP_FLAG_SYNC: u32 = 1;
 
-/// Where the first byte of a file is on its device, in bytes; none if it is nowhere.
-pub(crate) fn physical(file: &File) -> io::Result<Option<u64>> {
-    let mut map = Fiemap { length: 1, flags: FIEMAP_FLAG_SYNC, room: 1, ..Fiemap::default() };
+/// Where the byte at an offset of a file is on its device, in bytes; none if it is nowhere.
+pub(crate) fn physical(file: &File, at: u64) -> io::Result<Option<u64>> {
+    let mut map =
+        Fiemap { start: at, length: 1, flags: FIEMAP_FLAG_SYNC, room: 1, ..Fiemap::default() };
     // SAFETY: the structure has the room that `room` says.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut map) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok((map.mapped == 1).then_some(map.physical))
+    // The extent may begin before it.
+    Ok((map.mapped == 1 && map.logical <= at).then(|| map.physical + (at - map.logical)))
 }
 
 /// `STATX_ATTR_DAX`: include/uapi/linux/stat.h.
@@ -158,4 +167,119 @@ pub(crate) fn punch(file: &File, at: usize, length: usize) -> io::Result<()> {
     // SAFETY: plain numbers.
     let result = unsafe { libc::fallocate(file.as_raw_fd(), mode, at as i64, length as i64) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives a file blocks up to a length, and the length.
+pub(crate) fn allocate(file: &File, length: u64) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let result = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length as i64) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A line of a device-mapper table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Its first sector on the device.
+    pub(crate) begin: u64,
+    pub(crate) sectors: u64,
+    pub(crate) kind: String,
+    pub(crate) parameters: String,
+}
+
+/// `struct dm_ioctl`: include/uapi/linux/dm-ioctl.h.
+const DM_HEAD: usize = 312;
+/// `DM_TABLE_STATUS_CMD`, in the `_IOWR` form of 0xfd.
+const DM_TABLE_STATUS: libc::c_ulong = libc::_IOWR::<[u8; DM_HEAD]>(0xfd, 12) as libc::c_ulong;
+/// The table as it was loaded, and not the targets' state.
+const DM_STATUS_TABLE_FLAG: u32 = 1 << 4;
+/// The kernel's: there was more to tell than room.
+const DM_BUFFER_FULL_FLAG: u32 = 1 << 8;
+
+/// The live table of a device-mapper device.
+pub(crate) fn device_mapper_table((major, minor): (u32, u32)) -> io::Result<Vec<Target>> {
+    let control = File::options().read(true).write(true).open("/dev/mapper/control")?;
+    let mut room = 16 << 10;
+    loop {
+        let mut call = vec![0_u8; room];
+        let mut put = |at: usize, bytes: &[u8]| call[at..at + bytes.len()].copy_from_slice(bytes);
+        // Version 4.0.0, data_size, data_start; flags; dev.
+        for (at, number) in [(0, 4), (12, room as u32), (16, DM_HEAD as u32)] {
+            put(at, &number.to_ne_bytes());
+        }
+        put(28, &DM_STATUS_TABLE_FLAG.to_ne_bytes());
+        put(40, &libc::makedev(major, minor).to_ne_bytes());
+        // SAFETY: the kernel writes no more than data_size bytes, which is the buffer's length.
+        let result =
+            unsafe { libc::ioctl(control.as_raw_fd(), DM_TABLE_STATUS as _, call.as_mut_ptr()) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if word(&call, 28)? & DM_BUFFER_FULL_FLAG == 0 {
+            return targets(&call);
+        }
+        room *= 2;
+    }
+}
+
+fn word(call: &[u8], at: usize) -> io::Result<u32> {
+    let bytes = call.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u32::from_ne_bytes).ok_or_else(|| io::Error::other("the table is cut"))
+}
+
+/// Takes the answer apart: from data_start on, for each target a `struct dm_target_spec` (first
+/// sector, length, status, where the next one is, counted from the first; type of 16 characters)
+/// and its parameters as a terminated string.
+fn targets(call: &[u8]) -> io::Result<Vec<Target>> {
+    let start = word(call, 16)? as usize;
+    let mut targets = Vec::new();
+    let mut at = start;
+    for _ in 0..word(call, 20)? {
+        let long = |at| {
+            Ok::<_, io::Error>(u64::from(word(call, at)?) | u64::from(word(call, at + 4)?) << 32)
+        };
+        let text = |at: usize, most: usize| {
+            let bytes = call.get(at..).unwrap_or_default();
+            let end = bytes.iter().take(most).position(|byte| *byte == 0).unwrap_or(0);
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        };
+        targets.push(Target {
+            begin: long(at)?,
+            sectors: long(at + 8)?,
+            kind: text(at + 24, 16),
+            parameters: text(at + 40, usize::MAX),
+        });
+        at = start + word(call, at + 20)? as usize;
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_mapper_table_is_taken_apart() {
+        let mut call = vec![0_u8; DM_HEAD];
+        call[16..20].copy_from_slice(&(DM_HEAD as u32).to_ne_bytes());
+        call[20..24].copy_from_slice(&2_u32.to_ne_bytes());
+        let specs =
+            [(0_u64, 16_u64, "linear", "259:0 8"), (16, 64, "striped", "2 8 259:0 0 259:1 0")];
+        for (begin, sectors, kind, parameters) in specs {
+            let mut spec = vec![0_u8; 40 + (parameters.len() + 1).next_multiple_of(8)];
+            let next = (call.len() - DM_HEAD + spec.len()) as u32;
+            spec[..8].copy_from_slice(&begin.to_ne_bytes());
+            spec[8..16].copy_from_slice(&sectors.to_ne_bytes());
+            spec[20..24].copy_from_slice(&next.to_ne_bytes());
+            spec[24..24 + kind.len()].copy_from_slice(kind.as_bytes());
+            spec[40..40 + parameters.len()].copy_from_slice(parameters.as_bytes());
+            call.extend(spec);
+        }
+        let targets = targets(&call).unwrap();
+        let told: Vec<_> = targets
+            .iter()
+            .map(|t| (t.begin, t.sectors, t.kind.as_str(), t.parameters.as_str()))
+            .collect();
+        assert_eq!(told, specs);
+        assert!(super::targets(&call[..DM_HEAD + 20]).is_err());
+    }
 }

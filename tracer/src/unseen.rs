@@ -17,11 +17,20 @@ pub struct Unseen {
     pub calls: BTreeMap<String, u64>,
     /// Times that the ring could not be emptied in time to know.
     pub not_swept: u64,
+    /// Extents that were freed and whose pages are not known: nobody looked who uses them.
+    pub frees: u64,
+    /// Why they are not known, if that is the device's fault.
+    pub why: Option<String>,
 }
 
 impl Unseen {
     /// All of it.
     pub fn total(&self) -> u64 {
+        self.missed() + self.frees
+    }
+
+    /// What happened and was not seen: no absence means anything then.
+    pub fn missed(&self) -> u64 {
         self.placed() + self.unplaced() + self.not_swept
     }
 
@@ -48,6 +57,8 @@ impl Unseen {
             returns: self.returns.saturating_sub(before.returns),
             calls: calls.filter(|(_, count)| *count > 0).collect(),
             not_swept: self.not_swept.saturating_sub(before.not_swept),
+            frees: self.frees.saturating_sub(before.frees),
+            why: self.why.clone(),
         }
     }
 }
@@ -67,6 +78,13 @@ impl fmt::Display for Unseen {
             tell(*count, &format!("calls of {program} were not seen"));
         }
         tell(self.not_swept, "times the ring was not emptied in time");
+        if self.frees > 0 {
+            let why = self.why.as_deref().unwrap_or("they lie beyond the device");
+            causes.push(format!(
+                "{} extents were freed whose pages are not known: {why}",
+                self.frees
+            ));
+        }
         if causes.is_empty() {
             return f.write_str("nothing");
         }
@@ -87,5 +105,12 @@ mod tests {
         assert_eq!((new.total(), new.unplaced()), (11, 10));
         assert_eq!(new.to_string(), "1 records were lost, 10 breaks ended unseen");
         assert_eq!(before.since(&before).to_string(), "nothing");
+        let freed = Unseen { frees: 2, why: Some("it is dm-crypt".to_owned()), ..before.clone() };
+        let new = freed.since(&before);
+        assert_eq!((new.total(), new.missed()), (2, 0));
+        assert_eq!(
+            new.to_string(),
+            "2 extents were freed whose pages are not known: it is dm-crypt"
+        );
     }
 }
