@@ -110,7 +110,7 @@ NAMED = """\
  daxtests-case-490 [000] 92.8: begin: op=fallocate ino=13 index=1 count=2
 
 livelock: the break of inode {inode} by task {task} spins: it found a busy page 1001 times without sleeping, \
-last page {page} (index 2, 2 references, 0 maps)
+last page {page} (index 2, refs=2 maps=0)
 """
 
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite>

@@ -146,7 +146,7 @@ impl Board {
         self.cancelled.raise();
         let mut entries = lock(&self.entries);
         for entry in entries.iter_mut() {
-            rouse(entry);
+            set_running(entry);
         }
         self.changed.notify_all();
     }
@@ -217,12 +217,12 @@ impl Board {
             } else {
                 continue;
             }
-            rouse(entry);
+            set_running(entry);
         }
     }
 }
 
-fn rouse(entry: &mut Entry) {
+fn set_running(entry: &mut Entry) {
     entry.token = true;
     if let Standing::Sleeping(_) = entry.standing {
         entry.standing = Standing::Running;
@@ -280,7 +280,7 @@ impl Task {
 
     /// Wakes it.
     pub fn wake(&self) {
-        rouse(&mut self.entries()[self.id as usize]);
+        set_running(&mut self.entries()[self.id as usize]);
     }
 
     /// Whether a sleep that `interrupt` describes may not begin or go on.

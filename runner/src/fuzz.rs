@@ -7,13 +7,13 @@
 
 mod dice;
 mod execute;
-mod ground;
 mod keep;
 mod program;
 mod seen;
 mod shrink;
 mod skeleton;
 mod tally;
+mod testbed;
 mod tolerance;
 
 use std::path::PathBuf;
@@ -29,11 +29,11 @@ use crate::print;
 use crate::results::Results;
 use crate::world;
 
-use self::ground::{Ground, Wedged};
 use self::keep::Kept;
 use self::program::Program;
 use self::seen::Divergence;
 use self::tally::Tally;
+use self::testbed::{Testbed, Wedged};
 
 /// How long a program is made shorter.
 const SHRINKING: Duration = Duration::from_mins(1);
@@ -100,10 +100,10 @@ fn enter(
     replay: Option<&Program>,
     mut interrupt: Interrupt,
 ) -> anyhow::Result<Exit> {
-    let Some(ground) = Ground::enter(order, &mut || interrupt.count() > 0)? else {
+    let Some(testbed) = Testbed::enter(order, &mut || interrupt.count() > 0)? else {
         return Ok(Exit::Interrupted);
     };
-    let mut session = Session { order, ground, interrupt, tally: Tally::default() };
+    let mut session = Session { order, testbed, interrupt, tally: Tally::default() };
     let begin = Instant::now();
     let went = match replay {
         Some(program) => session.replay(program),
@@ -114,7 +114,7 @@ fn enter(
         Err(error) if error.is::<Wedged>() => return Err(error),
         went => went,
     };
-    for problem in session.ground.leave()? {
+    for problem in session.testbed.leave()? {
         print::line(format_args!("when all was over: {}\n{}", problem.title, problem.text));
         session.tally.trouble();
     }
@@ -130,7 +130,7 @@ fn enter(
 
 struct Session<'a> {
     order: &'a Order,
-    ground: Ground,
+    testbed: Testbed,
     interrupt: Interrupt,
     tally: Tally,
 }
@@ -168,7 +168,7 @@ impl Session<'_> {
         print::line(format_args!("seed {}", self.order.plan.seed));
         while begin.elapsed() < duration && !self.is_interrupted() {
             let seed = self.order.plan.seed.wrapping_add(self.tally.programs.into());
-            let program = Program::random(seed, self.order.steps, self.ground.restraint());
+            let program = Program::random(seed, self.order.steps, self.testbed.restraint());
             self.tally.programs += 1;
             let ran = self.run(&program);
             if let Err(error) = &ran {
@@ -207,7 +207,7 @@ impl Session<'_> {
 
     fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
         let interrupt = &mut self.interrupt;
-        self.ground.run(program, &mut || interrupt.count() > 0)
+        self.testbed.run(program, &mut || interrupt.count() > 0)
     }
 
     fn is_interrupted(&mut self) -> bool {

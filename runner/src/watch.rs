@@ -238,7 +238,7 @@ pub(crate) fn sweep(program: &Path, patience: Duration) -> Result<(), String> {
     let milliseconds = (patience / 2).as_millis().to_string();
     match Tool::new(program).args(["__sweep", "--milliseconds", &milliseconds]).output(patience) {
         Ok(output) if output.status.success() && output.text.is_empty() => Ok(()),
-        Ok(output) => Err(format!("not to be given back: {}", output.text)),
+        Ok(output) => Err(format!("could not release: {}", output.text)),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -37,7 +37,7 @@ impl State {
         let rests_on = [a_break.begun, before.map_or(a_break.begun, |scan| scan.mark), mark];
         let text = format!(
             "the break of inode {} by task {} spins: it found a busy page {} times without \
-             sleeping, last page {page:#x} (index {index}, {} references, {} maps)",
+             sleeping, last page {page:#x} (index {index}, refs={} maps={})",
             event.inode, event.task, a_break.rescans, event.refs, event.maps
         );
         vec![absence(Rule::Livelock, event, &rests_on, text)]

@@ -52,7 +52,7 @@ impl State {
         }
         let text = format!(
             "task {} removed the mapping entry of inode {} at index {} while its page {:#x} was \
-             pinned ({} references, {} maps)",
+             pinned (refs={} maps={})",
             event.task, event.inode, event.index, event.page, event.refs, event.maps
         );
         vec![finding(Rule::MissedWait, event, &rests_on, text)]
@@ -65,7 +65,7 @@ impl State {
         }
         let state = if pins > 0 { "pinned" } else { "mapped" };
         let text = format!(
-            "task {} freed the block of page {:#x} while it was {state} ({} references, {} maps)",
+            "task {} freed the block of page {:#x} while it was {state} (refs={} maps={})",
             event.task, event.page, event.refs, event.maps
         );
         vec![finding(Rule::MissedWait, event, &[mark], text)]

@@ -63,7 +63,7 @@ struct Pair<'a> {
     stage: Stage,
 }
 
-type Step2<T = ()> = Result<T, Box<Divergence>>;
+type Checked<T = ()> = Result<T, Box<Divergence>>;
 
 /// Seconds that an operation may go on after the reference's ended.
 const LATE: u64 = 5;
@@ -130,7 +130,7 @@ impl Pair<'_> {
         Ok(last.map(|(_, file)| file))
     }
 
-    fn step(&mut self, step: &Step) -> Step2 {
+    fn step(&mut self, step: &Step) -> Checked {
         match step {
             Step::Do(task, action) => {
                 if self.busy.contains_key(task) {
@@ -176,13 +176,13 @@ impl Pair<'_> {
         self.compare()
     }
 
-    fn start(&mut self, task: u32, action: &Action) -> Step2<[OpId; 2]> {
+    fn start(&mut self, task: u32, action: &Action) -> Checked<[OpId; 2]> {
         let [subject, reference] = self.both(|system| system.start(TaskId(task), action.clone()));
         let failed = |why: cases::system::Trouble| Box::new(machinery(format!("{action}: {why}")));
         Ok([subject.map_err(failed)?, reference.map_err(failed)?])
     }
 
-    fn release(&mut self, pin: PinId) -> Step2 {
+    fn release(&mut self, pin: PinId) -> Checked {
         let Some(action) = self.pins.remove(&pin) else {
             return Ok(());
         };
@@ -218,7 +218,7 @@ impl Pair<'_> {
 
     /// Collects direct I/O that was let go, if a task of its process is idle: two transfers into
     /// one page have no order else.
-    fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Step2 {
+    fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Checked {
         let Some(holder) = self.holders.get(&pin).map(|task| process(*task)) else {
             return Ok(());
         };
@@ -239,7 +239,7 @@ impl Pair<'_> {
     }
 
     /// Lets all operations come to rest and compares what they do.
-    fn compare(&mut self) -> Step2 {
+    fn compare(&mut self) -> Checked {
         if !self.loads.is_empty() {
             // Nothing settles under a load, and what goes on beside it has no order.
             return Ok(());
@@ -300,7 +300,7 @@ impl Pair<'_> {
     }
 
     /// Differs unless both saw the same, or what they saw is tolerated.
-    fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Step2 {
+    fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Checked {
         let place = match &seen[0] {
             Seen::Blocked(place) => format!("\n{place}"),
             _ => String::new(),
@@ -329,7 +329,7 @@ impl Pair<'_> {
     }
 
     /// Lets everything end, which it must, and compares what is left.
-    fn end(&mut self) -> Step2 {
+    fn end(&mut self) -> Checked {
         if !self.loads.is_empty() {
             // Pins first: what else goes on may wait for them.
             self.await_ends(|action| matches!(action, Action::Pin { .. }))?;
@@ -363,7 +363,7 @@ impl Pair<'_> {
 
     /// Every operation must end although the load goes on. In which order they did their work
     /// beside it is open, and so are their results.
-    fn end_loaded(&mut self) -> Step2 {
+    fn end_loaded(&mut self) -> Checked {
         self.await_ends(|_| true)?;
         self.both(|system| system.set_cell(STOP, 1));
         for ops in std::mem::take(&mut self.loads) {
@@ -376,7 +376,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    fn await_ends(&mut self, which: impl Fn(&Action) -> bool) -> Step2 {
+    fn await_ends(&mut self, which: impl Fn(&Action) -> bool) -> Checked {
         let (awaited, rest) =
             std::mem::take(&mut self.busy).into_iter().partition(|(_, (action, _))| which(action));
         self.busy = rest;
@@ -395,7 +395,7 @@ impl Pair<'_> {
     }
 
     /// Waits for the end of all operations.
-    fn compare_ends(&mut self) -> Step2 {
+    fn compare_ends(&mut self) -> Checked {
         for (action, ops) in std::mem::take(&mut self.busy).into_values() {
             let [subject, reference] = &mut self.systems;
             let seen = [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| {

@@ -236,7 +236,7 @@ pub(crate) mod example {
                 events: vec![111, 112],
                 absence: false,
                 text: "task 42 removed the mapping entry of inode 131 at index 1 while its page \
-                       0x140123 was pinned (2 references, 0 maps)"
+                       0x140123 was pinned (refs=2 maps=0)"
                     .to_owned(),
             }],
             unseen: Unseen::default(),

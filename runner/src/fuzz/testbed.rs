@@ -40,15 +40,15 @@ pub(super) fn broken(fault: Fault) -> anyhow::Error {
 pub(super) type Stop<'a> = &'a mut dyn FnMut() -> bool;
 
 /// What programs run on.
-pub(super) enum Ground {
+pub(super) enum Testbed {
     /// A file system of the running kernel.
-    Kernel(Box<Soil>),
+    Kernel(Box<OnKernel>),
     /// The reference, with this bug.
     Variant(Option<Variant>),
 }
 
 /// What programs on a kernel have in common, for making it takes longer than most of them.
-pub(super) struct Soil {
+pub(super) struct OnKernel {
     world: World,
     known: Known,
     devices: kernel::Devices,
@@ -58,7 +58,7 @@ pub(super) struct Soil {
     like: Config,
 }
 
-impl Soil {
+impl OnKernel {
     /// Tries which order it is, for one of the two is what this file system does.
     fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
         let config = Config { looks_first: true, ..self.like };
@@ -133,7 +133,7 @@ fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
     world.begin().map_err(broken)?.context("a kernel's world has directories")
 }
 
-impl Ground {
+impl Testbed {
     /// Makes it; none if the user wants to `stop` before that.
     pub(super) fn enter(order: &Order, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
         if order.plan.fs == Fs::Reference {
@@ -153,15 +153,15 @@ impl Ground {
         let known = Known::here(order.plan.fs)?;
         let shape = session::shape(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
-        let mut soil = Soil { world, known, devices, directory, like };
-        soil.look(stop)?;
-        Ok(Some(Self::Kernel(Box::new(soil))))
+        let mut bed = OnKernel { world, known, devices, directory, like };
+        bed.look(stop)?;
+        Ok(Some(Self::Kernel(Box::new(bed))))
     }
 
     pub(super) fn restraint(&self) -> Restraint {
         match self {
-            Self::Kernel(soil) => {
-                let reflink = soil.known.shares();
+            Self::Kernel(bed) => {
+                let reflink = bed.known.shares();
                 Restraint { reflink, loads: false, evict: false, direct: false }
             }
             Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true, direct: true },
@@ -175,7 +175,7 @@ impl Ground {
         stop: Stop<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
         let like = match self {
-            Self::Kernel(soil) => soil.like,
+            Self::Kernel(bed) => bed.like,
             Self::Variant(_) => Config::default(),
         };
         let config = Config { seed: program.seed, ..like };
@@ -190,22 +190,22 @@ impl Ground {
                     Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
                 }))
             }
-            Self::Kernel(soil) => soil.run(program, &mut reference, stop),
+            Self::Kernel(bed) => bed.run(program, &mut reference, stop),
         }
     }
 
     /// Leaves nothing behind. What the file system and the kernel's log say at the end.
     pub(super) fn leave(&mut self) -> anyhow::Result<Vec<Problem>> {
-        let Self::Kernel(soil) = self else {
+        let Self::Kernel(bed) = self else {
             return Ok(Vec::new());
         };
-        soil.devices = kernel::Devices::new(kernel::Owner::here()?);
-        let complaint = soil.world.renew(false).map_err(broken)?;
-        let log = soil.world.log()?;
+        bed.devices = kernel::Devices::new(kernel::Owner::here()?);
+        let complaint = bed.world.renew(false).map_err(broken)?;
+        let log = bed.world.log()?;
         // What is logged in another runner's turn may be that one's.
-        let mut problems = if soil.world.has_turn() { alarms(&log) } else { Vec::new() };
+        let mut problems = if bed.world.has_turn() { alarms(&log) } else { Vec::new() };
         problems.extend(complaint);
-        soil.world.leave();
+        bed.world.leave();
         Ok(problems)
     }
 }
