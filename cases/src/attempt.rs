@@ -107,6 +107,7 @@ mod tests {
     fn run(run: fn(&mut Test<'_>) -> Checked) -> (Ending, Vec<String>) {
         let case = Case {
             name: "test/attempts",
+            coordinates: &[],
             about: &[],
             groups: &[],
             needs: &[],

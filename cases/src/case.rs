@@ -1,5 +1,10 @@
 //! A case: a function, and what is known about it before it runs.
+//!
+//! Most cases are cells of a law and are made from their coordinates. What no axis expresses is a
+//! function of its own, declared with [`case!`].
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::system::Need;
@@ -8,8 +13,11 @@ use crate::test::{Checked, Test};
 /// One test of the protocol.
 #[derive(Debug)]
 pub struct Case {
-    /// `group/what-must-hold`.
+    /// `group/what-must-hold`; of a cell its coordinates, `waits/punch/aio-read/unmapped`.
     pub name: &'static str,
+    /// Where a cell stands, its law first: the name of each axis and the value on it. Empty for a
+    /// case that no axis expresses.
+    pub coordinates: &'static [(&'static str, &'static str)],
     /// What it does and why, one line of its doc comment an element.
     pub about: &'static [&'static str],
     /// Groups it can be selected by, besides the first part of its name.
@@ -25,7 +33,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// The part of the name before the slash.
+    /// Its value on `axis`, if it is a cell that has one: "law", "operation", "pin", "place".
+    pub fn coordinate(&self, axis: &str) -> Option<&'static str> {
+        self.coordinates.iter().find(|(name, _)| *name == axis).map(|(_, value)| *value)
+    }
+
+    /// The part of the name before the first slash; of a cell, its law.
     pub fn group(&self) -> &'static str {
         self.name.split_once('/').map_or(self.name, |(group, _)| group)
     }
@@ -45,11 +58,33 @@ impl Case {
 #[linkme::distributed_slice]
 pub(crate) static CASES: [Case];
 
-/// Every case, by name.
-pub fn all() -> Vec<&'static Case> {
+/// All cases, in the order of their names.
+static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
     let mut all: Vec<_> = CASES.iter().collect();
     all.sort_by_key(|case| case.name);
     all
+});
+
+/// Every case, by name.
+pub fn all() -> Vec<&'static Case> {
+    ALL.clone()
+}
+
+/// The case of this name.
+pub fn find(name: &str) -> Option<&'static Case> {
+    ALL.binary_search_by_key(&name, |case| case.name).ok().map(|at| ALL[at])
+}
+
+/// Every axis, with the values that some cell has on it.
+pub fn axes() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut axes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (axis, value) in ALL.iter().flat_map(|case| case.coordinates) {
+        let values = axes.entry(*axis).or_default();
+        if !values.contains(value) {
+            values.push(*value);
+        }
+    }
+    axes
 }
 
 /// Declares the case whose function follows it; the doc comment becomes its description.
@@ -67,6 +102,7 @@ macro_rules! case {
             #[expect(unsafe_code, reason = "linkme places the case in a section of its own")]
             static CASE: $crate::case::Case = $crate::case::Case {
                 name: $name,
+                coordinates: &[],
                 about: &[$($about),+],
                 groups: &[$($group),*],
                 needs: &[$($crate::system::Need::$need),*],

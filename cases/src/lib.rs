@@ -22,7 +22,7 @@ pub mod system;
 pub mod test;
 pub mod transcript;
 
-pub use case::{Case, all};
+pub use case::{Case, all, axes, find};
 pub use patience::Patience;
 pub use test::{Ending, perform};
 pub use transcript::Report;

@@ -95,10 +95,7 @@ pub(crate) fn perform(task: &Task) -> anyhow::Result<()> {
 
 /// The case of that name.
 pub(crate) fn find(name: &str) -> anyhow::Result<&'static Case> {
-    cases::all()
-        .into_iter()
-        .find(|case| case.name == name)
-        .with_context(|| format!("there is no case {name}"))
+    cases::find(name).with_context(|| format!("there is no case {name}"))
 }
 
 /// A system that was opened for one case.
