@@ -28,8 +28,8 @@ const OPTIONS: &str = "dax=always";
 pub(crate) enum Error {
     #[error(transparent)]
     Tool(#[from] tool::Error),
-    #[error("cannot mount {dev} on {on} with -o {OPTIONS}: {why}{log}")]
-    Mount { dev: PathBuf, on: PathBuf, why: nix::errno::Errno, log: String },
+    #[error("cannot mount {dev} on {on} with -o {OPTIONS}: {why}{log}{hint}")]
+    Mount { dev: PathBuf, on: PathBuf, why: nix::errno::Errno, log: String, hint: &'static str },
     #[error("{path}: {why}")]
     Io { path: PathBuf, why: std::io::Error },
     #[error("a file on {0} is not a DAX file (statx reports no STATX_ATTR_DAX)")]
@@ -125,6 +125,7 @@ impl FileSystem {
                 on: self.point.clone(),
                 why,
                 log: said(kmsg),
+                hint: self.hint(why),
             })?;
         let probe = self.point.join(".daxtests-probe");
         let is_dax = is_dax(&probe);
@@ -133,6 +134,17 @@ impl FileSystem {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::NotDax(self.point.clone())),
             Err(why) => Err(Error::Io { path: probe, why }),
+        }
+    }
+
+    /// What may help where the kernel refused to mount it with `why`. XFS has DAX and reflink
+    /// together on whole devices only; on a partition it logs that they "cannot work with
+    /// multi-partitions", and older kernels cannot have both at all.
+    fn hint(&self, why: nix::errno::Errno) -> &'static str {
+        if self.fs == Fs::Xfs && self.reflink && why == nix::errno::Errno::EINVAL {
+            "; if it cannot have reflink here, run with --no-reflink"
+        } else {
+            ""
         }
     }
 
