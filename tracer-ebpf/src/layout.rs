@@ -96,29 +96,70 @@ static SEGMENT: [Segment; 16] = [Segment {
 /// The frame of a block of the device, and how many from it on lie one behind the other; none if
 /// that is not known.
 pub(crate) fn place(block: u64) -> Option<(u64, u64)> {
-    for n in 0..get(&SEGMENTS) as usize {
-        let segment = SEGMENT.get(n)?;
-        // SAFETY: a reference is valid; volatile, because the loader and not the compiler knows it.
-        let stripes = unsafe { read_volatile(&raw const segment.stripes) };
-        if let Some(spot) = stripes.locate(block) {
-            let frame = get64(segment.frames.get(spot.member)?);
-            return (frame != 0).then_some((frame + spot.page, spot.row));
+    let mut search = Placing { block, frame: 0, row: 0 };
+    match get(&SEGMENTS) as u32 {
+        // Most devices: the verifier knows the number and leaves the other ways out.
+        1 => {
+            place_in(0, &raw mut search);
         }
+        segments => repeat(segments, place_in, &mut search),
     }
-    None
+    (search.frame != 0).then_some((search.frame, search.row))
+}
+
+/// The search for the segment that a block is in.
+struct Placing {
+    block: u64,
+    frame: u64,
+    row: u64,
+}
+
+extern "C" fn place_in(n: u64, search: *mut Placing) -> i64 {
+    // SAFETY: `place` hands over its own.
+    let search = unsafe { &mut *search };
+    let Some(segment) = SEGMENT.get(n as usize) else {
+        return 1;
+    };
+    // SAFETY: a reference is valid; volatile, because the loader and not the compiler knows it.
+    let stripes = unsafe { read_volatile(&raw const segment.stripes) };
+    let Some(spot) = stripes.locate(search.block) else {
+        return 0;
+    };
+    if let Some(first) = segment.frames.get(spot.member).map(get64)
+        && first != 0
+    {
+        search.frame = first + spot.page;
+        search.row = spot.row;
+    }
+    1
 }
 
 /// Whether a page is one of the device's.
 fn is_ours(frame: u64) -> bool {
-    for n in 0..get(&RANGES) as usize {
-        let Some([first, frames]) = RANGE.get(n) else {
-            return false;
-        };
-        if frame.wrapping_sub(get64(first)) < get64(frames) {
-            return true;
+    let mut search = Owning { frame, ours: false };
+    match get(&RANGES) as u32 {
+        1 => {
+            is_in(0, &raw mut search);
         }
+        ranges => repeat(ranges, is_in, &mut search),
     }
-    false
+    search.ours
+}
+
+/// The search for the range that a frame is in.
+struct Owning {
+    frame: u64,
+    ours: bool,
+}
+
+extern "C" fn is_in(n: u64, search: *mut Owning) -> i64 {
+    // SAFETY: `is_ours` hands over its own.
+    let search = unsafe { &mut *search };
+    let Some([first, frames]) = RANGE.get(n as usize) else {
+        return 1;
+    };
+    search.ours = search.frame.wrapping_sub(get64(first)) < get64(frames);
+    search.ours.into()
 }
 
 /// The value of a global as it was set at load.
