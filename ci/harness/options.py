@@ -10,13 +10,13 @@ from typing import NoReturn
 from . import kernel
 
 HELP = """\
-Boots a kernel with two persistent-memory devices and runs the suite in it.
-What is missing is installed and fetched first (Debian 12 or newer, as root).
+Boot a kernel with two persistent-memory devices and run the suite in it.
+Missing packages are installed first (Debian 12 or newer, as root).
 """
 
 EPILOG = """\
-Every argument that is not listed above goes to the runner, and so does all
-that follows `--runner`:
+Arguments that are not listed above go to the runner, as does everything after
+`--runner`:
 
   ci/vm                                  the whole suite: 6.12, xfs
   ci/vm --kernel 7 --fs ext4 'pin/*'     some cases, on another kernel
@@ -27,20 +27,19 @@ that follows `--runner`:
   ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
   ci/vm --icount --cpus 1 -- ci/bench/run what tracing costs
 
-A command finds the project's programs on its PATH, the working tree where it
-is on the host (read-only), and in $RESULTS a directory to write to. The other
-directories of the host are there too, and what is written to /tmp, /var, /etc,
-/home, /root and /lib is gone afterwards.
+A command has the project's programs on its PATH, the working tree where it is
+on the host (read-only), and a writable directory in $RESULTS. The host's other
+directories are visible; writes to /tmp, /var, /etc, /home, /root and /lib are
+discarded.
 
 Results lie in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
 journal.jsonl, junit.xml, console.log, and a folder for each case that needs
-attention. A kernel of your own is named there by its release and its build. Downloads lie in target/vm/, or in $DAXTESTS_CACHE, and are used
-until --setup fetches newer ones.
+attention. A kernel of your own is named by its release and build. Downloads
+are cached in target/vm/ or $DAXTESTS_CACHE until --setup fetches newer ones.
 
-Exit codes: the runner's (0 all as expected, 1 something was not or is missing,
-2 could not run) or the command's; 2 too if the machine went down before it
-ended, or if ci/vm itself could not do its work, for which it says the reason
-in one line; 130 interrupted.
+Exit codes: the runner's (0 all as expected, 1 something unexpected or missing,
+2 could not run) or the command's; 2 also if the machine went down early or
+ci/vm itself failed, with the reason in one line; 130 interrupted.
 """
 
 
@@ -53,7 +52,7 @@ def memory(text: str) -> str:
     """An amount of memory that the persistent regions fit into."""
     found = re.fullmatch(r"(\d+)([MG])", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text} is no amount of memory such as 5G or 6144M")
+        raise argparse.ArgumentTypeError(f"{text} is not a memory size such as 5G or 6144M")
     if int(found[1]) * (1024 if found[2] == "G" else 1) < LEAST_MEMORY * 1024:
         raise argparse.ArgumentTypeError(f"{text} is too little: 2G of it are persistent; at least {LEAST_MEMORY}G")
     return text
@@ -125,30 +124,30 @@ def parser() -> OneLine:
     add = parser.add_argument
     add("--kernel", action="append", metavar="NAME|PATH",
         help="a kernel of ci/kernels.toml, a vmlinuz with its modules beside it (DIR/boot/vmlinuz-V and "
-        f"DIR/lib/modules/V), or a build tree; may be given more than once (default: {kernel.default()})")
+        f"DIR/lib/modules/V), or a build tree; repeatable (default: {kernel.default()})")
     add("--fs", action="append", choices=("xfs", "ext4"),
-        help="may be given more than once; for a command: where a fault must be (default: xfs)")
+        help="file system to test; for a command, the one that gets the fault; repeatable (default: xfs)")
     add("--no-reflink", action="store_true", help="make the file system without reflink")
-    add("--bless", action="store_true", help="take the transcripts of passing cases over into expected/")
-    add("--fault", metavar="NAME", help="put a bug of ci/faults/ into the kernel first")
-    add("--beside", metavar="SCRIPT", help="shell lines that run in the machine beside the suite, at every boot")
-    add("--results", type=Path, metavar="DIR", help="where the results go")
+    add("--bless", action="store_true", help="update expected/ from the passing cases")
+    add("--fault", metavar="NAME", help="first put a bug of ci/faults/ into the kernel")
+    add("--beside", metavar="SCRIPT", help="shell script to run beside the suite at every boot")
+    add("--results", type=Path, metavar="DIR", help="write the results to DIR")
     add("--memory", type=memory, default="5G", metavar="SIZE",
-        help=f"the machine's memory, 2G of it persistent; at least {LEAST_MEMORY}G (default: %(default)s)")
+        help=f"memory of the machine, 2G of it persistent; at least {LEAST_MEMORY}G (default: %(default)s)")
     add("--append", action="append", default=[], metavar="OPTIONS",
-        help="options for the kernel's command line, after ours; may be given more than once")
-    add("--cpus", type=count, default=2, metavar="N", help="(default: %(default)s)")
+        help="append to the kernel's command line; repeatable")
+    add("--cpus", type=count, default=2, metavar="N", help="number of CPUs (default: %(default)s)")
     add("--kvm", choices=("auto", "on", "off"), default="auto", help="auto: where it works (default: %(default)s)")
     add("--icount", action="store_true",
-        help="emulate, with a clock that counts instructions: slow, but what is measured does not depend on the host")
+        help="emulate with a clock that counts instructions: slow, but measurements do not depend on the host")
     add("--timeout", type=seconds, default=3600, metavar="SECONDS",
-        help="for all boots of one kernel and file system together (default: %(default)s)")
-    add("--keep-going", action="store_true", help="with several kernels or file systems: go on after one that failed")
+        help="limit for all boots of one kernel and file system together (default: %(default)s)")
+    add("--keep-going", action="store_true", help="with several kernels or file systems, go on after one that failed")
     add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
-    add("--no-build", action="store_true", help="use the programs as they were last built")
-    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR, and build none")
-    add("--setup", action="store_true", help="only install and fetch, the newest of everything")
-    add("--headers", action="store_true", help="with --setup: also what a fault is built against")
+    add("--no-build", action="store_true", help="use the programs from the last build")
+    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
+    add("--setup", action="store_true", help="only install and fetch the newest of everything")
+    add("--headers", action="store_true", help="with --setup, also fetch the headers that faults are built against")
     return parser  # fmt: skip
 
 

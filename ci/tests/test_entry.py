@@ -54,7 +54,7 @@ class OneLine(unittest.TestCase):
             (["--kernel", "/etc/hostname"], "is no kernel that can be booted"),
             (["--fault", "no-such"], "no fault no-such: there are "),
             (["--memory", "1G"], "at least 4G"),
-            (["--memory", "much"], "no amount of memory"),
+            (["--memory", "much"], "not a memory size"),
             (["--cpus", "0"], "no number of CPUs"),
             (["--timeout", "nan"], "no number of seconds"),
             (["--fs", "btrfs"], "invalid choice"),

@@ -23,11 +23,11 @@ use crate::run::Order;
 use crate::select::{Excluded, Selection, exclude_file};
 use crate::suggest;
 
-/// Tests the layout break of filesystem DAX on a real kernel.
+/// Test the layout break of filesystem DAX on a real kernel.
 ///
 /// Makes a file system on the device, mounts it with DAX, runs each case in a process of its
-/// own, and compares what happened with what must happen. Everything on the device is lost; a
-/// device that is in use, or that carries what daxtests did not make, is refused.
+/// own, and compares what happened with what must happen. Everything on the device is lost. A
+/// device that is in use, or that carries anything daxtests did not make, is refused.
 #[derive(Debug, Parser)]
 #[command(
     name = "runner",
@@ -44,34 +44,34 @@ pub(crate) struct Typed {
 
 #[derive(Debug, Subcommand)]
 enum Typedcommand {
-    /// Makes the JUnit report and the summary of a run again, also of one that was cut off
+    /// Rebuild the reports of a run from its journal, even if it was cut off
     Report {
-        /// The run's results folder
+        /// Results folder of the run
         dir: PathBuf,
-        /// Writes the JUnit report here too; '-' is standard output, and the summary then goes to
-        /// standard error
+        /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and the summary to
+        /// stderr
         #[arg(long, value_name = "PATH")]
         junit: Option<PathBuf>,
     },
-    /// Runs random programs on a file system and on the reference, and compares
+    /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
-    /// Shows which case and which rule catches each bug that can be put into the reference
+    /// Show which case and which rule catches each bug of the reference
     Variants {
-        /// Stops at the first case that catches each, instead of telling all that do
+        /// Stop at the first case that catches each bug instead of listing all
         #[arg(long)]
         first: bool,
-        /// Brings a table of what turns each case red up to date: expected/red.toml
+        /// Update a table of what turns each case red: expected/red.toml
         #[arg(long, value_name = "FILE", conflicts_with = "first")]
         table: Option<PathBuf>,
     },
-    /// Prints a completion script
+    /// Print a shell completion script
     Completions {
-        /// For which shell
+        /// Shell to print it for
         shell: Shell,
     },
-    /// Prints the manual page
+    /// Print the manual page
     Man,
-    /// Runs one case in this process
+    /// Run one case in this process
     #[command(name = "__case", hide = true)]
     Case {
         #[arg(long)]
@@ -86,7 +86,7 @@ enum Typedcommand {
         timeout_factor: f64,
         case: String,
     },
-    /// Gives back what killed cases left behind
+    /// Release what killed cases left behind
     #[command(name = "__sweep", hide = true)]
     Sweep {
         #[arg(long)]
@@ -139,122 +139,123 @@ const RESULTS: &str = "daxtests-results";
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Args, Debug)]
 struct RunArgs {
-    /// Cases to run: names, or globs such as 'pin/*'; all if none is given
+    /// Cases to run: names or globs such as 'pin/*' [default: all]
     #[arg(value_name = "CASE")]
     names: Vec<String>,
 
-    /// What to test
+    /// File system to test
     #[arg(long)]
     fs: Option<Fs>,
-    /// The device to make the file system on; what it carries is lost
+    /// Make the file system on this device; its contents are lost
     #[arg(long, value_name = "PATH")]
     dev: Option<PathBuf>,
-    /// Gives the reference a bug of history, which must be found
+    /// Enable a historical bug in the reference; the run should fail
     #[arg(long, value_name = "NAME", value_parser = variant)]
     variant: Option<String>,
-    /// Makes XFS without reflink
+    /// Make XFS without reflink
     #[arg(long)]
     no_reflink: bool,
-    /// Overwrites the device even if it carries what daxtests did not make
+    /// Overwrite the device even if daxtests did not make what is on it
     #[arg(long)]
     force: bool,
 
-    /// Runs the cases of this group; may be given several times
+    /// Run the cases of this group; repeatable
     #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
     group: Vec<String>,
-    /// Leaves out a case, a glob or a group; may be given several times
+    /// Exclude a case, a glob or a group; repeatable
     #[arg(short = 'x', long, value_name = "CASE", help_heading = "Selection")]
     exclude: Vec<String>,
-    /// Leaves out what the file lists, one a line; '#' begins a comment
+    /// Exclude what FILE lists, one a line; '#' starts a comment
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
     exclude_file: Vec<PathBuf>,
-    /// Runs what needed attention in the run whose results are in the results folder; they are
-    /// kept in previous/ there
+    /// Run what needed attention in the last run, whose results then move to previous/ in the
+    /// results folder
     #[arg(long, help_heading = "Selection")]
     last_failed: bool,
-    /// Lists the selected cases instead of running them
+    /// List the selected cases instead of running them
     #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
     list: bool,
-    /// Checks the arguments and does nothing: for ci/vm, before it boots
+    /// Check the arguments and do nothing: for ci/vm, before it boots
     #[arg(long, hide = true, conflicts_with = "list")]
     check: bool,
     /// How the user called what calls the runner, file system and all: for ci/vm
     #[arg(long, hide = true, value_name = "COMMAND")]
     called_as: Option<String>,
 
-    /// Goes through the cases this many times
+    /// Run all cases this many times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Repetition")]
     iterations: Option<u64>,
-    /// Goes through the cases until this much time has passed: 10m, 1h30m
+    /// Repeat the cases until this much time has passed: 10m, 1h30m
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Repetition")]
     duration: Option<Duration>,
-    /// Goes through the cases until one needs attention
+    /// Repeat the cases until one needs attention
     #[arg(long, help_heading = "Repetition")]
     until_fail: bool,
-    /// The seed of everything random; without it a new one, which is printed
+    /// Seed of everything random [default: a new one, which is printed]
     #[arg(long, value_name = "NUMBER", help_heading = "Repetition")]
     seed: Option<u64>,
 
-    /// A case that cannot run here is an error
+    /// Treat a case that cannot run here as an error
     #[arg(long, help_heading = "Judgement")]
     require: bool,
-    /// Multiplies every time limit; for slow machines
+    /// Multiply every time limit; for slow machines
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor, help_heading = "Judgement")]
     timeout_factor: f64,
-    /// Writes the transcripts of passing cases below this folder instead of comparing them
+    /// Write the transcripts of passing cases to DIR instead of comparing them
     #[arg(long, value_name = "DIR", help_heading = "Judgement")]
     bless: Option<PathBuf>,
 
-    /// Traces each case with eBPF: what violates the protocol is part of its verdict; keeps every
-    /// timeline, or those of cases that need attention
+    /// Trace each case with eBPF: protocol violations become part of its verdict; keep every
+    /// timeline, or only those of cases that need attention
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all", value_name = "WHICH", conflicts_with = "resume", help_heading = "Judgement")]
     trace: Option<Keep>,
 
-    /// Where the results go [default: daxtests-results]; those of the run before go to previous/
-    /// there. A folder that is not empty and that daxtests did not make is refused
+    /// Write the results to DIR [default: daxtests-results]; earlier ones move to previous/ in it.
+    /// A folder that is neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     results: Option<PathBuf>,
-    /// Writes the JUnit report here too; '-' is standard output, and what is for people then goes
-    /// to standard error
+    /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and all other output to
+    /// stderr
     #[arg(long, value_name = "PATH", help_heading = "Results")]
     junit: Option<PathBuf>,
-    /// Goes on with the run in this results folder, after the case that began last; what runs and
-    /// how is as it was when the run began
+    /// Resume the run in this results folder after the case that began last, with the options it
+    /// was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = PLANNING, help_heading = "Results")]
     resume: Option<PathBuf>,
-    /// What is printed; the list has no ktap
+    /// Output format; --list has no ktap
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Results")]
     format: Format,
 }
 
 #[derive(Args, Debug)]
 struct FuzzArgs {
-    /// The file system to hold against the reference
+    /// File system to compare with the reference
     #[arg(long, required_unless_present = "against_variant")]
     fs: Option<Fs>,
-    /// The device to make it on; what it carries is lost
+    /// Make the file system on this device; its contents are lost
     #[arg(long, value_name = "PATH")]
     dev: Option<PathBuf>,
-    /// Overwrites the device even if it carries what daxtests did not make
+    /// Overwrite the device even if daxtests did not make what is on it
     #[arg(long)]
     force: bool,
-    /// Holds the reference with this bug against the one without
+    /// Compare the reference that has this bug with the one that has none
     #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
-    /// How long: 10m, 1h30m; 1m if not given. With --replay: runs it until it diverges
+    /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the program until it
+    /// diverges or the time is up
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
-    /// The seed of the first program; each next one has the next
+    /// Seed of the first program; each further one has the next
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Steps of a program before it is shrunk
+    /// Steps in a program before it is shrunk
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     steps: usize,
-    /// Runs this program, as an earlier run left it
+    /// Run this program, as an earlier run left it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "steps", "results"])]
     replay: Option<PathBuf>,
-    /// Where programs that diverge are left [default: daxtests-results/fuzz]. A folder that is not
-    /// empty and that daxtests did not make is refused
+    /// Write programs that diverge to DIR [default: daxtests-results/fuzz]. A folder that is
+    /// neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
 }
@@ -329,7 +330,7 @@ fn variant(text: &str) -> Result<String, String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("in no time nothing runs".to_owned()),
+        Ok(Duration::ZERO) => Err("the duration must be longer than 0".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }

@@ -228,11 +228,11 @@ fn what_would_have_no_effect_is_refused() {
         ),
         (
             &["fuzz", "--fs", "reference", "--duration", "0s"],
-            "invalid value '0s' for '--duration <TIME>': in no time nothing runs",
+            "invalid value '0s' for '--duration <TIME>': the duration must be longer than 0",
         ),
         (
             &["--fs", "reference", "--duration", "0s"],
-            "invalid value '0s' for '--duration <TIME>': in no time nothing runs",
+            "invalid value '0s' for '--duration <TIME>': the duration must be longer than 0",
         ),
         (
             &["--fs", "reference", "--variant", "skip-unmaped"],

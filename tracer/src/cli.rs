@@ -16,16 +16,16 @@ use tracer::session::{self, Options, ProbeLog};
 use tracer::stream::{INTERVAL, Outcome, Stream};
 use tracer::symbols::Symbols;
 
-/// Watches the layout break of a mounted DAX file system and reports what violates it
+/// Watch the layout breaks of a mounted DAX file system and report what violates the protocol
 #[derive(Debug, Parser)]
 #[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The block device whose mounted file system is watched
+    /// Watch the file system mounted from this block device
     #[arg(long, required = true, value_name = "DEVICE")]
     dev: Option<PathBuf>,
-    /// Stop after this long (10s, 5m); without it Ctrl-C does
+    /// Stop after this long (10s, 5m) [default: on Ctrl-C]
     #[arg(long, value_parser = time)]
     duration: Option<Duration>,
     /// Print findings as lines of JSON
@@ -34,10 +34,10 @@ pub(crate) struct Arguments {
     /// Watch only the breaks and operations of this process
     #[arg(long)]
     pid: Option<u32>,
-    /// Bytes of the ring that records pass through, a power of two
+    /// Size of the ring buffer; a power of two
     #[arg(long, default_value_t = Options::default().ring_size, value_name = "BYTES", value_parser = ring_size)]
     ring_size: u32,
-    /// Print which probe lost a record, or every record, as the probes see it (for debugging them)
+    /// Print which probe lost a record, or every record the probes see (to debug the probes)
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Said::Off)]
     probe_log: Said,
 }
@@ -67,13 +67,13 @@ enum Command {
     /// Put a load on a mounted DAX file system and print its rounds a second, in the mean and
     /// undisturbed, for ci/bench
     Bench {
-        /// The block device whose mounted file system is used
+        /// Use the file system mounted from this block device
         #[arg(long, value_name = "DEVICE")]
         dev: PathBuf,
-        /// What is written to by direct I/O, from its beginning on: what it carries is lost
+        /// Write to this file or device with direct I/O from its start; its contents are lost
         #[arg(long, value_name = "PATH")]
         target: PathBuf,
-        /// How long
+        /// Run for this long
         #[arg(long, value_parser = time, default_value = "5s")]
         duration: Duration,
     },
@@ -90,7 +90,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("in no time nothing is seen".to_owned()),
+        Ok(Duration::ZERO) => Err("the duration must be longer than 0".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }

@@ -47,7 +47,7 @@ fn what_cannot_be_is_refused() {
         ),
         (
             ["--duration", "0s"],
-            "error: invalid value '0s' for '--duration <DURATION>': in no time nothing is seen",
+            "error: invalid value '0s' for '--duration <DURATION>': the duration must be longer than 0",
         ),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
