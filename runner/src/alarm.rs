@@ -8,7 +8,7 @@ mod corpus;
 mod pattern;
 
 use crate::kmsg::{Log, Record};
-use crate::verdict::Problem;
+use crate::verdict::{Problem, Witness};
 
 use self::pattern::Extent;
 
@@ -38,7 +38,7 @@ pub(crate) fn alarms(log: &Log) -> Vec<Problem> {
         // The first is the one to read; of the others only that they were there.
         let told = problems.iter().any(|problem| problem.title == title);
         if !told && title != OWN {
-            problems.push(Problem::new(title, text));
+            problems.push(Problem::new(Witness::KernelLog, title, text));
         }
         (at, done) = (end, end);
     }

@@ -12,6 +12,7 @@ use cases::system::{System, Tried, Trouble, kernel, reference};
 use cases::{Case, Ending, Patience, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
 use crate::interrupt::Interrupt;
 use crate::plan::Fs;
 
@@ -39,12 +40,7 @@ pub(crate) enum Message {
     /// The case tells something.
     Report(Report),
     /// A rule of the protocol was broken.
-    Finding {
-        /// Which.
-        rule: String,
-        /// How.
-        text: String,
-    },
+    Finding(Finding),
     /// The case ended; nothing follows.
     Ending(Ending),
 }
@@ -117,11 +113,7 @@ impl Open {
         let Self::Reference(system) = self else {
             return Vec::new();
         };
-        let finding = |finding: &protocol::Finding| Message::Finding {
-            rule: finding.rule.to_string(),
-            text: finding.text.clone(),
-        };
-        system.findings().iter().map(finding).collect()
+        system.findings().iter().map(|found| Message::Finding(found.into())).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::kmsg::Kmsg;
 use crate::plan::Fs;
 use crate::signature::LABEL;
 use crate::tool::{self, Tool};
-use crate::verdict::Problem;
+use crate::verdict::{Problem, Witness};
 
 /// Huge mappings need extents that begin at a multiple of this.
 const HUGE: u64 = 2 << 20;
@@ -177,6 +177,7 @@ impl FileSystem {
             return Ok(None);
         }
         Ok(Some(Problem::new(
+            Witness::Check,
             format!("{} finds the file system inconsistent", tool.line()),
             format!("{}\n{}", tool::status_words(output.status), output.text),
         )))

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::journal::{End, Entry, Event, Machine, Outcome, time_of};
 use crate::plan::Plan;
-use crate::verdict::{Problem, Verdict};
+use crate::verdict::{Problem, Verdict, Witness};
 
 /// The title of a case's problem when the journal ends in its middle.
 pub(crate) const DIED: &str = "the runner or the kernel died while it ran";
@@ -117,6 +117,7 @@ impl History {
             seconds,
             reason: None,
             problems: vec![Problem::new(
+                Witness::Machine,
                 self.down.as_deref().unwrap_or(DIED),
                 "The journal ends with this case running. Look at the console of the machine \
                  (console.log, if ci/vm ran it) for a panic or a reset.",

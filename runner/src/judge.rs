@@ -1,28 +1,30 @@
-//! From what was seen of a case to its verdict.
+//! From what was observed of a case to its verdict, in one step.
+//!
+//! First everything that went wrong is listed, whoever tells of it; then it is measured against what
+//! is known of the kernel. Nobody changes a verdict afterwards.
 
-use cases::{Case, Ending};
+use cases::Ending;
 
 use crate::alarm::alarms;
+use crate::evidence::Evidence;
 use crate::expected;
-use crate::kmsg::Log;
 use crate::known::{Known, excuse};
-use crate::verdict::{Problem, Verdict};
-use crate::watch::{End, Watched};
+use crate::verdict::{Problem, Verdict, Witness};
+use crate::watch::End;
 
-/// All that is known about one execution of a case.
-pub(crate) struct Evidence<'e> {
-    /// The case.
-    pub(crate) case: &'e Case,
-    /// What was seen of it.
-    pub(crate) watched: &'e Watched,
-    /// What the kernel logged meanwhile.
-    pub(crate) log: &'e Log,
-    /// What the check of the file system said afterwards, if it was made.
-    pub(crate) check: Option<&'e Problem>,
-    /// What was traced of it.
-    pub(crate) traced: &'e [Problem],
+/// What a case is measured against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measure<'m> {
+    /// The case's name.
+    pub(crate) case: &'m str,
     /// Its golden transcript.
-    pub(crate) golden: Option<&'e str>,
+    pub(crate) golden: Option<&'m str>,
+    /// The deviations that are known of it here.
+    pub(crate) known: &'m [&'m Known],
+    /// Whether a case that cannot run is an error.
+    pub(crate) require: bool,
+    /// Whether the transcript of a case that went well becomes the golden one.
+    pub(crate) bless: bool,
 }
 
 /// What follows from the evidence.
@@ -36,139 +38,160 @@ pub(crate) struct Judgement {
     pub(crate) reason: Option<String>,
 }
 
-impl Evidence<'_> {
-    /// The verdict, where the deviations `known` apply. `require` makes NOTRUN an error;
-    /// `bless` takes the transcript of a case that went well for the golden one.
-    pub(crate) fn judge(&self, known: &[&Known], require: bool, bless: bool) -> Judgement {
-        let mut problems = Vec::new();
-        let (mut verdict, reason) = self.said(&mut problems);
-        let alarms = alarms(self.log);
-        if matches!(self.watched.end, End::Died(_)) && !alarms.is_empty() {
+/// The verdict on a case.
+pub(crate) fn judge(evidence: &Evidence, measure: &Measure) -> Judgement {
+    let problems = problems(evidence, measure);
+    let (verdict, reason) = observed(evidence, &problems);
+    let judged = weigh(verdict, problems, reason, measure.known);
+    match judged.verdict {
+        // What is missing may be what nobody expects.
+        Verdict::Pass | Verdict::NotRun | Verdict::XFail if evidence.log.lost > 0 => Judgement {
+            verdict: Verdict::Error,
+            reason: Some(format!(
+                "the kernel log overflowed, {} records were lost; a larger log_buf_len helps",
+                evidence.log.lost
+            )),
+            ..judged
+        },
+        Verdict::NotRun if measure.require => Judgement {
+            verdict: Verdict::Error,
+            reason: judged.reason.map(|reason| format!("not run, but required to: {reason}")),
+            ..judged
+        },
+        _ => judged,
+    }
+}
+
+/// The verdict on a case that nobody saw the end of: the machine went down, which may be known of it.
+pub(crate) fn judge_died(problems: Vec<Problem>, known: &[&Known]) -> Judgement {
+    weigh(Verdict::Fail, problems, None, known)
+}
+
+/// Whether anything speaks against the case, known or not: then its file system is looked at, too.
+pub(crate) fn is_doubtful(evidence: &Evidence, measure: &Measure) -> bool {
+    !evidence.is_content() || evidence.log.lost > 0 || !problems(evidence, measure).is_empty()
+}
+
+/// What is left of a verdict where deviations are known.
+fn weigh(
+    verdict: Verdict,
+    problems: Vec<Problem>,
+    reason: Option<String>,
+    known: &[&Known],
+) -> Judgement {
+    let (verdict, entry) = excuse(verdict, &problems, known);
+    let reason = match entry {
+        Some(entry) => Some(entry.reason.clone()),
+        None => reason,
+    };
+    Judgement { verdict, problems, reason }
+}
+
+/// Everything that went wrong.
+fn problems(evidence: &Evidence, measure: &Measure) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(said(evidence));
+    problems.extend(left(evidence));
+    problems.extend(alarms(&evidence.log));
+    problems.extend(transcript(evidence, measure));
+    problems.extend(evidence.check.clone());
+    // The case may not see a deviation each time that it happens; the rules do.
+    problems.extend(evidence.found());
+    problems.extend(
+        evidence.watched.wedged.as_ref().map(|what| {
+            Problem::new(Witness::Wedge, "the case leaves what cannot be undone", what)
+        }),
+    );
+    problems
+}
+
+/// How the case went, all that speaks against it considered, and why if nothing does.
+fn observed(evidence: &Evidence, problems: &[Problem]) -> (Verdict, Option<String>) {
+    let well = |verdict, reason| match &evidence.watched.left {
+        // What the case said of itself stands, unless it does not end.
+        Some(left) if left.own => (Verdict::Hang, None),
+        _ if problems.is_empty() => (verdict, reason),
+        _ => (Verdict::Fail, reason),
+    };
+    match &evidence.watched.end {
+        End::Said(Ending::Pass) => well(Verdict::Pass, None),
+        End::Said(Ending::NotRun(why)) => well(Verdict::NotRun, Some(why.clone())),
+        End::Said(Ending::Fail(_)) => (Verdict::Fail, None),
+        End::Said(Ending::Hang(_)) | End::Late(_) => (Verdict::Hang, None),
+        End::Said(Ending::Error(why)) => (Verdict::Error, Some(why.clone())),
+        End::Died(how) => {
             // An oops kills the task that ran into it: that is the kernel's failure.
-            verdict = Verdict::Fail;
+            let oops = problems.iter().any(|problem| problem.witness == Witness::KernelLog);
+            let verdict = if oops { Verdict::Fail } else { Verdict::Error };
+            (verdict, Some(format!("the case's process: {how}")))
         }
-        problems.extend(alarms);
-        for (rule, text) in &self.watched.findings {
-            match problems.iter_mut().find(|problem| problem.title == *rule) {
-                Some(problem) => problem.text = format!("{}\n{text}", problem.text),
-                None => problems.push(Problem::new(rule, text)),
-            }
-        }
-        if let Some(problem) = self.transcript(verdict, bless) {
-            problems.push(problem);
-        }
-        problems.extend(self.check.cloned());
-        // The case may not see a deviation each time that it happens; the tracer did.
-        problems.extend_from_slice(self.traced);
-        if let Some(wedged) = &self.watched.wedged
-            && !known.iter().any(|known| known.wedges)
-        {
-            problems.push(Problem::new("the case leaves what cannot be undone", wedged));
-        }
-        if matches!(verdict, Verdict::Pass | Verdict::NotRun) && !problems.is_empty() {
-            verdict = Verdict::Fail;
-        }
-        let (verdict, entry) = excuse(verdict, &problems, known);
-        let reason = match (verdict, entry) {
-            (Verdict::XFail | Verdict::XPass, Some(entry)) => Some(entry.reason.clone()),
-            _ => reason,
-        };
-        match verdict {
-            // What is missing may be what nobody expects.
-            Verdict::Pass | Verdict::NotRun | Verdict::XFail if self.log.lost > 0 => Judgement {
-                verdict: Verdict::Error,
-                problems,
-                reason: Some(format!(
-                    "the kernel log overflowed, {} records were lost; a larger log_buf_len helps",
-                    self.log.lost
-                )),
-            },
-            Verdict::NotRun if require => Judgement {
-                verdict: Verdict::Error,
-                problems,
-                reason: reason.map(|reason| format!("not run, but required to: {reason}")),
-            },
-            _ => Judgement { verdict, problems, reason },
-        }
+        End::Interrupted => well(Verdict::NotRun, Some("interrupted by the user".to_owned())),
     }
+}
 
-    /// What the case itself and its process say.
-    fn said(&self, problems: &mut Vec<Problem>) -> (Verdict, Option<String>) {
-        let stacks = self.watched.stacks.as_deref().unwrap_or_default();
-        let (verdict, reason) = self.ended(problems, stacks);
-        let Some(left) = &self.watched.left else {
-            return (verdict, reason);
-        };
-        let what = if left.own {
-            "the case ended and its process did not"
-        } else {
-            "the case leaves tasks behind"
-        };
-        let text =
-            format!("{} s later there is still {}\n\n{stacks}", left.waited.as_secs(), left.tasks);
-        problems.push(Problem::new(what, text));
-        // What the case said of itself stands.
-        match verdict {
-            Verdict::Pass | Verdict::NotRun if left.own => (Verdict::Hang, None),
-            other => (other, reason),
+/// What the case itself, or its end, says.
+fn said(evidence: &Evidence) -> Option<Problem> {
+    let watched = &evidence.watched;
+    let stacks = watched.stacks.as_deref().unwrap_or_default();
+    match &watched.end {
+        End::Said(Ending::Fail(text)) => Some(Problem::new(Witness::Case, gist(text), text)),
+        End::Said(Ending::Hang(text)) => {
+            Some(Problem::new(Witness::Case, gist(text), format!("{text}\n\n{stacks}")))
         }
+        End::Late(limit) => {
+            let title = format!("not back within {} s", limit.as_secs());
+            Some(Problem::new(Witness::Deadline, title, stacks))
+        }
+        End::Died(_) if !watched.stderr.trim().is_empty() => {
+            let last = watched.stderr.trim();
+            Some(Problem::new(Witness::Stderr, "what it wrote to standard error", last))
+        }
+        _ => None,
     }
+}
 
-    /// How the case ended.
-    fn ended(&self, problems: &mut Vec<Problem>, stacks: &str) -> (Verdict, Option<String>) {
-        match &self.watched.end {
-            End::Said(Ending::Pass) => (Verdict::Pass, None),
-            End::Said(Ending::NotRun(why)) => (Verdict::NotRun, Some(why.clone())),
-            End::Said(Ending::Fail(text)) => {
-                problems.push(Problem::new(gist(text), text));
-                (Verdict::Fail, None)
-            }
-            End::Said(Ending::Hang(text)) => {
-                problems.push(Problem::new(gist(text), format!("{text}\n\n{stacks}")));
-                (Verdict::Hang, None)
-            }
-            End::Said(Ending::Error(why)) => (Verdict::Error, Some(why.clone())),
-            End::Late(limit) => {
-                problems
-                    .push(Problem::new(format!("not back within {} s", limit.as_secs()), stacks));
-                (Verdict::Hang, None)
-            }
-            End::Died(how) => {
-                let last = self.watched.stderr.trim();
-                let reason = format!("the case's process: {how}");
-                if !last.is_empty() {
-                    problems.push(Problem::new("what it wrote to standard error", last));
-                }
-                (Verdict::Error, Some(reason))
-            }
-            End::Interrupted => (Verdict::NotRun, Some("interrupted by the user".to_owned())),
-        }
-    }
+/// What it left running.
+fn left(evidence: &Evidence) -> Option<Problem> {
+    let left = evidence.watched.left.as_ref()?;
+    let what = if left.own {
+        "the case ended and its process did not"
+    } else {
+        "the case leaves tasks behind"
+    };
+    let stacks = evidence.watched.stacks.as_deref().unwrap_or_default();
+    let text =
+        format!("{} s later there is still {}\n\n{stacks}", left.waited.as_secs(), left.tasks);
+    Some(Problem::new(Witness::Tasks, what, text))
+}
 
-    fn transcript(&self, verdict: Verdict, bless: bool) -> Option<Problem> {
-        let whole = match verdict {
-            Verdict::Pass => true,
-            Verdict::Fail | Verdict::Hang => false,
-            _ => return None,
-        };
-        if whole && bless {
-            return None;
-        }
-        let name = self.case.name;
-        let Some(golden) = self.golden else {
-            return whole.then(|| {
-                Problem::new(
-                    format!("no transcript expected/{name}.out"),
-                    format!(
-                        "--bless DIR writes what the case printed to DIR/{name}.out:\n\n{}",
-                        self.watched.transcript
-                    ),
-                )
-            });
-        };
-        let difference = expected::difference(golden, &self.watched.transcript, whole)?;
-        Some(Problem::new(format!("the transcript differs from expected/{name}.out"), difference))
+/// How the transcript differs from what it must be: all of it of a case that passed, what there is
+/// of one that failed.
+fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
+    let watched = &evidence.watched;
+    let whole = match &watched.end {
+        End::Said(Ending::Pass) => !watched.left.as_ref().is_some_and(|left| left.own),
+        End::Said(Ending::Fail(_) | Ending::Hang(_)) | End::Late(_) | End::Died(_) => false,
+        End::Said(Ending::NotRun(_) | Ending::Error(_)) | End::Interrupted => return None,
+    };
+    if whole && measure.bless {
+        return None;
     }
+    let name = measure.case;
+    let Some(golden) = measure.golden else {
+        return whole.then(|| {
+            Problem::new(
+                Witness::Transcript,
+                format!("no transcript expected/{name}.out"),
+                format!(
+                    "--bless DIR writes what the case printed to DIR/{name}.out:\n\n{}",
+                    watched.transcript
+                ),
+            )
+        });
+    };
+    let difference = expected::difference(golden, &watched.transcript, whole)?;
+    let title = format!("the transcript differs from expected/{name}.out");
+    Some(Problem::new(Witness::Transcript, title, difference))
 }
 
 /// How long a title may be.
@@ -193,10 +216,12 @@ pub(crate) fn gist(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kmsg::Record;
+    use crate::kmsg::{Log, Record};
     use crate::known::Deviations;
     use crate::plan::Fs;
-    use crate::watch::Left;
+    use crate::trace::Traced;
+    use crate::watch::{Left, Watched};
+    use protocol::Rule;
     use std::time::Duration;
 
     fn watched(end: End) -> Watched {
@@ -213,11 +238,29 @@ mod tests {
         }
     }
 
-    fn judge(watched: &Watched, log: &str, golden: Option<&str>) -> Judgement {
-        let log = log_of(log, 0);
-        let case = cases::all()[0];
-        let evidence = Evidence { case, watched, log: &log, check: None, traced: &[], golden };
-        evidence.judge(&[], false, false)
+    const PLAIN: Measure<'_> =
+        Measure { case: "pin/x", golden: None, known: &[], require: false, bless: false };
+
+    fn judged(watched: &Watched, log: &str, golden: Option<&str>) -> Judgement {
+        let mut evidence = Evidence::of(watched.clone());
+        evidence.add_log(log_of(log, 0));
+        judge(&evidence, &Measure { golden, ..PLAIN })
+    }
+
+    fn traced(text: &str) -> Option<Traced> {
+        let (rule, text) = text.split_once(": ")?;
+        let rule = *Rule::ALL.iter().find(|known| known.name() == rule).unwrap();
+        Some(Traced::with(protocol::Finding {
+            rule,
+            tasks: vec![7],
+            device: 0,
+            inode: 131,
+            page: 1,
+            index: 2,
+            events: Vec::new(),
+            absence: false,
+            text: text.to_owned(),
+        }))
     }
 
     fn log_of(text: &str, lost: u64) -> Log {
@@ -235,42 +278,34 @@ mod tests {
             "expected: it ends\nseen: it had not ended after 9 s".to_owned(),
         )));
         let judged = |finding: &str, lost| {
-            let traced: Vec<_> = Some(finding)
-                .filter(|title| !title.is_empty())
-                .map(|title| Problem::traced(title, ""))
-                .into_iter()
-                .collect();
-            Evidence {
-                case: cases::all()[0],
-                watched: &failed,
-                log: &log_of("", lost),
-                check: None,
-                traced: &traced,
-                golden: Some("a\nb\n"),
-            }
-            .judge(&known, false, false)
+            let mut evidence = Evidence::of(failed.clone());
+            evidence.add_log(log_of("", lost));
+            evidence.traced = traced(finding);
+            judge(&evidence, &Measure { golden: Some("a\nb\n"), known: &known, ..PLAIN })
         };
         assert_eq!(judged("", 0).verdict, Verdict::XFail);
         let unknown = "missed wait: task 7 freed the block of page 0x1 while it was pinned";
         let seen = judged(unknown, 0);
         assert_eq!((seen.verdict, seen.reason), (Verdict::Fail, None));
-        assert!(seen.problems.iter().any(|problem| problem.title == unknown));
+        let found = seen.problems.iter().find(|problem| problem.title == unknown).unwrap();
+        let finding = found.finding.as_ref().unwrap();
+        assert_eq!((&finding.rule[..], &finding.tasks[..]), ("missed wait", &[7][..]));
+        assert_eq!((finding.inode, finding.page, finding.index), (131, 1, 2));
         assert_eq!(judged("", 3).verdict, Verdict::Error);
     }
 
     #[test]
     fn what_the_tracer_finds_fails_a_case_that_was_content() {
-        let passed = watched(End::Said(Ending::Pass));
-        let traced = [Problem::traced("livelock: it spins", "")];
-        let (case, log, golden) = (cases::all()[0], log_of("", 0), Some("a\nb\n"));
-        let evidence =
-            Evidence { case, watched: &passed, log: &log, check: None, traced: &traced, golden };
-        assert_eq!(evidence.judge(&[], false, false).verdict, Verdict::Fail);
+        let mut evidence = Evidence::of(watched(End::Said(Ending::Pass)));
+        evidence.traced = traced("livelock: it spins");
+        let measure = Measure { golden: Some("a\nb\n"), ..PLAIN };
+        assert_eq!(judge(&evidence, &measure).verdict, Verdict::Fail);
+        assert!(is_doubtful(&evidence, &measure));
     }
 
     #[test]
     fn a_case_that_did_as_expected_passes() {
-        let seen = judge(&watched(End::Said(Ending::Pass)), "", Some("a\nb\n"));
+        let seen = judged(&watched(End::Said(Ending::Pass)), "", Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Pass);
         assert!(seen.problems.is_empty());
     }
@@ -278,7 +313,7 @@ mod tests {
     #[test]
     fn a_warning_fails_a_case_that_was_content() {
         let log = "WARNING: CPU: 0 PID: 1 at fs/dax.c:390 dax_disassociate_entry+0x1/0x2";
-        let seen = judge(&watched(End::Said(Ending::Pass)), log, Some("a\nb\n"));
+        let seen = judged(&watched(End::Said(Ending::Pass)), log, Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "WARNING in dax_disassociate_entry");
     }
@@ -286,10 +321,10 @@ mod tests {
     #[test]
     fn a_different_or_missing_transcript_fails() {
         let passed = watched(End::Said(Ending::Pass));
-        let seen = judge(&passed, "", Some("a\nc\n"));
+        let seen = judged(&passed, "", Some("a\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert!(seen.problems[0].text.contains("-c\n+b"));
-        let seen = judge(&passed, "", None);
+        let seen = judged(&passed, "", None);
         assert_eq!(seen.verdict, Verdict::Fail);
         assert!(seen.problems[0].text.contains("--bless"));
     }
@@ -298,19 +333,19 @@ mod tests {
     fn a_failure_is_one_problem_if_it_began_as_expected() {
         let text = "expected: it waits\nseen: it returned\nlook at: the break".to_owned();
         let failed = watched(End::Said(Ending::Fail(text)));
-        let seen = judge(&failed, "", Some("a\nb\nc\n"));
+        let seen = judged(&failed, "", Some("a\nb\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems.len(), 1);
         assert_eq!(seen.problems[0].title, "expected: it waits; seen: it returned");
-        assert_eq!(judge(&failed, "", Some("x\n")).problems.len(), 2);
+        assert_eq!(judged(&failed, "", Some("x\n")).problems.len(), 2);
     }
 
     #[test]
     fn late_is_a_hang_and_death_is_an_error() {
-        let late = judge(&watched(End::Late(Duration::from_mins(1))), "", None);
+        let late = judged(&watched(End::Late(Duration::from_mins(1))), "", None);
         assert_eq!(late.verdict, Verdict::Hang);
         assert_eq!(late.problems[0].title, "not back within 60 s");
-        let died = judge(&watched(End::Died("killed by SIGSEGV".to_owned())), "", None);
+        let died = judged(&watched(End::Died("killed by SIGSEGV".to_owned())), "", None);
         assert_eq!(died.verdict, Verdict::Error);
         assert!(died.reason.unwrap().contains("SIGSEGV"));
     }
@@ -321,17 +356,17 @@ mod tests {
         let left = Left { tasks: "task 7 (D)".to_owned(), waited, own: true };
         let text = "expected: it waits\nseen: it returned".to_owned();
         let failed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Fail(text))) };
-        let seen = judge(&failed, "", Some("a\nb\nc\n"));
+        let seen = judged(&failed, "", Some("a\nb\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "expected: it waits; seen: it returned");
         assert_eq!(seen.problems[1].title, "the case ended and its process did not");
         assert!(seen.problems[1].text.starts_with("21 s later there is still task 7 (D)"));
 
         let passed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Pass)) };
-        assert_eq!(judge(&passed, "", Some("a\nb\n")).verdict, Verdict::Hang);
+        assert_eq!(judged(&passed, "", Some("a\nb\n")).verdict, Verdict::Hang);
         let orphan =
             Watched { left: Some(Left { own: false, ..left }), ..watched(End::Said(Ending::Pass)) };
-        let seen = judge(&orphan, "", Some("a\nb\n"));
+        let seen = judged(&orphan, "", Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "the case leaves tasks behind");
     }
@@ -339,15 +374,9 @@ mod tests {
     #[test]
     fn a_log_with_a_hole_proves_nothing() {
         let passed = watched(End::Said(Ending::Pass));
-        let seen = Evidence {
-            case: cases::all()[0],
-            watched: &passed,
-            log: &Log { records: Vec::new(), lost: 3 },
-            check: None,
-            traced: &[],
-            golden: Some("a\nb\n"),
-        }
-        .judge(&[], false, false);
+        let mut evidence = Evidence::of(passed);
+        evidence.add_log(log_of("", 3));
+        let seen = judge(&evidence, &Measure { golden: Some("a\nb\n"), ..PLAIN });
         assert_eq!(seen.verdict, Verdict::Error);
         assert!(seen.reason.unwrap().contains("3 records"));
     }
@@ -355,16 +384,25 @@ mod tests {
     #[test]
     fn required_cases_must_run() {
         let skipped = watched(End::Said(Ending::NotRun("needs uring: disabled".to_owned())));
-        let log = Log::default();
-        let evidence = Evidence {
-            case: cases::all()[0],
-            watched: &skipped,
-            log: &log,
-            check: None,
-            traced: &[],
-            golden: None,
+        let evidence = Evidence::of(skipped);
+        assert_eq!(judge(&evidence, &PLAIN).verdict, Verdict::NotRun);
+        let seen = judge(&evidence, &Measure { require: true, ..PLAIN });
+        assert_eq!(seen.verdict, Verdict::Error);
+        assert!(seen.reason.unwrap().contains("needs uring"));
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_known_only_where_that_is_said() {
+        let stuck = Watched {
+            wedged: Some("task 7 (D)".to_owned()),
+            ..watched(End::Said(Ending::Hang("sent SIGKILL, did not return".to_owned())))
         };
-        assert_eq!(evidence.judge(&[], false, false).verdict, Verdict::NotRun);
-        assert_eq!(evidence.judge(&[], true, false).verdict, Verdict::Error);
+        let deviations = Deviations::built_in("7.2.0").unwrap();
+        let all = deviations.all();
+        let wedging: Vec<_> = all.iter().filter(|known| known.wedges).collect();
+        let evidence = Evidence::of(stuck);
+        let measure = Measure { known: &wedging, ..PLAIN };
+        assert_eq!(judge(&evidence, &measure).verdict, Verdict::XFail);
+        assert_eq!(judge(&evidence, &PLAIN).verdict, Verdict::Hang);
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::machine;
 use crate::plan::Fs;
 use crate::select;
-use crate::verdict::{Problem, Verdict};
+use crate::verdict::{Problem, Verdict, Witness};
 
 static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
 
@@ -132,6 +132,12 @@ impl Deviations {
         sources
     }
 
+    /// All of them, wherever they apply.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> &[Known] {
+        &self.known
+    }
+
     /// Whether `case` fails for sure under some condition.
     #[cfg(test)]
     pub(crate) fn mention(&self, case: &str) -> bool {
@@ -212,11 +218,14 @@ impl Known {
 
     /// Whether it knows `problem`.
     fn knows(&self, problem: &Problem) -> bool {
-        if problem.traced {
+        match problem.witness {
             // Its text has all that happened around it.
-            return self.findings.as_ref().is_some_and(|known| known.is_match(&problem.title));
+            Witness::Rule => {
+                self.findings.as_ref().is_some_and(|known| known.is_match(&problem.title))
+            }
+            Witness::Wedge => self.wedges,
+            _ => self.seen.is_match(&problem.title) || self.seen.is_match(&problem.text),
         }
-        self.seen.is_match(&problem.title) || self.seen.is_match(&problem.text)
     }
 }
 
@@ -341,9 +350,10 @@ mod tests {
     fn only_what_is_known_is_excused() {
         let deviations = known(ENTRY, "6.12.1");
         let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
-        let warning = Problem::new("WARNING in dax_disassociate_entry", "");
-        let returned = Problem::new("expected: it waits", "seen: it returned at once");
-        let other = Problem::new("BUG: kernel NULL pointer dereference", "");
+        let warning = Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", "");
+        let returned =
+            Problem::new(Witness::Case, "expected: it waits", "seen: it returned at once");
+        let other = Problem::new(Witness::KernelLog, "BUG: kernel NULL pointer dereference", "");
 
         let excused = |verdict, problems: &[Problem]| excuse(verdict, problems, &known).0;
         assert_eq!(excused(Verdict::Fail, std::slice::from_ref(&warning)), Verdict::XFail);
@@ -356,7 +366,10 @@ mod tests {
 
     #[test]
     fn a_finding_is_known_only_as_one() {
-        let finding = Problem::traced("missed wait: task 7 freed it", "it returned at once");
+        let finding = Problem {
+            title: "missed wait: task 7 freed it".to_owned(),
+            ..Problem::new(Witness::Rule, "", "it returned at once")
+        };
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
             let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();

@@ -17,11 +17,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context as _;
 use nix::fcntl::OFlag;
 
+use crate::evidence::Evidence;
 use crate::journal::{self, Entry, Event, Journal, Outcome};
-use crate::kmsg::Log;
 use crate::output::{self, Kind, Output};
 use crate::verdict::Verdict;
-use crate::watch::Watched;
 
 /// Says that daxtests made the folder. ci/vm writes it too.
 const MARKER: &str = ".daxtests-results";
@@ -380,16 +379,17 @@ impl Results {
     }
 
     /// Keeps what was seen of a case, if someone may want to look at it.
-    pub(crate) fn keep(
-        &self,
-        outcome: &mut Outcome,
-        watched: &Watched,
-        log: &Log,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn keep(&self, outcome: &mut Outcome, evidence: &Evidence) -> anyhow::Result<()> {
+        let inside = Self::inside(&outcome.case, outcome.iteration);
+        if let Some(traced) = evidence.traced.as_ref().filter(|it| it.is_kept(outcome.verdict)) {
+            for (file, bytes) in traced.files() {
+                self.write(&inside, file, &bytes)?;
+            }
+        }
         if matches!(outcome.verdict, Verdict::Pass | Verdict::NotRun) {
             return Ok(());
         }
-        let inside = Self::inside(&outcome.case, outcome.iteration);
+        let Evidence { watched, log, .. } = evidence;
         self.make_folder(&inside)?;
         let write = |file: CaseFile, text: &str| -> anyhow::Result<()> {
             if text.is_empty() {

@@ -10,14 +10,14 @@ use cases::{Case, Patience};
 use crate::bless;
 use crate::child::{self, Task};
 use crate::cli::Format;
+use crate::evidence::Evidence;
 use crate::exit::Exit;
 use crate::expected;
 use crate::history::History;
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Event, Journal, Outcome, seconds};
-use crate::judge::{Evidence, Judgement};
-use crate::kmsg::Log;
-use crate::known::{Deviations, excuse};
+use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
+use crate::known::{Deviations, Known};
 use crate::machine;
 use crate::output::Output;
 use crate::plan::{Fs, Plan};
@@ -25,8 +25,8 @@ use crate::print;
 use crate::report::{self, Reporter};
 use crate::results::{Refusal, Results};
 use crate::silence;
-use crate::trace::{Trace, Traced};
-use crate::verdict::{Problem, Verdict};
+use crate::trace::Trace;
+use crate::verdict::{Problem, Verdict, Witness};
 use crate::watch::{Watch, Watched};
 use crate::world::{self, Fault, World};
 
@@ -280,54 +280,52 @@ impl Run<'_> {
         if let Some(trace) = &mut self.trace {
             trace.begin();
         }
-        let mut watched = self.watch(&task, case)?;
-        let mut wedged = watched.wedged.clone();
-        if let (Some(directory), None) = (&directory, &wedged) {
-            match self.world.remove(directory) {
-                Ok(()) => {}
-                Err(Fault::Wedged(why)) => wedged = Some(why),
-                Err(Fault::Broken(error)) => return Err(error),
-            }
-        }
-        let traced = self.trace.as_mut().map(Trace::end);
-        let mut log = self.world.log()?;
-        let mut check = None;
-        let findings = traced.as_ref().map(Traced::problems).unwrap_or_default();
-        let preliminary = self.judge(case, &watched, &log, None, &findings)?;
-        let doubtful = !matches!(preliminary.verdict, Verdict::Pass | Verdict::NotRun);
-        if wedged.is_none() && (doubtful || case.is_in("fsck")) {
-            match self.world.renew(true) {
-                Ok(complaint) => check = complaint,
-                Err(Fault::Wedged(why)) => wedged = Some(why),
-                Err(Fault::Broken(error)) => return Err(error),
-            }
-            let more = self.world.log()?;
-            log.lost += more.lost;
-            log.records.extend(more.records);
-        }
-        for what in self.listen_to_silence()? {
-            watched.notes.push(("silenced".to_owned(), what));
-        }
-        watched.wedged.clone_from(&wedged);
-        let judgement = self.judge(case, &watched, &log, check.as_ref(), &findings)?;
-        if let Some(traced) = &traced {
-            watched.notes.push(traced.note());
-            if traced.is_kept(judgement.verdict) {
-                let inside = Results::inside(case.name, iteration);
-                for (file, bytes) in traced.files() {
-                    self.results.write(&inside, file, &bytes)?;
-                }
-            }
-            if self.plan.cases.len() == 1 {
-                self.timeline = Some(traced.text());
-            }
-        }
-        self.conclude(case, iteration, &watched, &log, judgement)?;
-        if let Some(why) = wedged {
+        let evidence = self.collect(&task, case)?;
+        let judgement = judge(&evidence, &self.measure(case, &self.known(case)?));
+        self.conclude(case, iteration, &evidence, judgement)?;
+        if let Some(why) = evidence.watched.wedged {
             self.emit(Event::Wedged { why })?;
             return Ok(Next::End);
         }
         Ok(Next::Case)
+    }
+
+    /// Runs a case, and looks at all that may speak against it.
+    fn collect(&mut self, task: &Task, case: &'static Case) -> anyhow::Result<Evidence> {
+        if let Some(trace) = &mut self.trace {
+            trace.begin();
+        }
+        let mut evidence = Evidence::of(self.watch(task, case)?);
+        if let (Some(directory), None) = (&task.directory, &evidence.watched.wedged) {
+            let removed = self.world.remove(directory);
+            note_wedge(removed, &mut evidence)?;
+        }
+        evidence.traced = self.trace.as_mut().map(Trace::end);
+        evidence.add_log(self.world.log()?);
+        let doubtful = is_doubtful(&evidence, &self.measure(case, &self.known(case)?));
+        if evidence.watched.wedged.is_none() && (doubtful || case.is_in("fsck")) {
+            let checked = self.world.renew(true);
+            evidence.check = note_wedge(checked, &mut evidence)?.flatten();
+            evidence.add_log(self.world.log()?);
+        }
+        evidence.silenced = self.listen_to_silence()?;
+        Ok(evidence)
+    }
+
+    /// The deviations that are known of a case here.
+    fn known(&self, case: &Case) -> anyhow::Result<Vec<&Known>> {
+        self.deviations.of(case.name, self.plan.fs)
+    }
+
+    /// What a case is measured against.
+    fn measure<'m>(&self, case: &'m Case, known: &'m [&'m Known]) -> Measure<'m> {
+        Measure {
+            case: case.name,
+            golden: expected::transcript(case.name),
+            known,
+            require: self.plan.require,
+            bless: self.plan.bless.is_some(),
+        }
     }
 
     fn watch(&mut self, task: &Task, case: &Case) -> anyhow::Result<Watched> {
@@ -357,46 +355,31 @@ impl Run<'_> {
         .with_context(|| format!("running {name}"))
     }
 
-    fn judge(
-        &self,
-        case: &Case,
-        watched: &Watched,
-        log: &Log,
-        check: Option<&Problem>,
-        traced: &[Problem],
-    ) -> anyhow::Result<Judgement> {
-        let known = self.deviations.of(case.name, self.plan.fs)?;
-        let golden = expected::transcript(case.name);
-        Ok(Evidence { case, watched, log, check, traced, golden }.judge(
-            &known,
-            self.plan.require,
-            self.plan.bless.is_some(),
-        ))
-    }
-
     /// Keeps and records what came of a case.
     fn conclude(
         &mut self,
         case: &Case,
         iteration: u64,
-        watched: &Watched,
-        log: &Log,
+        evidence: &Evidence,
         judgement: Judgement,
     ) -> anyhow::Result<()> {
         if let (Some(folder), Verdict::Pass) = (&self.plan.bless, judgement.verdict) {
-            bless::write(folder, case.name, &watched.transcript)?;
+            bless::write(folder, case.name, &evidence.watched.transcript)?;
         }
         let mut outcome = Outcome {
             case: case.name.to_owned(),
             iteration,
             verdict: judgement.verdict,
-            seconds: seconds(watched.took),
+            seconds: seconds(evidence.watched.took),
             reason: judgement.reason,
             problems: judgement.problems,
-            notes: watched.notes.clone(),
+            notes: evidence.notes(),
             folder: None,
         };
-        self.results.keep(&mut outcome, watched, log)?;
+        self.results.keep(&mut outcome, evidence)?;
+        if let (Some(traced), [_]) = (&evidence.traced, &self.plan.cases[..]) {
+            self.timeline = Some(traced.text());
+        }
         for problem in &mut outcome.problems {
             shorten(&mut problem.text);
         }
@@ -404,12 +387,10 @@ impl Run<'_> {
     }
 
     /// A case whose end nobody saw may be known to kill the kernel.
-    fn judge_died(&self, mut died: Outcome) -> anyhow::Result<Outcome> {
+    fn judge_died(&self, died: Outcome) -> anyhow::Result<Outcome> {
         let known = self.deviations.of(&died.case, self.plan.fs)?;
-        let (verdict, entry) = excuse(died.verdict, &died.problems, &known);
-        died.verdict = verdict;
-        died.reason = entry.map(|known| known.reason.clone());
-        Ok(died)
+        let Judgement { verdict, reason, problems } = judge_died(died.problems, &known);
+        Ok(Outcome { verdict, reason, problems, ..died })
     }
 
     /// The value, or none if the machine is wedged, which is recorded.
@@ -446,14 +427,26 @@ impl Run<'_> {
         }
         for problem in crate::alarm::alarms(&log) {
             let title = format!("{} {when}", problem.title);
-            self.emit(Event::Trouble(Problem::new(title, problem.text)))?;
+            self.emit(Event::Trouble(Problem { title, ..problem }))?;
         }
         if log.lost > 0 {
             let title = format!("the kernel log overflowed {when}");
             let text = format!("{} records were lost; a larger log_buf_len helps", log.lost);
-            self.emit(Event::Trouble(Problem::new(title, text)))?;
+            self.emit(Event::Trouble(Problem::new(Witness::KernelLog, title, text)))?;
         }
         Ok(())
+    }
+}
+
+/// The value; of a machine that is wedged none, which becomes part of the evidence.
+fn note_wedge<T>(result: Result<T, Fault>, evidence: &mut Evidence) -> anyhow::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Fault::Broken(error)) => Err(error),
+        Err(Fault::Wedged(why)) => {
+            evidence.watched.wedged = Some(why);
+            Ok(None)
+        }
     }
 }
 

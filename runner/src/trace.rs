@@ -64,6 +64,14 @@ impl Trace {
 const LINES: usize = 120;
 
 impl Traced {
+    /// A trace in which this was found.
+    #[cfg(test)]
+    pub(crate) fn with(finding: protocol::Finding) -> Self {
+        let verdict = protocol::Verdict::Violated(vec![finding.clone()]);
+        let timeline = Timeline { findings: vec![finding], ..Timeline::default() };
+        Self { verdict, timeline, keep: Keep::Failed }
+    }
+
     /// What was found.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -73,7 +81,7 @@ impl Traced {
             if problems.is_empty() {
                 text.push_str(&self.last_lines());
             }
-            problems.push(Problem::traced(finding.to_string(), text));
+            problems.push(Problem::found(finding.into(), text));
         }
         problems
     }

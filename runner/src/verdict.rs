@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
+
 /// How a case went, measured against what is expected of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -54,25 +56,58 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// Who or what tells of a problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Witness {
+    /// The case: what it expected, and what it saw.
+    #[default]
+    Case,
+    /// The deadline: the case was not back.
+    Deadline,
+    /// The case's process wrote to standard error before it died.
+    Stderr,
+    /// Tasks were left behind.
+    Tasks,
+    /// The kernel log.
+    KernelLog,
+    /// A rule of the protocol, in the reference or in the tracer: the problem has a finding.
+    Rule,
+    /// The transcript is not the expected one.
+    Transcript,
+    /// The check of the file system.
+    Check,
+    /// Something that cannot be undone without a reboot.
+    Wedge,
+    /// The machine, or the runner, went down.
+    Machine,
+    /// The run as a whole.
+    Run,
+}
+
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem {
+    /// Who tells of it.
+    #[serde(default)]
+    pub(crate) witness: Witness,
     /// A line that is the same each time: "WARNING in dax_disassociate_entry".
     pub(crate) title: String,
     /// Everything known about it.
     pub(crate) text: String,
-    /// The tracer saw it, and the title is what a rule says of it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) traced: bool,
+    /// What a rule found, in fields; the title is its sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finding: Option<Finding>,
 }
 
 impl Problem {
-    pub(crate) fn new(title: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { title: title.into(), text: text.into(), traced: false }
+    pub(crate) fn new(witness: Witness, title: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { witness, title: title.into(), text: text.into(), finding: None }
     }
 
-    /// What the tracer found.
-    pub(crate) fn traced(title: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { traced: true, ..Self::new(title, text) }
+    /// What a rule found.
+    pub(crate) fn found(finding: Finding, text: impl Into<String>) -> Self {
+        let title = finding.to_string();
+        Self { finding: Some(finding), ..Self::new(Witness::Rule, title, text) }
     }
 }

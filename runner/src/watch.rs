@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Message, Task};
+use crate::finding::Finding;
 use crate::interrupt::Interrupt;
 use crate::kmsg::Kmsg;
 use crate::task;
@@ -47,8 +48,8 @@ pub(crate) struct Watched {
     pub(crate) transcript: String,
     /// Its notes.
     pub(crate) notes: Vec<(String, String)>,
-    /// The rules that were broken: which, and how.
-    pub(crate) findings: Vec<(String, String)>,
+    /// What the rules found in the reference's own events.
+    pub(crate) findings: Vec<Finding>,
     /// What it wrote to standard error.
     pub(crate) stderr: String,
     /// How long it took.
@@ -280,7 +281,7 @@ struct Told {
     rest: Vec<u8>,
     transcript: String,
     notes: Vec<(String, String)>,
-    findings: Vec<(String, String)>,
+    findings: Vec<Finding>,
     ending: Option<Ending>,
 }
 
@@ -297,7 +298,7 @@ impl Told {
                 Ok(Message::Report(Report::Note { name, value })) => {
                     self.notes.push((name, value));
                 }
-                Ok(Message::Finding { rule, text }) => self.findings.push((rule, text)),
+                Ok(Message::Finding(finding)) => self.findings.push(finding),
                 Ok(Message::Ending(ending)) => self.ending = Some(ending),
                 // Something else wrote to standard output.
                 Err(_) => self.notes.push((

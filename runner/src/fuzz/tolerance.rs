@@ -394,6 +394,7 @@ mod tests {
     use cases::action::page;
 
     use super::*;
+    use crate::verdict::Witness;
 
     fn xfs(find: Find) -> Known {
         Known { fs: Fs::Xfs, finds: [find].into(), splits: false }
@@ -446,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_warning_is_known_by_its_caller() {
-        let warning = |caller| Problem::new("WARNING in dax_disassociate_entry", caller);
+        let warning =
+            |caller| Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", caller);
         let known = xfs(Find::CopyWarns);
         assert!(known.excuses(&warning(" invalidate_inode_pages2_range+0x1df/0x3b0")).is_some());
         assert!(known.excuses(&warning(" truncate_inode_pages_range+0x1df/0x3b0")).is_none());

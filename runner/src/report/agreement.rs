@@ -17,7 +17,7 @@ use crate::history::History;
 use crate::incomplete;
 use crate::journal::{Entry, Event, Machine, Outcome};
 use crate::plan::{self, Fs, Plan};
-use crate::verdict::{Problem, Verdict};
+use crate::verdict::{Problem, Verdict, Witness};
 
 /// Texts that one format or another could take for its own.
 const TEXTS: [&str; 12] = [
@@ -121,7 +121,8 @@ impl Story {
                 emit(&mut history, Event::CaseEnded(Box::new(ended)));
                 ran += 1;
                 if self.trouble == Some(history.outcomes.len()) {
-                    let problem = Problem::new("xfs_repair found damage", "evidence");
+                    let problem =
+                        Problem::new(Witness::Case, "xfs_repair found damage", "evidence");
                     emit(&mut history, Event::Trouble(problem));
                 }
             };
@@ -169,7 +170,11 @@ impl Story {
             // A sum of such does not come out even.
             seconds: 0.1 + f64::from(u32::try_from(iteration).unwrap()) / 1000.0,
             reason: (verdict != Verdict::Pass).then(|| text.to_owned()),
-            problems: if failed { vec![Problem::new(text, text)] } else { Vec::new() },
+            problems: if failed {
+                vec![Problem::new(Witness::Case, text, text)]
+            } else {
+                Vec::new()
+            },
             notes: vec![("rounds".to_owned(), text.to_owned())],
             folder: None,
         }

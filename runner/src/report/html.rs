@@ -193,6 +193,7 @@ fn push_problem(out: &mut String, problem: &Problem, class: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::Witness;
 
     fn outcome(verdict: Verdict, problems: Vec<Problem>) -> Outcome {
         Outcome {
@@ -211,7 +212,10 @@ mod tests {
     fn a_failure_has_a_section_and_a_quiet_case_only_a_row() {
         let history = History {
             outcomes: vec![
-                outcome(Verdict::Fail, vec![Problem::new("a <b> went wrong", "at length")]),
+                outcome(
+                    Verdict::Fail,
+                    vec![Problem::new(Witness::Case, "a <b> went wrong", "at length")],
+                ),
                 Outcome { iteration: 1, ..outcome(Verdict::Pass, Vec::new()) },
             ],
             ..History::default()

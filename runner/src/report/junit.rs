@@ -23,7 +23,7 @@ use crate::history::History;
 use crate::incomplete;
 use crate::journal::Outcome;
 use crate::plan::Plan;
-use crate::verdict::{Problem, Verdict};
+use crate::verdict::{Problem, Verdict, Witness};
 
 /// The report of `history`.
 pub(crate) fn xml(history: &History) -> anyhow::Result<Vec<u8>> {
@@ -53,7 +53,7 @@ fn report(history: &History) -> junit_report::Report {
     }
     if let Some(incomplete) = history.incomplete() {
         let name = incomplete::NAME.trim_start_matches("run/");
-        let problem = Problem::new(incomplete.to_string(), "");
+        let problem = Problem::new(Witness::Run, incomplete.to_string(), "");
         suite.add_testcase(of_the_run(name, "INCOMPLETE", &problem, &place));
     }
     suite.set_system_out(&cdata(&notes));

@@ -198,6 +198,7 @@ mod tests {
     use super::*;
     use crate::journal::Machine;
     use crate::plan;
+    use crate::verdict::Witness;
 
     fn outcome(verdict: Verdict, iteration: u64, reason: Option<&str>) -> Outcome {
         Outcome {
@@ -246,7 +247,8 @@ mod tests {
 
     #[test]
     fn what_went_wrong_outside_of_cases_fails_the_run() {
-        let trouble = Event::Trouble(Problem::new("xfs_repair found damage", "bad\rok 9 x"));
+        let trouble =
+            Event::Trouble(Problem::new(Witness::Case, "xfs_repair found damage", "bad\rok 9 x"));
         let text = told(plan::example(), vec![trouble, Event::Wedged { why: "task 1".to_owned() }]);
         assert_eq!(
             text,

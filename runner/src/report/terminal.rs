@@ -323,6 +323,7 @@ mod tests {
     use super::*;
     use crate::journal::End;
     use crate::plan;
+    use crate::verdict::Witness;
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -336,7 +337,7 @@ mod tests {
             seconds: 1.25,
             reason: None,
             problems: if verdict == Verdict::Fail {
-                vec![Problem::new("expected: it waits; seen: it returned", "text")]
+                vec![Problem::new(Witness::Case, "expected: it waits; seen: it returned", "text")]
             } else {
                 Vec::new()
             },
@@ -369,6 +370,7 @@ mod tests {
     #[test]
     fn registers_are_left_to_the_file() {
         let problem = Problem::new(
+            Witness::Case,
             "WARNING in dax_disassociate_entry",
             "[   45.838489] WARNING: CPU: 0 PID: 260 at fs/dax.c:390 dax_disassociate_entry+0x86/0xb0\n\
              [   45.845414] Modules linked in: xfs\n\

@@ -126,6 +126,7 @@ fn outcome(case: &str, verdict: Verdict) -> Outcome {
         reason: matches!(verdict, Verdict::NotRun | Verdict::XFail)
             .then(|| "because <of> \"this\" & that".to_owned()),
         problems: vec![Problem::new(
+            Witness::Case,
             "WARNING in dax_disassociate_entry",
             "text with ]]> in it, \u{1b}[31mcolour\u{1b}[0m and \u{0} zero\n-a\n+b\n",
         )],
@@ -150,7 +151,7 @@ fn entries() -> Vec<Entry> {
         events.push(Event::CaseBegun { case: case.clone(), iteration: 0, seed: 1 });
         events.push(Event::CaseEnded(Box::new(outcome(&case, verdict))));
     }
-    events.push(Event::Trouble(Problem::new("xfs_repair complains", "bad")));
+    events.push(Event::Trouble(Problem::new(Witness::Case, "xfs_repair complains", "bad")));
     events.push(Event::CaseBegun { case: "race/retry".to_owned(), iteration: 2, seed: 3 });
     events.into_iter().map(Entry::now).collect()
 }
