@@ -61,8 +61,11 @@ enum Typedcommand {
         #[arg(long)]
         first: bool,
         /// Update a table of what turns each case red: expected/red.toml
-        #[arg(long, value_name = "FILE", conflicts_with = "first")]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["first", "format"])]
         table: Option<PathBuf>,
+        /// Print for people, or one JSON document for programs
+        #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
+        format: Format,
     },
     /// Print a shell completion script
     Completions {
@@ -258,6 +261,10 @@ struct FuzzArgs {
     /// neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+    /// Print for people, or one JSON document at the end for programs: what is for people then
+    /// goes to standard error
+    #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
+    format: Format,
 }
 
 impl FuzzArgs {
@@ -297,6 +304,7 @@ impl FuzzArgs {
             duration: self.duration,
             steps: self.steps,
             replay: self.replay,
+            json: self.format == Format::Json,
             results,
             program,
         })
@@ -326,6 +334,14 @@ fn known_variant(text: &str) -> Result<Variant, String> {
 
 fn variant(text: &str) -> Result<String, String> {
     Ok(known_variant(text)?.to_string())
+}
+
+/// A format that is not the kernel's test protocol, which knows nothing but tests.
+fn text_or_json(text: &str) -> Result<Format, String> {
+    match Format::from_str(text, false) {
+        Ok(format) if format != Format::Ktap => Ok(format),
+        _ => Err("text or json is needed".to_owned()),
+    }
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -396,6 +412,8 @@ pub(crate) enum Command {
         first: bool,
         /// Bring this table of what turns each case red up to date instead.
         table: Option<PathBuf>,
+        /// How to tell.
+        format: Format,
     },
     /// Print a completion script.
     Completions(Shell),
@@ -421,7 +439,9 @@ impl Typed {
             Some(Typedcommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
-            Some(Typedcommand::Variants { first, table }) => Command::Variants { first, table },
+            Some(Typedcommand::Variants { first, table, format }) => {
+                Command::Variants { first, table, format }
+            }
             Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
             Some(Typedcommand::Man) => Command::Man,
             Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {

@@ -60,6 +60,8 @@ pub(crate) struct Order {
     pub(crate) steps: usize,
     /// Runs this program instead.
     pub(crate) replay: Option<PathBuf>,
+    /// Whether programs read the outcome: one document on standard output.
+    pub(crate) json: bool,
     /// Where programs that diverge are left: the last of these, which are made in turn.
     pub(crate) results: Vec<PathBuf>,
     /// The runner's own binary.
@@ -71,6 +73,9 @@ const DURATION: Duration = Duration::from_mins(1);
 
 /// Fuzzes as `order` says.
 pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
+    if order.json {
+        print::yield_stdout();
+    }
     // What can be wrong with what was typed is told before the device is touched.
     let replay = order.replay.as_deref().map(keep::read).transpose()?;
     if replay.is_none() {
@@ -125,7 +130,11 @@ fn enter(
         "{programs} programs in {seconds:.1} s ({rate:.1} a second), {}",
         session.tally
     ));
-    Ok(session.tally.exit())
+    let exit = session.tally.exit();
+    if order.json {
+        print::json(&session.tally.told(order.plan.seed, seconds, exit));
+    }
+    Ok(exit)
 }
 
 struct Session<'a> {
@@ -278,6 +287,7 @@ impl Session<'_> {
             program.steps.len()
         ));
         print::line(format_args!("{small}"));
+        self.tally.shrunk(kind, small.steps.len(), program.steps.len());
         if let Some(again) = &again {
             print::line(format_args!("{again}"));
         } else {

@@ -103,7 +103,9 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
         }
         Command::Fuzz(order) => fuzz::run(&order),
         Command::Variants { table: Some(path), .. } => red::keep(&path),
-        Command::Variants { first, table: None } => Ok(variants::show(first)),
+        Command::Variants { first, table: None, format } => {
+            Ok(variants::show(first, format == Format::Json))
+        }
         Command::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Typed::command(), "runner", &mut script);

@@ -57,6 +57,13 @@ impl Write for Stdout {
     }
 }
 
+/// Prints a document for programs, which then have standard output for themselves.
+pub(crate) fn json(document: &impl serde::Serialize) {
+    let line = serde_json::to_string(document).expect("it has string keys only");
+    // A failure is kept.
+    let _ = writeln!(Stdout, "{line}").and_then(|()| Stdout.flush());
+}
+
 /// Prints a line to standard error, which is where errors are told: its own cannot be.
 pub(crate) fn note(line: impl Display) {
     to_stderr(format_args!("{line}\n"));

@@ -7,14 +7,41 @@ use cases::{Case, Ending, all, perform};
 use protocol::Rule;
 use rayon::prelude::*;
 use reference::Variant;
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::print;
 
-/// Runs every case on every variant and prints what caught it; with `first`, only until one does.
-pub(crate) fn show(first: bool) -> Exit {
+/// What catches a variant, as programs read it.
+#[derive(Debug, Serialize)]
+struct Caught<'r> {
+    variant: String,
+    about: &'static str,
+    /// The cases that fail by their own word.
+    cases: &'r [&'static str],
+    /// The rules that are broken, and in which cases' runs.
+    rules: BTreeMap<&'static str, &'r [&'static str]>,
+}
+
+/// The cases that fail on a variant, and the rules that it breaks, with the cases in whose run.
+type Catchers = (Vec<&'static str>, BTreeMap<Rule, Vec<&'static str>>);
+
+impl<'r> Caught<'r> {
+    fn of((variant, (failed, broken)): (&Variant, &'r Catchers)) -> Self {
+        let rules = broken.iter().map(|(rule, cases)| (rule.name(), &cases[..])).collect();
+        Self { variant: variant.to_string(), about: variant.about(), cases: failed, rules }
+    }
+}
+
+/// Runs every case on every variant and tells what caught it; with `first`, only until one does.
+pub(crate) fn show(first: bool, json: bool) -> Exit {
     let mut exit = Exit::Expected;
     let rows: Vec<_> = Variant::ALL.par_iter().map(|variant| row(*variant, first)).collect();
+    if json {
+        print::json(&Variant::ALL.iter().zip(&rows).map(Caught::of).collect::<Vec<_>>());
+        let missed = rows.iter().any(|(failed, broken)| failed.is_empty() && broken.is_empty());
+        return if missed { Exit::Unexpected } else { Exit::Expected };
+    }
     for (variant, (failed, broken)) in Variant::ALL.iter().zip(rows) {
         print::line(format_args!("{variant}: {}", variant.about()));
         say("cases that fail", &failed);
@@ -29,8 +56,8 @@ pub(crate) fn show(first: bool) -> Exit {
     exit
 }
 
-/// The cases that fail on a variant, and the rules that it breaks, with the cases in whose run.
-fn row(variant: Variant, first: bool) -> (Vec<&'static str>, BTreeMap<Rule, Vec<&'static str>>) {
+/// What catches a variant.
+fn row(variant: Variant, first: bool) -> Catchers {
     let mut failed = Vec::new();
     let mut broken: BTreeMap<Rule, Vec<_>> = BTreeMap::new();
     for case in all() {

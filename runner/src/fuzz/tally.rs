@@ -3,9 +3,53 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::exit::Exit;
 
 use super::seen::Divergence;
+
+/// A program that was made shorter.
+#[derive(Clone, Debug, Serialize)]
+struct Shrunk {
+    kind: String,
+    steps: usize,
+    from: usize,
+}
+
+/// How a divergence stands.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    /// It came again, or need not.
+    Again,
+    /// It was looked for again and did not come.
+    Once,
+    /// It is no fault.
+    Tolerated,
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'t> {
+    kind: &'t str,
+    standing: Standing,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// The session, as programs read it.
+#[derive(Debug, Serialize)]
+pub(super) struct Told<'t> {
+    seed: u64,
+    programs: u32,
+    seconds: f64,
+    divergences: Vec<Row<'t>>,
+    shrunk: &'t [Shrunk],
+    troubles: u64,
+    interrupted: bool,
+    exit: u8,
+}
 
 /// What was met.
 #[derive(Debug, Default)]
@@ -21,6 +65,8 @@ pub(super) struct Tally {
     /// Those of which only a program is known that does not show them each time: a better one is
     /// welcome.
     racing: BTreeSet<String>,
+    /// The programs that were shrunk.
+    shrunk: Vec<Shrunk>,
     /// What went wrong outside of any program.
     troubles: u64,
     /// The user ended it.
@@ -52,6 +98,36 @@ impl Tally {
     /// Counts something that went wrong outside of any program.
     pub(super) fn trouble(&mut self) {
         self.troubles += 1;
+    }
+
+    /// Notes that a program that shows `kind` was made shorter.
+    pub(super) fn shrunk(&mut self, kind: &str, steps: usize, from: usize) {
+        self.shrunk.push(Shrunk { kind: kind.to_owned(), steps, from });
+    }
+
+    /// All of it, for programs.
+    pub(super) fn told<'t>(&'t self, seed: u64, seconds: f64, exit: Exit) -> Told<'t> {
+        let rows = |counts: &'t BTreeMap<String, u64>, standing| {
+            counts.iter().map(move |(kind, &count)| Row { kind, standing, count, reason: None })
+        };
+        let mut divergences: Vec<_> = rows(&self.again, Standing::Again).collect();
+        divergences.extend(rows(&self.once, Standing::Once));
+        divergences.extend(self.tolerated.iter().map(|((kind, reason), &count)| Row {
+            kind,
+            standing: Standing::Tolerated,
+            count,
+            reason: Some(reason),
+        }));
+        Told {
+            seed,
+            programs: self.programs,
+            seconds,
+            divergences,
+            shrunk: &self.shrunk,
+            troubles: self.troubles,
+            interrupted: self.interrupted,
+            exit: exit.code(),
+        }
     }
 
     /// Whether a program that shows `kind` is worth the time of shrinking it.
@@ -127,6 +203,24 @@ mod tests {
         tally.tolerate(&Divergence::at_end(KIND.to_owned(), String::new()), "it may");
         assert_eq!(tally.exit(), Exit::Expected);
         assert!(tally.to_string().ends_with(&format!("1  tolerated: {KIND}: it may")));
+    }
+
+    #[test]
+    fn programs_are_told_the_same() {
+        let mut tally = Tally::default();
+        tally.once(KIND);
+        tally.tolerate(&Divergence::at_end("Allocate".to_owned(), String::new()), "it may");
+        tally.shrunk(KIND, 3, 30);
+        let told = serde_json::to_value(tally.told(1, 0.5, tally.exit())).unwrap();
+        assert_eq!(
+            told["divergences"],
+            serde_json::json!([
+                { "kind": KIND, "standing": "once", "count": 1 },
+                { "kind": "Allocate", "standing": "tolerated", "count": 1, "reason": "it may" },
+            ])
+        );
+        assert_eq!(told["shrunk"], serde_json::json!([{ "kind": KIND, "steps": 3, "from": 30 }]));
+        assert_eq!(told["exit"], 1);
     }
 
     #[test]
