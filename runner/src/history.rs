@@ -116,6 +116,7 @@ impl History {
             verdict: Verdict::Fail,
             seconds,
             reason: None,
+            find: None,
             problems: vec![Problem::new(
                 Witness::Machine,
                 self.down.as_deref().unwrap_or(DIED),

@@ -105,6 +105,9 @@ pub(crate) struct Outcome {
     /// Why it is NOTRUN, XFAIL, XPASS or ERROR.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// The id of the find that it deviates by, or ought to: XFAIL, XPASS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) find: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<Problem>,
@@ -345,6 +348,7 @@ mod tests {
             verdict: Verdict::Pass,
             seconds: 0.25,
             reason: None,
+            find: None,
             problems: Vec::new(),
             notes: vec![("rounds".to_owned(), "3".to_owned())],
             folder: None,

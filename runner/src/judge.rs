@@ -36,6 +36,8 @@ pub(crate) struct Judgement {
     pub(crate) problems: Vec<Problem>,
     /// Why it is NOTRUN, XFAIL, XPASS or ERROR.
     pub(crate) reason: Option<String>,
+    /// The id of the find that decided it.
+    pub(crate) find: Option<String>,
 }
 
 /// The verdict on a case.
@@ -84,7 +86,7 @@ fn weigh(
         Some(entry) => Some(entry.reason.clone()),
         None => reason,
     };
-    Judgement { verdict, problems, reason }
+    Judgement { verdict, problems, reason, find: entry.map(|entry| entry.id.clone()) }
 }
 
 /// Everything that went wrong.
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn what_the_tracer_finds_beside_a_known_failure_must_be_known_too() {
         let deviations = Deviations::built_in("6.1.0").unwrap();
-        let known = deviations.of("livelock/aio-dio-punch", Fs::Xfs).unwrap();
+        let known = deviations.of(cases::find("livelock/aio-dio-punch").unwrap(), Fs::Xfs).unwrap();
         assert!(!known.is_empty());
         let failed = watched(End::Said(Ending::Fail(
             "expected: it ends\nseen: it had not ended after 9 s".to_owned(),

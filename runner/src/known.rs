@@ -1,19 +1,21 @@
 //! Deviations that are known: `expected/known.toml`.
 //!
-//! The only place where kernel versions stand, and only in conditions. Prefer a symbol.
+//! The only place that knows them, by their ids, and where kernel versions stand, in conditions
+//! only. Prefer a symbol.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, bail, ensure};
-use globset::GlobMatcher;
+use cases::Case;
 use regex::Regex;
 use serde::Deserialize;
 
 use crate::machine;
 use crate::plan::Fs;
-use crate::select;
 use crate::verdict::{Problem, Verdict, Witness};
+use crate::which::{Axes, Which};
 
 static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
 
@@ -21,13 +23,16 @@ static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    find: Vec<Find>,
+    #[serde(default)]
     known: Vec<Raw>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    case: String,
+    id: String,
+    case: toml::Value,
     #[serde(default)]
     fs: Vec<Fs>,
     #[serde(default)]
@@ -37,12 +42,35 @@ struct Raw {
     findings: Option<String>,
     reason: String,
     commit: Option<String>,
-    report: Option<String>,
     #[serde(default)]
     flaky: bool,
     #[serde(default)]
     wedges: bool,
 }
+
+/// What was found in a kernel, and is told at length in `docs/finds.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Find {
+    /// Its name, by which all others know it.
+    pub(crate) id: String,
+    /// Its section in `docs/finds.md`.
+    pub(crate) number: u32,
+    /// What is wrong, in a line.
+    pub(crate) what: String,
+}
+
+impl std::fmt::Display for Find {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} (docs/finds.md, {})", self.id, self.what, self.number)
+    }
+}
+
+/// The finds that are built into the runner.
+pub(crate) static FINDS: LazyLock<Vec<Find>> = LazyLock::new(|| {
+    let file: File = toml::from_str(TEXT).expect("the tests read the file that is built in");
+    file.find
+});
 
 /// Where a deviation is seen. All that is given must hold.
 #[derive(Debug, Default, Deserialize)]
@@ -58,7 +86,9 @@ struct Condition {
 /// One known deviation.
 #[derive(Debug)]
 pub(crate) struct Known {
-    case: GlobMatcher,
+    /// Of which find it is.
+    pub(crate) id: String,
+    which: Which,
     fs: Vec<Fs>,
     condition: Condition,
     verdict: Verdict,
@@ -66,8 +96,6 @@ pub(crate) struct Known {
     findings: Option<Regex>,
     /// Why it deviates, and who says so.
     pub(crate) reason: String,
-    /// Who says so, in short: a commit's hash, or the report.
-    source: String,
     /// Whether it also passes sometimes.
     pub(crate) flaky: bool,
     /// Whether it leaves a task that cannot be killed.
@@ -85,17 +113,16 @@ pub(crate) struct Deviations {
 impl Deviations {
     /// Those that are built into the runner, for a machine whose `uname -r` is `release`.
     pub(crate) fn built_in(release: &str) -> anyhow::Result<Self> {
-        Self::parse(TEXT, release).context("expected/known.toml")
+        Self::parse(TEXT, release, &cases::axes()).context("expected/known.toml")
     }
 
-    fn parse(text: &str, release: &str) -> anyhow::Result<Self> {
-        let file: File = toml::from_str(text)?;
-        let known = file
-            .known
+    fn parse(text: &str, release: &str, axes: &Axes) -> anyhow::Result<Self> {
+        let File { find: finds, known } = toml::from_str(text)?;
+        let known = known
             .into_iter()
             .map(|raw| {
-                let case = raw.case.clone();
-                Known::from_raw(raw).with_context(|| format!("the entry for {case}"))
+                let entry = format!("the entry of {} for {}", raw.id, raw.case);
+                Known::from_raw(raw, &finds, axes).context(entry)
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { known, release: release.to_owned(), symbols: OnceCell::new() })
@@ -105,43 +132,45 @@ impl Deviations {
     ///
     /// Looks at the kernel's symbols the first time a condition asks for one: the file system's
     /// module is loaded by then.
-    pub(crate) fn of(&self, case: &str, fs: Fs) -> anyhow::Result<Vec<&Known>> {
+    pub(crate) fn of(&self, case: &Case, fs: Fs) -> anyhow::Result<Vec<&Known>> {
         let mut found = Vec::new();
         for known in &self.known {
-            if known.case.is_match(case)
-                && (known.fs.is_empty() || known.fs.contains(&fs))
-                && self.holds(&known.condition, fs)?
-            {
+            if known.which.is_match(case) && known.is_on(fs) && self.holds(&known.condition, fs)? {
                 found.push(known);
             }
         }
         Ok(found)
     }
 
-    /// Who says that a stock kernel was seen to fail `case`, in the order of the file. What is
-    /// said of all cases is said of none.
-    pub(crate) fn sources(&self, case: &str) -> Vec<String> {
-        let mut sources: Vec<String> = Vec::new();
+    /// The finds by which a stock kernel was seen to fail `case`, in the order of the file. What
+    /// is said of all cases is said of none.
+    pub(crate) fn finds_of(&self, case: &Case) -> Vec<String> {
+        let mut ids: Vec<String> = Vec::new();
         for known in &self.known {
-            let said = known.case.is_match(case)
-                && !cases::all().iter().all(|other| known.case.is_match(other.name));
-            if said && !sources.contains(&known.source) {
-                sources.push(known.source.clone());
+            let said = known.which.is_match(case)
+                && !cases::all().iter().all(|other| known.which.is_match(other));
+            if said && !ids.contains(&known.id) {
+                ids.push(known.id.clone());
             }
         }
-        sources
+        ids
+    }
+
+    /// Whether the running kernel has the find of this id on `fs`, for sure: not only now and
+    /// then.
+    pub(crate) fn has(&self, id: &str, fs: Fs) -> anyhow::Result<bool> {
+        for known in self.known.iter().filter(|known| known.id == id && !known.flaky) {
+            if known.is_on(fs) && self.holds(&known.condition, fs)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All of them, wherever they apply.
     #[cfg(test)]
     pub(crate) fn all(&self) -> &[Known] {
         &self.known
-    }
-
-    /// Whether `case` fails for sure under some condition.
-    #[cfg(test)]
-    pub(crate) fn mention(&self, case: &str) -> bool {
-        self.known.iter().any(|known| !known.flaky && known.case.is_match(case))
     }
 
     fn holds(&self, condition: &Condition, fs: Fs) -> anyhow::Result<bool> {
@@ -183,7 +212,8 @@ impl Deviations {
 }
 
 impl Known {
-    fn from_raw(raw: Raw) -> anyhow::Result<Self> {
+    fn from_raw(raw: Raw, finds: &[Find], axes: &Axes) -> anyhow::Result<Self> {
+        let find = finds.iter().find(|find| find.id == raw.id).context("no find has this id")?;
         ensure!(
             matches!(raw.verdict, Verdict::Fail | Verdict::Hang),
             "the verdict is FAIL or HANG, not {}",
@@ -191,29 +221,31 @@ impl Known {
         );
         ensure!(!raw.reason.trim().is_empty(), "the reason is empty");
         ensure!(!raw.seen.is_empty(), "what is seen is empty");
-        let source = match (&raw.commit, &raw.report) {
-            (Some(commit), _) => commit,
-            (None, Some(report)) => report,
-            (None, None) => bail!("neither a commit nor a report"),
-        };
         if let Some(range) = &raw.condition.kernel {
             in_range("6.1.0", range)?;
         }
         Ok(Self {
-            case: select::glob(&raw.case)?.compile_matcher(),
+            id: raw.id,
+            which: Which::parse(&raw.case, axes)?,
             fs: raw.fs,
             condition: raw.condition,
             verdict: raw.verdict,
             seen: Regex::new(&raw.seen)?,
             findings: raw.findings.map(|text| Regex::new(&format!("^(?:{text})"))).transpose()?,
-            reason: format!("{} ({source})", raw.reason.trim()),
-            source: match &raw.commit {
-                Some(commit) => commit.split(' ').next().unwrap_or_default().to_owned(),
-                None => source.clone(),
-            },
+            reason: format!(
+                "{} ({}, docs/finds.md, {}{})",
+                raw.reason.trim(),
+                find.id,
+                find.number,
+                raw.commit.map_or(String::new(), |commit| format!("; {commit}")),
+            ),
             flaky: raw.flaky,
             wedges: raw.wedges,
         })
+    }
+
+    fn is_on(&self, fs: Fs) -> bool {
+        self.fs.is_empty() || self.fs.contains(&fs)
     }
 
     /// Whether it knows `problem`.
@@ -292,7 +324,13 @@ mod tests {
     use super::*;
 
     const ENTRY: &str = r#"
+        [[find]]
+        id = "unmapped"
+        number = 1
+        what = "a pinned page that is no longer mapped is not waited for"
+
         [[known]]
+        id = "unmapped"
         case = "pin/unmapped-*"
         fs = ["xfs", "ext4"]
         condition = { kernel = "<6.15" }
@@ -303,7 +341,11 @@ mod tests {
     "#;
 
     fn known(text: &str, release: &str) -> Deviations {
-        Deviations::parse(text, release).unwrap()
+        Deviations::parse(text, release, &cases::axes()).unwrap()
+    }
+
+    fn case(name: &str) -> &'static Case {
+        cases::find(name).unwrap()
     }
 
     #[test]
@@ -311,7 +353,7 @@ mod tests {
         let built_in = Deviations::built_in("6.12.0").unwrap();
         for known in &built_in.known {
             assert!(
-                cases::all().iter().any(|case| known.case.is_match(case.name)),
+                cases::all().iter().any(|case| known.which.is_match(case)),
                 "{known:?} is for no case"
             );
         }
@@ -339,17 +381,17 @@ mod tests {
     #[test]
     fn an_entry_applies_where_its_condition_holds() {
         let old = known(ENTRY, "6.12.1");
-        assert_eq!(old.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap().len(), 1);
-        assert_eq!(old.of("pin/punch-waits", Fs::Xfs).unwrap().len(), 0);
-        assert_eq!(old.of("pin/unmapped-punch-waits", Fs::Reference).unwrap().len(), 0);
+        assert_eq!(old.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap().len(), 1);
+        assert_eq!(old.of(case("pin/punch-waits"), Fs::Xfs).unwrap().len(), 0);
+        assert_eq!(old.of(case("pin/unmapped-punch-waits"), Fs::Reference).unwrap().len(), 0);
         let new = known(ENTRY, "7.2.1");
-        assert_eq!(new.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap().len(), 0);
+        assert_eq!(new.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap().len(), 0);
     }
 
     #[test]
     fn only_what_is_known_is_excused() {
         let deviations = known(ENTRY, "6.12.1");
-        let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
+        let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
         let warning = Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", "");
         let returned =
             Problem::new(Witness::Case, "expected: it waits", "seen: it returned at once");
@@ -372,7 +414,7 @@ mod tests {
         };
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
-            let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
+            let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
             excuse(Verdict::Fail, std::slice::from_ref(&finding), &known).0
         };
         assert_eq!(excused(ENTRY), Verdict::Fail);
@@ -384,14 +426,53 @@ mod tests {
     fn a_race_that_is_lost_only_sometimes_may_pass() {
         let text = format!("{ENTRY}\nflaky = true\n");
         let deviations = known(&text, "6.12.1");
-        let known = deviations.of("pin/unmapped-punch-waits", Fs::Xfs).unwrap();
+        let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
         assert_eq!(excuse(Verdict::Pass, &[], &known).0, Verdict::Pass);
     }
 
     #[test]
-    fn an_entry_without_a_source_is_refused() {
-        let text = ENTRY.replace("commit = \"cee91fa13a8e\"", "");
-        let error = Deviations::parse(&text, "6.1").unwrap_err();
-        assert!(format!("{error:#}").contains("neither a commit nor a report"));
+    fn an_entry_of_no_find_is_refused() {
+        let text = ENTRY.replacen("unmapped", "other", 1);
+        let error = Deviations::parse(&text, "6.1", &cases::axes()).unwrap_err();
+        assert!(format!("{error:#}").contains("no find has this id"), "{error:#}");
+    }
+
+    #[test]
+    fn a_typo_in_a_coordinate_is_told_in_a_line() {
+        let text = ENTRY.replace("\"pin/unmapped-*\"", "{ plase = \"unmapped\" }");
+        let error = Deviations::parse(&text, "6.1", &cases::axes()).unwrap_err();
+        let line = format!("{error:#}");
+        assert!(line.contains("the entry of unmapped") && line.contains("plase"), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+
+    #[test]
+    fn a_find_is_had_where_an_entry_applies_that_is_no_matter_of_chance() {
+        assert!(known(ENTRY, "6.12.1").has("unmapped", Fs::Xfs).unwrap());
+        assert!(!known(ENTRY, "7.2.1").has("unmapped", Fs::Xfs).unwrap());
+        assert!(
+            !known(&format!("{ENTRY}\nflaky = true\n"), "6.12.1").has("unmapped", Fs::Xfs).unwrap()
+        );
+    }
+
+    #[test]
+    fn the_finds_are_those_that_are_told_at_length() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/finds.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<Find> = text
+            .lines()
+            .filter_map(|line| {
+                let mut cells = line.split('|').map(str::trim).skip(1);
+                let number = cells.next()?.parse().ok()?;
+                let id = cells.next()?.trim_matches('`').to_owned();
+                Some(Find { id, number, what: cells.next()?.to_owned() })
+            })
+            .collect();
+        assert_eq!(rows, *FINDS);
+        for find in &*FINDS {
+            assert!(text.contains(&format!("\n## {}. ", find.number)), "{find} has no section");
+            let entries = Deviations::built_in("6.12.0").unwrap();
+            assert!(entries.all().iter().any(|known| known.id == find.id), "{find} shows nowhere");
+        }
     }
 }

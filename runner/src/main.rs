@@ -45,6 +45,7 @@ mod turn;
 mod variants;
 mod verdict;
 mod watch;
+mod which;
 mod world;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};

@@ -314,7 +314,7 @@ impl Run<'_> {
 
     /// The deviations that are known of a case here.
     fn known(&self, case: &Case) -> anyhow::Result<Vec<&Known>> {
-        self.deviations.of(case.name, self.plan.fs)
+        self.deviations.of(case, self.plan.fs)
     }
 
     /// What a case is measured against.
@@ -372,6 +372,7 @@ impl Run<'_> {
             verdict: judgement.verdict,
             seconds: seconds(evidence.watched.took),
             reason: judgement.reason,
+            find: judgement.find,
             problems: judgement.problems,
             notes: evidence.notes(),
             folder: None,
@@ -388,9 +389,9 @@ impl Run<'_> {
 
     /// A case whose end nobody saw may be known to kill the kernel.
     fn judge_died(&self, died: Outcome) -> anyhow::Result<Outcome> {
-        let known = self.deviations.of(&died.case, self.plan.fs)?;
-        let Judgement { verdict, reason, problems } = judge_died(died.problems, &known);
-        Ok(Outcome { verdict, reason, problems, ..died })
+        let known = self.deviations.of(child::find(&died.case)?, self.plan.fs)?;
+        let Judgement { verdict, problems, reason, find } = judge_died(died.problems, &known);
+        Ok(Outcome { verdict, reason, find, problems, ..died })
     }
 
     /// The value, or none if the machine is wedged, which is recorded.

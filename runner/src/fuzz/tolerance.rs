@@ -2,8 +2,7 @@
 //! not stop the fuzzer.
 //!
 //! What would show in every other program is gone round ([`Known::avoids`]): a step is left out
-//! on both sides. What still shows ends its program, with its reason ([`Known::reason`]). The
-//! numbers are those of `docs/finds.md`.
+//! on both sides. What still shows ends its program, with its reason ([`Known::reason`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +13,7 @@ use cases::action::{
 };
 use cases::system::Errno;
 
-use crate::known::Deviations;
+use crate::known::{self, Deviations};
 use crate::machine;
 use crate::plan::Fs;
 use crate::verdict::Problem;
@@ -34,97 +33,44 @@ const EINTR: i32 = nix::errno::Errno::EINTR as i32;
 /// "Begin again", which no program is to see: include/linux/errno.h.
 const ERESTARTSYS: i32 = 512;
 
-/// A deviation that shows too often to be met again and again.
+/// A deviation that shows too often to be met again and again, by its id in `expected/known.toml`.
+/// Where that says that it shows here, it is gone round; once it is struck out there, no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Find {
-    /// 1.
-    ForgetsUnmapped,
-    /// 3.
-    DirectWakesNobody,
-    /// 4.
-    WaitsForMappings,
-    /// 5.
-    SecondSpins,
-    /// 6.
-    CopyTakesPinned,
-    /// 8.
-    OneOwner,
-    /// 9.
-    SharedPinSpins,
-    /// 10.
-    ComparesUnwritten,
-    /// 11.
-    WaitsForOthers,
-    /// 12.
-    MappedAgainWarns,
-    /// 13.
-    CopyWarns,
-    /// 14.
-    DedupeLeaks,
-}
+struct Find(&'static str);
+
+const UNMAPPED: Find = Find("unmapped");
+const DIO_WAKES_NOBODY: Find = Find("dio-wakes-nobody");
+const FAULT_KEEPS_WAITING: Find = Find("fault-keeps-waiting");
+const SECOND_SPINS: Find = Find("second-spins");
+const COW_TAKES_PINNED: Find = Find("cow-takes-pinned");
+const ONE_OWNER: Find = Find("one-owner");
+const SHARED_PIN_SPINS: Find = Find("shared-pin-spins");
+const DEDUPE_UNWRITTEN: Find = Find("dedupe-unwritten");
+const WAITS_FOR_OTHERS: Find = Find("waits-for-others");
+const MAPPED_AGAIN_WARNS: Find = Find("mapped-again-warns");
+const COW_WARNS: Find = Find("cow-warns");
+const DEDUPE_ERRNO: Find = Find("dedupe-errno");
 
 impl Find {
     const ALL: [Self; 12] = [
-        Self::ForgetsUnmapped,
-        Self::DirectWakesNobody,
-        Self::WaitsForMappings,
-        Self::SecondSpins,
-        Self::CopyTakesPinned,
-        Self::OneOwner,
-        Self::SharedPinSpins,
-        Self::ComparesUnwritten,
-        Self::WaitsForOthers,
-        Self::MappedAgainWarns,
-        Self::CopyWarns,
-        Self::DedupeLeaks,
+        UNMAPPED,
+        DIO_WAKES_NOBODY,
+        FAULT_KEEPS_WAITING,
+        SECOND_SPINS,
+        COW_TAKES_PINNED,
+        ONE_OWNER,
+        SHARED_PIN_SPINS,
+        DEDUPE_UNWRITTEN,
+        WAITS_FOR_OTHERS,
+        MAPPED_AGAIN_WARNS,
+        COW_WARNS,
+        DEDUPE_ERRNO,
     ];
 
-    /// A case that shows it. Where `expected/known.toml` says that this case fails here, it is
-    /// gone round; once it is struck out there, it no longer is.
-    const fn case(self) -> &'static str {
-        match self {
-            Self::ForgetsUnmapped => "pin/unmapped-punch-waits",
-            Self::DirectWakesNobody => "pin/aio-write-truncate-waits",
-            Self::WaitsForMappings => "pin/while-waiting-fault",
-            Self::SecondSpins => "reflink/source-pinned-locked-second",
-            Self::CopyTakesPinned => "reflink/cow-write-then-free",
-            Self::OneOwner => "reflink/source-pinned",
-            Self::SharedPinSpins => "reflink/shared-direct-pin",
-            Self::ComparesUnwritten => "reflink/dedupe-unwritten-differs",
-            Self::WaitsForOthers => "reflink/shared-mapped-elsewhere-punch-waits",
-            Self::MappedAgainWarns => "reflink/shared-mapped-again-under-pin",
-            Self::CopyWarns => "reflink/cow-write-mapped",
-            Self::DedupeLeaks => "reflink/dedupe-signal",
-        }
-    }
-
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::ForgetsUnmapped => "1: a pinned page that is no longer mapped is not waited for",
-            Self::DirectWakesNobody => "3: the end of direct I/O does not wake the break",
-            Self::WaitsForMappings => {
-                "4: a fault while a break waits makes it wait for the mapping too"
-            }
-            Self::SecondSpins => {
-                "5: reflink and dedupe spin while the file locked second has a pinned page"
-            }
-            Self::CopyTakesPinned => {
-                "6: copy-on-write takes a pinned page from its file without a break"
-            }
-            Self::OneOwner => "8: a shared page has one owner, and every use of the other warns",
-            Self::SharedPinSpins => "9: direct I/O from a page that two files share spins",
-            Self::ComparesUnwritten => {
-                "10: dedupe compares what a page that was never written holds in its block"
-            }
-            Self::WaitsForOthers => {
-                "11: a page that another file maps as well is waited for until it unmaps it"
-            }
-            Self::MappedAgainWarns => {
-                "12: a pinned page that two files share warns when it is mapped again"
-            }
-            Self::CopyWarns => "13: write(2) to a shared page that is mapped warns",
-            Self::DedupeLeaks => "14: a signal during dedupe tells user space error 512",
-        }
+    /// What is wrong, as `expected/known.toml` has it.
+    fn reason(self) -> &'static str {
+        let find = known::FINDS.iter().find(|find| find.id == self.0);
+        find.map_or(self.0, |find| &find.what)
     }
 }
 
@@ -187,8 +133,7 @@ impl Known {
         let deviations = Deviations::built_in(&machine::here().kernel)?;
         let mut finds = BTreeSet::new();
         for find in Find::ALL {
-            // What a case shows only now and then is not its own deviation.
-            if deviations.of(find.case(), fs)?.iter().any(|known| !known.flaky) {
+            if deviations.has(find.0, fs)? {
                 finds.insert(find);
             }
         }
@@ -202,7 +147,7 @@ impl Known {
 
     /// Whether programs share blocks at all.
     pub(crate) fn shares(&self) -> bool {
-        self.fs == Fs::Xfs && !self.has(Find::OneOwner)
+        self.fs == Fs::Xfs && !self.has(ONE_OWNER)
     }
 
     /// Why a task of `process` is not to do this now, if it is not.
@@ -213,15 +158,15 @@ impl Known {
         stage: &Stage,
     ) -> Option<&'static str> {
         match action {
-            Action::Unmap { map } if self.has(Find::ForgetsUnmapped) => {
+            Action::Unmap { map } if self.has(UNMAPPED) => {
                 let file = stage.file_of(process, *map)?;
                 let maps = stage.maps.values().filter(|other| **other == file).count();
-                (maps == 1 && stage.is_pinned(file)).then_some(Find::ForgetsUnmapped.reason())
+                (maps == 1 && stage.is_pinned(file)).then_some(UNMAPPED.reason())
             }
             Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(Find::DirectWakesNobody) && stage.file_of(process, *map).is_some() =>
+                if self.has(DIO_WAKES_NOBODY) && stage.file_of(process, *map).is_some() =>
             {
-                Some(Find::DirectWakesNobody.reason())
+                Some(DIO_WAKES_NOBODY.reason())
             }
             Action::Pin { kind: PinKind::Direct { .. }, map, span, .. }
                 if self.splits && span.len > PAGE && stage.file_of(process, *map).is_some() =>
@@ -232,26 +177,26 @@ impl Known {
             | Action::Touch { map, .. }
             | Action::Load { map, .. }
             | Action::Pin { map, .. }
-                if self.has(Find::WaitsForMappings)
+                if self.has(FAULT_KEEPS_WAITING)
                     && stage
                         .file_of(process, *map)
                         .is_some_and(|file| stage.breaking.contains(&file)) =>
             {
-                Some(Find::WaitsForMappings.reason())
+                Some(FAULT_KEEPS_WAITING.reason())
             }
             Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(Find::SharedPinSpins)
+                if self.has(SHARED_PIN_SPINS)
                     && stage.shared
                     && stage.file_of(process, *map).is_some() =>
             {
-                Some(Find::SharedPinSpins.reason())
+                Some(SHARED_PIN_SPINS.reason())
             }
             Action::Clone { .. } | Action::Dedupe { .. }
-                if self.has(Find::SecondSpins)
+                if self.has(SECOND_SPINS)
                     && (stage.second.is_some_and(|file| stage.is_pinned(file))
                         || stage.shared && !stage.pinned.is_empty()) =>
             {
-                Some(Find::SecondSpins.reason())
+                Some(SECOND_SPINS.reason())
             }
             Action::Fallocate { mode: Mode::Allocate, file, .. }
                 if self.fs == Fs::Xfs && stage.is_pinned(*file) =>
@@ -270,18 +215,18 @@ impl Known {
             | Action::Write { .. }
             | Action::Pin {
                 kind: PinKind::Direct { direction: Direction::IntoMemory, .. }, ..
-            } if self.has(Find::CopyTakesPinned)
+            } if self.has(COW_TAKES_PINNED)
                 && stage.shared
                 && stage.pinned.values().any(|file| is_dax(*file)) =>
             {
-                Some(Find::CopyTakesPinned.reason())
+                Some(COW_TAKES_PINNED.reason())
             }
-            _ if self.has(Find::WaitsForOthers)
+            _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
                 && !files(action).is_empty()
                 && stage.pinned.values().any(|file| is_dax(*file)) =>
             {
-                Some(Find::WaitsForOthers.reason())
+                Some(WAITS_FOR_OTHERS.reason())
             }
             _ => None,
         }
@@ -293,8 +238,8 @@ impl Known {
             return None;
         }
         let callers = [
-            (Find::MappedAgainWarns, " dax_insert_entry+"),
-            (Find::CopyWarns, " invalidate_inode_pages2_range+"),
+            (MAPPED_AGAIN_WARNS, " dax_insert_entry+"),
+            (COW_WARNS, " invalidate_inode_pages2_range+"),
         ];
         callers
             .into_iter()
@@ -319,9 +264,9 @@ impl Known {
                 Seen::Returned(Ok(_)),
             ) if self.fs == Fs::Xfs => Some("XFS breaks the layout for every mode of fallocate"),
             (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Spinning, Seen::Blocked(_))
-                if self.has(Find::SecondSpins) =>
+                if self.has(SECOND_SPINS) =>
             {
-                Some(Find::SecondSpins.reason())
+                Some(SECOND_SPINS.reason())
             }
             (
                 Action::Pin { kind: PinKind::Direct { .. }, span, .. },
@@ -341,12 +286,12 @@ impl Known {
                 Action::Dedupe { .. },
                 Seen::Returned(Ok(Reply::Count(_))),
                 Seen::Returned(Ok(Reply::Count(0))),
-            ) if self.has(Find::ComparesUnwritten) => Some(Find::ComparesUnwritten.reason()),
+            ) if self.has(DEDUPE_UNWRITTEN) => Some(DEDUPE_UNWRITTEN.reason()),
             (
                 Action::Dedupe { .. },
                 Seen::Returned(Err(Errno(ERESTARTSYS))),
                 Seen::Returned(Err(Errno(EINTR))),
-            ) if self.has(Find::DedupeLeaks) => Some(Find::DedupeLeaks.reason()),
+            ) if self.has(DEDUPE_ERRNO) => Some(DEDUPE_ERRNO.reason()),
             // The reference writes back when it is told to and no sooner.
             (Action::Stored { .. }, Seen::Returned(Ok(_)), Seen::Returned(Ok(_))) => {
                 Some("a kernel may write back what is dirty at any time")
@@ -401,12 +346,9 @@ mod tests {
     }
 
     #[test]
-    fn every_find_is_shown_by_a_case_that_is_known_to_fail() {
-        let deviations = Deviations::built_in("").unwrap();
+    fn every_find_that_is_gone_round_is_known() {
         for find in Find::ALL {
-            let case = find.case();
-            assert!(cases::all().iter().any(|known| known.name == case), "there is no case {case}");
-            assert!(deviations.mention(case), "{case} fails nowhere");
+            assert!(known::FINDS.iter().any(|known| known.id == find.0), "{find:?} is no find");
         }
     }
 
@@ -423,13 +365,13 @@ mod tests {
     #[test]
     fn the_last_mapping_of_a_pinned_file_stays_where_the_break_would_miss_the_pin() {
         let unmap = Action::Unmap { map: MapId(1) };
-        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &unmap, &stage()).is_some());
-        assert!(xfs(Find::WaitsForMappings).avoids(0, &unmap, &stage()).is_none());
+        assert!(xfs(UNMAPPED).avoids(0, &unmap, &stage()).is_some());
+        assert!(xfs(FAULT_KEEPS_WAITING).avoids(0, &unmap, &stage()).is_none());
         let mut twice = stage();
         twice.maps.insert((3, MapId(1)), FILES[0].0);
-        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &unmap, &twice).is_none());
+        assert!(xfs(UNMAPPED).avoids(0, &unmap, &twice).is_none());
         assert!(
-            xfs(Find::ForgetsUnmapped)
+            xfs(UNMAPPED)
                 .avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() })
                 .is_none()
         );
@@ -449,7 +391,7 @@ mod tests {
     fn a_warning_is_known_by_its_caller() {
         let warning =
             |caller| Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", caller);
-        let known = xfs(Find::CopyWarns);
+        let known = xfs(COW_WARNS);
         assert!(known.excuses(&warning(" invalidate_inode_pages2_range+0x1df/0x3b0")).is_some());
         assert!(known.excuses(&warning(" truncate_inode_pages_range+0x1df/0x3b0")).is_none());
         assert!(known.excuses(&warning(" dax_insert_entry+0x115/0x3c0")).is_none());
@@ -458,10 +400,10 @@ mod tests {
     #[test]
     fn nobody_faults_beside_a_break_that_would_wait_for_the_mapping() {
         let touch = Action::Touch { map: MapId(1), span: page(0) };
-        assert!(xfs(Find::WaitsForMappings).avoids(0, &touch, &stage()).is_some());
-        assert!(xfs(Find::ForgetsUnmapped).avoids(0, &touch, &stage()).is_none());
+        assert!(xfs(FAULT_KEEPS_WAITING).avoids(0, &touch, &stage()).is_some());
+        assert!(xfs(UNMAPPED).avoids(0, &touch, &stage()).is_none());
         assert!(
-            xfs(Find::WaitsForMappings)
+            xfs(FAULT_KEEPS_WAITING)
                 .avoids(0, &touch, &Stage { breaking: Vec::new(), ..stage() })
                 .is_none()
         );

@@ -170,6 +170,7 @@ impl Story {
             // A sum of such does not come out even.
             seconds: 0.1 + f64::from(u32::try_from(iteration).unwrap()) / 1000.0,
             reason: (verdict != Verdict::Pass).then(|| text.to_owned()),
+            find: None,
             problems: if failed {
                 vec![Problem::new(Witness::Case, text, text)]
             } else {

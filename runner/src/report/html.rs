@@ -202,6 +202,7 @@ mod tests {
             verdict,
             seconds: 0.1,
             reason: None,
+            find: None,
             problems,
             notes: Vec::new(),
             folder: None,

@@ -207,6 +207,7 @@ mod tests {
             verdict,
             seconds: 1.0,
             reason: reason.map(str::to_owned),
+            find: None,
             problems: Vec::new(),
             notes: Vec::new(),
             folder: None,

@@ -336,6 +336,7 @@ mod tests {
             verdict,
             seconds: 1.25,
             reason: None,
+            find: None,
             problems: if verdict == Verdict::Fail {
                 vec![Problem::new(Witness::Case, "expected: it waits; seen: it returned", "text")]
             } else {

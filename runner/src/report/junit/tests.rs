@@ -125,6 +125,7 @@ fn outcome(case: &str, verdict: Verdict) -> Outcome {
         seconds: 0.125,
         reason: matches!(verdict, Verdict::NotRun | Verdict::XFail)
             .then(|| "because <of> \"this\" & that".to_owned()),
+        find: None,
         problems: vec![Problem::new(
             Witness::Case,
             "WARNING in dax_disassociate_entry",
