@@ -6,7 +6,8 @@ One idea a file. The order in which they build on each other:
     config, image -> kernel -> guest -> machine
     entry
     journal, machine -> suite -> cli
-    step -> trial, cargo, model, own -> plan, schedule -> check
+    machine -> run -> red, crash, variants
+    step -> outcome, plan, schedule -> check
 
 Nothing here knows what a case is or how one is judged: that is the runner's.
 """

@@ -4,16 +4,20 @@ import argparse
 import fnmatch
 import json
 import os
+import shutil
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, host, kernel, options, plan, schedule, trial
+from . import build, child, cli, ebpf, fault, host, journal, kernel, options, plan, schedule
 from .cache import ROOT
 from .failure import Failure, OutOfReach
-from .machine import leave_on_signals
+from .machine import leave_on_signals, stamp
+from .outcome import outcome, read
+from .run import PROGRAMS, run
 from .step import Result, Status, Step
 
 RESULTS = ROOT / "target" / "results"
@@ -96,7 +100,7 @@ class Check:
     def build(self) -> None:
         """Build what runs in the machines."""
         try:
-            trial.keep(build.build(("runner",)))
+            keep(build.build(("runner",)))
         except Failure as error:
             self.unbuilt = str(error)
 
@@ -113,13 +117,12 @@ class Check:
                 self.reached(name, None)
                 continue
             self.reached(name, booted.release)
-            if name == plan.FAULTY_KERNEL and any(step.name.startswith(("fault-", "trace-")) for step in machines):
-                try:
-                    for known in plan.FAULTS + plan.TRACED:
-                        fault.build(tools.cache, booted, known.name)
-                except Failure as error:
-                    # Only the steps that need it fail of it.
-                    self.say(f"ci/test: {error}")
+            try:
+                for needed in dict.fromkeys(step.fault for step in machines if step.fault and step.where.kernel == name):
+                    fault.build(tools.cache, booted, needed)
+            except Failure as error:
+                # Only the steps that need it fail of it.
+                self.say(f"ci/test: {error}")
 
     def reached(self, name: str, release: str | None) -> None:
         """Keep which release of a kernel could be had."""
@@ -140,7 +143,7 @@ class Check:
         self.say(f"ci/test: {step.name} begins")
         begin = time.monotonic()
         try:
-            result = step.run(self.log(step))
+            result = self.execute(step)
         except (Failure, OSError) as error:
             result = Result(Status.FAILED, failed=1, reason=str(error))
         except Exception as error:
@@ -152,6 +155,17 @@ class Check:
             result.facts["release"] = release
         self.finish(step, result, time.monotonic() - begin)
 
+    def execute(self, step: Step) -> Result:
+        """Run a step's command; what came of it."""
+        before = stamp(step.journal) if step.journal else None
+        with open(self.log(step), "wb") as output:
+            code = run(step.command, step.name, step.timeout, output)
+        seen = None
+        if step.journal:
+            # An earlier run's journal must not be judged in place of one that is missing.
+            seen = journal.read(step.journal) if stamp(step.journal) != before else journal.Journal()
+        return outcome(code, read(self.log(step)), seen)
+
     def log(self, step: Step) -> Path:
         """The file that a step's output goes to."""
         return RESULTS / "logs" / f"{step.name}.log"
@@ -161,16 +175,11 @@ class Check:
         reason = f": {result.reason}" if result.reason else ""
         lines = [f"ci/test: {step.name} {result.status.value} after {seconds:.0f} s{reason}"]
         if result.status is Status.FAILED:
-            try:
-                said = self.log(step).read_text(errors="replace").splitlines()[-TAIL:]
-            except OSError:
-                said = []
-            lines += [f"  | {line}" for line in said]
+            lines += [f"  | {line}" for line in read(self.log(step)).splitlines()[-TAIL:]]
             for name in result.attention:
                 lines.append(f"  needs attention: {name}")
                 lines += [f"  | {line}" for line in result.reports.get(name, "").splitlines()[:REPORT]]
-        if step.counts:
-            lines.append(result.line(step.name))
+        lines.append(result.line(step.name))
         self.say("\n".join(lines))
         with self.lock:
             self.results[step.name] = result
@@ -215,6 +224,14 @@ class Check:
             print(f"  {result.status.value:12} {self.seconds[step.name]:6.0f} s  {step.name}")
         print("\n".join(closing(self.steps, self.results, kernel.default())), flush=True)
         return verdict(self.steps, self.results, kernel.default())
+
+
+def keep(programs: Iterable[Path]) -> None:
+    """Keep copies of the programs for all machines: cargo may build others while those run."""
+    shutil.rmtree(PROGRAMS, ignore_errors=True)
+    PROGRAMS.mkdir(parents=True)
+    for program in programs:
+        shutil.copy2(program, PROGRAMS)
 
 
 def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]]:

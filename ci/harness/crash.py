@@ -1,12 +1,12 @@
-"""The step that takes the machine down in the middle of a case: nothing that was finished may be lost."""
+"""`ci/crash`: takes the machine down in the middle of a case. Nothing that was finished may be lost."""
 
-from collections.abc import Callable
+import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from . import suite, trial
-from .cache import ROOT
+from . import options, suite
 from .journal import Journal
-from .step import Result, Status, Where
+from .machine import leave_on_signals
+from .run import boot
 
 SELECTION = "pin/*-waits"
 
@@ -27,41 +27,58 @@ echo c >/proc/sysrq-trigger
 """
 
 
-def step(where: Where) -> Callable[[Path], Result]:
-    """The suite on a machine that is made to panic."""
+def main(arguments: list[str]) -> int:
+    """The command."""
+    leave_on_signals()
+    parser = options.OneLine(
+        prog="ci/crash", description="Makes a machine panic in the middle of a case: nothing that was finished may be lost."
+    )
+    add = parser.add_argument
+    add("--kernel", default="6.12", help="(default: %(default)s)")
+    add("--programs", type=Path, required=True, metavar="DIR", help="the programs that run in the machine")
+    add("--results", type=Path, required=True, metavar="DIR", help="where the results go")
+    asked = parser.parse_args(arguments)
+    asked.results.mkdir(parents=True, exist_ok=True)
+    # The script in the machine reads the journal, and must not take an earlier run's for this one's.
+    for name in ("crashed", "junit.xml", "journal.jsonl"):
+        (asked.results / name).unlink(missing_ok=True)
+    machine = ("--kernel", asked.kernel, "--fs", "xfs", "--cpus", "1")
+    code, seen = boot(asked.results, asked.programs, *machine, "--beside", SCRIPT, SELECTION)
+    if reason := fault(code, seen, failures(asked.results / "junit.xml")):
+        print(reason)
+        return 1
+    print(f"{len(seen.verdicts)} cases and the one that was lost are all reported")
+    return 0
 
-    def run(output: Path) -> Result:
-        results = ROOT / "target" / "results" / f"{where}-crash"
-        results.mkdir(parents=True, exist_ok=True)
-        # The script in the machine reads the journal, and must not take an earlier run's for this one's.
-        for name in ("crashed", "junit.xml", "journal.jsonl"):
-            (results / name).unlink(missing_ok=True)
-        code, seen = trial.vm(output, results, *where.arguments(), "--beside", SCRIPT, SELECTION)
-        return judge(code, seen, trial.failures(results / "junit.xml"))
 
-    return run
+def fault(code: int, seen: Journal, reported: dict[str, str | None]) -> str | None:
+    """What the JUnit report, case by case the failure it tells or None, lacks of what the journal has."""
+    if code != suite.UNEXPECTED:
+        return f"ci/vm ended with {code}"
+    if len(seen.lost) != 1:
+        return f"{len(seen.lost)} cases ran when the machine went down"
+    if len(seen.verdicts) <= FINISHED:
+        return "it did not go on after the next boot"
+    if missing := sorted({*seen.verdicts, *seen.lost} - reported.keys()):
+        return f"the JUnit report lacks {', '.join(missing)}"
+    if reported[seen.lost[0]] != REASON:
+        return f"the JUnit report tells {reported[seen.lost[0]]} of {seen.lost[0]}, not {REASON}"
+    if wrong := sorted(case for case in seen.verdicts if reported[case] and case not in seen.unexpected()):
+        return f"the JUnit report calls {', '.join(wrong)} a failure"
+    return None
 
 
-def judge(code: int, seen: Journal, reported: dict[str, str | None]) -> Result:
-    """Whether the JUnit report, case by case the failure it tells or None, has all that the journal has."""
-    result = Result(Status.OK, passed=1, failed=0)
-    result.facts |= {"finished": len(seen.verdicts), "lost": seen.lost}
-
-    def fault() -> str | None:
-        if code != suite.UNEXPECTED:
-            return f"ci/vm ended with {code}"
-        if len(seen.lost) != 1:
-            return f"{len(seen.lost)} cases ran when the machine went down"
-        if len(seen.verdicts) <= FINISHED:
-            return "it did not go on after the next boot"
-        if missing := sorted({*seen.verdicts, *seen.lost} - reported.keys()):
-            return f"the JUnit report lacks {', '.join(missing)}"
-        if reported[seen.lost[0]] != REASON:
-            return f"the JUnit report tells {reported[seen.lost[0]]} of {seen.lost[0]}, not {REASON}"
-        if wrong := sorted(case for case in seen.verdicts if reported[case] and case not in seen.unexpected()):
-            return f"the JUnit report calls {', '.join(wrong)} a failure"
-        return None
-
-    if reason := fault():
-        result.status, result.passed, result.failed, result.reason = Status.FAILED, 0, 1, reason
-    return result
+def failures(junit: Path) -> dict[str, str | None]:
+    """Each case of a JUnit report, with the failure that it tells; none if there is no report."""
+    try:
+        cases = list(xml.parse(junit).iter("testcase"))
+    except (FileNotFoundError, xml.ParseError):
+        return {}
+    found: dict[str, str | None] = {}
+    for case in cases:
+        # The class is the case's group in a package that names the kernel and the file system.
+        group = case.get("classname", "").rpartition(".")[2]
+        failure = case.find("failure")
+        message = None if failure is None else failure.get("message") or "a failure"
+        found[f"{group}/{case.get('name')}"] = message
+    return found

@@ -31,6 +31,10 @@ class Journal:
     """The cases that a boot took down with it."""
     begun: int = 0
     """How many executions of cases have begun."""
+    findings: dict[str, list[dict]] = field(default_factory=dict)
+    """What the rules found in each case, with the fields that the runner keeps of it."""
+    told: dict[str, str] = field(default_factory=dict)
+    """All that is known of what went wrong in each case, for people."""
     trouble: list[str] = field(default_factory=list)
     """What went wrong outside of any case."""
     complete: bool = False
@@ -73,6 +77,10 @@ def parse(lines: Iterable[str]) -> Journal:
                 name = entry["case"]
                 journal.verdicts.setdefault(name, []).append(entry["verdict"])
                 journal.seconds[name] = journal.seconds.get(name, 0.0) + entry.get("seconds", 0.0)
+                problems = entry.get("problems", [])
+                found = [problem["finding"] for problem in problems if "finding" in problem]
+                journal.findings.setdefault(name, []).extend(found)
+                journal.told[name] = "\n".join(f"{problem['title']}\n{problem['text']}" for problem in problems)
                 journal.running = None
             case "resumed":
                 journal.complete = False

@@ -1,18 +1,24 @@
-"""Everything that `ci/test` does, in the order of doing it."""
+"""Everything that `ci/test` does, in the order of doing it: plain commands, whose exit codes are their verdicts."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
-from . import cargo, crash, fuzz, kernel, model, own, trial
+from . import child, kernel
+from .cache import ROOT
+from .run import BESIDE, PROGRAMS, TIMEOUT, python, vm
 from .step import Step, Where
-from .trial import Fault
+
+RESULTS = ROOT / "target" / "results"
 
 FILESYSTEMS = ("xfs", "ext4")
 
 # The kernel that faults are put into: its break is one function in each file system.
 FAULTY_KERNEL = "6.12"
 
-# How long it is fuzzed, in seconds.
-FUZZING = 60
+# How long it is fuzzed, in seconds, from which seed: always the same programs, for a step that fails must fail again.
+# Longer runs with other seeds are for people.
+FUZZING, SEED = 60, 1
 
 # A few cases for every kind of device: with a pin of each kind, and with blocks that are freed and used again.
 ON_DEVICES = ("--fs", "xfs", "pin/punch-waits", "pin/aio-write-truncate-waits", "reflink/cow-write-then-free")
@@ -23,17 +29,27 @@ AT_ONCE = ("1", "pin/aio*", "pin/unmapped-punch-waits", "fsync/under-read-pin*")
 # By how many percent tracing may slow down who faults, pins and punches.
 COST = "10"
 
-# What a finding names.
-TASK = r"(?P<task>\d+)"
-INODE = r"inode (?P<inode>\d+)"
-PAGE = r"page (?P<page>0x[0-9a-f]+)"
-INDEX = r"index (?P<index>\d+)"
+# What each fault of ci/faults/ must turn red, on every file system.
+FAULTS = {
+    "skip-break": ("pin/*-waits",),
+    "retry": ("race/retry", "--within", "10", "--cpus", "2"),
+    "wrong-wait": ("pin/punch-waits",),
+}
 
-FAULTS = (
-    Fault("skip-break", "pin/*-waits"),
-    Fault("retry", "race/retry", within=10.0, cpus=2),
-    Fault("wrong-wait", "pin/punch-waits"),
-)
+# A fault that is found by a race has its time limit in a case's own seconds.
+RACES = {"retry"}
+
+# What the tracer must call a fault: the rule, and words of its sentence. On one file system each, because what differs
+# between the two is the break's hook, and that the suite shows.
+#
+# Not drop-inode-lock: whether new pins starve the break is then a matter of chance, as it is without the fault, and
+# livelock/aio-dio-punch passed under it.
+TRACED = {
+    "skip-break": ("pin/punch-waits", "--finding", "missed wait", "removed the mapping entry"),
+    # It leaves a CPU to anybody else only where there is another.
+    "spin": ("pin/punch-waits", "--cpus", "2", "--finding", "livelock", " spins: "),
+    "lost-wakeup": ("pin/punch-waits", "--finding", "lost wake-up", "still waits"),
+}
 
 # No bugs: the break waits as it should, in functions that no released kernel has. All must be as on the
 # kernel as it is. On one file system each, and cases of every kind that says of a task that it waits.
@@ -52,47 +68,21 @@ RENAMED_CASES = (
     "reflink/cow-write-then-free",
 )
 
-# The same with the tracer beside the case: it must call the fault by its name. On one file system
-# each, because what differs between the two is the break's hook, and that the suite shows.
-TRACED = (
-    Fault(
-        "skip-break",
-        "pin/punch-waits",
-        finding=rf"missed wait: task {TASK} removed the mapping entry of {INODE} at {INDEX} while its {PAGE} was pinned",
-    ),
-    Fault(
-        "spin",
-        "pin/punch-waits",
-        cpus=2,
-        finding=rf"livelock: the break of {INODE} by task {TASK} spins: .* without sleeping, last {PAGE} \({INDEX}, ",
-    ),
-    Fault(
-        "lost-wakeup",
-        "pin/punch-waits",
-        finding=rf"lost wake-up: the break of {INODE} by task {TASK} still waits for {PAGE} \({INDEX}\)",
-    ),
-    # Not drop-inode-lock: whether new pins starve the break is then a matter of chance, as it is
-    # without the fault, and livelock/aio-dio-punch passed under it.
-)
-
 
 def steps() -> list[Step]:
     """All steps."""
     return [
-        Step("fmt", cargo.lint("fmt", "--all", "--check"), counts=False),
-        Step(
-            "clippy",
-            cargo.lint("clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"),
-            counts=False,
-        ),
-        Step("cargo", cargo.test("--workspace")),
-        Step("schedules", cargo.test("--package", "reference", "--features", "shuttle", "--test", "schedules")),
-        Step("search", cargo.test("--package", "protocol", "--features", "search", "--test", "search")),
-        Step("reference", model.cases),
-        Step("variants", model.variants),
-        Step("fuzz-variants", model.fuzzed),
-        Step("reports", trial.script("reports")),
-        Step("python", own.test),
+        cargo("fmt", "fmt", "--all", "--check"),
+        cargo("clippy", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"),
+        # Without --no-fail-fast the first crate that fails hides the others.
+        cargo("cargo", "test", "--no-fail-fast", "--workspace"),
+        cargo("schedules", "test", "--package", "reference", "--features", "shuttle", "--test", "schedules"),
+        cargo("search", "test", "--package", "protocol", "--features", "search", "--test", "search"),
+        reference(),
+        cargo("variants", "run", "--quiet", "--package", "runner", "--", "variants", "--first"),
+        script("fuzz-variants", "fuzz-variants", "--results", RESULTS / "fuzz-variants"),
+        script("reports", "reports"),
+        python_tests(),
         *suites(),
         *fuzzing(),
         *faults(),
@@ -102,58 +92,99 @@ def steps() -> list[Step]:
     ]
 
 
+def cargo(name: str, *arguments: str) -> Step:
+    """A command of cargo's."""
+    return Step(name, ["cargo", *arguments], child.LONG)
+
+
+def script(name: str, *words: object) -> Step:
+    """A command of ci/ that needs no machine."""
+    return Step(name, python(*words), child.LONG)
+
+
+def python_tests() -> Step:
+    """The harness's own tests, in a process of their own: they put stand-ins into modules that other steps use."""
+    tests = ["discover", "--start-directory", "ci/tests", "--top-level-directory", "ci", "--verbose"]
+    return Step("python", [sys.executable, "-B", "-m", "unittest", *tests], child.LONG)
+
+
+def reference() -> Step:
+    """Every case on the reference."""
+    folder = RESULTS / "reference"
+    words = ["run", "--quiet", "--package", "runner", "--", "--fs", "reference", "--results", str(folder)]
+    return replace(cargo("reference", *words), journal=folder / "journal.jsonl")
+
+
+def suite(name: str, where: Where, *words: str, fault: str | None = None) -> Step:
+    """Cases in a machine: all must be as expected."""
+    folder = RESULTS / name
+    seeded = ["--fault", fault] if fault else []
+    command = vm(folder, PROGRAMS, *where.arguments(), *seeded, *words)
+    return Step(name, command, TIMEOUT + BESIDE, folder / "journal.jsonl", where, fault=fault)
+
+
+def command(name: str, where: Where, *words: object, timeout: float = TIMEOUT) -> Step:
+    """A command in a machine."""
+    machine = vm(RESULTS / name, PROGRAMS, *where.arguments(), "--", *words, timeout=timeout)
+    return Step(name, machine, timeout + BESIDE, where=where)
+
+
 def suites() -> list[Step]:
     """The suite on every kernel of the table and every file system."""
     places = [Where(name, filesystem) for name in kernel.read_table()["kernel"] for filesystem in FILESYSTEMS]
-    return [Step(f"suite-{where}", trial.stock(where), where=where) for where in places]
+    return [suite(f"suite-{where}", where) for where in places]
 
 
 def commands() -> list[Step]:
     """What the runner must do to devices and after interruptions, whatever the kernel; and what tracing costs."""
     where = Where(FAULTY_KERNEL, "xfs", cpus=1)
-    counted = replace(where, icount=True)
+    crash = python("crash", "--kernel", where.kernel, "--programs", PROGRAMS, "--results", RESULTS / "crash")
     return [
-        *(
-            Step(name, trial.command(name, where, f"ci/{name}"), where=where)
-            for name in ("device-safety", "interruptions")
-        ),
-        Step("devices", trial.command("devices", where, "ci/devices", *ON_DEVICES), where=where),
-        Step("two-runners", trial.command("two-runners", where, "ci/two-runners", *AT_ONCE), where=where),
-        Step("crash", crash.step(where), where=where),
-        Step("cost", trial.command("cost", counted, "ci/bench/run", "2", "1", COST), where=counted),
+        command("device-safety", where, "ci/device-safety"),
+        command("interruptions", where, "ci/interruptions"),
+        command("devices", where, "ci/devices", *ON_DEVICES),
+        command("two-runners", where, "ci/two-runners", *AT_ONCE),
+        Step("crash", crash, 2 * (TIMEOUT + BESIDE), where=where),
+        command("cost", replace(where, icount=True), "ci/bench/run", "2", "1", COST),
     ]
 
 
 def fuzzing() -> list[Step]:
     """Random programs on the kernel and on the reference."""
-    places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
-    return [Step(f"fuzz-{where}", fuzz.step(where, FUZZING), where=where) for where in places]
+
+    def fuzz(where: Where) -> Step:
+        name = f"fuzz-{where}"
+        words = ["runner", "fuzz", "--fs", where.filesystem, "--dev", "/dev/pmem0", "--seed", SEED]
+        words += ["--duration", f"{FUZZING}s", "--results", RESULTS / name]
+        # Longer than a boot and the last program take on two busy CPUs without KVM.
+        return command(name, where, *words, timeout=FUZZING + 300)
+
+    return [fuzz(Where(FAULTY_KERNEL, filesystem, cpus=1)) for filesystem in FILESYSTEMS]
 
 
 def faults() -> list[Step]:
     """Every fault, on every file system."""
-    first, *others = FILESYSTEMS
-    places = {fault: Where(FAULTY_KERNEL, first, fault.cpus) for fault in FAULTS}
-    return [
-        # A fault that is found by a race has its time limit in a case's own seconds.
-        Step(f"fault-{fault.name}", trial.faulty(where, fault, others), where=where, alone=fault.within is not None)
-        for fault, where in places.items()
-    ]
+    return [red(f"fault-{name}", name, FILESYSTEMS, words) for name, words in FAULTS.items()]
 
 
 def renamed() -> list[Step]:
     """A kernel without a bug whose functions have other names."""
     places = {name: Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem, name in RENAMED.items()}
     return [
-        Step(f"fault-{name}-{where.filesystem}", trial.stock(where, *RENAMED_CASES, fault=name), where=where)
-        for name, where in places.items()
+        suite(f"fault-{name}-{where.filesystem}", where, *RENAMED_CASES, fault=name) for name, where in places.items()
     ]
 
 
 def traced() -> list[Step]:
     """Every fault that the tracer must name."""
-    places = {fault: Where(FAULTY_KERNEL, "xfs", fault.cpus) for fault in TRACED}
-    return [
-        Step(f"trace-{fault.name}-{where.filesystem}", trial.traced(where, fault), where=where)
-        for fault, where in places.items()
-    ]
+    return [red(f"trace-{name}-xfs", name, FILESYSTEMS[:1], words) for name, words in TRACED.items()]
+
+
+def red(name: str, fault: str, filesystems: Sequence[str], words: Sequence[str]) -> Step:
+    """A fault that must turn cases red."""
+    named = [word for filesystem in filesystems for word in ("--fs", filesystem)]
+    places = ["--kernel", FAULTY_KERNEL, *named, "--programs", PROGRAMS, "--results", RESULTS / name]
+    # As many machines as there are file systems, and the one that they shared.
+    timeout = (1 + len(filesystems)) * (TIMEOUT + BESIDE)
+    where = Where(FAULTY_KERNEL, filesystems[0], cpus=2 if "--cpus" in words else 1)
+    return Step(name, python("red", *places, fault, *words), timeout, where=where, alone=fault in RACES, fault=fault)

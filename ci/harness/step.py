@@ -1,6 +1,6 @@
-"""One thing that `ci/test` does, and how it went."""
+"""One thing that `ci/test` does: a plain command, whose exit code is its verdict."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -64,14 +64,18 @@ class Where:
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do."""
+    """A command to run."""
 
     name: str
-    run: Callable[[Path], Result]
-    """Does it, with its output in the file given."""
-    counts: bool = True
-    """Whether it runs tests that are counted; a linter does not."""
+    command: Sequence[str]
+    """0 says that all is well."""
+    timeout: float
+    """When it is taken to hang, in seconds: many times what it takes on a busy machine."""
+    journal: Path | None = None
+    """The runner's journal that it leaves, for the numbers of its cases."""
     where: Where | None = None
     """The virtual machine that it runs in, if it does."""
     alone: bool = False
     """Whether no other step may run meanwhile: its machine needs all CPUs for a race to happen."""
+    fault: str | None = None
+    """The fault of ci/faults/ that is put into its kernel."""

@@ -16,7 +16,7 @@ from harness.step import Result, Status, Step, Where
 
 
 def step(name: str, kernel: str | None = None) -> Step:
-    return Step(name, lambda _: Result(Status.OK), where=Where(kernel, "xfs") if kernel else None)
+    return Step(name, ["true"], 60, where=Where(kernel, "xfs") if kernel else None)
 
 
 class Verdict(unittest.TestCase):
@@ -98,21 +98,45 @@ class AtOnce(unittest.TestCase):
         self.assertEqual(said.getvalue().count("ok after"), len(names))
 
     def test_a_defect_of_the_harness_fails_one_step(self):
-        def broken(_: Path) -> Result:
+        def broken(*_: object) -> int:
             raise KeyError("fs")
 
-        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
-            run = check.Check([Step("broken", broken)], 1)
+        with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(check, RESULTS=Path(folder), run=broken):
+            run = check.Check([step("broken")], 1)
+            (Path(folder) / "logs").mkdir()
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 run.do(run.steps[0])
         self.assertEqual(run.results["broken"].status, Status.FAILED)
         self.assertIn("the harness itself failed: KeyError: 'fs'", said.getvalue())
 
 
+class Execute(unittest.TestCase):
+    def test_the_exit_code_of_a_command_is_its_verdict(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            (Path(folder) / "logs").mkdir()
+            run = check.Check([], 1)
+            for command, status in ((["true"], Status.OK), (["sh", "-c", "echo no; exit 3"], Status.FAILED)):
+                self.assertEqual(run.execute(Step("one", command, 60)).status, status)
+            self.assertEqual((Path(folder) / "logs" / "one.log").read_text(), "no\n")
+
+    def test_a_command_that_hangs_is_named(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            (Path(folder) / "logs").mkdir()
+            with self.assertRaisesRegex(Failure, "one: setpriv did not end within 0 s"):
+                check.Check([], 1).execute(Step("one", ["sleep", "60"], 0.1))
+
+    def test_a_journal_of_an_earlier_run_is_not_judged(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            (Path(folder) / "logs").mkdir()
+            path = Path(folder) / "journal.jsonl"
+            path.write_text('{"event": "case-ended", "case": "a", "verdict": "PASS"}\n{"event": "ended", "complete": true}\n')
+            self.assertEqual(check.Check([], 1).execute(Step("one", ["true"], 60, path)).status, Status.FAILED)
+
+
 class Plan(unittest.TestCase):
     def test_every_fault_has_its_source(self):
-        for fault in plan.FAULTS + plan.TRACED:
-            self.assertTrue((Path(__file__).parents[1] / "faults" / f"{fault.name}.c").exists(), fault.name)
+        for fault in [step.fault for step in plan.steps() if step.fault]:
+            self.assertTrue((Path(__file__).parents[1] / "faults" / f"{fault}.c").exists(), fault)
 
     def test_names_are_unique_and_one_word(self):
         names = [step.name for step in plan.steps()]

@@ -1,11 +1,35 @@
-"""What turns each case red: the faults that `expected/red.toml` names are put into a kernel by a step of `ci/test`."""
+"""When a fault was found, and that the faults of `expected/red.toml` are put into a kernel by a step of `ci/test`."""
 
+import contextlib
 import fnmatch
+import io
+import json
+import tempfile
 import tomllib
 import unittest
+from pathlib import Path
+from unittest import mock
 
-from harness import fault, plan
+from harness import fault, plan, red
 from harness.cache import ROOT
+from harness.journal import Journal
+from harness.red import Fault, look
+
+RETRY = Fault("retry", "race/retry", within=10.0)
+SKIP = Fault("skip-break", "pin/*-waits")
+SPIN = Fault("spin", "pin/punch-waits", finding=("livelock", " spins: "))
+
+
+def journal(**verdicts: str) -> Journal:
+    names = {name.replace("__", "/").replace("_", "-"): [verdict] for name, verdict in verdicts.items()}
+    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names), complete=True)
+
+
+def good(fault: Fault, code: int, seen: Journal) -> tuple[bool, str]:
+    """Whether a run found the fault, and what is said of it."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        found = red.judge(fault, "xfs", code, seen, Path("/nonexistent"))
+    return found, said.getvalue()
 
 
 class Red(unittest.TestCase):
@@ -16,9 +40,130 @@ class Red(unittest.TestCase):
         for name, case in sorted(named):
             with self.subTest(fault=name, case=case):
                 self.assertIn(name, fault.names())
-                self.assertTrue(
-                    any(other.name == name and fnmatch.fnmatchcase(case, other.selection) for other in plan.FAULTS)
-                )
+                self.assertTrue(fnmatch.fnmatchcase(case, plan.FAULTS[name][0]))
+
+
+class Faulty(unittest.TestCase):
+    def test_red_is_good(self):
+        found = look(SKIP, journal(pin__punch_waits="FAIL", pin__zero_waits="HANG"), {})
+        self.assertEqual((found.red, found.missed), (["pin/punch-waits", "pin/zero-waits"], []))
+
+    def test_one_green_case_is_not(self):
+        seen = journal(pin__punch_waits="FAIL", pin__zero_waits="PASS")
+        self.assertEqual(look(SKIP, seen, {}).missed, ["pin/zero-waits (PASS)"])
+        self.assertFalse(good(SKIP, 1, seen)[0])
+
+    def test_a_known_deviation_says_nothing(self):
+        found = look(SKIP, journal(pin__punch_waits="FAIL", pin__odd_waits="XFAIL", pin__new_waits="NOTRUN"), {})
+        self.assertEqual((found.red, found.missed, len(found.silent)), (["pin/punch-waits"], [], 2))
+
+    def test_nothing_red_is_not(self):
+        self.assertFalse(good(SKIP, 1, journal(pin__odd_waits="XFAIL"))[0])
+        self.assertFalse(good(SKIP, 2, Journal())[0])
+
+    def test_an_exit_code_that_denies_what_is_red_is_not(self):
+        found, said = good(SKIP, 0, journal(pin__punch_waits="FAIL"))
+        self.assertFalse(found)
+        self.assertIn("ended with 0 although", said)
+
+    def test_an_error_of_the_machinery_found_nothing(self):
+        self.assertEqual(look(RETRY, journal(race__retry="ERROR"), {}).missed, ["race/retry (ERROR)"])
+
+    def test_other_cases_do_not_count(self):
+        self.assertEqual(look(RETRY, journal(race__retry="FAIL", race__other="PASS"), {}).missed, [])
+
+    def test_found_too_late_is_not_found(self):
+        seen = journal(race__retry="FAIL")
+        seen.seconds["race/retry"] = 10.5
+        self.assertEqual(look(RETRY, seen, {}).missed, ["race/retry (only after 10.5 s)"])
+
+    def test_a_machine_that_went_down_under_the_case_found_it(self):
+        self.assertTrue(good(RETRY, 1, Journal(lost=["race/retry"], begun=1))[0])
+
+
+TIMELINE = """\
+#           TASK-PID     CPU#     TIMESTAMP  EVENT
+ daxtests-case-489 [001]     92.700000: pin: ino=13 page=0x108202 index=2 refs=2 maps=0 holder=0x1
+ daxtests-case-490 [000]     92.800000: begin: op=fallocate ino=13 index=1 count=2
+# ^^^ livelock: the break of inode 13 by task 490 spins: it found a busy page
+"""
+
+
+def spins(**fields: object) -> dict:
+    """A finding, as the journal has it."""
+    text = "the break of inode 13 by task 490 spins: it found a busy page 1001 times without sleeping"
+    known = {"rule": "livelock", "text": text, "tasks": [490], "inode": 13, "page": 0x108202, "index": 2, "events": [1]}
+    return known | fields
+
+
+class Traced(unittest.TestCase):
+    def decide(self, finding: dict):
+        seen = journal(pin__punch_waits="HANG")
+        seen.findings["pin/punch-waits"] = [finding]
+        return look(SPIN, seen, {"pin/punch-waits": TIMELINE})
+
+    def test_a_named_fault_is_good(self):
+        result = self.decide(spins())
+        self.assertEqual((result.red, result.missed), (["pin/punch-waits"], []))
+
+    def test_who_is_blamed_must_be_who_did_it(self):
+        for fields in ({"inode": 14}, {"tasks": [489]}, {"page": 0x108203}, {"index": 3}):
+            self.assertEqual(self.decide(spins(**fields)).missed, ["pin/punch-waits (HANG)"], fields)
+
+    def test_another_name_is_not(self):
+        for fields in ({"rule": "missed wait"}, {"text": "the break of inode 13 by task 490 starves"}):
+            result = self.decide(spins(**fields))
+            self.assertEqual(result.missed, ["pin/punch-waits (HANG)"])
+
+    def test_no_journal_is_not(self):
+        self.assertFalse(good(SPIN, 2, Journal())[0])
+
+    def test_a_machine_that_went_down_named_nothing(self):
+        found = look(SPIN, Journal(lost=["pin/punch-waits"], begun=1), {})
+        self.assertEqual((found.red, len(found.missed)), ([], 1))
+
+
+class Together(unittest.TestCase):
+    """Cases on two file systems, of which a stand-in for `ci/vm` leaves what a machine would."""
+
+    def go(self, *machines: dict[str, tuple[int | None, str]]) -> bool:
+        """Whether the fault counts as found in machines that leave this exit code and this verdict for each file system."""
+        left, self.booted = list(machines), []
+
+        def boot(results: Path, programs: Path, *arguments: str) -> tuple[int, Journal]:
+            self.booted.append([word for word in arguments if word in ("xfs", "ext4")])
+            for filesystem, (code, verdict) in left.pop(0).items():
+                seen = journal(pin__punch_waits=verdict)
+                if "--" not in arguments:
+                    return code, seen
+                (results / filesystem).mkdir(parents=True, exist_ok=True)
+                ended = {"event": "case-ended", "case": "pin/punch-waits", "verdict": verdict, "seconds": 1.0}
+                (results / filesystem / "journal.jsonl").write_text(json.dumps(ended) + "\n")
+                if code is not None:
+                    (results / f"{filesystem}.code").write_text(f"{code}\n")
+            return 0, Journal()
+
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(red, "boot", boot):
+            with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()):
+                found = red.several(SKIP, ["xfs", "ext4"], [], Path("/programs"), Path(folder, "results"))
+            self.said = said.getvalue()
+            return found
+
+    def test_both_share_a_boot(self):
+        self.assertTrue(self.go({"xfs": (1, "FAIL"), "ext4": (1, "FAIL")}))
+        self.assertEqual(self.booted, [["xfs", "ext4"]])
+
+    def test_one_that_misses_the_fault_is_named(self):
+        self.assertFalse(self.go({"xfs": (1, "FAIL"), "ext4": (0, "PASS")}))
+        self.assertIn("ext4: skip-break NOT found by 1: pin/punch-waits (PASS)", self.said)
+
+    def test_what_a_wedged_machine_leaves_undone_gets_machines_of_its_own(self):
+        self.assertTrue(self.go({"xfs": (3, "HANG")}, {"xfs": (1, "HANG")}, {"ext4": (1, "FAIL")}))
+        self.assertEqual(self.booted, [["xfs", "ext4"], ["xfs"], ["ext4"]])
+
+    def test_so_does_all_if_the_machine_went_down(self):
+        self.assertTrue(self.go({"xfs": (None, "FAIL")}, {"xfs": (1, "FAIL")}, {"ext4": (1, "FAIL")}))
+        self.assertEqual(len(self.booted), 3)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""What came of a command: its exit code decides, what it left tells the numbers."""
+
+from pathlib import Path
+
+from .journal import Journal
+from .step import Result, Status
+
+
+def outcome(code: int, said: str, seen: Journal | None = None) -> Result:
+    """The result of a command that ended with `code`, said this and left this journal."""
+    result = Result(Status.OK if code == 0 else Status.FAILED)
+    if seen is not None:
+        result.passed, result.failed, result.skipped = seen.counts()
+        result.attention = seen.unexpected() + seen.trouble
+        result.reports = seen.told
+        result.facts["seconds_of_cases"] = round(sum(seen.seconds.values()), 1)
+    elif tests := libtest(said):
+        result.passed, result.failed, result.skipped = map(sum, zip(*tests))
+        result.attention = [
+            words[1] for line in said.splitlines() if (words := line.split())[:1] == ["test"] and words[-1] == "FAILED"
+        ]
+    else:
+        result.passed, result.failed = (1, 0) if code == 0 else (0, 1)
+    result.reason = f"it ended with {code}" if code else denied(result, seen)
+    if result.reason:
+        # What no case or test is to blame for is one failure of its own.
+        result.status, result.failed = Status.FAILED, max(result.failed, 1)
+    return result
+
+
+def denied(result: Result, seen: Journal | None) -> str:
+    """What denies an exit code that says that all is well, if anything does."""
+    if result.failed:
+        return "it ended with 0 in spite of failures"
+    if not result.passed:
+        return "nothing passed"
+    if seen is not None and not seen.complete:
+        return "the journal does not say that the run is complete"
+    return ""
+
+
+def libtest(said: str) -> list[tuple[int, int, int]]:
+    """How many tests passed, failed and were ignored, for each test program of `cargo test`."""
+    # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+    results = (line.split() for line in said.splitlines() if line.startswith("test result: "))
+    return [(int(words[3]), int(words[5]), int(words[7])) for words in results]
+
+
+def read(path: Path) -> str:
+    """What a command said; nothing if there is no file."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,212 @@
+"""`ci/red`: a kernel with a fault, under which cases must turn red.
+
+The exit code is the verdict: 0 each case that ran found the fault, 1 one did
+not, 2 it could not be tried.
+"""
+
+import argparse
+import fnmatch
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import journal, options, suite
+from .journal import Journal
+from .machine import leave_on_signals
+from .run import boot
+from .say import say
+
+# Cases on one file system after the other, in one boot, until one leaves a machine that must be booted anew.
+TOGETHER = """\
+for fs in {filesystems}; do
+	runner --fs $fs --dev /dev/pmem0 --results "$RESULTS/$fs" {selection}
+	code=$?
+	echo $code >"$RESULTS/$fs.code"
+	[ $code -lt 3 ] || exit $code
+done
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bug in the kernel, and the cases that must find it."""
+
+    name: str
+    selection: str
+    """The cases that must turn red."""
+    within: float | None = None
+    """In how many seconds of its own each of them must."""
+    finding: tuple[str, str] | None = None
+    """What the tracer says of it: the rule, and words of the sentence. Then the cases are traced, and the journal
+    of each must hold such a finding."""
+
+    def named(self, findings: Iterable[dict], timeline: str) -> bool:
+        """Whether a case's findings name the fault, and blame the task that broke the layout and the page that was
+        pinned: both stand in the timeline too."""
+        rule, words = self.finding
+        events = [event for line in timeline.splitlines() if (event := Drawn.of(line))]
+        for finding in findings:
+            if finding["rule"] != rule or words not in finding["text"]:
+                continue
+            at = {"ino": str(finding["inode"])}
+            page = {**at, "page": hex(finding["page"]), "index": str(finding["index"])}
+            begun = any(event.task == finding["tasks"][0] and event.has("begin", op="fallocate", **at) for event in events)
+            if begun and any(event.has("pin", **page) for event in events):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An event as a timeline draws it: `comm-TASK [cpu] time: NAME: FIELD=VALUE ...`, as ftrace does."""
+
+    task: int
+    name: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, line: str) -> "Drawn | None":
+        """The event of a line, if it is one."""
+        match line.split(": ", 2):
+            case [head, name, fields] if not line.startswith("#"):
+                task = head.split(" [")[0].rpartition("-")[2].strip()
+                pairs = (word.partition("=") for word in fields.split())
+                return cls(int(task), name, {key: value for key, _, value in pairs}) if task.isdigit() else None
+        return None
+
+    def has(self, name: str, **fields: str) -> bool:
+        """Whether it is of this name and has these fields."""
+        return self.name == name and fields.items() <= self.fields.items()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the cases of a run say of a fault."""
+
+    red: list[str]
+    """They found it."""
+    missed: list[str]
+    """They did not, and why."""
+    silent: list[str]
+    """They say nothing: a known deviation, or a case that cannot run here."""
+
+    def tell(self, fault: Fault, place: str) -> bool:
+        """Say it; whether the fault was found by all that must."""
+        said = [("found by", self.red), ("NOT found by", self.missed), ("not tried by", self.silent)]
+        for what, cases in said:
+            if cases:
+                print(f"{place}: {fault.name} {what} {len(cases)}: {', '.join(cases)}", flush=True)
+        if not self.red and not self.missed:
+            print(f"{place}: no case like {fault.selection} ran to an end", flush=True)
+        return bool(self.red) and not self.missed
+
+
+def look(fault: Fault, seen: Journal, timelines: Mapping[str, str]) -> Found:
+    """What a run's journal says. A case under which the machine went down found the fault, but named nothing."""
+    down = set(seen.lost) | ({seen.running} if seen.running else set())
+    found = Found([], [], [])
+    for case in sorted(down.union(seen.verdicts)):
+        if not fnmatch.fnmatchcase(case, fault.selection):
+            continue
+        verdicts = seen.verdicts.get(case, [])
+        told = f"{case} ({', '.join(verdicts) or 'the machine went down'})"
+        if fault.finding:
+            red = case not in down and fault.named(seen.findings.get(case, ()), timelines.get(case, ""))
+            silent = {"NOTRUN"}
+        else:
+            red = case in down or bool({"FAIL", "HANG"}.intersection(verdicts))
+            silent = {"XFAIL", "NOTRUN"}
+        if red and fault.within is not None and seen.seconds.get(case, 0.0) > fault.within:
+            found.missed.append(f"{case} (only after {seen.seconds[case]:.1f} s)")
+        elif red:
+            found.red.append(case)
+        elif case not in down and set(verdicts) <= silent:
+            found.silent.append(case)
+        else:
+            found.missed.append(told)
+    return found
+
+
+def one(fault: Fault, filesystem: str, machine: list[str], programs: Path, results: Path) -> bool:
+    """Cases in a machine of their own."""
+    traced = ["--runner", "--trace"] if fault.finding else []
+    words = [*machine, "--fs", filesystem, "--fault", fault.name, fault.selection, *traced]
+    code, seen = boot(results, programs, *words)
+    return judge(fault, filesystem, code, seen, results)
+
+
+def several(fault: Fault, filesystems: list[str], machine: list[str], programs: Path, results: Path) -> bool:
+    """Cases on one file system after the other, in one boot, which takes longer than they do.
+
+    Where one leaves a machine that must be booted anew, or none, it and the
+    rest get machines of their own.
+    """
+    named = [word for filesystem in filesystems for word in ("--fs", filesystem)]
+    script = TOGETHER.format(filesystems=" ".join(filesystems), selection=shlex.quote(fault.selection))
+    for filesystem in filesystems:
+        (results / f"{filesystem}.code").unlink(missing_ok=True)
+    words = [*machine, *named, "--fault", fault.name, "--", "sh", "-c", script]
+    boot(results, programs, *words)
+    good = []
+    for filesystem in filesystems:
+        code = ended(results / f"{filesystem}.code")
+        if code in (suite.EXPECTED, suite.UNEXPECTED, suite.COULD_NOT_RUN):
+            seen = journal.read(results / filesystem / "journal.jsonl")
+            good.append(judge(fault, filesystem, code, seen, results / filesystem))
+        else:
+            say(f"{filesystem} gets a machine of its own")
+            own = results.with_name(f"{results.name}-{filesystem}")
+            good.append(one(fault, filesystem, machine, programs, own))
+    return all(good)
+
+
+def judge(fault: Fault, filesystem: str, code: int, seen: Journal, results: Path) -> bool:
+    """Whether the fault was found on a file system."""
+    # cases/GROUP/NAME/timeline.txt
+    timelines = {
+        "/".join(path.parts[-3:-1]): path.read_text(errors="replace")
+        for path in (results / "cases").glob("*/*/timeline.txt")
+    }
+    good = look(fault, seen, timelines).tell(fault, filesystem)
+    if good and code != suite.UNEXPECTED:
+        print(f"{filesystem}: the run ended with {code} although cases were red", flush=True)
+        return False
+    return good
+
+
+def ended(path: Path) -> int | None:
+    """The exit code that a script left in a file."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def main(arguments: list[str]) -> int:
+    """The command."""
+    leave_on_signals()
+    parser = options.OneLine(
+        prog="ci/red", description="Puts a fault into a kernel and runs cases, each of which must turn red.",
+        epilog="Exit codes: 0 each case that ran found the fault; 1 one did not; 2 could not run.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("fault", help="a fault of ci/faults/")
+    add("case", help="the cases that must turn red: a name or a glob")
+    add("--kernel", default="6.12", help="(default: %(default)s)")
+    add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
+    add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
+    add("--within", type=options.seconds, metavar="SECONDS", help="of a case's own, in which it must turn red")
+    add("--finding", nargs=2, metavar=("RULE", "WORDS"), help="trace, and have the tracer say so: the rule, words of its sentence")
+    add("--programs", type=Path, required=True, metavar="DIR", help="the programs that run in the machine")
+    add("--results", type=Path, required=True, metavar="DIR", help="where the results go")
+    asked = parser.parse_args(arguments)
+    fault = Fault(asked.fault, asked.case, asked.within, tuple(asked.finding) if asked.finding else None)
+    machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]
+    filesystems = asked.fs or ["xfs"]
+    if len(filesystems) == 1:
+        good = one(fault, filesystems[0], machine, asked.programs, asked.results)
+    else:
+        good = several(fault, filesystems, machine, asked.programs, asked.results)
+    return 0 if good else 1

@@ -1,0 +1,77 @@
+"""`ci/fuzz-variants`: the fuzzer must meet every bug that can be put into the reference, and make the program that
+shows it short.
+"""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import build, child, options
+from .failure import Failure
+from .machine import leave_on_signals
+
+# How long the fuzzer may look for a bug, in seconds, and how many steps the program that shows it may have.
+LOOKING = 120
+SHORT = 8
+
+# How long it may take beyond that, to shrink what it found and to end a program that hangs.
+ENDING = 600
+
+# Bugs that are looked for at once: those that make the reference hang take much time and no CPU.
+AT_ONCE = 4
+
+
+def main(arguments: list[str]) -> int:
+    """The command."""
+    leave_on_signals()
+    parser = options.OneLine(
+        prog="ci/fuzz-variants",
+        description="Has the fuzzer look for every bug that can be put into the reference, in short programs.",
+    )
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where the programs go")
+    asked = parser.parse_args(arguments)
+    runner = next(path for path in build.build(("runner",)) if path.name == "runner")
+    names = [row["variant"] for row in told([runner, "variants", "--first", "--format", "json"], "the variants", LOOKING + ENDING)]
+
+    def fuzz(name: str) -> dict:
+        command = [runner, "fuzz", "--against-variant", name, "--seed", "1", "--duration", f"{LOOKING}s"]
+        command += ["--results", asked.results / name, "--format", "json"]
+        return told(command, f"fuzzing {name}", LOOKING + ENDING)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        said = dict(zip(names, pool.map(fuzz, names)))
+    missed = amiss(said)
+    for name in names:
+        print(f"{name}: {missed.get(name) or f'{shortest(said[name])} steps'}")
+    print(f"{len(names) - len(missed)} passed, {len(missed)} failed")
+    return 1 if missed or not names else 0
+
+
+def told(command: list, what: str, patience: float):
+    """The JSON document that a command prints, whatever it ends with."""
+    pipes = {"stdout": child.PIPE, "stderr": child.PIPE, "text": True, "errors": "replace"}
+    done = child.finish(command, what, patience, **pipes)
+    try:
+        return json.loads(done.stdout)
+    except ValueError as error:
+        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise Failure(f"{what}: it ended with {done.returncode} and said {last}") from error
+
+
+def shortest(said: dict) -> int | None:
+    """How many steps the program has that shows the bug. After one that shows it by chance one may come that always
+    does."""
+    return said["shrunk"][-1]["steps"] if said["shrunk"] else None
+
+
+def amiss(said: Mapping[str, dict]) -> dict[str, str]:
+    """The bugs that the fuzzer did not meet as it must, and why."""
+    found = {}
+    for name, told in said.items():
+        steps = shortest(told)
+        if steps is None:
+            found[name] = f"not met in {LOOKING} s"
+        elif steps > SHORT:
+            found[name] = f"{steps} steps, more than {SHORT}"
+    return found
