@@ -4,7 +4,6 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
-import re
 import unittest
 from pathlib import Path
 
@@ -22,22 +21,29 @@ class Soak(unittest.TestCase):
     def judge(self, findings, known=(), **total):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            bad = soak.judge("mixed", findings, TOTAL | total, list(known))
-        return bad, out.getvalue()
+            outcome = soak.judge("mixed", findings, TOTAL | total, list(known))
+        return outcome, out.getvalue()
 
     def test_a_finding_that_no_find_explains_fails(self):
         finding = "missed wait: the break of inode 13 by task 282 succeeded without a scan"
-        known = [(7, re.compile("livelock: "))]
-        bad, said = self.judge([finding, "livelock: the break of inode 3 by task 4 starves: x"], known)
-        self.assertEqual(bad, [finding])
-        self.assertIn("mixed: 1 FINDINGS; 1 of known finds", said)
-        self.assertIn("docs/finds.md, 7: livelock", said)
+        known = [{"findings": "livelock: ", "verdict": "FAIL", "number": 7}]
+        outcome, said = self.judge([finding, "livelock: the break of inode 3 by task 4 starves: x"], known)
+        self.assertEqual(outcome, soak.Outcome([finding], False))
+        self.assertIn("mixed: 1 FINDINGS, 1 known findings; all was seen", said)
+        self.assertIn("known, docs/finds.md, 7: livelock", said)
+
+    def test_a_known_find_may_stop_a_load(self):
+        known = [{"findings": "lost wake-up: ", "verdict": "HANG", "number": 3}]
+        outcome, said = self.judge(["lost wake-up: the break of inode 3 by task 4 still waits"], known)
+        self.assertEqual(outcome, soak.Outcome([], True))
+        self.assertNotIn("no finding", said)
+        outcome, _ = self.judge([], known)
+        self.assertFalse(outcome.may_hang)
 
     def test_what_was_not_seen_is_told_with_its_reason(self):
-        bad, said = self.judge([], lost=3, reason="3 calls of scan_end were not seen")
-        self.assertEqual(bad, [])
-        self.assertIn("mixed: undecided", said)
-        self.assertIn("not seen: 3 calls of scan_end", said)
+        outcome, said = self.judge([], lost=3, reason="3 calls of scan_end were not seen")
+        self.assertEqual(outcome.bad, [])
+        self.assertIn("mixed: no finding; undecided, not seen: 3 calls of scan_end", said)
 
     def test_a_find_applies_where_its_symbols_are(self):
         condition = {"symbol-absent": ["dax_break_layout"]}
