@@ -25,7 +25,7 @@ PASSED = ("CARGO_TERM_COLOR", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG")
 DEVICE = "/dev/pmem0"
 
 # What the runner answers by itself, and no machine is needed for.
-ANSWERED = {"--list", "--help", "-h", "--version", "-V"}
+ANSWERED = {"--list", "--list-shapes", "--help", "-h", "--version", "-V"}
 
 
 @dataclass(frozen=True)

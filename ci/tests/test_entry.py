@@ -102,7 +102,7 @@ class RunnersArguments(unittest.TestCase):
             (["--help-me"], "--help-me"),
             (["-g", "quik"], "quik"),
             (["--iterations", "0", "pin/punch-waits"], "--iterations"),
-            (["--dev", "/dev/sda"], "--dev"),
+            (["--dev", "/dev/sda"], "several devices"),
             (["--runner", "--trace=some"], "--trace"),
         ):
             with self.subTest(words):

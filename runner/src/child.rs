@@ -13,8 +13,8 @@ use cases::{Case, Ending, Patience, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
+use crate::fs::Fs;
 use crate::interrupt::Interrupt;
-use crate::plan::Fs;
 
 /// What a case is given.
 #[derive(Clone, Debug)]
@@ -119,8 +119,8 @@ impl Open {
 
 fn open(task: &Task) -> Tried<Open> {
     let machinery = |what: &str, why: String| Trouble::Machinery { what: what.to_owned(), why };
-    match (task.fs, &task.directory) {
-        (Fs::Xfs | Fs::Ext4, Some(directory)) => {
+    match (task.fs.row(), &task.directory) {
+        (Some(_), Some(directory)) => {
             let directory = directory.to_owned();
             let patience = task.patience;
             // The runner is what answers for its cases' devices.
@@ -128,10 +128,8 @@ fn open(task: &Task) -> Tried<Open> {
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
             kernel::open(&kernel::Config { directory, patience }, owner).map(Open::Kernel)
         }
-        (Fs::Xfs | Fs::Ext4, None) => {
-            Err(machinery("the case's directory", "none was given".to_owned()))
-        }
-        (Fs::Reference, _) => {
+        (Some(_), None) => Err(machinery("the case's directory", "none was given".to_owned())),
+        (None, _) => {
             let variant = task.variant.as_deref().map(str::parse).transpose();
             let config = reference::Config {
                 variant: variant.map_err(|why| machinery("the variant", why))?,

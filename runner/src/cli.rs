@@ -14,14 +14,16 @@ use reference::Variant;
 
 use crate::child::Task;
 use crate::exit;
+use crate::fs::Fs;
 use crate::fuzz;
 use crate::history::History;
-use crate::plan::{Fs, Keep, Plan};
+use crate::plan::{Keep, Plan};
 use crate::rerun::Caller;
 use crate::results::Results;
 use crate::run::Order;
 use crate::select::{Excluded, Selection, exclude_file};
 use crate::suggest;
+use crate::target::{self, Target};
 
 /// Test the layout break of filesystem DAX on a real kernel.
 ///
@@ -98,10 +100,13 @@ enum Typedcommand {
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
-const PLANNING: [&str; 17] = [
+const PLANNING: [&str; 20] = [
     "names",
     "variant",
     "no_reflink",
+    "shape",
+    "mkfs_options",
+    "mount_options",
     "force",
     "group",
     "exclude",
@@ -119,11 +124,14 @@ const PLANNING: [&str; 17] = [
 ];
 
 /// Arguments that only a run heeds. None is to be passed over in silence.
-const RUNNING: [&str; 14] = [
+const RUNNING: [&str; 17] = [
     "fs",
     "dev",
     "variant",
     "no_reflink",
+    "shape",
+    "mkfs_options",
+    "mount_options",
     "force",
     "iterations",
     "duration",
@@ -139,6 +147,62 @@ const RUNNING: [&str; 14] = [
 /// Where results go if nobody says.
 const RESULTS: &str = "daxtests-results";
 
+/// What is tested, as typed.
+#[derive(Args, Debug)]
+struct TargetArgs {
+    /// File system to test
+    #[arg(long)]
+    fs: Option<Fs>,
+    /// Make the file system on this device; its contents are lost. Repeatable, for shapes that use
+    /// several
+    #[arg(long, value_name = "PATH")]
+    dev: Vec<PathBuf>,
+    /// Make, mount or place the file system in this way (see --list-shapes); repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    shape: Vec<String>,
+    /// Make XFS without reflink: --shape no-reflink
+    #[arg(long)]
+    no_reflink: bool,
+    /// Pass these options to mkfs, as in MKFS_OPTIONS of xfstests; they replace ours of the same
+    /// kind
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    mkfs_options: Option<String>,
+    /// Mount with these options, too, as in MOUNT_OPTIONS of xfstests; with or without -o
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    mount_options: Option<String>,
+    /// Overwrite the device even if daxtests did not make what is on it
+    #[arg(long)]
+    force: bool,
+}
+
+impl TargetArgs {
+    /// The target on `fs`, if all of it goes together.
+    fn understand(self, fs: Fs) -> anyhow::Result<Target> {
+        let mut shapes = self.shape;
+        if self.no_reflink {
+            needs_a_kernel(fs, &[("--no-reflink", true)])?;
+            if fs != Fs::Xfs {
+                bail!("{} has no reflink: --no-reflink is for --fs xfs", fs.name());
+            }
+            shapes.push("no-reflink".to_owned());
+        }
+        let parsed = |name, typed: Option<String>, parse: fn(&str) -> Result<_, String>| {
+            let words = typed.map(|text| parse(&text)).transpose();
+            words.map(Option::unwrap_or_default).map_err(|why| anyhow::anyhow!("{name}: {why}"))
+        };
+        let target = Target {
+            fs,
+            devices: self.dev,
+            shapes,
+            mkfs_options: parsed("--mkfs-options", self.mkfs_options, target::mkfs_options)?,
+            mount_options: parsed("--mount-options", self.mount_options, target::mount_options)?,
+            force: self.force,
+        };
+        target.check()?;
+        Ok(target)
+    }
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Args, Debug)]
 struct RunArgs {
@@ -146,21 +210,11 @@ struct RunArgs {
     #[arg(value_name = "CASE")]
     names: Vec<String>,
 
-    /// File system to test
-    #[arg(long)]
-    fs: Option<Fs>,
-    /// Make the file system on this device; its contents are lost
-    #[arg(long, value_name = "PATH")]
-    dev: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Enable a historical bug in the reference; the run should fail
     #[arg(long, value_name = "NAME", value_parser = variant)]
     variant: Option<String>,
-    /// Make XFS without reflink
-    #[arg(long)]
-    no_reflink: bool,
-    /// Overwrite the device even if daxtests did not make what is on it
-    #[arg(long)]
-    force: bool,
 
     /// Run the cases of this group; repeatable
     #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
@@ -178,6 +232,9 @@ struct RunArgs {
     /// List the selected cases instead of running them
     #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
     list: bool,
+    /// List the shapes that --shape knows
+    #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
+    list_shapes: bool,
     /// Check the arguments and do nothing: for ci/vm, before it boots
     #[arg(long, hide = true, conflicts_with = "list")]
     check: bool,
@@ -232,17 +289,10 @@ struct RunArgs {
 
 #[derive(Args, Debug)]
 struct FuzzArgs {
-    /// File system to compare with the reference
-    #[arg(long, required_unless_present = "against_variant")]
-    fs: Option<Fs>,
-    /// Make the file system on this device; its contents are lost
-    #[arg(long, value_name = "PATH")]
-    dev: Option<PathBuf>,
-    /// Overwrite the device even if daxtests did not make what is on it
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Compare the reference that has this bug with the one that has none
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "force"], value_parser = known_variant)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "shape", "no_reflink", "mkfs_options", "mount_options", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
     /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the program until it
     /// diverges or the time is up
@@ -269,16 +319,16 @@ struct FuzzArgs {
 
 impl FuzzArgs {
     fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::Order> {
-        let fs = self.fs.unwrap_or(Fs::Reference);
-        if fs == Fs::Reference {
-            needs_a_kernel(&[("--dev", self.dev.is_some()), ("--force", self.force)])?;
-        }
+        let target = match (self.target.fs, self.against_variant) {
+            (Some(fs), _) => self.target.understand(fs)?,
+            (None, Some(_)) => Target::reference(),
+            (None, None) => {
+                bail!("say what to fuzz: --fs with --dev PATH, or --against-variant NAME")
+            }
+        };
         let plan = Plan {
-            fs,
-            dev: self.dev,
+            target,
             variant: None,
-            reflink: true,
-            force: self.force,
             cases: Vec::new(),
             iterations: None,
             duration: self.duration,
@@ -290,9 +340,6 @@ impl FuzzArgs {
             trace: None,
             caller: Caller::default(),
         };
-        if fs != Fs::Reference {
-            plan.device()?;
-        }
         // What is made inside the usual folder must not make that somebody else's.
         let results = match self.results {
             Some(folder) => vec![folder],
@@ -353,8 +400,8 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Refuses what only a kernel's file system has: the reference would pass over it.
-fn needs_a_kernel(given: &[(&str, bool)]) -> anyhow::Result<()> {
-    match given.iter().find(|(_, is_given)| *is_given) {
+fn needs_a_kernel(fs: Fs, given: &[(&str, bool)]) -> anyhow::Result<()> {
+    match given.iter().find(|(_, is_given)| *is_given && fs == Fs::Reference) {
         Some((name, _)) => bail!("the reference has no {name}: --fs xfs or --fs ext4 has"),
         None => Ok(()),
     }
@@ -388,8 +435,10 @@ pub(crate) fn in_a_line(said: &clap::Error) -> String {
 pub(crate) enum Command {
     /// Nothing: the arguments are good.
     Nothing,
+    /// Print the shapes.
+    ListShapes,
     /// Run cases.
-    Run(Order),
+    Run(Box<Order>),
     /// Print the selected cases.
     List {
         /// Which.
@@ -459,11 +508,15 @@ impl Typed {
 impl RunArgs {
     fn understand(self, program: PathBuf, chance: u64, caller: Caller) -> anyhow::Result<Command> {
         let format = self.format;
+        if self.list_shapes {
+            return Ok(Command::ListShapes);
+        }
         if let Some(results) = self.resume {
             let begun = History::of(&Results::at(&results).entries()?).plan;
             let differs = begun.is_some_and(|plan| {
-                self.fs.is_some_and(|fs| fs != plan.fs)
-                    || self.dev.is_some() && self.dev != plan.dev
+                let (asked, target) = (&self.target, plan.target);
+                asked.fs.is_some_and(|fs| fs != target.fs)
+                    || !asked.dev.is_empty() && asked.dev != target.devices
             });
             if differs {
                 bail!("the run in {} is of another file system or device", results.display());
@@ -471,13 +524,13 @@ impl RunArgs {
             if self.check {
                 return Ok(Command::Nothing);
             }
-            return Ok(Command::Run(Order {
+            return Ok(Command::Run(Box::new(Order {
                 plan: None,
                 results,
                 junit: self.junit,
                 format,
                 program,
-            }));
+            })));
         }
         let cases = self.selection()?.of(&cases::all())?;
         if self.list {
@@ -489,30 +542,18 @@ impl RunArgs {
             }
             return Ok(Command::List { cases, format });
         }
-        let Some(fs) = self.fs else {
+        let Some(fs) = self.target.fs else {
             bail!("say what to test: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
         };
         if self.variant.is_some() && fs != Fs::Reference {
             bail!("only the reference has variants: --fs reference");
         }
-        if fs == Fs::Reference {
-            needs_a_kernel(&[
-                ("--dev", self.dev.is_some()),
-                ("--no-reflink", self.no_reflink),
-                ("--force", self.force),
-                ("--trace", self.trace.is_some()),
-            ])?;
-        }
-        if fs == Fs::Ext4 && self.no_reflink {
-            bail!("ext4 has no reflink: --no-reflink is for --fs xfs");
-        }
+        needs_a_kernel(fs, &[("--trace", self.trace.is_some())])?;
+        let target = self.target.understand(fs)?;
         let repeats = self.duration.is_some() || self.until_fail;
         let plan = Plan {
-            fs,
-            dev: self.dev,
-            reflink: !self.no_reflink,
+            target,
             variant: self.variant,
-            force: self.force,
             cases: cases.iter().map(|case| case.name.to_owned()).collect(),
             iterations: self.iterations.or((!repeats).then_some(1)),
             duration: self.duration,
@@ -525,14 +566,17 @@ impl RunArgs {
             trace: self.trace,
             caller: self.called_as.map_or(caller, Caller::Harness),
         };
-        if fs != Fs::Reference {
-            plan.device()?;
-        }
         if self.check {
             return Ok(Command::Nothing);
         }
         let results = self.results.unwrap_or_else(|| RESULTS.into());
-        Ok(Command::Run(Order { plan: Some(plan), results, junit: self.junit, format, program }))
+        Ok(Command::Run(Box::new(Order {
+            plan: Some(plan),
+            results,
+            junit: self.junit,
+            format,
+            program,
+        })))
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
@@ -594,7 +638,29 @@ mod tests {
         assert_eq!(plan.iterations, Some(1));
         assert_eq!(plan.cases.len(), cases::all().len());
         assert_eq!(plan.seed, 345_678_901);
-        assert!(plan.reflink);
+        assert!(plan.target.shapes.is_empty());
+    }
+
+    #[test]
+    fn a_target_is_typed_as_xfstests_has_it() {
+        let plan = plan(&[
+            "--fs",
+            "xfs",
+            "--dev",
+            "a",
+            "--dev",
+            "b",
+            "--shape",
+            "stripe,no-reflink",
+            "--mkfs-options",
+            "-d agcount=4",
+            "--mount-options",
+            "-o noatime",
+        ]);
+        assert_eq!(plan.target.devices, [PathBuf::from("a"), "b".into()]);
+        assert_eq!(plan.target.name(), "xfs-stripe-no-reflink-options");
+        assert_eq!(plan.target.mkfs_options, ["-d", "agcount=4"]);
+        assert_eq!(plan.target.mount_options, ["noatime"]);
     }
 
     #[test]
@@ -619,10 +685,6 @@ mod tests {
                 "invalid value 'zfs' for '--fs <FS>' [possible values: xfs, ext4, reference]; tip: \
                  a similar value exists: 'xfs' (see runner --help)",
             ),
-            (
-                &["runner", "fuzz"],
-                "the following required arguments were not provided: --fs <FS> (see runner --help)",
-            ),
         ] {
             assert_eq!(in_a_line(&Typed::try_parse_from(args).unwrap_err()), line);
         }
@@ -636,6 +698,10 @@ mod tests {
             (&["--fs", "xfs", "--dev", "x", "pin/none"], "pin/none"),
             (&["--fs", "xfs", "--dev", "x", "--timeout-factor", "0"], "0.1 to 1000"),
             (&["--resume", "x", "--list"], "cannot be used with"),
+            (&["fuzz"], "say what to fuzz"),
+            (&["--fs", "xfs", "--dev", "x", "--mkfs-options", "-m 'x"], "--mkfs-options: a quote"),
+            (&["--fs", "xfs", "--dev", "x", "--mount-options", "-o "], "there is no option in it"),
+            (&["--fs", "xfs", "--dev", "x", "--shape", "strip"], "did you mean stripe?"),
         ] {
             let error = format!("{:#}", understand(args).unwrap_err());
             assert!(error.contains(words), "{args:?}: {error}");

@@ -9,27 +9,26 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
 
+use crate::fs::Row;
 use crate::kmsg::Kmsg;
-use crate::plan::Fs;
-use crate::signature::LABEL;
+use crate::target::Target;
 use crate::tool::{self, Tool};
 use crate::verdict::{Problem, Witness};
-
-/// Huge mappings need extents that begin at a multiple of this.
-const HUGE: u64 = 2 << 20;
-
-/// The mount option that makes every file a DAX file. Linux commit 8d6c3446ec23 ("fs/xfs: Make
-/// DAX mount option a tri-state") and 9cb20f94afcd ("fs/ext4: Make DAX mount option a
-/// tri-state"), in v5.8.
-const OPTIONS: &str = "dax=always";
 
 /// Why there is no usable file system.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Tool(#[from] tool::Error),
-    #[error("cannot mount {dev} on {on} with -o {OPTIONS}: {why}{log}{hint}")]
-    Mount { dev: PathBuf, on: PathBuf, why: nix::errno::Errno, log: String, hint: &'static str },
+    #[error("cannot mount {dev} on {on} with -o {options}: {why}{log}{hint}")]
+    Mount {
+        dev: PathBuf,
+        on: PathBuf,
+        options: String,
+        why: nix::errno::Errno,
+        log: String,
+        hint: &'static str,
+    },
     #[error("{path}: {why}")]
     Io { path: PathBuf, why: std::io::Error },
     #[error("a file on {0} is not a DAX file (statx reports no STATX_ATTR_DAX)")]
@@ -39,9 +38,9 @@ pub(crate) enum Error {
 /// A file system on a device.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSystem {
-    fs: Fs,
+    row: &'static Row,
+    target: Target,
     dev: PathBuf,
-    reflink: bool,
     point: PathBuf,
     /// How long a tool may take.
     patience: Duration,
@@ -51,16 +50,25 @@ pub(crate) struct FileSystem {
 const BUSY: u32 = 6;
 
 impl FileSystem {
-    /// A file system of kind `fs` on `dev`, to be mounted on `point`; no tool may take longer
-    /// than `patience`.
+    /// What `target` says, to be mounted on `point`; no tool may take longer than `patience`.
     pub(crate) fn new(
-        fs: Fs,
-        dev: &Path,
-        reflink: bool,
+        row: &'static Row,
+        target: &Target,
         point: PathBuf,
         patience: Duration,
-    ) -> Self {
-        Self { fs, dev: dev.to_owned(), reflink, point, patience }
+    ) -> anyhow::Result<Self> {
+        let dev = target.device()?.to_owned();
+        Ok(Self { row, target: target.clone(), dev, point, patience })
+    }
+
+    /// Puts it on another device: what device-mapper made of the target's.
+    pub(crate) fn place(&mut self, dev: PathBuf) {
+        self.dev = dev;
+    }
+
+    /// The device that it is on.
+    pub(crate) fn device(&self) -> &Path {
+        &self.dev
     }
 
     /// Where it is mounted.
@@ -69,46 +77,18 @@ impl FileSystem {
     }
 
     /// The options it is mounted with.
-    pub(crate) fn options() -> &'static str {
-        OPTIONS
+    pub(crate) fn options(&self) -> String {
+        self.target.mount().join(",")
     }
 
     /// The command that makes it.
     pub(crate) fn mkfs(&self) -> Tool {
-        self.made_by().arg(&self.dev)
+        self.target.mkfs(self.row).arg(&self.dev)
     }
 
     /// The command that says whether it could be made on `path`, and writes nothing.
     pub(crate) fn try_on(&self, path: &Path) -> Tool {
-        self.made_by().arg(if self.fs == Fs::Ext4 { "-n" } else { "-N" }).arg(path)
-    }
-
-    fn made_by(&self) -> Tool {
-        // A block must be a page: xfs and ext4 refuse DAX otherwise.
-        let block =
-            nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
-        match self.fs {
-            // The stripe unit makes XFS align large extents to 2 MiB.
-            Fs::Xfs | Fs::Reference => Tool::new("mkfs.xfs")
-                .args(["-f", "-q", "-L", LABEL])
-                .arg("-b")
-                .arg(format!("size={block}"))
-                .arg("-d")
-                .arg(format!("su={HUGE},sw=1"))
-                .arg("-m")
-                .arg(format!("reflink={}", u8::from(self.reflink))),
-            // As xfstests and ndctl do it: the allocator prefers multiples of the stride. The
-            // tables are written at once, so that no kernel thread writes them later.
-            Fs::Ext4 => Tool::new("mkfs.ext4")
-                .args(["-F", "-q", "-L", LABEL])
-                .arg("-b")
-                .arg(block.to_string())
-                .arg("-E")
-                .arg(format!(
-                    "stride={0},stripe_width={0},lazy_itable_init=0,lazy_journal_init=0",
-                    HUGE / block.cast_unsigned()
-                )),
-        }
+        self.target.mkfs(self.row).arg(self.row.try_on).arg(path)
     }
 
     /// Makes it, overwriting the device.
@@ -119,10 +99,12 @@ impl FileSystem {
 
     /// Mounts it and checks that a file on it is a DAX file.
     pub(crate) fn mount(&self, kmsg: &mut Kmsg) -> Result<(), Error> {
-        mount(Some(&self.dev), &self.point, Some(self.fs.name()), MsFlags::empty(), Some(OPTIONS))
+        let (flags, data) = split(&self.target.mount());
+        mount(Some(&self.dev), &self.point, Some(self.row.name), flags, Some(data.as_str()))
             .map_err(|why| Error::Mount {
                 dev: self.dev.clone(),
                 on: self.point.clone(),
+                options: self.options(),
                 why,
                 log: said(kmsg),
                 hint: self.hint(why),
@@ -137,14 +119,15 @@ impl FileSystem {
         }
     }
 
-    /// What may help where the kernel refused to mount it with `why`. XFS has DAX and reflink
-    /// together on whole devices only; on a partition it logs that they "cannot work with
-    /// multi-partitions", and older kernels cannot have both at all.
+    /// What may help where the kernel refused to mount it with `why`.
     fn hint(&self, why: nix::errno::Errno) -> &'static str {
-        if self.fs == Fs::Xfs && self.reflink && why == nix::errno::Errno::EINVAL {
-            "; if it cannot have reflink here, run with --no-reflink"
-        } else {
-            ""
+        match self.row.hint {
+            Some((option, hint))
+                if why == nix::errno::Errno::EINVAL && self.mkfs().line().contains(option) =>
+            {
+                hint
+            }
+            _ => "",
         }
     }
 
@@ -167,11 +150,8 @@ impl FileSystem {
 
     /// Checks it, unmounted. A complaint is a problem; so is a checker that cannot be run.
     pub(crate) fn check(&self) -> Result<Option<Problem>, Error> {
-        let tool = match self.fs {
-            Fs::Xfs | Fs::Reference => Tool::new("xfs_repair").arg("-n"),
-            Fs::Ext4 => Tool::new("e2fsck").arg("-fn"),
-        }
-        .arg(&self.dev);
+        let (program, options) = self.row.check.split_first().expect("every file system has one");
+        let tool = Tool::new(*program).args(options.iter().copied()).arg(&self.dev);
         let output = tool.output(self.patience)?;
         if output.status.success() {
             return Ok(None);
@@ -182,6 +162,27 @@ impl FileSystem {
             format!("{}\n{}", tool::status_words(output.status), output.text),
         )))
     }
+}
+
+/// Options as mount(2) takes them: those that are of every file system are flags.
+fn split(options: &[String]) -> (MsFlags, String) {
+    let mut flags = MsFlags::empty();
+    let mut data = Vec::new();
+    for option in options {
+        match option.as_str() {
+            "noatime" => flags |= MsFlags::MS_NOATIME,
+            "nodiratime" => flags |= MsFlags::MS_NODIRATIME,
+            "relatime" => flags |= MsFlags::MS_RELATIME,
+            "strictatime" => flags |= MsFlags::MS_STRICTATIME,
+            "sync" => flags |= MsFlags::MS_SYNCHRONOUS,
+            "dirsync" => flags |= MsFlags::MS_DIRSYNC,
+            "nosuid" => flags |= MsFlags::MS_NOSUID,
+            "nodev" => flags |= MsFlags::MS_NODEV,
+            "noexec" => flags |= MsFlags::MS_NOEXEC,
+            other => data.push(other),
+        }
+    }
+    (flags, data.join(","))
 }
 
 /// The kernel's own words for why a mount failed.
@@ -205,21 +206,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_label_tells_what_is_ours() {
-        for (fs, reflink, words) in [
-            (Fs::Xfs, true, "-L daxtests -b size=4096 -d su=2097152,sw=1 -m reflink=1 /dev/pmem0"),
-            (Fs::Xfs, false, "reflink=0"),
-            (Fs::Ext4, true, "-L daxtests -b 4096 -E stride=512,stripe_width=512,"),
-        ] {
-            let made = FileSystem::new(
-                fs,
-                Path::new("/dev/pmem0"),
-                reflink,
-                "/mnt".into(),
-                Duration::from_secs(1),
-            );
-            let line = made.mkfs().line();
-            assert!(line.contains(words), "{line}");
-        }
+    fn what_every_file_system_has_is_a_flag() {
+        let options = ["dax=always", "noatime", "inode64"].map(str::to_owned);
+        assert_eq!(split(&options), (MsFlags::MS_NOATIME, "dax=always,inode64".to_owned()));
     }
 }

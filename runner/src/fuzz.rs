@@ -23,8 +23,9 @@ use anyhow::Context as _;
 use reference::Variant;
 
 use crate::exit::Exit;
+use crate::fs::Fs;
 use crate::interrupt::Interrupt;
-use crate::plan::{Fs, Plan};
+use crate::plan::Plan;
 use crate::print;
 use crate::results::Results;
 use crate::world;
@@ -83,8 +84,8 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
         for folder in &order.results {
             Results::at(folder).check()?;
         }
-        if order.plan.fs != Fs::Reference {
-            world::check(&order.plan)?;
+        if order.plan.target.fs != Fs::Reference {
+            world::check(&order.plan, &order.program)?;
         }
         for folder in &order.results {
             Results::at(folder).claim()?;

@@ -218,9 +218,10 @@ pub(crate) fn gist(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Fs;
     use crate::kmsg::{Log, Record};
     use crate::known::Deviations;
-    use crate::plan::Fs;
+    use crate::target::Target;
     use crate::trace::Traced;
     use crate::watch::{Left, Watched};
     use protocol::Rule;
@@ -274,7 +275,8 @@ mod tests {
     #[test]
     fn what_the_tracer_finds_beside_a_known_failure_must_be_known_too() {
         let deviations = Deviations::built_in("6.1.0").unwrap();
-        let known = deviations.of(cases::find("livelock/aio-dio-punch").unwrap(), Fs::Xfs).unwrap();
+        let target = Target { fs: Fs::Xfs, ..Target::reference() };
+        let known = deviations.of(cases::find("livelock/aio-dio-punch").unwrap(), &target).unwrap();
         assert!(!known.is_empty());
         let failed = watched(End::Said(Ending::Fail(
             "expected: it ends\nseen: it had not ended after 9 s".to_owned(),

@@ -12,8 +12,10 @@ use cases::Case;
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::fs::Fs;
 use crate::machine;
-use crate::plan::Fs;
+use crate::shape;
+use crate::target::Target;
 use crate::verdict::{Problem, Verdict, Witness};
 use crate::which::{Axes, Which};
 
@@ -76,6 +78,8 @@ pub(crate) static FINDS: LazyLock<Vec<Find>> = LazyLock::new(|| {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Condition {
+    #[serde(default)]
+    shape: Vec<String>,
     kernel: Option<String>,
     #[serde(default)]
     symbol_absent: Vec<String>,
@@ -128,14 +132,17 @@ impl Deviations {
         Ok(Self { known, release: release.to_owned(), symbols: OnceCell::new() })
     }
 
-    /// Those that apply to `case` on `fs` here.
+    /// Those that apply to `case` on `target` here.
     ///
     /// Looks at the kernel's symbols the first time a condition asks for one: the file system's
     /// module is loaded by then.
-    pub(crate) fn of(&self, case: &Case, fs: Fs) -> anyhow::Result<Vec<&Known>> {
+    pub(crate) fn of(&self, case: &Case, target: &Target) -> anyhow::Result<Vec<&Known>> {
         let mut found = Vec::new();
         for known in &self.known {
-            if known.which.is_match(case) && known.is_on(fs) && self.holds(&known.condition, fs)? {
+            if known.which.is_match(case)
+                && known.is_on(target.fs)
+                && self.holds(&known.condition, target)?
+            {
                 found.push(known);
             }
         }
@@ -156,11 +163,11 @@ impl Deviations {
         ids
     }
 
-    /// Whether the running kernel has the find of this id on `fs`, for sure: not only now and
+    /// Whether the running kernel has the find of this id on `target`, for sure: not only now and
     /// then.
-    pub(crate) fn has(&self, id: &str, fs: Fs) -> anyhow::Result<bool> {
+    pub(crate) fn has(&self, id: &str, target: &Target) -> anyhow::Result<bool> {
         for known in self.known.iter().filter(|known| known.id == id && !known.flaky) {
-            if known.is_on(fs) && self.holds(&known.condition, fs)? {
+            if known.is_on(target.fs) && self.holds(&known.condition, target)? {
                 return Ok(true);
             }
         }
@@ -173,11 +180,14 @@ impl Deviations {
         &self.known
     }
 
-    fn holds(&self, condition: &Condition, fs: Fs) -> anyhow::Result<bool> {
+    fn holds(&self, condition: &Condition, target: &Target) -> anyhow::Result<bool> {
+        if !condition.shape.iter().all(|shape| target.shapes.contains(shape)) {
+            return Ok(false);
+        }
         let asks_kernel = condition.kernel.is_some()
             || !condition.symbol_absent.is_empty()
             || !condition.symbol_present.is_empty();
-        if asks_kernel && fs == Fs::Reference {
+        if asks_kernel && target.fs == Fs::Reference {
             return Ok(false);
         }
         if let Some(range) = &condition.kernel
@@ -221,6 +231,9 @@ impl Known {
         );
         ensure!(!raw.reason.trim().is_empty(), "the reason is empty");
         ensure!(!raw.seen.is_empty(), "what is seen is empty");
+        for shape in &raw.condition.shape {
+            shape::find(shape).map_err(anyhow::Error::msg)?;
+        }
         if let Some(range) = &raw.condition.kernel {
             in_range("6.1.0", range)?;
         }
@@ -344,6 +357,10 @@ mod tests {
         Deviations::parse(text, release, &cases::axes()).unwrap()
     }
 
+    fn on(fs: Fs) -> Target {
+        Target { fs, ..Target::reference() }
+    }
+
     fn case(name: &str) -> &'static Case {
         cases::find(name).unwrap()
     }
@@ -381,17 +398,17 @@ mod tests {
     #[test]
     fn an_entry_applies_where_its_condition_holds() {
         let old = known(ENTRY, "6.12.1");
-        assert_eq!(old.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap().len(), 1);
-        assert_eq!(old.of(case("pin/punch-waits"), Fs::Xfs).unwrap().len(), 0);
-        assert_eq!(old.of(case("pin/unmapped-punch-waits"), Fs::Reference).unwrap().len(), 0);
+        assert_eq!(old.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap().len(), 1);
+        assert_eq!(old.of(case("pin/punch-waits"), &on(Fs::Xfs)).unwrap().len(), 0);
+        assert_eq!(old.of(case("pin/unmapped-punch-waits"), &on(Fs::Reference)).unwrap().len(), 0);
         let new = known(ENTRY, "7.2.1");
-        assert_eq!(new.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap().len(), 0);
+        assert_eq!(new.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap().len(), 0);
     }
 
     #[test]
     fn only_what_is_known_is_excused() {
         let deviations = known(ENTRY, "6.12.1");
-        let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
+        let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
         let warning = Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", "");
         let returned =
             Problem::new(Witness::Case, "expected: it waits", "seen: it returned at once");
@@ -414,7 +431,7 @@ mod tests {
         };
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
-            let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
+            let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
             excuse(Verdict::Fail, std::slice::from_ref(&finding), &known).0
         };
         assert_eq!(excused(ENTRY), Verdict::Fail);
@@ -426,8 +443,22 @@ mod tests {
     fn a_race_that_is_lost_only_sometimes_may_pass() {
         let text = format!("{ENTRY}\nflaky = true\n");
         let deviations = known(&text, "6.12.1");
-        let known = deviations.of(case("pin/unmapped-punch-waits"), Fs::Xfs).unwrap();
+        let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
         assert_eq!(excuse(Verdict::Pass, &[], &known).0, Verdict::Pass);
+    }
+
+    #[test]
+    fn an_entry_may_be_of_a_shape() {
+        let text = ENTRY.replace("{ kernel", "{ shape = [\"stripe\"], kernel");
+        let punch = case("pin/unmapped-punch-waits");
+        let of = |shapes: &[&str]| {
+            let shapes = shapes.iter().map(|name| (*name).to_owned()).collect();
+            known(&text, "6.12.1").of(punch, &Target { shapes, ..on(Fs::Xfs) }).unwrap().len()
+        };
+        assert_eq!((of(&[]), of(&["stripe", "no-reflink"])), (0, 1));
+        let typo = text.replace("stripe", "strip");
+        let error = Deviations::parse(&typo, "6.1", &cases::axes()).unwrap_err();
+        assert!(format!("{error:#}").contains("did you mean stripe?"), "{error:#}");
     }
 
     #[test]
@@ -448,10 +479,12 @@ mod tests {
 
     #[test]
     fn a_find_is_had_where_an_entry_applies_that_is_no_matter_of_chance() {
-        assert!(known(ENTRY, "6.12.1").has("unmapped", Fs::Xfs).unwrap());
-        assert!(!known(ENTRY, "7.2.1").has("unmapped", Fs::Xfs).unwrap());
+        assert!(known(ENTRY, "6.12.1").has("unmapped", &on(Fs::Xfs)).unwrap());
+        assert!(!known(ENTRY, "7.2.1").has("unmapped", &on(Fs::Xfs)).unwrap());
         assert!(
-            !known(&format!("{ENTRY}\nflaky = true\n"), "6.12.1").has("unmapped", Fs::Xfs).unwrap()
+            !known(&format!("{ENTRY}\nflaky = true\n"), "6.12.1")
+                .has("unmapped", &on(Fs::Xfs))
+                .unwrap()
         );
     }
 

@@ -16,6 +16,7 @@ mod exit;
 mod expected;
 mod filesystem;
 mod finding;
+mod fs;
 mod fuzz;
 mod history;
 mod incomplete;
@@ -25,6 +26,7 @@ mod judge;
 mod kmsg;
 mod known;
 mod machine;
+mod mapper;
 mod output;
 mod plan;
 mod print;
@@ -34,10 +36,12 @@ mod rerun;
 mod results;
 mod run;
 mod select;
+mod shape;
 mod signature;
 mod silence;
 mod smallest;
 mod suggest;
+mod target;
 mod task;
 mod tool;
 mod trace;
@@ -89,7 +93,11 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
     let caller = Caller::user(&name, std::env::var_os("SUDO_UID").is_some());
     match typed.understand(program, chance, caller)? {
         Command::Nothing => Ok(Exit::Expected),
-        Command::Run(order) => run::run(order),
+        Command::ListShapes => {
+            print::text(shape::list());
+            Ok(Exit::Expected)
+        }
+        Command::Run(order) => run::run(*order),
         Command::List { cases, format } => {
             print::text(match format {
                 Format::Json => report::list::json(&cases),

@@ -2,53 +2,25 @@
 //!
 //! It stands in the journal, so that a run can be resumed without being told again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cases::Patience;
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use crate::fs::Fs;
 use crate::rerun::Caller;
-
-/// What the cases run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Fs {
-    /// XFS of the running kernel.
-    Xfs,
-    /// ext4 of the running kernel.
-    Ext4,
-    /// The reference implementation: no root, no device.
-    Reference,
-}
-
-impl Fs {
-    /// Its name, as mount(8) and `expected/known.toml` have it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Xfs => "xfs",
-            Self::Ext4 => "ext4",
-            Self::Reference => "reference",
-        }
-    }
-}
+use crate::target::Target;
 
 /// What a run is to do.
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// On what.
-    pub(crate) fs: Fs,
-    /// The device; only the reference needs none.
-    pub(crate) dev: Option<PathBuf>,
-    /// XFS with reflink.
-    pub(crate) reflink: bool,
+    pub(crate) target: Target,
     /// The bug that the reference is to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<String>,
-    /// Takes the device whatever it carries.
-    pub(crate) force: bool,
     /// The cases' names, in the order in which they run.
     pub(crate) cases: Vec<String>,
     /// How often to go through them; none: until something else ends it.
@@ -99,23 +71,13 @@ impl Plan {
         case.bytes()
             .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
-
-    /// The device, for what cannot do without.
-    pub(crate) fn device(&self) -> anyhow::Result<&Path> {
-        self.dev
-            .as_deref()
-            .ok_or_else(|| anyhow::anyhow!("{} needs a device: --dev PATH", self.fs.name()))
-    }
 }
 
 #[cfg(test)]
 pub(crate) fn example() -> Plan {
     Plan {
-        fs: Fs::Xfs,
-        dev: Some("/dev/pmem0".into()),
-        reflink: true,
+        target: Target { fs: Fs::Xfs, devices: vec!["/dev/pmem0".into()], ..Target::reference() },
         variant: None,
-        force: false,
         cases: vec!["pin/truncate-down-waits".to_owned(), "race/retry".to_owned()],
         iterations: Some(1),
         duration: None,

@@ -41,20 +41,21 @@ fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 
 /// The command that runs just `case`, as it was in `iteration`.
 pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
+    let target = &plan.target;
     let mut words = Vec::new();
     let called = match &plan.caller {
         Caller::Harness(called) => called,
         Caller::User(called) => {
-            words.extend(["--fs".to_owned(), plan.fs.name().to_owned()]);
-            if let Some(dev) = &plan.dev {
-                words.extend(["--dev".to_owned(), dev.display().to_string()]);
-            }
+            words.extend(["--fs".to_owned(), target.fs.name().to_owned()]);
             called
         }
     };
-    if !plan.reflink {
-        words.push("--no-reflink".to_owned());
+    // The harness has the first device.
+    let has = usize::from(matches!(plan.caller, Caller::Harness(_)));
+    for dev in target.devices.iter().skip(has) {
+        words.extend(["--dev".to_owned(), dev.display().to_string()]);
     }
+    words.extend(target.words());
     if let Some(variant) = &plan.variant {
         words.extend(["--variant".to_owned(), variant.clone()]);
     }
@@ -88,28 +89,34 @@ pub(crate) fn resume(plan: &Plan, folder: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{self, Fs};
+    use crate::plan;
+    use crate::target::Target;
 
     #[test]
     fn all_that_matters_is_said_again() {
         let plan = Plan {
-            reflink: false,
+            target: Target {
+                devices: vec!["/dev/disk/by-id/a b".into(), "/dev/pmem1".into()],
+                shapes: vec!["stripe".to_owned(), "no-reflink".to_owned()],
+                mkfs_options: vec!["-d".to_owned(), "agcount=2".to_owned()],
+                mount_options: vec!["noatime".to_owned()],
+                ..plan::example().target
+            },
             require: true,
             timeout_factor: 2.5,
             trace: Some(Keep::Failed),
             iterations: Some(9),
-            dev: Some("/dev/disk/by-id/a b".into()),
             caller: Caller::user("./target/my build/runner", true),
             ..plan::example()
         };
         assert_eq!(
             case(&plan, "race/retry", 3),
-            "sudo './target/my build/runner' --fs xfs --dev '/dev/disk/by-id/a b' --no-reflink \
-             --require --timeout-factor 2.5 '--trace=failed' --seed 10 race/retry"
+            "sudo './target/my build/runner' --fs xfs --dev '/dev/disk/by-id/a b' --dev /dev/pmem1 \
+             --shape stripe --shape no-reflink \"--mkfs-options=-d 'agcount=2'\" \
+             '--mount-options=noatime' --require --timeout-factor 2.5 '--trace=failed' --seed 10 race/retry"
         );
         let plan = Plan {
-            fs: Fs::Reference,
-            dev: None,
+            target: Target::reference(),
             variant: Some("skip-unmapped".to_owned()),
             caller: Caller::user("runner", false),
             ..plan::example()

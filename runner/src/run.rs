@@ -13,6 +13,7 @@ use crate::cli::Format;
 use crate::evidence::Evidence;
 use crate::exit::Exit;
 use crate::expected;
+use crate::fs::Fs;
 use crate::history::History;
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Event, Journal, Outcome, seconds};
@@ -20,7 +21,7 @@ use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
 use crate::known::{Deviations, Known};
 use crate::machine;
 use crate::output::Output;
-use crate::plan::{Fs, Plan};
+use crate::plan::Plan;
 use crate::print;
 use crate::report::{self, Reporter};
 use crate::results::{Refusal, Results};
@@ -70,7 +71,7 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
         if let Some(folder) = &plan.bless {
             bless::check(folder, &plan.cases)?;
         }
-        world::check(&plan)?;
+        world::check(&plan, &order.program)?;
         (plan, results.begin()?, Vec::new())
     } else {
         let (journal, entries) = results.resume()?;
@@ -81,7 +82,7 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
                 order.results.display()
             )
         })?;
-        world::check(&plan)?;
+        world::check(&plan, &order.program)?;
         (plan, journal, entries)
     };
     let mut run = Run {
@@ -195,7 +196,7 @@ impl Run<'_> {
             None => return Ok(()),
         }
         self.complain_of_log("while the file system was made")?;
-        if let (Some(keep), Some(dev)) = (self.plan.trace, &self.plan.dev) {
+        if let (Some(keep), Some(dev)) = (self.plan.trace, self.world.device()) {
             self.trace = Some(Trace::attach(dev, keep)?);
             self.complain_of_log("while the tracer was attached")?;
         }
@@ -270,7 +271,7 @@ impl Run<'_> {
         self.emit(Event::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
         let task = Task {
             case: case.name.to_owned(),
-            fs: self.plan.fs,
+            fs: self.plan.target.fs,
             directory: directory.clone(),
             seed,
             variant: self.plan.variant.clone(),
@@ -314,7 +315,7 @@ impl Run<'_> {
 
     /// The deviations that are known of a case here.
     fn known(&self, case: &Case) -> anyhow::Result<Vec<&Known>> {
-        self.deviations.of(case, self.plan.fs)
+        self.deviations.of(case, &self.plan.target)
     }
 
     /// What a case is measured against.
@@ -389,7 +390,7 @@ impl Run<'_> {
 
     /// A case whose end nobody saw may be known to kill the kernel.
     fn judge_died(&self, died: Outcome) -> anyhow::Result<Outcome> {
-        let known = self.deviations.of(child::find(&died.case)?, self.plan.fs)?;
+        let known = self.deviations.of(child::find(&died.case)?, &self.plan.target)?;
         let Judgement { verdict, problems, reason, find } = judge_died(died.problems, &known);
         Ok(Outcome { verdict, reason, find, problems, ..died })
     }
@@ -408,7 +409,7 @@ impl Run<'_> {
 
     /// Reports what the kernel has stopped telling since the last time this was asked.
     fn listen_to_silence(&mut self) -> anyhow::Result<Vec<String>> {
-        if self.plan.fs == Fs::Reference {
+        if self.plan.target.fs == Fs::Reference {
             return Ok(Vec::new());
         }
         let silent = silence::here()?;

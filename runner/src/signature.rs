@@ -7,6 +7,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
+
+use crate::fs::Fs;
+use crate::shape::BEGIN;
 use crate::tool::{self, Tool};
 
 /// The label of every file system that daxtests makes.
@@ -16,6 +20,19 @@ pub(crate) const LABEL: &str = "daxtests";
 /// labels, RAID superblocks and the file systems that libblkid knows leave a mark within the
 /// first or the last of these.
 const EDGE: usize = 4 << 20;
+
+/// Begins a device that is part of one that daxtests puts together.
+const MARK: &[u8] = b"daxtests: part of a device-mapper device\n";
+
+const _: () = assert!(EDGE < BEGIN_BYTES, "the mark lies where the shaped device begins");
+const BEGIN_BYTES: usize = (BEGIN as usize) * 512;
+
+/// What is written to the beginning of such a device.
+pub(crate) fn mark() -> Vec<u8> {
+    let mut mark = MARK.to_vec();
+    mark.resize(EDGE, 0);
+    mark
+}
 
 /// What a device carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +67,18 @@ fn judge(head: &[u8], tail: &[u8], blkid: Option<&str>) -> Carries {
     if let Some(what) = &blkid.foreign {
         return Carries::Foreign(what.clone());
     }
-    if is_ours(head) {
+    if is_ours(head) || is_marked(head) {
         return Carries::Ours;
     }
     if head.iter().chain(tail).any(|byte| *byte != 0) {
         return Carries::Foreign("data of no known kind".to_owned());
     }
     Carries::Nothing
+}
+
+/// Whether `head` is the mark and nothing else.
+fn is_marked(head: &[u8]) -> bool {
+    head.strip_prefix(MARK).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
 }
 
 /// Whether `head` begins an XFS or ext4 file system with our label and nothing beside it.
@@ -97,7 +119,11 @@ impl Probe {
                 .find_map(|line| line.split_once('=').filter(|(k, _)| *k == key))
                 .map(|(_, value)| value)
         };
-        let ours = value("LABEL") == Some(LABEL) && matches!(value("TYPE"), Some("xfs" | "ext4"));
+        let ours = value("LABEL") == Some(LABEL)
+            && value("TYPE").is_some_and(|kind| {
+                let rows = Fs::value_variants().iter().filter_map(|fs| fs.row());
+                rows.into_iter().any(|row| row.name == kind)
+            });
         let foreign = if let Some(table) = value("PTTYPE") {
             Some(format!("a partition table ({table})"))
         } else if text.contains("ambivalent") {
@@ -184,6 +210,14 @@ mod tests {
         let large = xfs_of_sectors(b"daxtests", 4096);
         assert_eq!(judge(&large, &ZERO, Some(export)), Carries::Ours);
         assert_eq!(judge(&ext4(b"daxtests"), &ZERO, None), Carries::Ours);
+    }
+
+    #[test]
+    fn a_part_of_what_we_put_together_is_ours() {
+        let mut part = mark();
+        assert_eq!(judge(&part, &xfs(b"home"), Some("")), Carries::Ours);
+        part[9000] = 1;
+        assert!(matches!(judge(&part, &ZERO, Some("")), Carries::Foreign(_)));
     }
 
     #[test]

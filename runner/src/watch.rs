@@ -353,7 +353,7 @@ sleep 60
         }
         .run(&Task {
             case: "pin/punch-waits".to_owned(),
-            fs: crate::plan::Fs::Reference,
+            fs: crate::fs::Fs::Reference,
             directory: None,
             seed: 1,
             variant: None,

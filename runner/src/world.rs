@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cases::system::kernel::Owner;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::device;
 use crate::filesystem::{Error, FileSystem};
 use crate::kmsg::{Kmsg, Log};
-use crate::plan::{Fs, Plan};
+use crate::mapper::Mapper;
+use crate::plan::Plan;
+use crate::shape::Layout;
 use crate::smallest;
 use crate::tool::{self, Tool};
 use crate::turn::{Turn, Wait};
@@ -47,6 +50,11 @@ pub(crate) enum World {
 #[derive(Debug)]
 pub(crate) struct Kernel {
     files: FileSystem,
+    devices: Vec<PathBuf>,
+    /// What device-mapper is to make of them.
+    layout: Option<Layout>,
+    mapper: Option<Mapper>,
+    patience: Duration,
     mounted: bool,
     /// The kernel log since it was last drained.
     pub(crate) kmsg: Kmsg,
@@ -80,19 +88,32 @@ impl From<Error> for Fault {
     }
 }
 
-/// Checks that `plan` can run here, without changing anything.
-pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
-    if plan.fs == Fs::Reference {
+/// Checks that `plan` can run here, without changing anything but what a killed run left behind.
+/// `program` is the runner's own binary.
+pub(crate) fn check(plan: &Plan, program: &Path) -> anyhow::Result<()> {
+    let Some(row) = plan.target.fs.row() else {
         return Ok(());
-    }
-    let dev = plan.device()?;
+    };
     if !nix::unistd::geteuid().is_root() {
         bail!("a device is made and mounted: root is needed");
     }
-    device::check(dev, plan.force, plan.patience(ASK))?;
-    let patience = plan.patience(PATIENCE);
-    let files = FileSystem::new(plan.fs, dev, plan.reflink, PathBuf::new(), patience);
-    smallest::check(&files, dev, patience)?;
+    let ask = plan.patience(ASK);
+    for dev in &plan.target.devices {
+        match device::check(dev, plan.target.force, ask) {
+            // A run that was killed may have left a device on it.
+            Err(device::Refusal::Held { .. })
+                if watch::sweep(program, plan.patience(GRACE)).is_ok() =>
+            {
+                device::check(dev, plan.target.force, ask)?;
+            }
+            checked => checked?,
+        }
+    }
+    if plan.target.layout().is_none() {
+        let patience = plan.patience(PATIENCE);
+        let files = FileSystem::new(row, &plan.target, PathBuf::new(), patience)?;
+        smallest::check(&files, files.device(), patience)?;
+    }
     Ok(())
 }
 
@@ -110,9 +131,9 @@ impl World {
     pub(crate) fn enter(plan: &Plan, program: &Path) -> anyhow::Result<Self> {
         // What a case leaves behind when its parent dies is still found.
         nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
-        if plan.fs == Fs::Reference {
+        let Some(row) = plan.target.fs.row() else {
             return Ok(Self::Reference(plan.patience(GRACE)));
-        }
+        };
         unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
         let none: Option<&str> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
@@ -128,7 +149,11 @@ impl World {
         }
         let patience = plan.patience(PATIENCE);
         Ok(Self::Kernel(Box::new(Kernel {
-            files: FileSystem::new(plan.fs, plan.device()?, plan.reflink, point, patience),
+            files: FileSystem::new(row, &plan.target, point, patience)?,
+            devices: plan.target.devices.clone(),
+            layout: plan.target.layout(),
+            mapper: None,
+            patience,
             mounted: false,
             kmsg: Kmsg::open().context("/dev/kmsg")?,
             turn: Turn::new().context("/dev/kmsg")?,
@@ -176,9 +201,16 @@ impl World {
             return Ok(None);
         };
         watch::sweep(&kernel.program, kernel.grace).map_err(Fault::Wedged)?;
+        if let Some(layout) = kernel.layout {
+            let owner = Owner::here().context("/proc/self").map_err(Fault::Broken)?;
+            let made = Mapper::make(layout, &kernel.devices, owner, kernel.patience)
+                .map_err(|error| Fault::Broken(error.into()))?;
+            kernel.files.place(made.node.clone());
+            kernel.mapper = Some(made);
+        }
         kernel.files.make()?;
         kernel.mount()?;
-        Ok(Some((kernel.files.mkfs().line(), FileSystem::options().to_owned())))
+        Ok(Some((kernel.files.mkfs().line(), kernel.files.options())))
     }
 
     /// Before a case: a directory of its own, and a kernel that warns again.
@@ -207,6 +239,14 @@ impl World {
             }
         })?;
         Ok(())
+    }
+
+    /// The device that the file system is on.
+    pub(crate) fn device(&self) -> Option<&Path> {
+        match self {
+            Self::Kernel(kernel) => Some(kernel.files.device()),
+            Self::Reference(_) => None,
+        }
     }
 
     /// What the kernel logged since this was last asked.
@@ -242,15 +282,30 @@ impl World {
     /// Gives back what is left of it. After this nothing of the run is mounted, unless the
     /// machine is wedged.
     pub(crate) fn leave(&mut self) {
-        if let Self::Kernel(kernel) = self
-            && !kernel.mounted
-        {
-            let _ = fs::remove_dir(kernel.files.point());
+        if let Self::Kernel(kernel) = self {
+            kernel.leave();
         }
     }
 }
 
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl Kernel {
+    fn leave(&mut self) {
+        // The mount would go with this process, and what is below it would stay.
+        if self.mounted && self.mapper.is_some() {
+            self.mounted = self.files.unmount().is_err();
+        }
+        if !self.mounted {
+            self.mapper = None;
+            let _ = fs::remove_dir(self.files.point());
+        }
+    }
+
     fn mount(&mut self) -> Result<(), Fault> {
         // Also when the file turns out not to be DAX it is mounted.
         let mounted = self.files.mount(&mut self.kmsg);

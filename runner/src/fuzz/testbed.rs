@@ -13,7 +13,7 @@ use tracer::session;
 use tracer::symbols::Symbols;
 
 use crate::alarm::alarms;
-use crate::plan::Fs;
+use crate::fs::Fs;
 use crate::task;
 use crate::verdict::Problem;
 use crate::world::{self, Fault, World};
@@ -136,21 +136,22 @@ fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
 impl Testbed {
     /// Makes it; none if the user wants to `stop` before that.
     pub(super) fn enter(order: &Order, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
-        if order.plan.fs == Fs::Reference {
+        if order.plan.target.fs == Fs::Reference {
             return Ok(Some(Self::Variant(order.variant)));
         }
-        world::check(&order.plan)?;
+        world::check(&order.plan, &order.program)?;
         let mut world = World::enter(&order.plan, &order.program)?;
         if !world.take_turn(stop)? {
             world.leave();
             return Ok(None);
         }
         world.prepare().map_err(broken)?;
-        tolerance::write_no_zeros(order.plan.fs, order.plan.device()?)?;
+        let device = world.device().context("a kernel's world has a device")?;
+        tolerance::write_no_zeros(order.plan.target.fs, device)?;
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
-        let known = Known::here(order.plan.fs)?;
+        let known = Known::here(&order.plan.target)?;
         let shape = session::shape(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
         let mut bed = OnKernel { world, known, devices, directory, like };

@@ -13,9 +13,10 @@ use cases::action::{
 };
 use cases::system::Errno;
 
+use crate::fs::Fs;
 use crate::known::{self, Deviations};
 use crate::machine;
-use crate::plan::Fs;
+use crate::target::Target;
 use crate::verdict::Problem;
 
 use super::execute::files;
@@ -129,16 +130,16 @@ fn is_dax(file: FileId) -> bool {
 
 impl Known {
     /// Of this machine.
-    pub(crate) fn here(fs: Fs) -> anyhow::Result<Self> {
+    pub(crate) fn here(target: &Target) -> anyhow::Result<Self> {
         let deviations = Deviations::built_in(&machine::here().kernel)?;
         let mut finds = BTreeSet::new();
         for find in Find::ALL {
-            if deviations.has(find.0, fs)? {
+            if deviations.has(find.0, target)? {
                 finds.insert(find);
             }
         }
         let splits = !machine::symbols(&[SPLITS].into())?.is_empty();
-        Ok(Self { fs, finds, splits })
+        Ok(Self { fs: target.fs, finds, splits })
     }
 
     fn has(&self, find: Find) -> bool {

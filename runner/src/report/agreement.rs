@@ -16,7 +16,8 @@ use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::{Entry, Event, Machine, Outcome};
-use crate::plan::{self, Fs, Plan};
+use crate::plan::{self, Plan};
+use crate::target::Target;
 use crate::verdict::{Problem, Verdict, Witness};
 
 /// Texts that one format or another could take for its own.
@@ -218,7 +219,7 @@ fn stories() -> impl Strategy<Value = Story> {
         )| {
             let open = timed || until_fail;
             let plan = Plan {
-                fs: if reference { Fs::Reference } else { Fs::Xfs },
+                target: if reference { Target::reference() } else { plan::example().target },
                 cases: ["pin/punch-waits", "race/retry", "fsync/pinned"][..cases]
                     .iter()
                     .map(|&name| name.to_owned())

@@ -49,7 +49,7 @@ vertical-align:middle}\
 
 /// The page. `folder` is the results folder, where the pictures are.
 pub(crate) fn page(history: &History, folder: &Path) -> String {
-    let fs = history.plan.as_ref().map_or("", |plan| plan.fs.name());
+    let fs = history.plan.as_ref().map_or(String::new(), |plan| plan.target.name());
     let machine = &history.machine;
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \

@@ -62,10 +62,7 @@ fn report(history: &History) -> junit_report::Report {
 
 /// What the cases ran on, such that another configuration's cases are other cases.
 fn configuration(plan: &Plan) -> String {
-    let mut name = plan.fs.name().to_owned();
-    if !plan.reflink {
-        name.push_str("-no-reflink");
-    }
+    let mut name = plan.target.name();
     if let Some(variant) = &plan.variant {
         let _ = write!(name, "-{variant}");
     }
@@ -102,11 +99,14 @@ fn properties(history: &History) -> Vec<(&'static str, String)> {
         ("resumed", history.resumed.to_string()),
     ];
     if let Some(plan) = &history.plan {
-        properties.push(("filesystem", plan.fs.name().to_owned()));
+        properties.push(("filesystem", plan.target.fs.name().to_owned()));
+        if !plan.target.shapes.is_empty() {
+            properties.push(("shape", plan.target.shapes.join(",")));
+        }
         properties.push(("seed", plan.seed.to_string()));
         properties.push(("timeout-factor", plan.timeout_factor.to_string()));
-        let device = plan.dev.as_ref().map(|dev| dev.display().to_string());
-        properties.extend(device.map(|dev| ("device", dev)));
+        let devices = plan.target.devices.iter().map(|dev| dev.display().to_string());
+        properties.extend(devices.map(|dev| ("device", dev)));
         properties.extend(plan.variant.clone().map(|variant| ("variant", variant)));
     }
     properties.extend(history.mkfs.clone().map(|mkfs| ("mkfs", mkfs)));

@@ -75,8 +75,12 @@ impl<W: Write> Ktap<W> {
             Event::Begun { plan, machine } => {
                 self.begin(plan);
                 let margin = self.margin();
-                let on =
-                    format!("{} on Linux {}, seed {}", plan.fs.name(), machine.kernel, plan.seed);
+                let on = format!(
+                    "{} on Linux {}, seed {}",
+                    plan.target.name(),
+                    machine.kernel,
+                    plan.seed
+                );
                 self.say(&format!("{margin}# {}", clean::line(&on)));
             }
             Event::Resumed { machine } => {

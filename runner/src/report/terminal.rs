@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::history::History;
 use crate::journal::{Entry, Event, Outcome};
 use crate::judge::gist;
-use crate::plan::{Fs, Plan};
+use crate::plan::Plan;
 use crate::print;
 use crate::rerun;
 use crate::verdict::{Problem, Verdict};
@@ -128,19 +128,23 @@ pub(crate) fn print_summary(history: &History, folder: &Path) {
 }
 
 fn headline(plan: &Plan, history: &History) -> String {
-    let on = plan.dev.as_ref().map_or(String::new(), |dev| format!(" on {}", dev.display()));
+    let devices: Vec<_> = plan.target.devices.iter().map(|dev| dev.display().to_string()).collect();
+    let on = match devices.len() {
+        0 => String::new(),
+        _ => format!(" on {}", devices.join(" and ")),
+    };
     let cases = match plan.cases.len() {
         1 => "1 case".to_owned(),
         n => format!("{n} cases"),
     };
-    let kernel = match plan.fs {
-        Fs::Reference => String::new(),
-        Fs::Xfs | Fs::Ext4 => format!(", Linux {}", history.machine.kernel),
+    let kernel = match plan.target.fs.row() {
+        None => String::new(),
+        Some(_) => format!(", Linux {}", history.machine.kernel),
     };
     format!(
         "daxtests {}: {cases}, {}{on}{kernel}, seed {}",
         history.machine.runner,
-        plan.fs.name(),
+        plan.target.name(),
         plan.seed
     )
 }

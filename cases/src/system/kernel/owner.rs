@@ -49,6 +49,12 @@ impl Owner {
         format!("{PREFIX}{nested}{}.{:x}-", self.pid, self.began)
     }
 
+    /// The name of the device that the run's own file system is on, where that is not one of the
+    /// machine's.
+    pub fn shape(self) -> String {
+        format!("{}shape", self.prefix())
+    }
+
     /// Whether a device is for this owner to give back: its own, or that of a process that is gone.
     pub(super) fn may_take(self, name: &str) -> bool {
         let Some(other) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else {

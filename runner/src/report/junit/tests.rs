@@ -7,8 +7,10 @@ use regex::Regex;
 use roxmltree::{Document, Node};
 
 use super::*;
+use crate::fs::Fs;
 use crate::journal::{Entry, Event, Machine};
 use crate::plan;
+use crate::target::Target;
 
 type Names = &'static [&'static str];
 
@@ -187,10 +189,17 @@ fn each_configuration_has_classes_of_its_own() {
         place(&History { plan: Some(plan), machine, ..History::default() })
     };
     let xfs = plan::example;
+    let of = |fs, shapes: &[&str]| {
+        let shapes = shapes.iter().map(|name| (*name).to_owned()).collect();
+        Target { fs, shapes, ..xfs().target }
+    };
     assert_eq!(class(xfs(), "6.12.107+deb12-amd64"), "linux-6_12_107+deb12-amd64.xfs");
-    let ext4 = Plan { fs: plan::Fs::Ext4, ..xfs() };
+    let ext4 = Plan { target: of(Fs::Ext4, &[]), ..xfs() };
     assert_eq!(class(ext4, "7.2"), "linux-7_2.ext4");
-    assert_eq!(class(Plan { reflink: false, ..xfs() }, "7.2"), "linux-7_2.xfs-no-reflink");
+    assert_eq!(
+        class(Plan { target: of(Fs::Xfs, &["no-reflink"]), ..xfs() }, "7.2"),
+        "linux-7_2.xfs-no-reflink"
+    );
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! The shapes of a run: how the file system is made and mounted, and on what.
+//!
+//! A shape is a row here. Several go together (`--shape stripe,no-reflink`), of those that say what
+//! the device is one.
+
+use anyhow::{bail, ensure};
+
+use crate::fs::Fs;
+use crate::suggest;
+
+/// A way to make, mount or place a file system.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// As it is typed, and stands in the journal, the reports and `expected/known.toml`.
+    pub(crate) name: &'static str,
+    /// What it is, in a line.
+    pub(crate) about: &'static str,
+    /// The file system that has it; none: every one.
+    pub(crate) fs: Option<Fs>,
+    /// Options of mkfs.
+    pub(crate) mkfs: &'static [&'static str],
+    /// Mount options.
+    pub(crate) mount: &'static [&'static str],
+    /// What is put between the devices and the file system.
+    pub(crate) layout: Option<Layout>,
+}
+
+/// What device-mapper makes of the devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One of them after the other. With a single device that is the device, from [`BEGIN`] on.
+    Concat,
+    /// Pieces of so many sectors from each in turn.
+    Stripe(u64),
+}
+
+/// Sectors in 1 MiB.
+const MIB: u64 = 2048;
+
+/// Where a shaped device begins on each of those below, in sectors. No power of two, so that a
+/// block is never the page of its own number by chance; what lies before it says whose it is.
+pub(crate) const BEGIN: u64 = 66 * MIB;
+
+const NONE: Shape = Shape { name: "", about: "", fs: None, mkfs: &[], mount: &[], layout: None };
+
+/// All shapes.
+pub(crate) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "linear",
+        about: "dm-linear: the device, or several one after the other, from an offset on",
+        layout: Some(Layout::Concat),
+        ..NONE
+    },
+    Shape {
+        name: "stripe",
+        about: "dm-stripe over two devices or more, in pieces of 2 MiB",
+        layout: Some(Layout::Stripe(2 * MIB)),
+        ..NONE
+    },
+    Shape {
+        name: "stripe-4k",
+        about: "dm-stripe over two devices or more, in pieces of 4 KiB: no huge mapping is possible",
+        layout: Some(Layout::Stripe(8)),
+        ..NONE
+    },
+    Shape {
+        name: "no-reflink",
+        about: "XFS without reflink",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-m", "reflink=0"],
+        ..NONE
+    },
+    Shape {
+        name: "rmapbt",
+        about: "XFS with the reverse map, which newer mkfs make by default",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-m", "rmapbt=1"],
+        ..NONE
+    },
+    Shape {
+        name: "no-rmapbt",
+        about: "XFS without the reverse map",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-m", "rmapbt=0"],
+        ..NONE
+    },
+    Shape {
+        name: "many-groups",
+        about: "XFS with 16 allocation groups",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-d", "agcount=16"],
+        ..NONE
+    },
+    Shape {
+        name: "no-journal",
+        about: "ext4 without a journal",
+        fs: Some(Fs::Ext4),
+        mkfs: &["-O", "^has_journal"],
+        ..NONE
+    },
+    Shape {
+        name: "nodelalloc",
+        about: "ext4 that allocates at once",
+        fs: Some(Fs::Ext4),
+        mount: &["nodelalloc"],
+        ..NONE
+    },
+];
+
+/// The shape of this name.
+pub(crate) fn find(name: &str) -> Result<&'static Shape, String> {
+    SHAPES.iter().find(|shape| shape.name == name).ok_or_else(|| {
+        let nearest = suggest::nearest(name, SHAPES.iter().map(|shape| shape.name));
+        let hint = nearest.map_or(String::new(), |name| format!("; did you mean {name}?"));
+        format!("there is no shape {name}{hint} (--list-shapes shows all)")
+    })
+}
+
+/// Those of these names, if they go together on `fs` and so many devices.
+pub(crate) fn together(
+    names: &[String],
+    fs: Fs,
+    devices: usize,
+) -> anyhow::Result<Vec<&'static Shape>> {
+    let shapes: Vec<_> = names
+        .iter()
+        .map(|name| find(name))
+        .collect::<Result<_, _>>()
+        .map_err(anyhow::Error::msg)?;
+    for (at, shape) in shapes.iter().enumerate() {
+        ensure!(
+            shapes[..at].iter().all(|other| other.name != shape.name),
+            "--shape {} is given twice",
+            shape.name
+        );
+        if let Some(only) = shape.fs.filter(|only| *only != fs) {
+            bail!("--shape {} is for --fs {}: {}", shape.name, only.name(), shape.about);
+        }
+    }
+    let placing: Vec<_> = shapes.iter().filter(|shape| shape.layout.is_some()).collect();
+    if let [one, other, ..] = placing[..] {
+        bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
+    }
+    match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
+        Some((shape, Layout::Stripe(_))) if devices < 2 => {
+            bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
+        }
+        None if devices > 1 => {
+            bail!("several devices need a shape that uses them: --shape linear or --shape stripe")
+        }
+        _ => Ok(shapes),
+    }
+}
+
+/// The list of them, for people.
+pub(crate) fn list() -> String {
+    let line = |shape: &Shape| {
+        let fs = shape.fs.map_or("any", Fs::name);
+        format!("{:<12} {fs:<5} {}\n", shape.name, shape.about)
+    };
+    SHAPES.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn together(names: &[&str], fs: Fs, devices: usize) -> Result<Vec<&'static str>, String> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        super::together(&names, fs, devices)
+            .map(|shapes| shapes.iter().map(|shape| shape.name).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_are_words_and_unique() {
+        for (at, shape) in SHAPES.iter().enumerate() {
+            assert!(
+                shape
+                    .name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
+            assert!(SHAPES[..at].iter().all(|other| other.name != shape.name), "{}", shape.name);
+        }
+    }
+
+    #[test]
+    fn what_goes_together_does() {
+        assert_eq!(together(&[], Fs::Xfs, 1).unwrap(), [""; 0]);
+        assert_eq!(
+            together(&["stripe", "no-reflink"], Fs::Xfs, 2).unwrap(),
+            ["stripe", "no-reflink"]
+        );
+        assert_eq!(together(&["linear"], Fs::Ext4, 2).unwrap(), ["linear"]);
+    }
+
+    #[test]
+    fn what_does_not_is_told() {
+        for (names, fs, devices, words) in [
+            (&["strip"][..], Fs::Xfs, 2, "did you mean stripe?"),
+            (&["stripe"], Fs::Xfs, 1, "needs two devices"),
+            (&["stripe", "linear"], Fs::Xfs, 2, "both say what the device is"),
+            (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
+            (&["linear", "linear"], Fs::Xfs, 1, "twice"),
+            (&["no-reflink"], Fs::Xfs, 2, "several devices need a shape"),
+        ] {
+            let error = together(names, fs, devices).unwrap_err();
+            assert!(error.contains(words), "{names:?}: {error}");
+        }
+    }
+}
