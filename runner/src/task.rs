@@ -5,43 +5,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use cases::system::kernel::{Stat, numbers};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// A process, as its stat file has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stat {
-    name: String,
-    state: char,
-    parent: i32,
-}
-
-fn stat(folder: &Path) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(folder.join("stat")).ok()?)
-}
-
-/// Linux, Documentation/filesystems/proc.rst: "pid (comm) state ppid ...", where comm may hold
-/// anything, parentheses included.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let open = text.find('(')?;
-    let close = text.rfind(')')?;
-    let mut rest = text.get(close + 1..)?.split_whitespace();
-    Some(Stat {
-        name: text.get(open + 1..close)?.to_owned(),
-        state: rest.next()?.chars().next()?,
-        parent: rest.next()?.parse().ok()?,
-    })
-}
-
-fn numbers(folder: &Path) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut numbers: Vec<i32> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers
-}
 
 /// The living processes that descend from process `root`, which must be a subreaper so that
 /// none escapes. A process whose first thread has ended lives on while another thread does.
@@ -49,7 +15,7 @@ pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
     let proc = Path::new("/proc");
     let parents: BTreeMap<i32, i32> = numbers(proc)
         .into_iter()
-        .filter_map(|pid| Some((pid, stat(&proc.join(pid.to_string()))?.parent)))
+        .filter_map(|pid| Some((pid, Stat::read(&proc.join(pid.to_string())).ok()?.parent)))
         .collect();
     let mut found = BTreeSet::new();
     loop {
@@ -70,14 +36,14 @@ pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
 }
 
 fn lives(pid: i32) -> bool {
-    threads(pid).into_iter().any(|(_, stat)| !matches!(stat.state, 'Z' | 'X'))
+    threads(pid).into_iter().any(|(_, stat)| !stat.is_dead())
 }
 
 fn threads(pid: i32) -> Vec<(i32, Stat)> {
     let folder = Path::new("/proc").join(pid.to_string()).join("task");
     numbers(&folder)
         .into_iter()
-        .filter_map(|tid| Some((tid, stat(&folder.join(tid.to_string()))?)))
+        .filter_map(|tid| Some((tid, Stat::read(&folder.join(tid.to_string())).ok()?)))
         .collect()
 }
 
@@ -94,7 +60,7 @@ pub(crate) fn brief(pids: &BTreeSet<i32>) -> String {
     let mut lines = Vec::new();
     for pid in pids {
         for (tid, stat) in threads(*pid) {
-            if !matches!(stat.state, 'Z' | 'X') {
+            if !stat.is_dead() {
                 let folder = thread_folder(*pid, tid);
                 let place = read_line(&folder.join("wchan"));
                 lines.push(format!(
@@ -200,14 +166,6 @@ fn read_line(path: &Path) -> String {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
-
-    #[test]
-    fn names_may_hold_parentheses() {
-        let stat = parse_stat("12 (a) b (c)) D 3 4 5").unwrap();
-        assert_eq!(stat.name, "a) b (c)");
-        assert_eq!(stat.state, 'D');
-        assert_eq!(stat.parent, 3);
-    }
 
     #[test]
     fn a_child_is_seen_described_and_killed() {

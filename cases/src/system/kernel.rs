@@ -12,6 +12,7 @@ mod owner;
 mod pin;
 mod proc;
 mod script;
+mod stat;
 mod sys;
 mod task;
 mod wire;
@@ -35,6 +36,7 @@ use task::Folders;
 use wire::{Answer, Command};
 
 pub use self::owner::Owner;
+pub use self::stat::{Stat, numbers};
 use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
 use crate::action::{Action, CellId, Content, PinId, TaskId};
 use crate::patience::Patience;

@@ -6,7 +6,10 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
+
+use super::stat::Stat;
 
 /// What every name begins with.
 const PREFIX: &str = "daxtests-";
@@ -87,15 +90,9 @@ impl FromStr for Owner {
     }
 }
 
-/// When a process began: the 22nd field of /proc/PID/stat (proc_pid_stat(5)). The second is its
-/// name, which may hold anything.
+/// When a process began.
 fn began(pid: u32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    rest.split(' ')
-        .nth(19)
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat does not tell its start")))
+    Ok(Stat::read(&Path::new("/proc").join(pid.to_string()))?.began)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
+use super::stat::{Stat, numbers};
 use crate::system::Place;
 
 /// The innermost function of a task that waits in the layout break for a page, in kernels that are
@@ -71,13 +73,8 @@ impl Glance {
     pub(crate) fn at(pid: i32, tid: i32) -> Option<Self> {
         let folder = format!("/proc/{pid}/task/{tid}");
         let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
-        let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let state = fields.first()?.chars().next()?;
-        // Field 9 of proc(5), flags; the state is field 3.
-        let flags: u32 = fields.get(6)?.parse().ok()?;
+        let Stat { state, flags, ran, .. } = Stat::parse(&stat)?;
         let is_io_worker = flags & IO_WORKER != 0;
-        // Field 15, stime.
-        let ran = fields.get(12)?.parse().ok()?;
         let status = fs::read_to_string(format!("{folder}/status")).ok()?;
         let switches = status
             .lines()
@@ -148,11 +145,7 @@ fn plain(function: &str) -> &str {
 
 /// All threads of a process.
 pub(crate) fn threads(pid: i32) -> Vec<i32> {
-    fs::read_dir(format!("/proc/{pid}/task"))
-        .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-        })
-        .unwrap_or_default()
+    numbers(&Path::new("/proc").join(format!("{pid}/task")))
 }
 
 /// Whether nothing of a process is left to run.
