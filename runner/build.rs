@@ -17,15 +17,18 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={EXPECTED}");
 
     let mut table = String::from("[\n");
-    for group in sorted(expected)? {
-        if !group.is_dir() {
-            continue;
+    let mut files = Vec::new();
+    for entry in sorted(expected)? {
+        // A law's file, or a group's folder.
+        if entry.is_dir() {
+            println!("cargo::rerun-if-changed={}", entry.display());
+            files.extend(sorted(&entry)?);
+        } else {
+            files.push(entry);
         }
-        println!("cargo::rerun-if-changed={}", group.display());
-        for file in sorted(&group)? {
-            if file.extension().is_none_or(|extension| extension != "out") {
-                continue;
-            }
+    }
+    for file in files {
+        if file.extension().is_some_and(|extension| extension == "out") {
             let name = file.strip_prefix(expected).expect("the walk began there");
             let name = name.with_extension("").display().to_string();
             // The text and not the file's name, which would have to be absolute.

@@ -67,6 +67,7 @@ impl Test<'_> {
                 return Ok(());
             }
             self.attempts.again();
+            self.observed.clear();
             self.names = names.clone();
         }
         Err(Stop(Ending::NotRun(format!("not exercised: in {MOST} attempts never {precondition}"))))
@@ -78,7 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::case::Case;
+    use crate::case::{Body, Case};
     use crate::system::reference::{Config, Reference};
     use crate::test::perform;
     use crate::transcript::Report;
@@ -113,7 +114,7 @@ mod tests {
             needs: &[],
             limit: Duration::from_secs(1),
             origin: "",
-            run,
+            body: Body::Function(run),
         };
         let mut lines = Vec::new();
         let ending =
@@ -124,6 +125,7 @@ mod tests {
                 &mut |report| match report {
                     Report::Line(line) => lines.push(line),
                     Report::Note { name, value } => lines.push(format!("{name}: {value}")),
+                    Report::Observed(observed) => lines.extend(observed),
                 },
             );
         (ending, lines)

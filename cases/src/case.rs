@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::cell::{self, Cell};
 use crate::system::Need;
 use crate::test::{Checked, Test};
 
@@ -29,13 +30,27 @@ pub struct Case {
     /// The mail thread or commit that asked for it.
     pub origin: &'static str,
     /// The test itself.
-    pub run: fn(&mut Test<'_>) -> Checked,
+    pub(crate) body: Body,
+}
+
+/// What a case does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body {
+    /// What this function does.
+    Function(fn(&mut Test<'_>) -> Checked),
+    /// What its law says.
+    Cell(&'static dyn Cell),
 }
 
 impl Case {
     /// Its value on `axis`, if it is a cell that has one: "law", "operation", "pin", "place".
     pub fn coordinate(&self, axis: &str) -> Option<&'static str> {
         self.coordinates.iter().find(|(name, _)| *name == axis).map(|(_, value)| *value)
+    }
+
+    /// Whether it is a cell of a law.
+    pub fn is_cell(&self) -> bool {
+        !self.coordinates.is_empty()
     }
 
     /// The part of the name before the first slash; of a cell, its law.
@@ -48,19 +63,24 @@ impl Case {
         self.about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
     }
 
+    /// Every group it is in: what its name begins with, and others.
+    pub fn all_groups(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.group()).chain(self.groups.iter().copied())
+    }
+
     /// Whether `group` selects this case.
     pub fn is_in(&self, group: &str) -> bool {
-        self.group() == group || self.groups.contains(&group)
+        self.all_groups().any(|own| own == group)
     }
 }
 
-/// Every case, in link order; see [`all`].
+/// Every case that is a function, in link order; see [`all`].
 #[linkme::distributed_slice]
 pub(crate) static CASES: [Case];
 
 /// All cases, in the order of their names.
 static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
-    let mut all: Vec<_> = CASES.iter().collect();
+    let mut all: Vec<_> = CASES.iter().chain(cell::all()).collect();
     all.sort_by_key(|case| case.name);
     all
 });
@@ -108,7 +128,7 @@ macro_rules! case {
                 needs: &[$($crate::system::Need::$need),*],
                 limit: std::time::Duration::from_secs($limit),
                 origin: $origin,
-                run: $function,
+                body: $crate::case::Body::Function($function),
             };
         };
     };
@@ -164,12 +184,13 @@ mod tests {
             assert_ne!(pair[0].name, pair[1].name);
         }
         for case in all {
-            let (group, rest) = case.name.split_once('/').unwrap();
+            let parts: Vec<_> = case.name.split('/').collect();
             let plain = |s: &str| {
                 !s.is_empty()
                     && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             };
-            assert!(plain(group) && plain(rest), "{}", case.name);
+            assert!(parts.len() == if case.is_cell() { 4 } else { 2 }, "{}", case.name);
+            assert!(parts.iter().all(|part| plain(part)), "{}", case.name);
             assert!(case.description().ends_with('.'), "{}", case.name);
         }
     }

@@ -1,18 +1,20 @@
 //! Test programs for the layout break of filesystem DAX.
 //!
 //! A [`Case`] is written once, against [`system::System`], and runs on every file system that
-//! offers what it needs. [`perform`] runs one; what it prints is compared with a golden
+//! offers what it needs. Most are cells: a law that holds for each operation, pin and place. [`perform`] runs one; what it prints is compared with a golden
 //! transcript by whoever calls it.
 
 mod attempt;
+mod axis;
 mod case;
+mod cell;
 mod deadlock;
 mod evict;
 mod fsync;
+mod law;
 mod livelock;
 mod mapping;
 mod patience;
-mod pin;
 mod race;
 mod reflink;
 mod space;
@@ -23,6 +25,7 @@ pub mod test;
 pub mod transcript;
 
 pub use case::{Case, all, axes, find};
+pub use cell::{Excluded, excluded};
 pub use patience::Patience;
 pub use test::{Ending, perform};
 pub use transcript::Report;

@@ -13,7 +13,7 @@ use crate::action::{
     Sharing, Span, Step, TaskId, page,
 };
 use crate::attempt::Attempts;
-use crate::case::Case;
+use crate::case::{Body, Case};
 use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Place, Signal, System, Trouble};
 use crate::transcript::{Names, Report};
 
@@ -105,6 +105,10 @@ pub struct Test<'s> {
     idle: Vec<TaskId>,
     busy: Vec<(OpId, TaskId)>,
     pub(crate) attempts: Attempts,
+    /// What was observed so far.
+    pub(crate) observed: Vec<String>,
+    /// The operation that was begun first: what a cell is about.
+    subject: Option<OpId>,
 }
 
 /// Runs `case` on `system`, reporting to `sink` as it goes.
@@ -128,8 +132,18 @@ pub fn perform(
         idle: Vec::new(),
         busy: Vec::new(),
         attempts: Attempts::default(),
+        observed: Vec::new(),
+        subject: None,
     };
-    match (case.run)(&mut test) {
+    let went = match case.body {
+        Body::Function(run) => run(&mut test),
+        Body::Cell(cell) => cell.run(&mut test),
+    };
+    let observed = std::mem::take(&mut test.observed);
+    if case.is_cell() {
+        sink(Report::Observed(observed));
+    }
+    match went {
         Ok(()) => Ending::Pass,
         Err(Stop(ending)) => ending,
     }
@@ -148,6 +162,18 @@ impl Test<'_> {
         if self.attempts.is_news() {
             (self.sink)(Report::Line(line.to_owned()));
         }
+    }
+
+    /// Notes what was observed, in a word or two that are the same wherever it is right.
+    pub(crate) fn observe(&mut self, what: impl Into<String>) {
+        self.observed.push(what.into());
+    }
+
+    /// Notes what was observed of `op`, by its verb unless a cell is about it.
+    fn observe_op(&mut self, op: &Op, what: &str) {
+        let verb = op.words.split(' ').next().unwrap_or_default();
+        let is_subject = self.subject.is_none_or(|subject| subject == op.id);
+        self.observe(if is_subject { what.to_owned() } else { format!("{verb} {what}") });
     }
 
     /// Reports something that is not compared.
@@ -296,13 +322,14 @@ impl Test<'_> {
         Ok(reply)
     }
 
-    /// Lets the main task do `action`, which must fail with `errno`.
-    pub(crate) fn refused(&mut self, action: Action, errno: i32) -> Checked {
+    /// Lets `task` do `action`, which must fail with `errno`.
+    pub(crate) fn refused_as(&mut self, task: TaskId, action: Action, errno: i32) -> Checked {
         let words = self.names.say(&action);
         let expected = Errno(errno);
-        match self.quietly(MAIN, action)? {
+        match self.quietly(task, action)? {
             Err(seen) if seen == expected => {
                 self.say(&format!("{words}: {expected}"));
+                self.observe(expected.to_string());
                 Ok(())
             }
             Err(seen) => fail(&format!("{words}: {expected}"), &seen.to_string(), ""),
@@ -327,6 +354,7 @@ impl Test<'_> {
         let words = self.names.say(&action);
         let id = self.system.start(task, action)?;
         self.busy.push((id, task));
+        self.subject.get_or_insert(id);
         Ok(Op { id, words })
     }
 
@@ -336,6 +364,7 @@ impl Test<'_> {
         match self.system.settle(op.id)? {
             Look::Blocked(place) => {
                 self.say(&line);
+                self.observe_op(op, "blocked");
                 if let Place::Elsewhere(function) = place {
                     self.note("blocked in", &function);
                 }
@@ -358,6 +387,7 @@ impl Test<'_> {
         match &done.result {
             Ok(_) => {
                 self.say(&format!("{}: done", op.words));
+                self.observe_op(op, "done");
                 Ok(done)
             }
             Err(errno) => fail(&format!("{}: success", op.words), &errno.to_string(), ""),
@@ -392,6 +422,7 @@ impl Test<'_> {
         let done = self.returned(op)?;
         if done.result == Err(expected) {
             self.say(&format!("{}: {expected}", op.words));
+            self.observe_op(op, &expected.to_string());
             return Ok(());
         }
         fail(&format!("{}: {expected}", op.words), &outcome(&done), "")
@@ -532,7 +563,9 @@ impl Test<'_> {
         let reply =
             self.quietly(MAIN, Action::Read { file: file.id, span: Span { at: 0, len: size } })?;
         let name = self.names.file(file.id).into_owned();
-        self.same(&format!("{name} reads"), reply, expected)
+        self.same(&format!("{name} reads"), reply, expected)?;
+        self.observe(format!("{name} \"{expected}\""));
+        Ok(())
     }
 
     /// `span` of `file`, created with the letters from `a`, must still hold them.
@@ -555,7 +588,9 @@ impl Test<'_> {
     /// What went through a released pin must be `expected`.
     pub(crate) fn transferred(&mut self, pin: PinId, expected: &str) -> Checked {
         let content = self.system.transferred(pin)?;
-        self.same("the pin's holder transferred", Ok(Reply::Content(content)), expected)
+        self.same("the pin's holder transferred", Ok(Reply::Content(content)), expected)?;
+        self.observe(format!("holder \"{expected}\""));
+        Ok(())
     }
 
     /// What was read must be `expected`.
@@ -648,7 +683,12 @@ impl Test<'_> {
 
     /// Collects a direct-I/O pin's result, which must be `expected` bytes.
     pub(crate) fn reap(&mut self, pin: PinId, expected: u64) -> Checked {
-        match self.quietly(MAIN, Action::Reap { pin })? {
+        self.reap_as(MAIN, pin, expected)
+    }
+
+    /// The same by `task`, of the process that pinned.
+    pub(crate) fn reap_as(&mut self, task: TaskId, pin: PinId, expected: u64) -> Checked {
+        match self.quietly(task, Action::Reap { pin })? {
             Ok(Reply::Count(seen)) if seen == expected => {
                 self.say(&format!("the direct I/O transferred {seen} bytes"));
                 Ok(())

@@ -17,6 +17,9 @@ use crate::action::{Action, Direction, Engine, FileId, MapId, Mode, PinKind, Sha
 pub enum Report {
     /// A line of the transcript.
     Line(String),
+    /// What was observed in a cell, in order, before it was judged: what its law's contract is
+    /// compared with.
+    Observed(Vec<String>),
     /// A measurement or remark that is not compared.
     Note {
         /// What was measured.

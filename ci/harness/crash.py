@@ -8,7 +8,7 @@ from .journal import Journal
 from .machine import leave_on_signals
 from .run import boot
 
-SELECTION = "pin/*-waits"
+SELECTION = "waits/*/splice/mapped"
 
 # How many cases are to be finished before the machine goes down.
 FINISHED = 3

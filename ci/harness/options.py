@@ -19,7 +19,7 @@ Arguments that are not listed above go to the runner, as does everything after
 `--runner`:
 
   ci/vm                                  the whole suite: 6.12, xfs
-  ci/vm --kernel 7 --fs ext4 'pin/*'     some cases, on another kernel
+  ci/vm --kernel 7 --fs ext4 'waits/**'  some cases, on another kernel
   ci/vm -g quick --iterations 100        options of the runner
   ci/vm --fault retry race/retry         a kernel with a bug put in
   ci/vm --kernel ~/linux                 a kernel build tree (ci/kernels/: what

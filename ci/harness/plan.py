@@ -21,19 +21,19 @@ FAULTY_KERNEL = "6.12"
 FUZZING, SEED = 60, 1
 
 # A few cases for every kind of device: with a pin of each kind, and with blocks that are freed and used again.
-ON_DEVICES = ("--fs", "xfs", "pin/punch-waits", "pin/aio-write-truncate-waits", "reflink/cow-write-then-free")
+ON_DEVICES = ("--fs", "xfs", "waits/punch/splice/mapped", "waits/truncate-down/aio-write/mapped", "reflink/cow-write-then-free")
 
 # A few for two runners at once, with devices of their own and with warnings of the kernel.
-AT_ONCE = ("1", "pin/aio*", "pin/unmapped-punch-waits", "fsync/under-read-pin*")
+AT_ONCE = ("1", "waits/truncate-down/aio-*/mapped", "waits/punch/splice/unmapped", "fsync/under-read-pin*")
 
 # By how many percent tracing may slow down who faults, pins and punches.
 COST = "10"
 
 # What each fault of ci/faults/ must turn red, on every file system.
 FAULTS = {
-    "skip-break": ("pin/*-waits",),
+    "skip-break": ("*/punch/splice/*",),
     "retry": ("race/retry", "--within", "10", "--cpus", "2"),
-    "wrong-wait": ("pin/punch-waits",),
+    "wrong-wait": ("waits/punch/splice/mapped",),
 }
 
 # A fault that is found by a race has its time limit in a case's own seconds.
@@ -45,23 +45,23 @@ RACES = {"retry"}
 # Not drop-inode-lock: whether new pins starve the break is then a matter of chance, as it is without the fault, and
 # livelock/aio-dio-punch passed under it.
 TRACED = {
-    "skip-break": ("pin/punch-waits", "--finding", "missed wait", "removed the mapping entry"),
+    "skip-break": ("waits/punch/splice/mapped", "--finding", "missed wait", "removed the mapping entry"),
     # It leaves a CPU to anybody else only where there is another.
-    "spin": ("pin/punch-waits", "--cpus", "2", "--finding", "livelock", " spins: "),
-    "lost-wakeup": ("pin/punch-waits", "--finding", "lost wake-up", "still waits"),
+    "spin": ("waits/punch/splice/mapped", "--cpus", "2", "--finding", "livelock", " spins: "),
+    "lost-wakeup": ("waits/punch/splice/mapped", "--finding", "lost wake-up", "still waits"),
 }
 
 # No bugs: the break waits as it should, in functions that no released kernel has. All must be as on the
 # kernel as it is. On one file system each, and cases of every kind that says of a task that it waits.
 RENAMED = {"xfs": "renamed", "ext4": "renamed-inlined"}
 RENAMED_CASES = (
-    "pin/punch-waits",
-    "pin/truncate-down-waits",
-    "pin/several-released-231-punch-waits",
-    "pin/unmapped-punch-waits",
-    "pin/aio-write-truncate-waits",
-    "pin/signal-punch",
-    "pin/while-waiting-*",
+    "waits/punch/splice/mapped",
+    "waits/truncate-down/splice/mapped",
+    "several/punch/splice/231",
+    "waits/punch/splice/unmapped",
+    "waits/truncate-down/aio-write/mapped",
+    "interrupted/punch/splice/handled",
+    "progress/punch/splice/*",
     "fsync/under-*",
     "evict/unlinked-keeps-blocks",
     "reflink/both",

@@ -101,7 +101,7 @@ class RunnersArguments(unittest.TestCase):
             (["livelock/punch"], "livelock/punch"),
             (["--help-me"], "--help-me"),
             (["-g", "quik"], "quik"),
-            (["--iterations", "0", "pin/punch-waits"], "--iterations"),
+            (["--iterations", "0", "waits/punch/splice/mapped"], "--iterations"),
             (["--dev", "/dev/sda"], "several devices"),
             (["--runner", "--trace=some"], "--trace"),
         ):
@@ -110,7 +110,7 @@ class RunnersArguments(unittest.TestCase):
 
     def test_what_it_answers_itself_boots_nothing(self):
         for words, expected in (
-            (["--list", "pin/punch-waits"], "pin/punch-waits"),
+            (["--list", "waits/punch/splice/mapped"], "waits/punch/splice/mapped"),
             (["--version"], "runner "),
             (["--runner", "--help"], "--timeout-factor"),
         ):

@@ -14,8 +14,8 @@ class Parse(unittest.TestCase):
         self.assertIsNone(options.command)
 
     def test_what_is_unknown_is_the_runners_in_order(self):
-        options = parse(["--fs", "ext4", "pin/*", "-g", "quick", "--iterations", "5", "--kernel", "7", "-x", "a"])
-        self.assertEqual(options.runner, ["pin/*", "-g", "quick", "--iterations", "5", "-x", "a"])
+        options = parse(["--fs", "ext4", "waits/**", "-g", "quick", "--iterations", "5", "--kernel", "7", "-x", "a"])
+        self.assertEqual(options.runner, ["waits/**", "-g", "quick", "--iterations", "5", "-x", "a"])
         self.assertEqual((options.kernels, options.filesystems), (["7"], ["ext4"]))
 
     def test_an_abbreviation_is_not_ours(self):
@@ -30,16 +30,16 @@ class Parse(unittest.TestCase):
         self.assertEqual((options.cpus, options.runner), (4, []))
 
     def test_no_reflink_reaches_the_runner(self):
-        options = parse(["--no-reflink", "pin/*"])
+        options = parse(["--no-reflink", "waits/**"])
         self.assertFalse(options.reflink)
-        self.assertEqual(options.runner, ["--no-reflink", "pin/*"])
+        self.assertEqual(options.runner, ["--no-reflink", "waits/**"])
 
     def test_counting_instructions_takes_an_emulator(self):
         options = parse(["--icount", "--", "true"])
         self.assertEqual((options.icount, options.kvm), (True, "off"))
 
     def test_what_does_not_go_together_is_refused(self):
-        refused = (["pin/*", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
+        refused = (["waits/**", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
         for arguments in refused:
             with self.subTest(arguments), contextlib.redirect_stderr(io.StringIO()):
                 with self.assertRaises(SystemExit):

@@ -69,6 +69,11 @@ enum Typedcommand {
         #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
         format: Format,
     },
+    /// Begin a case that no law covers: write a stub, touch nothing that exists
+    New {
+        /// Its name: GROUP/NAME
+        name: String,
+    },
     /// Print a shell completion script
     Completions {
         /// Shell to print it for
@@ -206,7 +211,7 @@ impl TargetArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Args, Debug)]
 struct RunArgs {
-    /// Cases to run: names or globs such as 'pin/*' [default: all]
+    /// Cases to run: names or globs such as 'waits/punch/**' [default: all]
     #[arg(value_name = "CASE")]
     names: Vec<String>,
 
@@ -235,6 +240,14 @@ struct RunArgs {
     /// List the shapes that --shape knows
     #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
     list_shapes: bool,
+    /// With --list: list the combinations of operation, pin and place that cannot be instead, and why
+    #[arg(
+        long,
+        help_heading = "Selection",
+        requires = "list",
+        conflicts_with_all = ["names", "group", "exclude", "exclude_file", "last_failed"]
+    )]
+    excluded: bool,
     /// Check the arguments and do nothing: for ci/vm, before it boots
     #[arg(long, hide = true, conflicts_with = "list")]
     check: bool,
@@ -446,6 +459,10 @@ pub(crate) enum Command {
         /// How.
         format: Format,
     },
+    /// Print the combinations of a cell's coordinates that cannot be, and why.
+    Excluded(Format),
+    /// Begin a case of this name.
+    New(String),
     /// Report a run again.
     Report {
         /// Its folder.
@@ -491,6 +508,7 @@ impl Typed {
             Some(Typedcommand::Variants { first, table, format }) => {
                 Command::Variants { first, table, format }
             }
+            Some(Typedcommand::New { name }) => Command::New(name),
             Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
             Some(Typedcommand::Man) => Command::Man,
             Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
@@ -540,7 +558,11 @@ impl RunArgs {
             if self.results.is_some() && !self.last_failed {
                 bail!("--list has no results: --results goes with --list --last-failed only");
             }
-            return Ok(Command::List { cases, format });
+            return Ok(if self.excluded {
+                Command::Excluded(format)
+            } else {
+                Command::List { cases, format }
+            });
         }
         let Some(fs) = self.target.fs else {
             bail!("say what to test: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
@@ -695,7 +717,7 @@ mod tests {
         for (args, words) in [
             (&["--dev", "/dev/pmem0"][..], "--fs xfs"),
             (&["--fs", "xfs"], "--dev PATH"),
-            (&["--fs", "xfs", "--dev", "x", "pin/none"], "pin/none"),
+            (&["--fs", "xfs", "--dev", "x", "race/none"], "race/none"),
             (&["--fs", "xfs", "--dev", "x", "--timeout-factor", "0"], "0.1 to 1000"),
             (&["--resume", "x", "--list"], "cannot be used with"),
             (&["fuzz"], "say what to fuzz"),

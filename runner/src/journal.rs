@@ -384,8 +384,8 @@ mod tests {
         let path = folder.path().join(NAME);
         let mut journal = Journal::create(&path).unwrap();
         journal.append(&begun()).unwrap();
-        journal.append(&case_begun("pin/truncate-down-waits")).unwrap();
-        journal.append(&case_ended("pin/truncate-down-waits")).unwrap();
+        journal.append(&case_begun("waits/truncate-down/splice/mapped")).unwrap();
+        journal.append(&case_ended("waits/truncate-down/splice/mapped")).unwrap();
         journal.append(&case_begun("race/retry")).unwrap();
         drop(journal);
         let whole = std::fs::read(&path).unwrap();

@@ -178,21 +178,19 @@ fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
     if whole && measure.bless {
         return None;
     }
-    let name = measure.case;
+    let file = expected::file(measure.case);
+    let (what, seen) = expected::seen(measure.case, watched);
     let Some(golden) = measure.golden else {
         return whole.then(|| {
             Problem::new(
                 Witness::Transcript,
-                format!("no transcript expected/{name}.out"),
-                format!(
-                    "--bless DIR writes what the case printed to DIR/{name}.out:\n\n{}",
-                    watched.transcript
-                ),
+                format!("{file} has nothing of {}", measure.case),
+                format!("--bless expected writes {what} there:\n\n{seen}"),
             )
         });
     };
-    let difference = expected::difference(golden, &watched.transcript, whole)?;
-    let title = format!("the transcript differs from expected/{name}.out");
+    let difference = expected::difference(golden, seen, whole)?;
+    let title = format!("{what} differs from {file}");
     Some(Problem::new(Witness::Transcript, title, difference))
 }
 
@@ -229,15 +227,9 @@ mod tests {
 
     fn watched(end: End) -> Watched {
         Watched {
-            end,
             transcript: "a\nb\n".to_owned(),
-            notes: Vec::new(),
-            findings: Vec::new(),
-            stderr: String::new(),
             took: Duration::from_secs(1),
-            stacks: None,
-            left: None,
-            wedged: None,
+            ..Watched::of(end)
         }
     }
 

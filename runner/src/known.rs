@@ -344,7 +344,7 @@ mod tests {
 
         [[known]]
         id = "unmapped"
-        case = "pin/unmapped-*"
+        case = "waits/*/*/unmapped"
         fs = ["xfs", "ext4"]
         condition = { kernel = "<6.15" }
         verdict = "FAIL"
@@ -398,17 +398,20 @@ mod tests {
     #[test]
     fn an_entry_applies_where_its_condition_holds() {
         let old = known(ENTRY, "6.12.1");
-        assert_eq!(old.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap().len(), 1);
-        assert_eq!(old.of(case("pin/punch-waits"), &on(Fs::Xfs)).unwrap().len(), 0);
-        assert_eq!(old.of(case("pin/unmapped-punch-waits"), &on(Fs::Reference)).unwrap().len(), 0);
+        assert_eq!(old.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap().len(), 1);
+        assert_eq!(old.of(case("waits/punch/splice/mapped"), &on(Fs::Xfs)).unwrap().len(), 0);
+        assert_eq!(
+            old.of(case("waits/punch/splice/unmapped"), &on(Fs::Reference)).unwrap().len(),
+            0
+        );
         let new = known(ENTRY, "7.2.1");
-        assert_eq!(new.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap().len(), 0);
+        assert_eq!(new.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap().len(), 0);
     }
 
     #[test]
     fn only_what_is_known_is_excused() {
         let deviations = known(ENTRY, "6.12.1");
-        let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
+        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
         let warning = Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", "");
         let returned =
             Problem::new(Witness::Case, "expected: it waits", "seen: it returned at once");
@@ -431,7 +434,7 @@ mod tests {
         };
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
-            let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
+            let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
             excuse(Verdict::Fail, std::slice::from_ref(&finding), &known).0
         };
         assert_eq!(excused(ENTRY), Verdict::Fail);
@@ -443,14 +446,14 @@ mod tests {
     fn a_race_that_is_lost_only_sometimes_may_pass() {
         let text = format!("{ENTRY}\nflaky = true\n");
         let deviations = known(&text, "6.12.1");
-        let known = deviations.of(case("pin/unmapped-punch-waits"), &on(Fs::Xfs)).unwrap();
+        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
         assert_eq!(excuse(Verdict::Pass, &[], &known).0, Verdict::Pass);
     }
 
     #[test]
     fn an_entry_may_be_of_a_shape() {
         let text = ENTRY.replace("{ kernel", "{ shape = [\"stripe\"], kernel");
-        let punch = case("pin/unmapped-punch-waits");
+        let punch = case("waits/punch/splice/unmapped");
         let of = |shapes: &[&str]| {
             let shapes = shapes.iter().map(|name| (*name).to_owned()).collect();
             known(&text, "6.12.1").of(punch, &Target { shapes, ..on(Fs::Xfs) }).unwrap().len()
@@ -470,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_typo_in_a_coordinate_is_told_in_a_line() {
-        let text = ENTRY.replace("\"pin/unmapped-*\"", "{ plase = \"unmapped\" }");
+        let text = ENTRY.replace("\"waits/*/*/unmapped\"", "{ plase = \"unmapped\" }");
         let error = Deviations::parse(&text, "6.1", &cases::axes()).unwrap_err();
         let line = format!("{error:#}");
         assert!(line.contains("the entry of unmapped") && line.contains("plase"), "{line}");

@@ -27,6 +27,7 @@ mod kmsg;
 mod known;
 mod machine;
 mod mapper;
+mod new;
 mod output;
 mod plan;
 mod print;
@@ -103,6 +104,17 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
                 Format::Json => report::list::json(&cases),
                 Format::Text | Format::Ktap => report::list::text(&cases),
             });
+            Ok(Exit::Expected)
+        }
+        Command::Excluded(format) => {
+            print::text(match format {
+                Format::Json => report::list::excluded_json(),
+                Format::Text | Format::Ktap => report::list::excluded_text(),
+            });
+            Ok(Exit::Expected)
+        }
+        Command::New(name) => {
+            new::begin(&name)?;
             Ok(Exit::Expected)
         }
         Command::Report { folder, junit } => {

@@ -78,7 +78,7 @@ pub(crate) fn example() -> Plan {
     Plan {
         target: Target { fs: Fs::Xfs, devices: vec!["/dev/pmem0".into()], ..Target::reference() },
         variant: None,
-        cases: vec!["pin/truncate-down-waits".to_owned(), "race/retry".to_owned()],
+        cases: vec!["waits/truncate-down/splice/mapped".to_owned(), "race/retry".to_owned()],
         iterations: Some(1),
         duration: None,
         until_fail: false,

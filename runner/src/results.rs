@@ -43,6 +43,7 @@ const STDERR: &str = "stderr.tmp";
 pub(crate) enum CaseFile {
     Problems,
     Transcript,
+    Observed,
     Expected,
     KernelLog,
     Stacks,
@@ -53,9 +54,10 @@ pub(crate) enum CaseFile {
 }
 
 impl CaseFile {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Problems,
         Self::Transcript,
+        Self::Observed,
         Self::Expected,
         Self::KernelLog,
         Self::Stacks,
@@ -69,6 +71,7 @@ impl CaseFile {
         match self {
             Self::Problems => "problems.txt",
             Self::Transcript => "transcript.out",
+            Self::Observed => "observed.out",
             Self::Expected => "expected.out",
             Self::KernelLog => "kernel.log",
             Self::Stacks => "stacks.txt",
@@ -404,7 +407,8 @@ impl Results {
             .collect();
         write(CaseFile::Problems, &problems.join("\n"))?;
         write(CaseFile::Transcript, &watched.transcript)?;
-        if let Some(golden) = crate::expected::transcript(&outcome.case) {
+        write(CaseFile::Observed, &watched.observed)?;
+        if let Some(golden) = crate::expected::of(&outcome.case) {
             write(CaseFile::Expected, golden)?;
         }
         write(CaseFile::KernelLog, &log.text())?;

@@ -322,7 +322,7 @@ impl Run<'_> {
     fn measure<'m>(&self, case: &'m Case, known: &'m [&'m Known]) -> Measure<'m> {
         Measure {
             case: case.name,
-            golden: expected::transcript(case.name),
+            golden: expected::of(case.name),
             known,
             require: self.plan.require,
             bless: self.plan.bless.is_some(),
@@ -365,7 +365,7 @@ impl Run<'_> {
         judgement: Judgement,
     ) -> anyhow::Result<()> {
         if let (Some(folder), Verdict::Pass) = (&self.plan.bless, judgement.verdict) {
-            bless::write(folder, case.name, &evidence.watched.transcript)?;
+            bless::write(folder, case.name, &evidence.watched)?;
         }
         let mut outcome = Outcome {
             case: case.name.to_owned(),

@@ -48,7 +48,7 @@ impl Selection {
         let excluded: Vec<_> = self.exclude.iter().map(|entry| entry.name.clone()).collect();
         let exclude = globs(&excluded)?;
         for (index, name) in self.names.iter().enumerate() {
-            if !all.iter().any(|case| names.matches(case.name).contains(&index)) {
+            if !all.iter().any(|case| names.matches(case, index)) {
                 bail!("no case matches \"{name}\"; {}", instead_of_name(name, all));
             }
         }
@@ -58,8 +58,7 @@ impl Selection {
             }
         }
         for (index, Excluded { name, at }) in self.exclude.iter().enumerate() {
-            let is_meant =
-                |case: &&Case| exclude.matches(case.name).contains(&index) || case.is_in(name);
+            let is_meant = |case: &&Case| exclude.matches(case, index) || case.is_in(name);
             if !all.iter().any(is_meant) {
                 let instead = instead_of_excluded(name, all);
                 let at = at.as_ref().map_or(String::new(), |at| format!("{at}: "));
@@ -70,11 +69,11 @@ impl Selection {
             .iter()
             .copied()
             .filter(|case| self.only.as_ref().is_none_or(|only| only.contains(case.name)))
-            .filter(|case| self.names.is_empty() || names.is_match(case.name))
+            .filter(|case| self.names.is_empty() || names.is_match(case))
             .filter(|case| {
                 self.groups.is_empty() || self.groups.iter().any(|group| case.is_in(group))
             })
-            .filter(|case| !exclude.is_match(case.name))
+            .filter(|case| !exclude.is_match(case))
             .filter(|case| !excluded.iter().any(|group| case.is_in(group)))
             .collect();
         if selected.is_empty() {
@@ -109,7 +108,7 @@ fn names_of(all: &[&'static Case]) -> impl Iterator<Item = &'static str> {
 }
 
 fn groups_of(all: &[&'static Case]) -> impl Iterator<Item = &'static str> {
-    all.iter().flat_map(|case| std::iter::once(case.group()).chain(case.groups.iter().copied()))
+    all.iter().flat_map(|case| case.all_groups())
 }
 
 fn near(typed: &str, known: impl Iterator<Item = &'static str>) -> String {
@@ -138,13 +137,31 @@ pub(crate) fn exclude_file(path: &Path, text: &str) -> Vec<Excluded> {
         .collect()
 }
 
-/// Globs over case names, in which `*` does not cross the slash.
-fn globs(patterns: &[String]) -> anyhow::Result<GlobSet> {
+/// Globs over case names.
+struct Globs(GlobSet);
+
+/// Globs over case names, in which `*` does not cross the slash. One that says only how names
+/// begin, part by part, stands for all that begin so: `waits/punch` is `waits/punch/**`, too.
+fn globs(patterns: &[String]) -> anyhow::Result<Globs> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(glob(pattern)?);
+        // A group alone is selected with -g, and most likely a mistake here.
+        let begins = pattern.contains('/');
+        set.add(glob(&if begins { format!("{pattern}/**") } else { pattern.clone() })?);
     }
-    Ok(set.build()?)
+    Ok(Globs(set.build()?))
+}
+
+impl Globs {
+    fn is_match(&self, case: &Case) -> bool {
+        self.0.is_match(case.name)
+    }
+
+    /// Whether the pattern of this number is one that matches.
+    fn matches(&self, case: &Case, index: usize) -> bool {
+        self.0.matches(case.name).iter().any(|at| at / 2 == index)
+    }
 }
 
 /// One of them.
@@ -176,19 +193,36 @@ mod tests {
 
     #[test]
     fn by_name_glob_and_group() {
-        for name in ["pin/truncate-down-waits", "pin/truncate-d*", "*/truncate-down-waits"] {
+        for name in ["race/retry", "race/retr*", "*/retry"] {
             let selection = Selection { names: strings(&[name]), ..Selection::default() };
-            assert_eq!(names(&selection), ["pin/truncate-down-waits"], "{name}");
+            assert_eq!(names(&selection), ["race/retry"], "{name}");
         }
-        let selection = Selection { groups: strings(&["pin"]), ..Selection::default() };
-        assert!(names(&selection).iter().all(|name| name.starts_with("pin/")));
+        let selection = Selection { groups: strings(&["race"]), ..Selection::default() };
+        assert!(names(&selection).iter().all(|name| name.starts_with("race/")));
+    }
+
+    #[test]
+    fn cells_by_their_coordinates() {
+        for (name, ends) in [
+            ("waits/punch/splice/mapped", "/mapped"),
+            ("*/punch/*/unmapped", "/unmapped"),
+            ("waits/**/first", "/first"),
+            ("waits/*/aio-read", ""),
+            ("kept/punch", ""),
+            ("kept/punch/**", ""),
+        ] {
+            let selection = Selection { names: strings(&[name]), ..Selection::default() };
+            let names = names(&selection);
+            assert!(names.iter().all(|name| name.ends_with(ends)), "{name}: {names:?}");
+            assert_eq!(names.len() == 1, !name.contains('*') && !ends.is_empty(), "{name}");
+        }
     }
 
     #[test]
     fn exclusion_wins() {
         let selection = Selection {
-            names: strings(&["pin/*"]),
-            exclude: vec![Excluded::typed("pin")],
+            names: strings(&["race/*"]),
+            exclude: vec![Excluded::typed("race")],
             ..Selection::default()
         };
         let error = selection.of(&cases::all()).unwrap_err();
@@ -197,12 +231,10 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_is_an_error() {
-        let selection = Selection {
-            names: strings(&["pin/truncate-down-waits", "pin/trunkate"]),
-            ..Selection::default()
-        };
+        let selection =
+            Selection { names: strings(&["race/retry", "race/rettry"]), ..Selection::default() };
         let error = selection.of(&cases::all()).unwrap_err();
-        assert!(error.to_string().contains("pin/trunkate"), "{error}");
+        assert!(error.to_string().contains("race/rettry"), "{error}");
     }
 
     #[test]
@@ -210,19 +242,19 @@ mod tests {
         let all = cases::all();
         let said = |selection: Selection| selection.of(&all).unwrap_err().to_string();
         for (name, expected) in [
-            ("pin", "no case matches \"pin\"; did you mean -g pin?"),
-            ("pin/punch-wait", "no case matches \"pin/punch-wait\"; did you mean pin/punch-waits?"),
-            ("punch-waits", "no case matches \"punch-waits\"; did you mean pin/punch-waits?"),
+            ("waits", "no case matches \"waits\"; did you mean -g waits?"),
+            ("race/retri", "no case matches \"race/retri\"; did you mean race/retry?"),
+            ("retry", "no case matches \"retry\"; did you mean race/retry?"),
             ("xyzzy", "no case matches \"xyzzy\"; --list shows all"),
         ] {
             let names = strings(&[name]);
             assert_eq!(said(Selection { names, ..Selection::default() }), expected);
         }
         for (group, expected) in [
-            ("pins", "no case is in group \"pins\"; did you mean pin?"),
+            ("wait", "no case is in group \"wait\"; did you mean waits?"),
             (
-                "pin/punch-waits",
-                "no case is in group \"pin/punch-waits\"; did you mean the case pin/punch-waits, without -g?",
+                "waits/punch/splice/mapped",
+                "no case is in group \"waits/punch/splice/mapped\"; did you mean the case waits/punch/splice/mapped, without -g?",
             ),
         ] {
             let groups = strings(&[group]);
@@ -233,7 +265,7 @@ mod tests {
     #[test]
     fn an_exclusion_that_excludes_nothing_is_an_error() {
         for name in ["nosuch", "race/nosuch*", "rac"] {
-            let exclude = ["pin/punch-waits", name].map(Excluded::typed).to_vec();
+            let exclude = ["waits/punch/splice/mapped", name].map(Excluded::typed).to_vec();
             let error = Selection { exclude, ..Selection::default() }.of(&cases::all());
             let error = error.unwrap_err().to_string();
             let begin = format!("nothing to exclude: no case or group matches \"{name}\"; ");

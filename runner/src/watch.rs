@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Message, Task};
+use crate::expected;
 use crate::finding::Finding;
 use crate::interrupt::Interrupt;
 use crate::kmsg::Kmsg;
@@ -46,6 +47,8 @@ pub(crate) struct Watched {
     pub(crate) end: End,
     /// Its transcript.
     pub(crate) transcript: String,
+    /// What was observed in a cell, a line each.
+    pub(crate) observed: String,
     /// Its notes.
     pub(crate) notes: Vec<(String, String)>,
     /// What the rules found in the reference's own events.
@@ -60,6 +63,24 @@ pub(crate) struct Watched {
     pub(crate) left: Option<Left>,
     /// What could not be killed or given back, in words.
     pub(crate) wedged: Option<String>,
+}
+
+impl Watched {
+    /// A case that ended so and told nothing.
+    pub(crate) fn of(end: End) -> Self {
+        Self {
+            end,
+            transcript: String::new(),
+            observed: String::new(),
+            notes: Vec::new(),
+            findings: Vec::new(),
+            stderr: String::new(),
+            took: Duration::ZERO,
+            stacks: None,
+            left: None,
+            wedged: None,
+        }
+    }
 }
 
 /// What a case left running although it ended.
@@ -100,15 +121,12 @@ impl Watch<'_> {
         let mut told = Told::default();
         let end = self.listen(pipe, &mut child, began, &mut told)?;
         let mut watched = Watched {
-            end,
             transcript: told.transcript,
+            observed: told.observed,
             notes: told.notes,
             findings: told.findings,
-            stderr: String::new(),
             took: began.elapsed(),
-            stacks: None,
-            left: None,
-            wedged: None,
+            ..Watched::of(end)
         };
         self.finish(&mut child, &mut watched, task.patience);
         watched.stderr = std::fs::read_to_string(&self.stderr).unwrap_or_default();
@@ -280,6 +298,7 @@ fn wait_for(pipe: &ChildStdout, kmsg: Option<&Kmsg>, interrupt: &Interrupt) -> n
 struct Told {
     rest: Vec<u8>,
     transcript: String,
+    observed: String,
     notes: Vec<(String, String)>,
     findings: Vec<Finding>,
     ending: Option<Ending>,
@@ -294,6 +313,9 @@ impl Told {
                 Ok(Message::Report(Report::Line(line))) => {
                     self.transcript.push_str(&line);
                     self.transcript.push('\n');
+                }
+                Ok(Message::Report(Report::Observed(observed))) => {
+                    self.observed = expected::lines(&observed);
                 }
                 Ok(Message::Report(Report::Note { name, value })) => {
                     self.notes.push((name, value));
@@ -352,7 +374,7 @@ sleep 60
             tick: &mut |_| {},
         }
         .run(&Task {
-            case: "pin/punch-waits".to_owned(),
+            case: "waits/punch/splice/mapped".to_owned(),
             fs: crate::fs::Fs::Reference,
             directory: None,
             seed: 1,

@@ -95,38 +95,24 @@ mod tests {
         Which::parse(&file["case"], &axes())
     }
 
-    fn cell(coordinates: &'static [(&'static str, &'static str)]) -> Case {
-        let some = cases::all()[0];
-        Case {
-            name: "waits/punch/splice/unmapped",
-            coordinates,
-            about: some.about,
-            groups: some.groups,
-            needs: some.needs,
-            limit: some.limit,
-            origin: some.origin,
-            run: some.run,
-        }
+    fn case(name: &str) -> &'static Case {
+        cases::find(name).unwrap()
     }
 
     #[test]
     fn cells_are_chosen_by_each_axis_that_is_named() {
         let which = parse(r#"{ place = "unmapped", operation = ["punch", "collapse"] }"#).unwrap();
-        let at = |operation, place| match (operation, place) {
-            ("punch", "unmapped") => cell(&[("operation", "punch"), ("place", "unmapped")]),
-            ("punch", _) => cell(&[("operation", "punch"), ("place", "first")]),
-            _ => cell(&[("operation", "zero"), ("place", "unmapped")]),
-        };
-        assert!(which.is_match(&at("punch", "unmapped")));
-        assert!(!which.is_match(&at("punch", "first")));
-        assert!(!which.is_match(&at("zero", "unmapped")));
-        assert!(!which.is_match(&cell(&[])), "a case that is no cell stands nowhere");
+        assert!(which.is_match(case("waits/punch/splice/unmapped")));
+        assert!(!which.is_match(case("waits/punch/splice/first")));
+        assert!(!which.is_match(case("waits/zero/splice/unmapped")));
+        assert!(!which.is_match(case("race/retry")), "a case that is no cell stands nowhere");
     }
 
     #[test]
     fn names_are_globs() {
-        assert!(parse("\"waits/*/splice/*\"").unwrap().is_match(&cell(&[])));
-        assert!(!parse("\"pin/*\"").unwrap().is_match(&cell(&[])));
+        let cell = case("waits/punch/splice/unmapped");
+        assert!(parse("\"waits/*/splice/*\"").unwrap().is_match(cell));
+        assert!(!parse("\"race/*\"").unwrap().is_match(cell));
     }
 
     #[test]

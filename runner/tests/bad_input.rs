@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A short run of one case.
-const RUN: [&str; 3] = ["--fs", "reference", "pin/punch-waits"];
+const RUN: [&str; 3] = ["--fs", "reference", "waits/punch/splice/mapped"];
 
 fn runner(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
@@ -56,8 +56,8 @@ fn stage() -> tempfile::TempDir {
     fs::write(at("clone/cases/src/lib.rs"), "mine").unwrap();
     fs::write(at("file"), "mine").unwrap();
     symlink("nowhere/else", at("dangling")).unwrap();
-    fs::create_dir_all(at("blessed/pin")).unwrap();
-    symlink("../file", at("blessed/pin/punch-waits.out")).unwrap();
+    fs::create_dir_all(at("blessed")).unwrap();
+    symlink("file", at("blessed/waits.out")).unwrap();
     nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let arguments = ["--results", "good", "--variant", "no-break"];
     let output = run(folder.path(), &[&RUN[..], &arguments].concat());
@@ -80,7 +80,7 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--results", "file"], "file is not a folder".to_owned()),
         (&["--results", "file/x"], "file/x: Not a directory (os error 20)".to_owned()),
         (&["--results", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
-        (&["--results", "good", "--last-failed", "-x", "pin"], "nothing is selected".to_owned()),
+        (&["--results", "good", "--last-failed", "-x", "waits"], "nothing is selected".to_owned()),
         (&["--results", "none", "--last-failed"], format!("none/journal.jsonl: {none}")),
         // The JUnit report.
         (&["--junit", "clone"], "clone is a folder; name a file".to_owned()),
@@ -99,10 +99,7 @@ fn each_is_one_line_and_touches_nothing() {
         // Transcripts.
         (&["--bless", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
         (&["--bless", "file"], format!("file: {base}/file is not a folder")),
-        (
-            &["--bless", "blessed"],
-            format!("blessed/pin/punch-waits.out is not a regular file; {moved}"),
-        ),
+        (&["--bless", "blessed"], format!("blessed/waits.out is not a regular file; {moved}")),
         // What the reference does not have.
         (
             &["--dev", "/dev/pmem0"],
@@ -115,7 +112,7 @@ fn each_is_one_line_and_touches_nothing() {
             "the reference has no --no-reflink: --fs xfs or --fs ext4 has".to_owned(),
         ),
         // Names.
-        (&["pin"], "no case matches \"pin\"; did you mean -g pin?".to_owned()),
+        (&["waits"], "no case matches \"waits\"; did you mean -g waits?".to_owned()),
         (&["-g", "rac"], "no case is in group \"rac\"; did you mean race?".to_owned()),
         (
             &["-x", "nosuch"],
@@ -207,7 +204,7 @@ fn what_would_have_no_effect_is_refused() {
     for arguments in [&["--junit", "x"][..], &["--fs", "xfs"], &["--dev", "x"]] {
         rows.push([&["--list"], arguments].concat());
     }
-    for arguments in [&["--results", "x"][..], &["-g", "pin"], &["-x", "pin"], &["pin/*"]] {
+    for arguments in [&["--results", "x"][..], &["-g", "race"], &["-x", "race"], &["race/*"]] {
         rows.push([&["--resume", "good"], arguments].concat());
     }
     for arguments in [&["--seed", "1"][..], &["--steps", "3"], &["--results", "x"]] {
@@ -260,10 +257,10 @@ fn a_full_standard_output_is_told() {
         &["completions", "bash"],
         &["report", "good"],
         &["report", "good", "--junit", "-"],
-        &["--fs", "reference", "pin/punch-waits"],
-        &["--fs", "reference", "pin/punch-waits", "--format", "json"],
-        &["--fs", "reference", "pin/punch-waits", "--format", "ktap"],
-        &["--fs", "reference", "pin/punch-waits", "--junit", "-"],
+        &["--fs", "reference", "waits/punch/splice/mapped"],
+        &["--fs", "reference", "waits/punch/splice/mapped", "--format", "json"],
+        &["--fs", "reference", "waits/punch/splice/mapped", "--format", "ktap"],
+        &["--fs", "reference", "waits/punch/splice/mapped", "--junit", "-"],
         &["fuzz", "--fs", "reference", "--duration", "100ms"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -280,9 +277,12 @@ fn a_full_standard_output_is_told() {
 #[test]
 fn who_has_read_enough_is_told_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["--list"][..], &["man"], &RUN, &["--fs", "reference", "-g", "pin", "--format", "ktap"]]
-    {
+    for arguments in [
+        &["--list"][..],
+        &["man"],
+        &RUN,
+        &["--fs", "reference", "-g", "interrupted", "--format", "ktap"],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = runner(folder.path()).args(arguments).stdout(writer).output().unwrap();
@@ -296,7 +296,7 @@ fn a_broken_standard_error_is_no_panic() {
     let folder = tempfile::tempdir().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = runner(folder.path());
-    let status = command.args([&RUN[..], &["pin"]].concat()).stderr(full).status().unwrap();
+    let status = command.args([&RUN[..], &["waits"]].concat()).stderr(full).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
 
@@ -343,12 +343,13 @@ fn a_link_in_place_of_the_report_is_left_alone() {
 fn a_run_of_what_failed_keeps_what_it_came_from() {
     let folder = stage();
     let at = |name: &str| folder.path().join(name);
-    let problems = fs::read_to_string(at("good/cases/pin/punch-waits/problems.txt")).unwrap();
+    let problems =
+        fs::read_to_string(at("good/cases/waits/punch/splice/mapped/problems.txt")).unwrap();
     // Without the bug it passes, so that nothing stays of it but the evidence.
     let again = run(folder.path(), &["--fs", "reference", "--results", "good", "--last-failed"]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
     assert!(stdout(&again).starts_with("daxtests 0.1.0: 1 case, "), "{}", stdout(&again));
-    let kept = at("good/previous/cases/pin/punch-waits/problems.txt");
+    let kept = at("good/previous/cases/waits/punch/splice/mapped/problems.txt");
     assert_eq!(fs::read_to_string(kept).unwrap(), problems);
     let report = run(folder.path(), &["report", "good/previous"]);
     assert_eq!(report.status.code(), Some(1), "{}", stderr(&report));
@@ -365,7 +366,7 @@ fn the_summary_says_how_to_run_it_again() {
     let said = stdout(&output);
     let command = format!(
         "{} --fs reference --variant no-break --require --timeout-factor 2 --seed 7 \
-         pin/punch-waits",
+         waits/punch/splice/mapped",
         shlex::try_quote(env!("CARGO_BIN_EXE_runner")).unwrap()
     );
     assert!(
@@ -375,7 +376,7 @@ fn the_summary_says_how_to_run_it_again() {
     let vm = ["--called-as", "./ci/vm --kernel 6.12 --fs xfs"];
     let output = run(folder.path(), &[&RUN[..], &arguments, &vm].concat());
     let command = "./ci/vm --kernel 6.12 --fs xfs --variant no-break --require --timeout-factor 2 \
-                   --seed 7 pin/punch-waits";
+                   --seed 7 waits/punch/splice/mapped";
     assert!(
         stdout(&output).lines().any(|line| line.trim_start() == command),
         "{}",
@@ -386,7 +387,7 @@ fn the_summary_says_how_to_run_it_again() {
 #[test]
 fn arguments_can_be_checked_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let good = ["--check", "--fs", "xfs", "--dev", "/dev/nowhere", "--iterations", "3", "pin/*"];
+    let good = ["--check", "--fs", "xfs", "--dev", "/dev/nowhere", "--iterations", "3", "waits/**"];
     let output = run(folder.path(), &good);
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     let output = run(folder.path(), &[&good[..], &["-x", "nosuch"]].concat());

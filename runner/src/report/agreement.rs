@@ -220,7 +220,7 @@ fn stories() -> impl Strategy<Value = Story> {
             let open = timed || until_fail;
             let plan = Plan {
                 target: if reference { Target::reference() } else { plan::example().target },
-                cases: ["pin/punch-waits", "race/retry", "fsync/pinned"][..cases]
+                cases: ["waits/punch/splice/mapped", "race/retry", "fsync/pinned"][..cases]
                     .iter()
                     .map(|&name| name.to_owned())
                     .collect(),
@@ -274,7 +274,7 @@ fn of_terminal(text: &str) -> Told {
     }
     let Some((_, attention)) = text.split_once("These need attention:\n") else { return told };
     for line in attention.lines() {
-        if let Some(found) = pattern(r"^ +([A-Z]+) ([a-z]+/[-a-z]+)").captures(line) {
+        if let Some(found) = pattern(r"^ +([A-Z]+) ([a-z]+(?:/[-a-z]+)+)").captures(line) {
             told.cases.insert(found[2].to_owned());
         } else if line.trim_start().starts_with("INCOMPLETE: ") {
             told.incomplete = Some(line.trim().to_owned());

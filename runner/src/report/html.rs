@@ -197,7 +197,7 @@ mod tests {
 
     fn outcome(verdict: Verdict, problems: Vec<Problem>) -> Outcome {
         Outcome {
-            case: "pin/punch-waits".to_owned(),
+            case: "waits/punch/splice/mapped".to_owned(),
             iteration: 0,
             verdict,
             seconds: 0.1,
@@ -227,6 +227,6 @@ mod tests {
         );
         assert!(page.contains("<strong>a &lt;b&gt; went wrong</strong>"));
         assert_eq!(page.matches("<section").count(), 1);
-        assert!(page.contains("<td class=\"case\">pin/punch-waits (iteration 2)</td>"));
+        assert!(page.contains("<td class=\"case\">waits/punch/splice/mapped (iteration 2)</td>"));
     }
 }

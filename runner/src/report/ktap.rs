@@ -206,7 +206,7 @@ mod tests {
 
     fn outcome(verdict: Verdict, iteration: u64, reason: Option<&str>) -> Outcome {
         Outcome {
-            case: "pin/punch-waits".to_owned(),
+            case: "waits/punch/splice/mapped".to_owned(),
             iteration,
             verdict,
             seconds: 1.0,
@@ -221,11 +221,19 @@ mod tests {
     #[test]
     fn verdicts_have_their_directives() {
         for (verdict, reason, expected) in [
-            (Verdict::Pass, None, "ok 1 pin/punch-waits"),
-            (Verdict::NotRun, Some("needs uring"), "ok 1 pin/punch-waits # SKIP needs uring"),
-            (Verdict::Hang, None, "not ok 1 pin/punch-waits # TIMEOUT"),
-            (Verdict::Fail, Some("skips x"), "not ok 1 pin/punch-waits # FAIL skips x"),
-            (Verdict::XPass, Some("a # SKIP"), "not ok 1 pin/punch-waits # XPASS a - SKIP"),
+            (Verdict::Pass, None, "ok 1 waits/punch/splice/mapped"),
+            (
+                Verdict::NotRun,
+                Some("needs uring"),
+                "ok 1 waits/punch/splice/mapped # SKIP needs uring",
+            ),
+            (Verdict::Hang, None, "not ok 1 waits/punch/splice/mapped # TIMEOUT"),
+            (Verdict::Fail, Some("skips x"), "not ok 1 waits/punch/splice/mapped # FAIL skips x"),
+            (
+                Verdict::XPass,
+                Some("a # SKIP"),
+                "not ok 1 waits/punch/splice/mapped # XPASS a - SKIP",
+            ),
         ] {
             assert_eq!(line(1, &outcome(verdict, 0, reason)), expected);
         }
@@ -234,7 +242,7 @@ mod tests {
     #[test]
     fn iterations_have_names_of_their_own() {
         let second = outcome(Verdict::Pass, 1, None);
-        assert_eq!(line(2, &second), "ok 2 pin/punch-waits (iteration 2)");
+        assert_eq!(line(2, &second), "ok 2 waits/punch/splice/mapped (iteration 2)");
     }
 
     fn told(plan: Plan, events: Vec<Event>) -> String {
@@ -279,7 +287,7 @@ mod tests {
         assert!(
             text.starts_with(
                 "KTAP version 1\n1..2\n  KTAP version 1\n  # Subtest: cases\n  # xfs on Linux \
-                 6.12, seed 7\n  not ok 1 pin/punch-waits # FAIL\nnot ok 1 cases\n"
+                 6.12, seed 7\n  not ok 1 waits/punch/splice/mapped # FAIL\nnot ok 1 cases\n"
             ),
             "{text}"
         );

@@ -1,9 +1,10 @@
 //! `--list`: the selected cases and what is known about them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use cases::Case;
+use cases::{Case, excluded};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -18,12 +19,10 @@ struct Item {
 
 impl Item {
     fn of(case: &Case) -> Self {
-        let mut groups = vec![case.group()];
-        groups.extend(case.groups);
         Self {
             name: case.name,
             description: case.description(),
-            groups,
+            groups: case.all_groups().collect(),
             needs: case.needs.iter().map(ToString::to_string).collect(),
             limit_seconds: case.limit.as_secs(),
             origin: case.origin,
@@ -57,9 +56,49 @@ pub(crate) fn text(cases: &[&Case]) -> String {
     text
 }
 
+/// For programs: the combinations that cannot be, one array.
+pub(crate) fn excluded_json() -> String {
+    let items: Vec<_> = excluded()
+        .iter()
+        .map(|excluded| serde_json::json!({ "name": excluded.name, "why": excluded.why }))
+        .collect();
+    let mut text = serde_json::to_string_pretty(&items).expect("an item has string keys only");
+    text.push('\n');
+    text
+}
+
+/// For people: the combinations that cannot be, under the reason.
+pub(crate) fn excluded_text() -> String {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for excluded in excluded() {
+        reasons.entry(excluded.why).or_default().push(&excluded.name);
+    }
+    let bold = Style::new().bold();
+    let mut text = String::new();
+    for (why, mut names) in reasons {
+        names.sort_unstable();
+        let _ = writeln!(text, "{bold}{why}{bold:#}");
+        for name in names {
+            let _ = writeln!(text, "    {name}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_has_a_reason_in_both_forms() {
+        let listed: serde_json::Value = serde_json::from_str(&excluded_json()).unwrap();
+        assert_eq!(listed.as_array().unwrap().len(), excluded().len());
+        let text = excluded_text();
+        for excluded in excluded() {
+            assert!(text.contains(&excluded.name) && text.contains(excluded.why));
+            assert!(cases::find(&excluded.name).is_none());
+        }
+    }
 
     #[test]
     fn both_forms_name_every_case() {

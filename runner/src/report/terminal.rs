@@ -356,7 +356,7 @@ mod tests {
         let history = History {
             plan: Some(plan::example()),
             outcomes: vec![
-                outcome("pin/truncate-down-waits", 0, Verdict::Pass),
+                outcome("waits/truncate-down/splice/mapped", 0, Verdict::Pass),
                 outcome("race/retry", 0, Verdict::Fail),
             ],
             ended: Some(End { exit: 1, planned: None, finished: None, complete: true }),
@@ -416,7 +416,7 @@ mod tests {
     fn a_run_that_was_cut_off_says_so() {
         let history = History {
             plan: Some(plan::example()),
-            outcomes: vec![outcome("pin/truncate-down-waits", 0, Verdict::Pass)],
+            outcomes: vec![outcome("waits/truncate-down/splice/mapped", 0, Verdict::Pass)],
             ..History::default()
         };
         let text = plain(&summary(&history, Path::new("daxtests-results")));

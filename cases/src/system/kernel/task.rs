@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FallocateFlags, FcntlArg};
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag};
 
 use super::sys::{self, Aio, Aligned, Buffer, Cells, Mapping, Uring};
 use super::wire::{self, Answer, Command};
@@ -261,7 +261,10 @@ impl Actor {
             }
             Action::OpenTruncate { file } => {
                 let path = self.folders.find(*file);
-                File::options().write(true).truncate(true).open(path).map(done)
+                // Not File::open(): it tries again after EINTR, which a case wants to see.
+                let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+                nix::fcntl::open(&path, flags, nix::sys::stat::Mode::empty())?;
+                Ok(Reply::Done)
             }
             Action::Fallocate { file, mode, span } => {
                 let (at, len) = (span.at as i64, span.len as i64);
@@ -401,7 +404,7 @@ impl Actor {
         let mapping = self.mapping(map)?;
         match kind {
             PinKind::Splice if selfish => {
-                let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
                 nix::fcntl::fcntl(&writer, FcntlArg::F_SETPIPE_SZ(span.len.max(PAGE) as i32))?;
                 mapping.splice(span, writer.as_fd())?;
                 self.tables().kept.extend([reader, writer]);

@@ -1,0 +1,44 @@
+//! What ends a wait early: signals.
+
+use super::place::{self, Place};
+use super::{Last, Value};
+use crate::system::Signal;
+
+/// A signal.
+#[derive(Debug)]
+pub(crate) struct Interruption {
+    name: &'static str,
+    phrase: &'static str,
+    /// Which.
+    pub(crate) signal: Signal,
+}
+
+/// All of them.
+pub(crate) const ALL: &[Interruption] = &[
+    Interruption {
+        name: "handled",
+        phrase: "A handled signal ends with EINTR",
+        signal: Signal::Handled,
+    },
+    Interruption { name: "kill", phrase: "SIGKILL ends", signal: Signal::Kill },
+];
+
+impl Value for Interruption {
+    const AXIS: &'static str = "signal";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn phrase(&self) -> &'static str {
+        self.phrase
+    }
+}
+
+impl Last for Interruption {
+    const ALL: &'static [Self] = ALL;
+
+    fn place(&self) -> &'static Place {
+        &place::MAPPED
+    }
+}

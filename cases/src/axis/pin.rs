@@ -1,0 +1,224 @@
+//! Pins: how a page is pinned, how long that lasts, and what its holder sees.
+
+use super::Value;
+use crate::action::{Action, Direction, Engine, MapId, PinId, PinKind, Span, TaskId};
+use crate::case::origin;
+use crate::system::Need;
+use crate::test::{Checked, Op, Test};
+
+/// What all kinds of pins have in common, those that must be refused included.
+pub(crate) trait Kind: Value {
+    /// Whether the page is written through it.
+    fn writes(&self) -> bool;
+
+    /// Whether the process that took it cannot end before it does.
+    fn is_in_flight(&self) -> bool;
+}
+
+/// A kind of pin that lasts until it is released.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    name: &'static str,
+    phrase: &'static str,
+    needs: &'static [Need],
+    origin: Option<&'static str>,
+    kind: PinKind,
+}
+
+/// What the device's sectors hold before the transfer, where it is what a page gets.
+const DEVICE: u8 = b'z';
+
+const fn direct(engine: Engine, direction: Direction) -> PinKind {
+    PinKind::Direct { engine, direction, byte: DEVICE }
+}
+
+/// All of them.
+pub(crate) const ALL: &[Pin] = &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE];
+
+/// One that is read and one that is written, by different means, where more would show no more.
+pub(crate) const PAIR: &[Pin] = &[SPLICE, AIO_READ];
+
+pub(crate) const SPLICE: Pin =
+    Pin { name: "splice", phrase: "vmsplice", needs: &[], origin: None, kind: PinKind::Splice };
+
+const AIO_READ: Pin = Pin {
+    name: "aio-read",
+    phrase: "an AIO direct read into it",
+    needs: &[Need::HeldIo],
+    origin: Some(origin::LIVELOCK),
+    kind: direct(Engine::Aio, Direction::IntoMemory),
+};
+
+const AIO_WRITE: Pin = Pin {
+    name: "aio-write",
+    phrase: "an AIO direct write from it",
+    needs: &[Need::HeldIo],
+    origin: Some(origin::LIVELOCK),
+    kind: direct(Engine::Aio, Direction::FromMemory),
+};
+
+const URING_READ: Pin = Pin {
+    name: "uring-read",
+    phrase: "an io_uring direct read into it",
+    needs: &[Need::HeldIo, Need::Uring],
+    origin: Some(origin::LIVELOCK),
+    kind: direct(Engine::Uring, Direction::IntoMemory),
+};
+
+const URING_WRITE: Pin = Pin {
+    name: "uring-write",
+    phrase: "an io_uring direct write from it",
+    needs: &[Need::HeldIo, Need::Uring],
+    origin: Some(origin::LIVELOCK),
+    kind: direct(Engine::Uring, Direction::FromMemory),
+};
+
+impl Value for Pin {
+    const AXIS: &'static str = "pin";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn phrase(&self) -> &'static str {
+        self.phrase
+    }
+
+    fn needs(&self) -> &'static [Need] {
+        self.needs
+    }
+
+    fn origin(&self) -> Option<&'static str> {
+        self.origin
+    }
+}
+
+impl Kind for Pin {
+    fn writes(&self) -> bool {
+        matches!(self.kind, PinKind::Direct { direction: Direction::IntoMemory, .. })
+    }
+
+    fn is_in_flight(&self) -> bool {
+        matches!(self.kind, PinKind::Direct { .. })
+    }
+}
+
+/// A pin that is held.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) id: PinId,
+    kind: PinKind,
+    task: TaskId,
+    pub(crate) span: Span,
+    /// What its holder must have seen in the end, a letter a page.
+    seen: String,
+}
+
+impl Pin {
+    /// Lets `task` pin `span` of `map`, which holds `content`.
+    pub(crate) fn take(
+        &self,
+        t: &mut Test<'_>,
+        task: TaskId,
+        map: MapId,
+        span: Span,
+        content: &[u8],
+    ) -> Checked<Held> {
+        let id = t.pin_as(task, map, span, self.kind)?;
+        let writes = self.writes();
+        let seen =
+            content.iter().map(|byte| char::from(if writes { DEVICE } else { *byte })).collect();
+        Ok(Held { id, kind: self.kind, task, span, seen })
+    }
+}
+
+impl Held {
+    /// Lets go of it, although others may still be held.
+    pub(crate) fn release(&self, t: &mut Test<'_>) -> Checked<u64> {
+        let before = t.release(self.id)?;
+        self.reap(t)?;
+        Ok(before)
+    }
+
+    /// Lets go of it, the last one, with which `op` must finish: no sooner, and because of it.
+    pub(crate) fn ends(&self, t: &mut Test<'_>, op: &Op) -> Checked {
+        match self.kind {
+            PinKind::Splice => t.ends_with(op, self.id),
+            PinKind::Direct { .. } => {
+                let released = self.release(t)?;
+                let done = t.finished(op)?;
+                crate::test::waited(op, &done, released)
+            }
+        }
+    }
+
+    fn reap(&self, t: &mut Test<'_>) -> Checked {
+        match self.kind {
+            PinKind::Splice => Ok(()),
+            PinKind::Direct { .. } => t.reap_as(self.task, self.id, self.span.len),
+        }
+    }
+
+    /// The pages it wrote, and what they hold once it is gone.
+    pub(crate) fn leaves(&self, content: &mut [u8]) {
+        if let PinKind::Direct { direction: Direction::IntoMemory, byte, .. } = self.kind {
+            let first = (self.span.at / crate::action::PAGE) as usize;
+            content[first..first + self.seen.len()].fill(byte);
+        }
+    }
+
+    /// Its holder must have seen the pages as they were when they were pinned.
+    pub(crate) fn saw(&self, t: &mut Test<'_>) -> Checked {
+        t.transferred(self.id, &self.seen)
+    }
+}
+
+/// A kind of pin that must be refused, since a break could wait for it for good.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    name: &'static str,
+    phrase: &'static str,
+    needs: &'static [Need],
+    origin: Option<&'static str>,
+    /// Asks for it.
+    pub(crate) ask: fn(MapId, Span) -> Action,
+}
+
+impl Value for Refused {
+    const AXIS: &'static str = "pin";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn phrase(&self) -> &'static str {
+        self.phrase
+    }
+
+    fn needs(&self) -> &'static [Need] {
+        self.needs
+    }
+
+    fn origin(&self) -> Option<&'static str> {
+        self.origin
+    }
+}
+
+impl Kind for Refused {
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_in_flight(&self) -> bool {
+        false
+    }
+}
+
+/// All that must be refused.
+pub(crate) const REFUSED: &[Refused] = &[Refused {
+    name: "uring-buffer",
+    phrase: "io_uring's registered buffers",
+    needs: &[Need::Uring],
+    origin: Some(origin::LONGTERM),
+    ask: |map, span| Action::PinLongterm { map, span },
+}];

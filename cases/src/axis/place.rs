@@ -1,0 +1,385 @@
+//! Places: which page is pinned, who maps it and how, and what became of that mapping since.
+
+use std::fmt::Write as _;
+
+use super::operation::{Operation, Target};
+use super::pin::{Held, Pin};
+use super::{Last, Value};
+use crate::action::{Action, MapId, PAGE, Reply, Sharing, Span, TaskId, page, pages};
+use crate::case::origin;
+use crate::system::{MAIN, Need, Signal};
+use crate::test::{Checked, File, Op, Test};
+
+/// Bytes of a huge page.
+const HUGE: u64 = 2 << 20;
+
+/// What the file is, and with it what maps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// The pages "abcd".
+    Small,
+    /// Two huge pages, mapped as such.
+    Huge,
+}
+
+/// Who pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// The process that changes the file as well.
+    Main,
+    /// Another one, through a mapping of its own.
+    Other,
+    /// A child, through the mapping that it inherited.
+    Child,
+}
+
+/// What happens once the page is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Nothing,
+    /// Its only mapping goes.
+    Unmapped,
+    /// The file's only name goes.
+    Unlinked,
+    /// The process that pinned is killed.
+    Killed,
+    /// The file is mapped a second time, and read through that mapping.
+    MappedAgain,
+}
+
+/// A place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    name: &'static str,
+    phrase: &'static str,
+    needs: &'static [Need],
+    origin: Option<&'static str>,
+    size: Size,
+    /// What is pinned.
+    pinned: Span,
+    /// What the operation is about: it has the pinned pages and more.
+    changed: Span,
+    sharing: Sharing,
+    holder: Holder,
+    since: Since,
+}
+
+/// The page in the middle of a small file that its process maps and pins.
+pub(crate) const MAPPED: Place = Place {
+    name: "mapped",
+    phrase: "in the middle of a mapped file",
+    needs: &[],
+    origin: None,
+    size: Size::Small,
+    pinned: page(2),
+    changed: pages(1, 2),
+    sharing: Sharing::Shared,
+    holder: Holder::Main,
+    since: Since::Nothing,
+};
+
+/// All of them.
+pub(crate) const ALL: &[Place] = &[
+    MAPPED,
+    Place {
+        name: "first",
+        phrase: "at the start of a file",
+        pinned: page(0),
+        changed: pages(0, 2),
+        ..MAPPED
+    },
+    Place {
+        name: "last",
+        phrase: "at the end of a file",
+        pinned: page(3),
+        changed: pages(2, 2),
+        ..MAPPED
+    },
+    Place {
+        name: "unmapped",
+        phrase: "that nobody maps any more",
+        origin: Some(origin::UNMAPPED),
+        since: Since::Unmapped,
+        ..MAPPED
+    },
+    Place {
+        name: "unlinked",
+        phrase: "of an open file without a name",
+        origin: Some(origin::EVICT),
+        since: Since::Unlinked,
+        ..MAPPED
+    },
+    Place {
+        name: "mapped-twice",
+        phrase: "that was mapped a second time since it was pinned",
+        since: Since::MappedAgain,
+        ..MAPPED
+    },
+    Place {
+        name: "other-process",
+        phrase: "that another process has mapped and pinned",
+        holder: Holder::Other,
+        ..MAPPED
+    },
+    Place {
+        name: "forked",
+        phrase: "that a child pinned through the mapping it inherited, before it was killed",
+        holder: Holder::Child,
+        since: Since::Killed,
+        ..MAPPED
+    },
+    Place {
+        name: "private",
+        phrase: "of a private mapping, which shares it with the file until it is written,",
+        sharing: Sharing::Private,
+        ..MAPPED
+    },
+    Place {
+        name: "sync",
+        phrase: "of a MAP_SYNC mapping",
+        needs: &[Need::MapSync],
+        sharing: Sharing::Sync,
+        ..MAPPED
+    },
+    Place {
+        name: "huge",
+        phrase: "inside a 2 MiB mapping that goes as a whole",
+        needs: &[Need::Huge],
+        origin: Some(origin::PMD),
+        size: Size::Huge,
+        pinned: page(300),
+        changed: pages(0, 512),
+        ..MAPPED
+    },
+    Place {
+        name: "two-huge",
+        phrase: "on each side of the border of two 2 MiB mappings",
+        needs: &[Need::Huge],
+        origin: Some(origin::PMD),
+        size: Size::Huge,
+        pinned: pages(511, 2),
+        changed: pages(510, 4),
+        ..MAPPED
+    },
+];
+
+impl Value for Place {
+    const AXIS: &'static str = "place";
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn phrase(&self) -> &'static str {
+        self.phrase
+    }
+
+    fn needs(&self) -> &'static [Need] {
+        self.needs
+    }
+
+    fn origin(&self) -> Option<&'static str> {
+        self.origin
+    }
+}
+
+impl Last for Place {
+    const ALL: &'static [Self] = ALL;
+
+    fn place(&self) -> &'static Place {
+        ALL.iter().find(|place| place.name == self.name).unwrap_or(&MAPPED)
+    }
+}
+
+/// A file that is mapped, a page of which is about to be pinned.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    place: &'static Place,
+    pub(crate) file: File,
+    pub(crate) map: MapId,
+    /// Who pins.
+    pub(crate) holder: TaskId,
+    pub(crate) pinned: Span,
+    /// What each page of the file holds.
+    pub(crate) content: Vec<u8>,
+}
+
+/// The same once it is pinned.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) mapped: Mapped,
+    pub(crate) pin: Held,
+}
+
+impl Place {
+    /// Whether what is written through the mapping goes to a copy.
+    pub(crate) fn copies(&self) -> bool {
+        self.sharing == Sharing::Private
+    }
+
+    /// Whether the file has no name when the operation begins.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.since == Since::Unlinked
+    }
+
+    /// Whether who pinned is gone when the operation begins.
+    pub(crate) fn outlives_its_holder(&self) -> bool {
+        self.since == Since::Killed
+    }
+
+    /// Whether an operation on such a file may lose the block of a pinned page.
+    pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
+        let pages = match self.size {
+            Size::Small => SMALL.len() as u64,
+            Size::Huge => 2 * HUGE / PAGE,
+        };
+        let target = Target { file: crate::action::FileId(0), pages, span: self.changed };
+        let frees = (operation.frees)(target);
+        (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
+    }
+
+    /// Does `check` with the file mapped. That the kernel can map huge pages does not say that
+    /// the blocks of a file lie so that it does.
+    pub(crate) fn map(
+        &'static self,
+        t: &mut Test<'_>,
+        check: &dyn Fn(&mut Test<'_>, Mapped) -> Checked,
+    ) -> Checked {
+        match self.size {
+            Size::Small => {
+                let file = t.file("data", SMALL)?;
+                let mapped = self.mapped(t, file, SMALL.into())?;
+                check(t, mapped)
+            }
+            Size::Huge => t.until("was the file mapped by huge pages", |t| {
+                let file = t.huge_file("data", 2 * HUGE, b'g')?;
+                let mapped = self.mapped(t, file, vec![b'h'; file.pages as usize])?;
+                let span = Span { at: 0, len: 2 * HUGE };
+                let filled = t.run(Action::Store { map: mapped.map, span, byte: b'h' })?;
+                t.note("filling it took", &filled);
+                if filled != Reply::Count(2) {
+                    return Ok(false);
+                }
+                check(t, mapped)?;
+                Ok(true)
+            }),
+        }
+    }
+
+    fn mapped(&'static self, t: &mut Test<'_>, file: File, content: Vec<u8>) -> Checked<Mapped> {
+        let (holder, map) = match self.holder {
+            Holder::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
+            Holder::Other => {
+                let other = t.fork()?;
+                (other, t.map_as(other, file, self.sharing)?)
+            }
+            Holder::Child => {
+                let map = t.map_as(MAIN, file, self.sharing)?;
+                t.run(Action::Touch { map, span: Span { at: 0, len: file.pages * PAGE } })?;
+                (t.fork()?, map)
+            }
+        };
+        Ok(Mapped { place: self, file, map, holder, pinned: self.pinned, content })
+    }
+
+    /// Does `check` once the page is pinned, and what came since.
+    pub(crate) fn stage(
+        &'static self,
+        t: &mut Test<'_>,
+        pin: &Pin,
+        check: &dyn Fn(&mut Test<'_>, Scene) -> Checked,
+    ) -> Checked {
+        self.map(t, &|t, mapped| {
+            let Mapped { map, holder, pinned, .. } = mapped;
+            let range = (pinned.at / PAGE) as usize..(pinned.end() / PAGE) as usize;
+            let pin = pin.take(t, holder, map, pinned, &mapped.content[range])?;
+            mapped.move_on(t)?;
+            check(t, Scene { mapped, pin })
+        })
+    }
+}
+
+/// The pages of a small file.
+const SMALL: &str = "abcd";
+
+impl Mapped {
+    /// Does what comes between the pin and the operation.
+    pub(crate) fn move_on(&self, t: &mut Test<'_>) -> Checked {
+        match self.place.since {
+            Since::Nothing => Ok(()),
+            Since::Unmapped => t.run(Action::Unmap { map: self.map }).map(drop),
+            Since::Unlinked => t.run(Action::Unlink { file: self.file.id }).map(drop),
+            Since::Killed => t.signal(self.holder, Signal::Kill),
+            Since::MappedAgain => {
+                let map = t.map(self.file)?;
+                let span = Span { at: 0, len: self.file.pages * PAGE };
+                t.run(Action::Touch { map, span }).map(drop)
+            }
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target { file: self.file.id, pages: self.file.pages, span: self.place.changed }
+    }
+
+    /// What `operation` does here.
+    pub(crate) fn action(&self, operation: &Operation) -> Action {
+        (operation.action)(self.target())
+    }
+
+    /// The file must hold what it held.
+    pub(crate) fn is_unchanged(&self, t: &mut Test<'_>) -> Checked {
+        t.reads(self.file, &signs(&self.content))
+    }
+
+    /// The file has become what `operation` makes of it.
+    pub(crate) fn change(&mut self, operation: &Operation) {
+        let target = self.target();
+        (operation.change)(&mut self.content, target);
+    }
+
+    /// The file must hold what `operation` makes of it.
+    pub(crate) fn is_changed_by(&mut self, t: &mut Test<'_>, operation: &Operation) -> Checked {
+        self.change(operation);
+        self.is_unchanged(t)
+    }
+
+    /// The first page was written since, and there is one now if there was none.
+    pub(crate) fn write_first(&mut self, byte: u8) {
+        match self.content.first_mut() {
+            Some(first) => *first = byte,
+            None => self.content.push(byte),
+        }
+    }
+}
+
+impl Scene {
+    /// Lets go of the pin, the last one, with which `op` must finish; what its holder saw must be
+    /// right.
+    pub(crate) fn ends_with(mut self, t: &mut Test<'_>, op: &Op) -> Checked<Mapped> {
+        self.pin.ends(t, op)?;
+        self.pin.saw(t)?;
+        self.pin.leaves(&mut self.mapped.content);
+        Ok(self.mapped)
+    }
+
+    /// As [`Scene::ends_with`]; what `operation` made of the file must be right, too.
+    pub(crate) fn ends(self, t: &mut Test<'_>, op: &Op, operation: &Operation) -> Checked {
+        self.ends_with(t, op)?.is_changed_by(t, operation)
+    }
+}
+
+/// Pages as [`crate::action::Content`] writes them.
+pub(crate) fn signs(content: &[u8]) -> String {
+    let mut text = String::new();
+    for run in content.chunk_by(|a, b| a == b) {
+        let sign = char::from(run[0]);
+        if run.len() > 8 {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{sign}*{}", run.len());
+        } else {
+            text.extend(std::iter::repeat_n(sign, run.len()));
+        }
+    }
+    text
+}

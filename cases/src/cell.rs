@@ -1,0 +1,211 @@
+//! Cells: law × operation × pin × the last axis of the law, most often the place.
+//!
+//! All that is known of a cell follows from its coordinates: its name, what it needs, its
+//! description, its origin, whether it belongs to a quick run. [`cannot`] is the one function that
+//! says which combinations cannot be, and why. Nothing is left out because a kernel fails it.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::axis::operation::{self, Operation};
+use crate::axis::pin::Kind;
+use crate::axis::{Last, Value};
+use crate::case::{Body, Case};
+use crate::law;
+use crate::system::Need;
+use crate::test::{Checked, Test};
+
+/// When a cell is taken to hang: seconds of an emulated machine.
+const LIMIT: Duration = Duration::from_mins(4);
+
+/// What must hold for each operation, each of some pins and each value of a last axis.
+#[derive(Debug)]
+pub(crate) struct Law<P: 'static, L: 'static> {
+    pub(crate) name: &'static str,
+    pub(crate) pins: &'static [P],
+    pub(crate) last: &'static [L],
+    /// A cell's description, as a sentence.
+    pub(crate) about: fn(&Operation, &P, &L) -> String,
+    /// Whether it is about blocks that the operation frees.
+    pub(crate) frees: bool,
+    pub(crate) body: fn(&mut Test<'_>, &Operation, &P, &'static L) -> Checked,
+}
+
+/// What a cell does.
+pub(crate) trait Cell: Debug + Sync {
+    /// Does it.
+    fn run(&self, t: &mut Test<'_>) -> Checked;
+}
+
+#[derive(Debug)]
+struct Product<P: 'static, L: 'static> {
+    law: &'static Law<P, L>,
+    operation: &'static Operation,
+    pin: &'static P,
+    last: &'static L,
+}
+
+impl<P: Kind, L: Last> Cell for Product<P, L> {
+    fn run(&self, t: &mut Test<'_>) -> Checked {
+        (self.law.body)(t, self.operation, self.pin, self.last)
+    }
+}
+
+/// A combination that cannot be.
+#[derive(Clone, Debug)]
+pub struct Excluded {
+    /// What the cell would be called.
+    pub name: String,
+    /// Why there is none.
+    pub why: &'static str,
+}
+
+/// Why `operation`, a pin of the kind `pin` and the place of `last` cannot be together, if they
+/// cannot. `frees` says that it must be about blocks that the operation frees.
+fn cannot<P: Kind, L: Last>(
+    frees: bool,
+    operation: &Operation,
+    pin: &P,
+    last: &L,
+) -> Option<&'static str> {
+    let place = last.place();
+    if operation.by_name && place.is_nameless() {
+        return Some("the operation finds the file by its name, and it has none");
+    }
+    if place.copies() && pin.writes() {
+        return Some("what writes through a private mapping pins a copy and no page of the file");
+    }
+    if place.outlives_its_holder() && pin.is_in_flight() {
+        return Some("a process does not end before its direct I/O does");
+    }
+    if frees && !place.loses_its_block(operation) {
+        return Some("the operation takes no block from the pinned page");
+    }
+    None
+}
+
+/// The product of the axes.
+#[derive(Debug, Default)]
+struct Cells {
+    made: Vec<Case>,
+    excluded: Vec<Excluded>,
+    /// What a quick run has of each law, and of all.
+    covered: HashSet<[&'static str; 3]>,
+}
+
+static CELLS: LazyLock<Cells> = LazyLock::new(|| {
+    let mut cells = Cells::default();
+    cells.add(&law::waits::LAW);
+    cells.add(&law::interrupted::LAW);
+    cells.add(&law::several::LAW);
+    cells.add(&law::progress::LAW);
+    cells.add(&law::kept::LAW);
+    cells.add(&law::refused::LAW);
+    cells
+});
+
+/// Every cell.
+pub(crate) fn all() -> &'static [Case] {
+    &CELLS.made
+}
+
+/// Every combination of values that cannot be, with the reason.
+pub fn excluded() -> &'static [Excluded] {
+    &CELLS.excluded
+}
+
+impl Cells {
+    fn add<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>) {
+        let mut products = Vec::new();
+        for (o, operation) in operation::ALL.iter().enumerate() {
+            for (p, pin) in law.pins.iter().enumerate() {
+                for (l, last) in law.last.iter().enumerate() {
+                    // Those on a diagonal have each pair of values once: they come first.
+                    let diagonal = (o + p + l) % law.pins.len();
+                    products.push((diagonal, Product { law, operation, pin, last }));
+                }
+            }
+        }
+        products.sort_by_key(|(diagonal, _)| *diagonal);
+        for (_, product) in products {
+            self.put(product);
+        }
+    }
+
+    fn put<P: Kind, L: Last>(&mut self, product: Product<P, L>) {
+        let Product { law, operation, pin, last } = product;
+        let values = [operation.name(), pin.name(), last.name()];
+        let name = format!("{}/{}", law.name, values.join("/"));
+        if let Some(why) = cannot(law.frees, operation, pin, last) {
+            self.excluded.push(Excluded { name, why });
+            return;
+        }
+        let mut needs: Vec<Need> = Vec::new();
+        for need in operation.needs().iter().chain(pin.needs()).chain(last.needs()) {
+            if !needs.contains(need) {
+                needs.push(*need);
+            }
+        }
+        let coordinates = vec![
+            ("law", law.name),
+            (Operation::AXIS, values[0]),
+            (P::AXIS, values[1]),
+            (L::AXIS, values[2]),
+        ];
+        let origin = last.origin().or(pin.origin()).or(operation.origin());
+        let groups: &[&str] = if self.is_news(law.name, values) { &["quick"] } else { &[] };
+        let about = (law.about)(operation, pin, last);
+        // Made once, and wanted until the end.
+        self.made.push(Case {
+            name: name.leak(),
+            coordinates: coordinates.leak(),
+            about: vec![&*about.leak()].leak(),
+            groups,
+            needs: needs.leak(),
+            limit: LIMIT,
+            origin: origin.unwrap_or(operation::ORIGIN),
+            body: Body::Cell(Box::leak(Box::new(product))),
+        });
+    }
+
+    /// Whether a cell has a value that no earlier one of its law has, or an operation under a pin
+    /// that no earlier one of any law has. All pairs of values would be a third of the cells.
+    fn is_news(&mut self, law: &'static str, [operation, pin, last]: [&'static str; 3]) -> bool {
+        let mut news = self.covered.insert(["", operation, pin]);
+        for value in [operation, pin, last] {
+            news |= self.covered.insert([law, value, ""]);
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::axis::place;
+
+    #[test]
+    fn each_combination_is_a_cell_or_has_a_reason_why_not() {
+        let law = &law::waits::LAW;
+        let all = operation::ALL.len() * law.pins.len() * place::ALL.len();
+        let is_of = |name: &str| name.starts_with("waits/");
+        let made = CELLS.made.iter().filter(|cell| is_of(cell.name)).count();
+        let excluded = CELLS.excluded.iter().filter(|excluded| is_of(&excluded.name)).count();
+        assert_eq!(made + excluded, all);
+    }
+
+    #[test]
+    fn a_quick_run_has_every_value_of_every_law() {
+        let values = |quick: bool| -> BTreeSet<_> {
+            let cells = CELLS.made.iter().filter(|cell| !quick || cell.is_in("quick"));
+            cells
+                .flat_map(|cell| cell.coordinates.iter().map(|value| (cell.group(), value)))
+                .collect()
+        };
+        assert_eq!(values(true), values(false));
+    }
+}

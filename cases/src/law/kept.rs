@@ -1,0 +1,64 @@
+//! The block of a pinned page is nobody else's: it is neither free nor another file's, whatever
+//! is done to the file and whether or not that waits.
+
+use crate::action::{Action, PAGE};
+use crate::axis::operation::Operation;
+use crate::axis::pin::{self, Pin};
+use crate::axis::place::Place;
+use crate::axis::{Last as _, Value as _};
+use crate::cell::Law;
+use crate::test::{Checked, Test, fail};
+
+pub(crate) const LAW: Law<Pin, Place> = Law {
+    name: "kept",
+    // What becomes of a block does not depend on how its page is pinned: one pin that is read and
+    // one that is written.
+    pins: pin::PAIR,
+    last: Place::ALL,
+    about: |operation, pin, place| {
+        format!(
+            "{} a page {} gives its block to nobody while it is pinned by {}: the file system \
+             does not count it as free, and a file written meanwhile does not get it.",
+            operation.phrase(),
+            place.phrase(),
+            pin.phrase()
+        )
+    },
+    frees: true,
+    body,
+};
+
+/// What the other file is filled with, and how many pages it has: as many as the operation
+/// takes in a small file, and some.
+const CANARY: &str = "kkkkkkkk";
+
+fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Place) -> Checked {
+    place.stage(t, pin, &|t, scene| {
+        let file = scene.mapped.file;
+        let first = (scene.pin.span.at / PAGE) as usize;
+        let count = (scene.pin.span.len / PAGE) as usize;
+        let blocks = t.places(file)?[first..first + count].to_vec();
+        let op = t.begin(scene.mapped.action(operation))?;
+        // Whether it waits is another law.
+        t.settled(&op)?;
+        let canary = t.file("canary", CANARY)?;
+        let given = t.places(canary)?;
+        for place in &blocks {
+            let free = t.ask(Action::IsFree { file: canary.id, place: *place })? == 1;
+            let seen = match () {
+                () if given.contains(place) => "another file got it",
+                () if free => "the file system counts it as free",
+                () => continue,
+            };
+            return fail(
+                "the block is given to nobody while its page is pinned",
+                seen,
+                "the operation, which must wait for the pin before it frees blocks",
+            );
+        }
+        t.observe("kept");
+        t.say("the block is given to nobody");
+        scene.ends(t, &op, operation)?;
+        t.reads(canary, CANARY)
+    })
+}

@@ -1,0 +1,52 @@
+//! While a break waits the rest of the world goes on, and goes in turn.
+
+use crate::axis::activity::Activity;
+use crate::axis::operation::Operation;
+use crate::axis::pin::{self, Pin};
+use crate::axis::{Last, Value as _};
+use crate::cell::Law;
+use crate::test::{Checked, Test};
+
+pub(crate) const LAW: Law<Pin, Activity> = Law {
+    name: "progress",
+    // What is locked while a break waits does not depend on what it waits for: one pin that is
+    // read and one that is written.
+    pins: pin::PAIR,
+    last: Activity::ALL,
+    about: |operation, pin, activity| {
+        format!(
+            "{} a page pinned by {} waits, and meanwhile {}.",
+            operation.phrase(),
+            pin.phrase(),
+            activity.phrase()
+        )
+    },
+    frees: false,
+    body,
+};
+
+fn body(
+    t: &mut Test<'_>,
+    operation: &Operation,
+    pin: &Pin,
+    activity: &'static Activity,
+) -> Checked {
+    activity.place().stage(t, pin, &|t, mut scene| {
+        let op = t.begin(scene.mapped.action(operation))?;
+        t.blocked(&op)?;
+        let later = (activity.go_on)(t, &mut scene, &op)?;
+        t.blocked(&op)?;
+        if later.is_empty() {
+            return scene.ends(t, &op, operation);
+        }
+        let mut mapped = scene.ends_with(t, &op)?;
+        mapped.change(operation);
+        for later in later {
+            t.finished(&later.op)?;
+            if let Some(byte) = later.writes {
+                mapped.write_first(byte);
+            }
+        }
+        mapped.is_unchanged(t)
+    })
+}

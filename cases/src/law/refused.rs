@@ -1,0 +1,43 @@
+//! A pin that would last for good is refused, and the refusal leaves nothing pinned.
+
+use nix::libc;
+
+use crate::action::{Action, PAGE, Span};
+use crate::axis::operation::Operation;
+use crate::axis::pin::{self, Refused};
+use crate::axis::place::Place;
+use crate::axis::{Last as _, Value as _};
+use crate::cell::Law;
+use crate::test::{Checked, Test};
+
+pub(crate) const LAW: Law<Refused, Place> = Law {
+    name: "refused",
+    pins: pin::REFUSED,
+    last: Place::ALL,
+    about: |operation, pin, place| {
+        format!(
+            "A long-term pin by {} of a page {} is refused, and leaks no reference: {} it returns \
+             without a wait.",
+            pin.phrase(),
+            place.phrase(),
+            operation.phrase().to_lowercase()
+        )
+    },
+    frees: false,
+    body,
+};
+
+fn body(t: &mut Test<'_>, operation: &Operation, pin: &Refused, place: &'static Place) -> Checked {
+    place.map(t, &|t, mut mapped| {
+        let (holder, map) = (mapped.holder, mapped.map);
+        let all = Span { at: 0, len: mapped.file.pages * PAGE };
+        t.run_as(holder, Action::Touch { map, span: all })?;
+        for span in [mapped.pinned, all] {
+            t.refused_as(holder, (pin.ask)(map, span), libc::EOPNOTSUPP)?;
+        }
+        mapped.move_on(t)?;
+        let op = t.begin(mapped.action(operation))?;
+        t.finished(&op)?;
+        mapped.is_changed_by(t, operation)
+    })
+}

@@ -1,0 +1,59 @@
+//! Of several pins the last one ends the wait, and none before it.
+
+use crate::action::page;
+use crate::axis::operation::{Operation, Target};
+use crate::axis::order::Order;
+use crate::axis::pin::{self, Pin};
+use crate::axis::place::signs;
+use crate::axis::{Last as _, Value as _};
+use crate::cell::Law;
+use crate::system::MAIN;
+use crate::test::{Checked, Test};
+
+pub(crate) const LAW: Law<Pin, Order> = Law {
+    name: "several",
+    // In which order pins go does not depend on what they are: one whose end drops the references
+    // at once, and one whose end does so when the device comes to it.
+    pins: pin::PAIR,
+    last: Order::ALL,
+    about: |operation, pin, order| {
+        format!(
+            "{} three pages, each pinned by {} and released {}, waits for all of them.",
+            operation.phrase(),
+            pin.phrase(),
+            order.phrase()
+        )
+    },
+    frees: false,
+    body,
+};
+
+/// The pages of the file. A page is left behind those that are pinned: a range that reaches the
+/// end cannot be collapsed.
+const CONTENT: &str = "abcde";
+
+fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, order: &'static Order) -> Checked {
+    let data = t.file("data", CONTENT)?;
+    let map = t.map(data)?;
+    let mut content = Vec::from(CONTENT);
+    let target = Target { file: data.id, pages: data.pages, span: crate::action::pages(1, 3) };
+    let mut pins = Vec::new();
+    for index in 1..4 {
+        let letter = &content[index as usize..][..1];
+        pins.push(pin.take(t, MAIN, map, page(index), letter)?);
+    }
+    let op = t.begin((operation.action)(target))?;
+    t.blocked(&op)?;
+    let [first, second, last] = order.release.map(|at| &pins[at]);
+    for pin in [first, second] {
+        pin.release(t)?;
+        t.blocked(&op)?;
+    }
+    last.ends(t, &op)?;
+    for pin in &pins {
+        pin.saw(t)?;
+        pin.leaves(&mut content);
+    }
+    (operation.change)(&mut content, target);
+    t.reads(data, &signs(&content))
+}
