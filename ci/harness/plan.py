@@ -76,13 +76,16 @@ RENAMED_CASES = (
 
 def steps() -> list[Step]:
     """All steps."""
+    # As one selection of packages and features, so that both steps share what they build, and with the
+    # step before them what it has built: features are unified over what is selected.
+    searching = ["--workspace", "--features", "reference/shuttle,protocol/search"]
     return [
         cargo("fmt", "fmt", "--all", "--check"),
         cargo("clippy", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"),
         # Without --no-fail-fast the first crate that fails hides the others.
         cargo("cargo", "test", "--no-fail-fast", "--workspace"),
-        cargo("schedules", "test", "--package", "reference", "--features", "shuttle", "--test", "schedules"),
-        cargo("search", "test", "--package", "protocol", "--features", "search", "--test", "search"),
+        cargo("schedules", "test", *searching, "--test", "schedules"),
+        cargo("search", "test", *searching, "--test", "search"),
         reference(),
         cargo("variants", "run", "--quiet", "--package", "runner", "--", "variants", "--first"),
         script("fuzz-variants", "fuzz-variants", "--results", RESULTS / "fuzz-variants"),
