@@ -62,6 +62,9 @@ enum Typedcommand {
         /// Stop at the first case that catches each bug instead of listing all
         #[arg(long)]
         first: bool,
+        /// Name the bugs and do nothing
+        #[arg(long, conflicts_with_all = ["first", "table", "format"])]
+        list: bool,
         /// Update a table of what turns each case red: expected/red.toml
         #[arg(long, value_name = "FILE", conflicts_with_all = ["first", "format"])]
         table: Option<PathBuf>,
@@ -476,6 +479,8 @@ pub(crate) enum Command {
     Variants {
         /// Stop at the first case that catches each.
         first: bool,
+        /// Only name them.
+        list: bool,
         /// Bring this table of what turns each case red up to date instead.
         table: Option<PathBuf>,
         /// How to tell.
@@ -505,8 +510,8 @@ impl Typed {
             Some(Typedcommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
-            Some(Typedcommand::Variants { first, table, format }) => {
-                Command::Variants { first, table, format }
+            Some(Typedcommand::Variants { first, list, table, format }) => {
+                Command::Variants { first, list, table, format }
             }
             Some(Typedcommand::New { name }) => Command::New(name),
             Some(Typedcommand::Completions { shell }) => Command::Completions(shell),

@@ -123,8 +123,9 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             Ok(Exit::of(&history))
         }
         Command::Fuzz(order) => fuzz::run(&order),
+        Command::Variants { list: true, .. } => Ok(variants::list()),
         Command::Variants { table: Some(path), .. } => red::keep(&path),
-        Command::Variants { first, table: None, format } => {
+        Command::Variants { first, table: None, format, .. } => {
             Ok(variants::show(first, format == Format::Json))
         }
         Command::Completions(shell) => {

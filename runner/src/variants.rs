@@ -33,6 +33,14 @@ impl<'r> Caught<'r> {
     }
 }
 
+/// Names the variants.
+pub(crate) fn list() -> Exit {
+    for variant in Variant::ALL {
+        print::line(variant);
+    }
+    Exit::Expected
+}
+
 /// Runs every case on every variant and tells what caught it; with `first`, only until one does.
 pub(crate) fn show(first: bool, json: bool) -> Exit {
     let mut exit = Exit::Expected;
