@@ -98,6 +98,11 @@ pub fn sweep(owner: Owner, patience: Duration) -> Vec<String> {
     bench::sweep(owner, patience)
 }
 
+/// A descriptor that can be read from once the process has ended: what a wait with a deadline polls.
+pub fn process(pid: i32) -> io::Result<OwnedFd> {
+    sys::process(pid)
+}
+
 #[derive(Debug)]
 struct Task {
     socket: OwnedFd,
@@ -494,10 +499,7 @@ impl Drop for Kernel {
             kill(*pid);
         }
         let end = Instant::now() + self.config.patience.of(GRACE);
-        while !pids.iter().all(|pid| proc::is_gone(*pid)) && Instant::now() < end {
-            std::thread::yield_now();
-        }
-        pids.retain(|pid| !proc::is_gone(*pid));
+        pids.retain(|pid| !proc::ends(*pid, end));
         self.devices.stuck.borrow_mut().append(&mut pids);
         while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
             .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
@@ -510,7 +512,11 @@ impl Drop for Kernel {
             return;
         }
         let owner = self.devices.owner;
-        *self.bench() = Bench::new(owner);
+        let bench = std::mem::replace(&mut *self.bench(), Bench::new(owner));
+        if !bench.is_used() {
+            return;
+        }
+        drop(bench);
         for left in bench::sweep(owner, self.config.patience.of(bench::BUSY)) {
             eprintln!("left behind: {left}");
         }

@@ -178,6 +178,8 @@ pub(crate) struct Bench {
     taken: u64,
     slow: Option<NullBlk>,
     cache: Option<CacheFs>,
+    /// Whether any of them was ever asked for.
+    used: bool,
 }
 
 /// A mounted file system that uses the page cache.
@@ -196,12 +198,26 @@ impl Drop for CacheFs {
 impl Bench {
     /// No device yet.
     pub(crate) fn new(owner: Owner) -> Self {
-        Self { owner, spare: Vec::new(), held: None, taken: 0, slow: None, cache: None }
+        Self {
+            owner,
+            spare: Vec::new(),
+            held: None,
+            taken: 0,
+            slow: None,
+            cache: None,
+            used: false,
+        }
+    }
+
+    /// Whether it may have left something to sweep up.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Makes sure that there is a device that can withhold completion.
     pub(crate) fn prepare_held(&mut self) -> Result<(), String> {
         if self.held.is_none() {
+            self.used = true;
             modprobe("dm_mod", &[])?;
             control().map_err(|error| format!("/dev/mapper/control: {error}"))?;
             let size = (SLICE * SLICES) >> 20;
@@ -313,6 +329,7 @@ impl Bench {
     /// Makes sure that there is a slow device.
     pub(crate) fn prepare_slow(&mut self) -> Result<(), String> {
         if self.slow.is_none() {
+            self.used = true;
             self.slow = Some(NullBlk::new(
                 self.owner,
                 "slow",
@@ -342,6 +359,7 @@ impl Bench {
         if self.cache.is_some() {
             return Ok(());
         }
+        self.used = true;
         let (kind, options): (_, &[&str]) = match nix::sys::statfs::statfs(like)
             .map_err(|error| format!("{}: {error}", like.display()))?
             .filesystem_type()

@@ -151,10 +151,12 @@ impl Kernel {
             own.see(vec![glance], self.control.mark());
             let late = begun.elapsed() > patience.of(PATIENCE);
             if let (true, Some(place)) = (own.rests(), place) {
+                if place == Place::LayoutBreak {
+                    return Ok(Look::Blocked(place));
+                }
                 let now = self.glances()?;
                 all.see(now, self.control.mark());
-                let known =
-                    place == Place::LayoutBreak || all.rests() && all.is_known_to_be_closed();
+                let known = all.rests() && all.is_known_to_be_closed();
                 if known || late || self.is_blocked(&own, &all)? {
                     return Ok(Look::Blocked(place));
                 }

@@ -2,9 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::stat::{Stat, numbers};
+use super::sys;
 use crate::system::Place;
 
 /// The innermost function of a task that waits in the layout break for a page, in kernels that are
@@ -72,22 +79,21 @@ impl Glance {
     /// Looks; `None` if the task is gone.
     pub(crate) fn at(pid: i32, tid: i32) -> Option<Self> {
         let folder = format!("/proc/{pid}/task/{tid}");
-        let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
-        let Stat { state, flags, ran, .. } = Stat::parse(&stat)?;
+        let Stat { state, flags, ran, .. } = Stat::parse(&read(&format!("{folder}/stat"))?)?;
         let is_io_worker = flags & IO_WORKER != 0;
-        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let status = read(&format!("{folder}/status"))?;
         let switches = status
             .lines()
             .filter_map(|line| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok())
             .sum();
         // Root only, and empty where the kernel was built without it; wchan is the fall-back.
-        let mut stack: Vec<String> = fs::read_to_string(format!("{folder}/stack"))
+        let mut stack: Vec<String> = read(&format!("{folder}/stack"))
             .unwrap_or_default()
             .lines()
             .filter_map(|line| Some(line.split_once("] ")?.1.split('+').next()?.to_owned()))
             .collect();
         if stack.is_empty() {
-            let channel = fs::read_to_string(format!("{folder}/wchan")).unwrap_or_default();
+            let channel = read(&format!("{folder}/wchan")).unwrap_or_default();
             stack.extend((!channel.is_empty() && channel != "0").then_some(channel));
         }
         Some(Self { state, ran, switches, stack, is_io_worker })
@@ -134,6 +140,23 @@ impl Glance {
     }
 }
 
+/// A file of /proc; `None` if its task is gone.
+///
+/// A task is looked at many times in a row. [`fs::read_to_string`] asks for the size, which /proc
+/// does not know, and then begins with small pieces: three times the system calls.
+fn read(path: &str) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// A function name without the suffixes that compilers and live patches add.
 fn plain(function: &str) -> &str {
     let function = function.split('.').next().unwrap_or(function);
@@ -151,6 +174,30 @@ pub(crate) fn threads(pid: i32) -> Vec<i32> {
 /// Whether nothing of a process is left to run.
 pub(crate) fn is_gone(pid: i32) -> bool {
     threads(pid).into_iter().filter_map(|tid| Glance::at(pid, tid)).all(|glance| glance.is_dead())
+}
+
+/// Waits until nothing of a process is left to run, until `end` at most. Whether that is so.
+pub(crate) fn ends(pid: i32, end: Instant) -> bool {
+    let Ok(process) = sys::process(pid) else {
+        // It is gone, or this kernel has no such descriptors.
+        while !is_gone(pid) {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        return true;
+    };
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        // It can be read from when the last of its threads has ended.
+        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], limit) {
+            Ok(0) if !left.is_zero() => {}
+            Err(Errno::EINTR) => {}
+            said => return said.is_ok_and(|count| count > 0),
+        }
+    }
 }
 
 /// A process's threads for a person to read.
@@ -214,5 +261,19 @@ mod tests {
         let glance = Glance::at(pid, nix::unistd::gettid().as_raw()).unwrap();
         assert_eq!(glance.state, 'R');
         assert!(!is_gone(pid));
+        assert!(!ends(pid, Instant::now()));
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_waited_for() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!ends(pid, Instant::now()));
+        child.kill().unwrap();
+        // It stays a zombie meanwhile.
+        assert!(ends(pid, Instant::now() + std::time::Duration::from_mins(1)));
+        assert!(is_gone(pid));
+        child.wait().unwrap();
+        assert!(ends(pid, Instant::now()));
     }
 }

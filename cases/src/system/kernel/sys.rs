@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -322,6 +322,15 @@ impl Cells {
         // SAFETY: in range, aligned, mapped for good and only ever used as an atomic.
         unsafe { &*(self.0 as *const AtomicU64).add(number) }
     }
+}
+
+/// pidfd_open(2): a descriptor that can be read from once the process has ended, all its threads
+/// included.
+pub(crate) fn process(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: it was made just now, with FD_CLOEXEC, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// fork(2). The child closes its copies of `closing`, asks to be killed with its parent, does

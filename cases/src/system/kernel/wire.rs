@@ -12,7 +12,9 @@ use nix::sys::socket::{
     sockopt,
 };
 // Unlike nix it hands received descriptors over with their ownership.
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags, recvmsg,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -83,18 +85,20 @@ pub(crate) fn receive<T: DeserializeOwned>(
     from: BorrowedFd<'_>,
     wait: bool,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; LARGEST];
+    let wait = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    // Nearly all messages are short: a buffer for the largest would cost more than the rest of it.
+    // Without room for descriptors none is installed by a peek.
+    let (mut none, peek) = (RecvAncillaryBuffer::default(), RecvFlags::PEEK | RecvFlags::TRUNC);
+    let length = take(from, &mut [], &mut none, peek | wait)?.map_or(0, |message| message.bytes);
+    let mut bytes = vec![0; length.min(LARGEST)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags =
-        RecvFlags::CMSG_CLOEXEC | if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-    let message = loop {
-        match recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            // The other end was killed with a message of ours unread.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            other => break other?,
-        }
+    let message = match length {
+        0 => None,
+        _ => take(from, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC | wait)?,
+    };
+    let Some(message) = message else {
+        return Ok(None);
     };
     let mut fds = Vec::new();
     for message in control.drain() {
@@ -110,4 +114,42 @@ pub(crate) fn receive<T: DeserializeOwned>(
         return Err(io::Error::other("a message was longer than the largest there is"));
     }
     Ok(Some((serde_json::from_slice(&bytes[..length])?, fds)))
+}
+
+/// recvmsg(2); `None` when the other end was killed with a message of ours unread.
+fn take(
+    from: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    control: &mut RecvAncillaryBuffer<'_>,
+    flags: RecvFlags,
+) -> io::Result<Option<RecvMsg>> {
+    loop {
+        match recvmsg(from, &mut [IoSliceMut::new(bytes)], control, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => return Ok(Some(other?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn a_message_of_any_length_comes_whole_and_with_its_descriptors() {
+        let (a, b) = pair().unwrap();
+        let words = ["", "short", &"long".repeat(LARGEST / 8)];
+        for (count, word) in words.iter().enumerate() {
+            let sent = vec![a.as_raw_fd(); count];
+            send(a.as_fd(), word, &sent).unwrap();
+            let (got, fds) = receive::<String>(b.as_fd(), false).unwrap().unwrap();
+            assert!(got == *word && fds.len() == count);
+        }
+        let empty = receive::<String>(b.as_fd(), false).unwrap_err();
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        drop(a);
+        assert!(receive::<String>(b.as_fd(), true).unwrap().is_none());
+    }
 }
