@@ -86,6 +86,11 @@ pub(crate) fn perform(task: &Task) -> anyhow::Result<()> {
         stdin().read_to_end(&mut Vec::new())?;
     }
     drop(world);
+    if let Some(directory) = &task.directory {
+        // It belongs to the case, for it frees its blocks. What this leaves, or never comes to, is
+        // the parent's.
+        std::fs::remove_dir_all(directory).with_context(|| directory.display().to_string())?;
+    }
     Ok(())
 }
 

@@ -36,7 +36,6 @@ const PREVIOUS: &str = "previous";
 
 const JUNIT: &str = "junit.xml";
 const HTML: &str = "report.html";
-const STDERR: &str = "stderr.tmp";
 
 /// A file in a case's folder. There are no others, so that what is removed is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +139,7 @@ impl Results {
         if !self.is_ours()? {
             return Err(Refusal::Foreign(self.folder.clone()));
         }
-        for name in [MARKER, journal::NAME, JUNIT, HTML, STDERR] {
+        for name in [MARKER, journal::NAME, JUNIT, HTML] {
             output::free_or(&self.folder.join(name), Kind::File)?;
         }
         for name in [CASES, PREVIOUS] {
@@ -185,7 +184,7 @@ impl Results {
         let output = Output::open(path, Some(&self.folder))?;
         if let (Some(file), Ok(folder)) = (output.file(), std::path::absolute(&self.folder)) {
             let folder = folder.canonicalize().unwrap_or(folder);
-            let own = [MARKER, journal::NAME, HTML, STDERR, CASES, PREVIOUS];
+            let own = [MARKER, journal::NAME, HTML, CASES, PREVIOUS];
             if own.iter().any(|name| file.starts_with(folder.join(name))) {
                 return Err(Refusal::Own(path.to_owned()));
             }
@@ -254,7 +253,7 @@ impl Results {
     /// What this folder's journal names, the journal itself last: until all else is gone it must
     /// tell what there is.
     fn files(&self) -> Vec<PathBuf> {
-        let mut files = vec![PathBuf::from(STDERR)];
+        let mut files = Vec::new();
         let is_there = |folder: &PathBuf| {
             fs::symlink_metadata(self.folder.join(folder)).is_ok_and(|found| found.is_dir())
         };
@@ -331,11 +330,6 @@ impl Results {
         Ok(())
     }
 
-    /// Where a case's standard error is kept while it runs.
-    pub(crate) fn stderr(&self) -> PathBuf {
-        self.folder.join(STDERR)
-    }
-
     /// Replaces the JUnit report.
     pub(crate) fn write_junit(&self, xml: &[u8]) -> Result<(), output::Error> {
         output::replace(&self.folder.join(JUNIT), xml)
@@ -359,6 +353,9 @@ impl Results {
     /// be taken for this run's.
     pub(crate) fn begin_case(&self, case: &str, iteration: u64) -> anyhow::Result<()> {
         let inside = Self::inside(case, iteration);
+        if matches!(self.folder.join(&inside).try_exists(), Ok(false)) {
+            return Ok(());
+        }
         for file in CaseFile::ALL {
             if let Some(path) = self.found(&inside.join(file.name()))? {
                 fs::remove_file(&path).with_context(|| path.display().to_string())?;

@@ -344,7 +344,6 @@ impl Run<'_> {
             program: &self.program,
             limit: self.plan.patience(case.limit),
             grace,
-            stderr: self.results.stderr(),
             kmsg: match &mut self.world {
                 World::Kernel(kernel) => Some(&mut kernel.kmsg),
                 World::Reference(_) => None,

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use cases::system::kernel;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a program said and how it ended.
@@ -201,13 +202,21 @@ fn wait(child: &mut Child, deadline: Instant, reap: Duration) -> Option<ExitStat
 
 /// Waits for `child` until `deadline`.
 pub(crate) fn ended(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    // std offers no wait with a deadline. This can be read from once the child has ended.
+    let end = kernel::process(child.id().cast_signed());
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < deadline => {
-                // std offers no wait with a deadline; nothing is synchronised by this.
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            Ok(None) if !left.is_zero() => match &end {
+                Ok(end) => {
+                    let limit = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                    // Why it returned, the child's status tells.
+                    let _ = poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], limit);
+                }
+                // A sandbox may refuse it.
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            },
             Ok(None) | Err(_) => return None,
         }
     }

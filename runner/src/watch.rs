@@ -3,15 +3,17 @@
 //! It has the deadline. What does not end in time is described as it is, then killed.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cases::{Ending, Patience, Report};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::child::{Message, Task};
 use crate::expected;
@@ -102,8 +104,6 @@ pub(crate) struct Watch<'r> {
     pub(crate) limit: Duration,
     /// How long to wait for what was killed.
     pub(crate) grace: Duration,
-    /// Where the case's standard error goes while it runs.
-    pub(crate) stderr: PathBuf,
     /// Read while the case runs, so that little is lost.
     pub(crate) kmsg: Option<&'r mut Kmsg>,
     /// The user's wish to end.
@@ -116,7 +116,10 @@ impl Watch<'_> {
     /// Runs `task` to its end, and leaves none of its processes behind if that can be.
     pub(crate) fn run(mut self, task: &Task) -> anyhow::Result<Watched> {
         let began = Instant::now();
-        let mut child = self.start(task)?;
+        // In memory: it is told with the rest, and a file would have to be found and removed.
+        let stderr = memfd_create("daxtests-stderr", MemfdFlags::CLOEXEC)?;
+        let mut stderr = File::from(stderr);
+        let mut child = self.start(task, stderr.try_clone()?)?;
         let pipe = child.stdout.take().expect("it was asked for");
         let mut told = Told::default();
         let end = self.listen(pipe, &mut child, began, &mut told)?;
@@ -129,12 +132,14 @@ impl Watch<'_> {
             ..Watched::of(end)
         };
         self.finish(&mut child, &mut watched, task.patience);
-        watched.stderr = std::fs::read_to_string(&self.stderr).unwrap_or_default();
-        let _ = std::fs::remove_file(&self.stderr);
+        let mut said = Vec::new();
+        stderr.rewind()?;
+        stderr.read_to_end(&mut said)?;
+        watched.stderr = String::from_utf8_lossy(&said).into_owned();
         Ok(watched)
     }
 
-    fn start(&self, task: &Task) -> anyhow::Result<Child> {
+    fn start(&self, task: &Task, stderr: File) -> anyhow::Result<Child> {
         let mut command = Command::new(self.program);
         command
             .arg("__case")
@@ -151,7 +156,7 @@ impl Watch<'_> {
             .arg(&task.case)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&self.stderr)?)
+            .stderr(stderr)
             .spawn()?;
         Ok(child)
     }
@@ -237,17 +242,15 @@ fn gone(child: &mut Child, patience: Duration) -> bool {
     let me = std::process::id().cast_signed();
     let until = Instant::now() + patience;
     loop {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            reap();
-        }
-        let left = task::descendants(me);
-        if left.is_empty() {
+        // A subreaper that has no child has no descendant. To look for them in /proc takes longer
+        // than many a case.
+        if matches!(child.try_wait(), Ok(Some(_))) && reap() {
             return true;
         }
         if Instant::now() >= until {
-            return false;
+            return task::descendants(me).is_empty();
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -262,11 +265,14 @@ pub(crate) fn sweep(program: &Path, patience: Duration) -> Result<(), String> {
     }
 }
 
-/// Collects orphans that ended. Only while no other child of this process is waited for.
-fn reap() {
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        if status == WaitStatus::StillAlive {
-            break;
+/// Collects orphans that ended. Only while no other child of this process is waited for. Whether
+/// none is left.
+fn reap() -> bool {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return errno == Errno::ECHILD,
         }
     }
 }
@@ -288,7 +294,7 @@ fn wait_for(pipe: &ChildStdout, kmsg: Option<&Kmsg>, interrupt: &Interrupt) -> n
         fds.push(PollFd::new(kmsg.as_fd(), PollFlags::POLLIN));
     }
     match poll(&mut fds, TICK) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
+        Ok(_) | Err(Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
         Err(errno) => Err(errno),
     }
 }
@@ -368,7 +374,6 @@ sleep 60
             program: &program,
             limit: Duration::from_secs(50),
             grace: Duration::from_secs(1),
-            stderr: folder.path().join("stderr"),
             kmsg: None,
             interrupt: &mut interrupt,
             tick: &mut |_| {},

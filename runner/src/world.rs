@@ -2,6 +2,7 @@
 //! needs nothing.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -227,11 +228,15 @@ impl World {
         Ok(Some(directory))
     }
 
-    /// After a case: removes its directory. That frees its blocks, so it belongs to the case.
+    /// After a case: removes its directory, if the case did not come to it. That frees its blocks,
+    /// so it belongs to the case.
     pub(crate) fn remove(&mut self, directory: &Path) -> Result<(), Fault> {
         let Self::Kernel(kernel) = self else {
             return Ok(());
         };
+        if fs::symlink_metadata(directory).is_err_and(|why| why.kind() == ErrorKind::NotFound) {
+            return Ok(());
+        }
         Tool::new("rm").args(["-rf", "--"]).arg(directory).run(kernel.grace).map_err(|error| {
             match error {
                 tool::Error::Stuck { .. } => Fault::Wedged(error.to_string()),
