@@ -196,14 +196,6 @@ pub(crate) fn field<T>(address: u64, offset: &'static u32) -> Result<T, Lost> {
     read(address + get(offset))
 }
 
-/// Argument `n` of a function traced at entry or exit.
-///
-/// Read through memory and not through the context's types: the verifier then sees a number and
-/// allows arithmetic on it.
-pub(crate) fn argument<C: EbpfContext>(context: &C, n: u64) -> Result<u64, Lost> {
-    read(context.as_ptr() as u64 + n * 8)
-}
-
 pub(crate) fn task() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }

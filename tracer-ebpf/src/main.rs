@@ -34,6 +34,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";
 
+mod call;
 mod free;
 mod layout;
 mod operation;

@@ -1,14 +1,13 @@
 //! Operations on a file, from beginning to end, as far as a rule or a reader wants to know.
 
-use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{fentry, fexit, map};
-use aya_ebpf::maps::{Array, HashMap};
-use aya_ebpf::programs::{FEntryContext, FExitContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
+use aya_ebpf::maps::Array;
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 use protocol::{Kind, Operation};
 
+use crate::call::{Arguments, Call, keep, kept};
 use crate::layout::{
-    DENTRY_INODE, FAULT_INDEX, FAULT_VMA, Inode, Lost, VMA_FILE, argument, field, in_detail, task,
-    wanted,
+    DENTRY_INODE, FAULT_INDEX, FAULT_VMA, Inode, Lost, VMA_FILE, field, in_detail, task, wanted,
 };
 use crate::ring::{about, emit, record};
 use crate::work::somebody_waits;
@@ -32,35 +31,54 @@ fn operation(
     })
 }
 
-fn of_file(context: &impl EbpfContext) -> Result<Option<Inode>, Lost> {
+fn of_file(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::of_file(argument(context, 0)?)
+    Inode::of_file(context.argument(0)?)
+}
+
+fn begin_fsync(context: &impl Arguments, inode: Option<Inode>) -> Result<(), Lost> {
+    let start = context.argument(1)? / 4096;
+    let end = context.argument(2)? / 4096;
+    let pages = (start, end.saturating_sub(start) + 1);
+    operation(Kind::Begin, Operation::Fsync, inode, pages, 0)
+}
+
+fn end_fsync(inode: Option<Inode>, value: i32) -> Result<(), Lost> {
+    operation(Kind::End, Operation::Fsync, inode, (0, 0), i64::from(value))
 }
 
 /// fsync(2), fdatasync(2), msync(2).
 #[fentry]
 pub(crate) fn fsync_begin(context: FEntryContext) -> u32 {
-    record!(|| {
-        let start = argument(&context, 1)? / 4096;
-        let end = argument(&context, 2)? / 4096;
-        operation(
-            Kind::Begin,
-            Operation::Fsync,
-            of_file(&context)?,
-            (start, end.saturating_sub(start) + 1),
-            0,
-        )
-    })
+    record!(|| begin_fsync(&context, of_file(&context)?))
 }
 
 /// Its end.
 #[fexit]
 pub(crate) fn fsync_end(context: FExitContext) -> u32 {
+    record!(|| end_fsync(of_file(&context)?, context.ret::<i32>().map_err(|_| Lost)?))
+}
+
+/// The same as [`fsync_begin`] by a kprobe.
+#[kprobe]
+pub(crate) fn fsync_begin_probe(context: ProbeContext) -> u32 {
     record!(|| {
-        let value = context.ret::<i32>().map_err(|_| Lost)?;
-        operation(Kind::End, Operation::Fsync, of_file(&context)?, (0, 0), i64::from(value))
+        let Some(inode) = of_file(&context)? else {
+            return Ok(());
+        };
+        keep(Call::Fsync, context.argument(0)?)?;
+        begin_fsync(&context, Some(inode))
+    })
+}
+
+/// The same as [`fsync_end`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn fsync_end_probe(context: RetProbeContext) -> u32 {
+    record!(|| match kept(Call::Fsync) {
+        Some(file) => end_fsync(Inode::of_file(file)?, context.ret()),
+        None => Ok(()),
     })
 }
 
@@ -68,7 +86,7 @@ pub(crate) fn fsync_end(context: FExitContext) -> u32 {
 #[fentry]
 pub(crate) fn fallocate_begin(context: FEntryContext) -> u32 {
     record!(|| {
-        let (start, length) = (argument(&context, 2)?, argument(&context, 3)?);
+        let (start, length) = (context.argument(2)?, context.argument(3)?);
         operation(
             Kind::Begin,
             Operation::Fallocate,
@@ -88,18 +106,18 @@ pub(crate) fn fallocate_end(context: FExitContext) -> u32 {
     })
 }
 
-fn of_dentry(context: &impl EbpfContext) -> Result<Option<Inode>, Lost> {
+fn of_dentry(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::at(field(argument(context, 1)?, &DENTRY_INODE)?)
+    Inode::at(field(context.argument(1)?, &DENTRY_INODE)?)
 }
 
 /// A change of size.
 #[fentry]
 pub(crate) fn truncate_begin(context: FEntryContext) -> u32 {
     record!(|| {
-        let size = argument(&context, 2)?;
+        let size = context.argument(2)?;
         operation(
             Kind::Begin,
             Operation::Truncate,
@@ -119,20 +137,13 @@ pub(crate) fn truncate_end(context: FExitContext) -> u32 {
     })
 }
 
-/// Tasks in a fault whose beginning was recorded, so that its end is too.
-#[map]
-static FAULTING: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
-
-/// Whether there ever was one of a task with such a number: most have none, and the search for it
-/// would be the dearest part of a fault's end.
+/// Whether a fault of a task with such a number was ever recorded: most were not, and to look for
+/// one would be the dearest part of a fault's end.
 #[map]
 static FAULTED: Array<u32> = Array::with_max_entries(64, 0);
 
-fn of_fault(context: &impl EbpfContext) -> Result<Option<(Inode, u64)>, Lost> {
-    if !wanted() {
-        return Ok(None);
-    }
-    let fault = argument(context, 0)?;
+/// The file and the index of the fault described at an address.
+fn of_fault(fault: u64) -> Result<Option<(Inode, u64)>, Lost> {
     let vma: u64 = field(fault, &FAULT_VMA)?;
     let file: u64 = field(vma, &VMA_FILE)?;
     let Some(inode) = Inode::of_file(file)? else {
@@ -141,34 +152,51 @@ fn of_fault(context: &impl EbpfContext) -> Result<Option<(Inode, u64)>, Lost> {
     Ok(Some((inode, field(fault, &FAULT_INDEX)?)))
 }
 
-/// A fault of a DAX page. A rule asks only for those that a waiting break may hold up.
-#[fentry]
-pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
-    record!(|| {
-        if !in_detail() && !somebody_waits() {
-            return Ok(());
-        }
-        let Some((inode, index)) = of_fault(&context)? else {
-            return Ok(());
-        };
-        FAULTING.insert(&task(), &1, 0).map_err(|_| Lost)?;
-        FAULTED.set(task() % 64, &1, 0).map_err(|_| Lost)?;
-        operation(Kind::Begin, Operation::Fault, Some(inode), (index, 1), 0)
-    })
+/// A rule asks only for the faults that a waiting break may hold up.
+fn begin_fault(context: &impl Arguments) -> Result<(), Lost> {
+    if !wanted() || (!in_detail() && !somebody_waits()) {
+        return Ok(());
+    }
+    let fault = context.argument(0)?;
+    let Some((inode, index)) = of_fault(fault)? else {
+        return Ok(());
+    };
+    keep(Call::Fault, fault)?;
+    FAULTED.set(task() % 64, &1, 0).map_err(|_| Lost)?;
+    operation(Kind::Begin, Operation::Fault, Some(inode), (index, 1), 0)
 }
 
-/// Its end. What a fault returns is no error number.
+/// What a fault returns is no error number.
+fn end_fault() -> Result<(), Lost> {
+    if FAULTED.get(task() % 64).is_none_or(|faulted| *faulted == 0) {
+        return Ok(());
+    }
+    match kept(Call::Fault).map(of_fault).transpose()?.flatten() {
+        Some((inode, index)) => operation(Kind::End, Operation::Fault, Some(inode), (index, 1), 0),
+        None => Ok(()),
+    }
+}
+
+/// A fault of a DAX page.
+#[fentry]
+pub(crate) fn fault_begin(context: FEntryContext) -> u32 {
+    record!(|| begin_fault(&context))
+}
+
+/// Its end.
 #[fexit]
-pub(crate) fn fault_end(context: FExitContext) -> u32 {
-    record!(|| {
-        if FAULTED.get(task() % 64).is_none_or(|faulted| *faulted == 0)
-            || FAULTING.remove(&task()).is_err()
-        {
-            return Ok(());
-        }
-        let Some((inode, index)) = of_fault(&context)? else {
-            return Ok(());
-        };
-        operation(Kind::End, Operation::Fault, Some(inode), (index, 1), 0)
-    })
+pub(crate) fn fault_end(_: FExitContext) -> u32 {
+    record!(end_fault)
+}
+
+/// The same as [`fault_begin`] by a kprobe.
+#[kprobe]
+pub(crate) fn fault_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| begin_fault(&context))
+}
+
+/// The same as [`fault_end`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn fault_end_probe(_: RetProbeContext) -> u32 {
+    record!(end_fault)
 }

@@ -3,15 +3,16 @@
 //! The holder is the bio or the pipe: the same object is at hand where the pages are taken and
 //! where they are released, so that the rules know which pin went.
 
-use aya_ebpf::macros::{fentry, fexit, map};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::tracing::StackIdContext;
-use aya_ebpf::programs::{FEntryContext, FExitContext};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 use protocol::Kind;
 
+use crate::call::{Arguments, Call, keep, kept};
 use crate::layout::{
-    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, Shot, argument, field,
-    get, read, read_to, repeat,
+    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, Shot, field, get, read,
+    read_to, repeat,
 };
 use crate::ring::{emit, page, record, stack_if_wanted};
 
@@ -215,8 +216,7 @@ impl Walk {
     }
 }
 
-fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
-    let bio = argument(context, 0)?;
+fn of_bio(kind: Kind, context: &impl StackIdContext, bio: u64) -> Result<(), Lost> {
     let count: u16 = field(bio, &BIO_COUNT)?;
     if count == 0 {
         return Ok(());
@@ -250,18 +250,39 @@ fn of_bio(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
 /// Direct I/O has put the user's pages into a bio.
 #[fexit]
 pub(crate) fn pin_bio(context: FExitContext) -> u32 {
-    record!(|| of_bio(Kind::Pin, &context))
+    record!(|| of_bio(Kind::Pin, &context, context.argument(0)?))
 }
 
 /// A bio lets its pages go.
 #[fentry]
 pub(crate) fn unpin_bio(context: FEntryContext) -> u32 {
-    record!(|| of_bio(Kind::Unpin, &context))
+    record!(|| of_bio(Kind::Unpin, &context, context.argument(0)?))
 }
 
-fn of_pipe(kind: Kind, context: &impl StackIdContext) -> Result<(), Lost> {
-    let pipe = argument(context, 0)?;
-    let buffer = argument(context, 1)?;
+/// Direct I/O is about to put them there.
+#[kprobe]
+pub(crate) fn pin_bio_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| keep(Call::PinBio, context.argument(0)?))
+}
+
+/// The same as [`pin_bio`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn pin_bio_probe(context: RetProbeContext) -> u32 {
+    record!(|| match kept(Call::PinBio) {
+        Some(bio) => of_bio(Kind::Pin, &context, bio),
+        None => Ok(()),
+    })
+}
+
+/// The same as [`unpin_bio`] by a kprobe.
+#[kprobe]
+pub(crate) fn unpin_bio_probe(context: ProbeContext) -> u32 {
+    record!(|| of_bio(Kind::Unpin, &context, context.argument(0)?))
+}
+
+fn of_pipe(kind: Kind, context: &(impl Arguments + StackIdContext)) -> Result<(), Lost> {
+    let pipe = context.argument(0)?;
+    let buffer = context.argument(1)?;
     let address: u64 = field(buffer, &PIPE_BUFFER_PAGE)?;
     let Some(pinned) = Page::at(address) else {
         return Ok(());
@@ -281,6 +302,18 @@ pub(crate) fn pin_pipe(context: FEntryContext) -> u32 {
 /// A pipe lets a page go.
 #[fentry]
 pub(crate) fn unpin_pipe(context: FEntryContext) -> u32 {
+    record!(|| of_pipe(Kind::Unpin, &context))
+}
+
+/// The same as [`pin_pipe`] by a kprobe.
+#[kprobe]
+pub(crate) fn pin_pipe_probe(context: ProbeContext) -> u32 {
+    record!(|| of_pipe(Kind::Pin, &context))
+}
+
+/// The same as [`unpin_pipe`] by a kprobe.
+#[kprobe]
+pub(crate) fn unpin_pipe_probe(context: ProbeContext) -> u32 {
     record!(|| of_pipe(Kind::Unpin, &context))
 }
 
@@ -320,25 +353,44 @@ extern "C" fn next(n: u64, _: *mut u32) -> i64 {
 }
 
 /// Pages of a user's buffer were taken; by whom they are held is not known here.
+fn of_buffer(context: &impl StackIdContext, pages: u64, count: i32) -> Result<(), Lost> {
+    if count <= 0 || Page::at(read(pages)?).is_none() {
+        return Ok(());
+    }
+    let trace = stack_if_wanted(context);
+    let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
+        return Err(Lost);
+    };
+    let fresh = Buffer { row: Row::new(Kind::Pin, 0, trace), pages, failed: 0 };
+    // SAFETY: the pointer is to this processor's own element.
+    unsafe { buffer.write(fresh) };
+    repeat((count as u32).min(BUFFER), next, &mut 0);
+    // SAFETY: as above; the turns are over.
+    let buffer = unsafe { &mut *buffer };
+    buffer.row.tell()?;
+    if buffer.failed == 0 && count as u32 <= BUFFER { Ok(()) } else { Err(Lost) }
+}
+
+/// get_user_pages_fast returns how many it took.
 #[fexit]
 pub(crate) fn pin_buffer(context: FExitContext) -> u32 {
     record!(|| {
         let count = context.ret::<i32>().map_err(|_| Lost)?;
-        let pages = argument(&context, 3)?;
-        if count <= 0 || Page::at(read(pages)?).is_none() {
-            return Ok(());
-        }
-        let trace = stack_if_wanted(&context);
-        let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
-            return Err(Lost);
-        };
-        let fresh = Buffer { row: Row::new(Kind::Pin, 0, trace), pages, failed: 0 };
-        // SAFETY: the pointer is to this processor's own element.
-        unsafe { buffer.write(fresh) };
-        repeat((count as u32).min(BUFFER), next, &mut 0);
-        // SAFETY: as above; the turns are over.
-        let buffer = unsafe { &mut *buffer };
-        buffer.row.tell()?;
-        if buffer.failed == 0 && count as u32 <= BUFFER { Ok(()) } else { Err(Lost) }
+        of_buffer(&context, context.argument(3)?, count)
+    })
+}
+
+/// It is called, and told where to put the pages.
+#[kprobe]
+pub(crate) fn pin_buffer_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| keep(Call::PinBuffer, context.argument(3)?))
+}
+
+/// The same as [`pin_buffer`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn pin_buffer_probe(context: RetProbeContext) -> u32 {
+    record!(|| match kept(Call::PinBuffer) {
+        Some(pages) => of_buffer(&context, pages, context.ret()),
+        None => Ok(()),
     })
 }

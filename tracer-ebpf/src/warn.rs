@@ -12,7 +12,8 @@ use aya_ebpf::macros::{fentry, perf_event};
 use aya_ebpf::programs::{FEntryContext, PerfEventContext};
 use protocol::Kind;
 
-use crate::layout::{Lost, argument, read};
+use crate::call::Arguments;
+use crate::layout::{Lost, read};
 use crate::ring::{emit, record, stack};
 
 /// The kernel looks up what a trap at an address means.
@@ -38,14 +39,14 @@ pub(crate) fn trap_second(context: PerfEventContext) -> u32 {
 /// The kernel prints a warning; the third argument says from where.
 #[fentry]
 pub(crate) fn warned(context: FEntryContext) -> u32 {
-    record!(|| at(argument(&context, 2)?, stack(&context)))
+    record!(|| at(context.argument(2)?, stack(&context)))
 }
 
 /// The kernel ends a task that ran into a BUG or worse; the second argument has its registers.
 #[fentry]
 pub(crate) fn died(context: FEntryContext) -> u32 {
     record!(|| {
-        let registers = argument(&context, 1)? as *const pt_regs;
+        let registers = context.argument(1)? as *const pt_regs;
         // SAFETY: nothing is dereferenced, only an address taken.
         let address = read(unsafe { &raw const (*registers).rip } as u64)?;
         at(address, stack(&context))

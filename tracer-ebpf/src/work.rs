@@ -9,10 +9,11 @@ use aya_ebpf::programs::{
 };
 use protocol::{Kind, flag};
 
+use crate::call::{Arguments, Call, keep, kept};
 use crate::layout::{
     self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_HOST, MAPPING_LOCK, PAGE_SIZE_OF,
-    Page, REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, argument,
-    current, field, get, in_detail, repeat, wanted,
+    Page, REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, current, field,
+    get, in_detail, repeat, wanted,
 };
 use crate::ring::{about, emit, lose, page, record, stack, stack_if_wanted};
 
@@ -160,11 +161,11 @@ pub(crate) fn break_begin(context: ProbeContext) -> u32 {
     record!(|| try_break_begin(&context))
 }
 
-fn try_break_begin(context: &ProbeContext) -> Result<(), Lost> {
+fn try_break_begin(context: &(impl Arguments + StackIdContext)) -> Result<(), Lost> {
     if !wanted() {
         return Ok(());
     }
-    match dax_inode(context.arg(0).ok_or(Lost)?)? {
+    match dax_inode(context.argument(0)?)? {
         Some(inode) => begin(context, inode, None),
         None => Ok(()),
     }
@@ -219,10 +220,7 @@ pub(crate) fn break_end(context: RetProbeContext) -> u32 {
 /// The break that file systems share, where they share one.
 #[fentry]
 pub(crate) fn break_layout_begin(context: FEntryContext) -> u32 {
-    record!(|| match dax_inode(argument(&context, 0)?)? {
-        Some(inode) if wanted() => begin(&context, inode, None),
-        _ => Ok(()),
-    })
+    record!(|| try_break_begin(&context))
 }
 
 /// Its end.
@@ -234,15 +232,24 @@ pub(crate) fn break_layout_end(context: FExitContext) -> u32 {
 /// The last break of a file's life, which nothing interrupts and which returns nothing.
 #[fentry]
 pub(crate) fn break_final_begin(context: FEntryContext) -> u32 {
-    record!(|| match dax_inode(argument(&context, 0)?)? {
-        Some(inode) if wanted() => begin(&context, inode, None),
-        _ => Ok(()),
-    })
+    record!(|| try_break_begin(&context))
 }
 
 /// Its end.
 #[fexit]
 pub(crate) fn break_final_end(_: FExitContext) -> u32 {
+    record!(|| end(0))
+}
+
+/// The same as [`break_final_begin`] by a kprobe.
+#[kprobe]
+pub(crate) fn break_final_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| try_break_begin(&context))
+}
+
+/// The same as [`break_final_end`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn break_final_end_probe(_: RetProbeContext) -> u32 {
     record!(|| end(0))
 }
 
@@ -323,13 +330,30 @@ fn scanned(a_break: Option<&Break>, mapping: u64) -> Result<Option<Inode>, Lost>
 /// The scan returns the busy page that it found.
 #[fexit]
 pub(crate) fn scan_end(context: FExitContext) -> u32 {
-    record!(|| try_scan(&context))
+    record!(|| {
+        let found = context.ret::<u64>().map_err(|_| Lost)?;
+        try_scan(&context, context.argument(0)?, found)
+    })
 }
 
-fn try_scan(context: &FExitContext) -> Result<(), Lost> {
-    let mapping = argument(context, 0)?;
+/// A scan begins.
+#[kprobe]
+pub(crate) fn scan_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| keep(Call::Scan, context.argument(0)?))
+}
+
+/// The same as [`scan_end`] by a kretprobe.
+#[kretprobe]
+pub(crate) fn scan_end_probe(context: RetProbeContext) -> u32 {
+    record!(|| match kept(Call::Scan) {
+        Some(mapping) => try_scan(&context, mapping, context.ret()),
+        None => Ok(()),
+    })
+}
+
+fn try_scan(context: &impl StackIdContext, mapping: u64, found: u64) -> Result<(), Lost> {
     let task = layout::task();
-    let found = Page::at(context.ret::<u64>().map_err(|_| Lost)?);
+    let found = Page::at(found);
     // SAFETY: the map's values are plain data that only their own task changes.
     let begun = unsafe { BREAKS.get(&task) }.copied();
     let Some(inode) = scanned(begun.as_ref(), mapping)? else {
@@ -372,14 +396,20 @@ pub(crate) fn wait_begin(context: FEntryContext) -> u32 {
     record!(|| try_wait(&context))
 }
 
-fn try_wait(context: &FEntryContext) -> Result<(), Lost> {
+/// The same as [`wait_begin`] by a kprobe.
+#[kprobe]
+pub(crate) fn wait_begin_probe(context: ProbeContext) -> u32 {
+    record!(|| try_wait(&context))
+}
+
+fn try_wait(context: &impl Arguments) -> Result<(), Lost> {
     let task = layout::task();
     // SAFETY: the map's values are plain data that only their own task changes.
     let Some(&found) = (unsafe { BREAKS.get(&task) }) else {
         return Ok(());
     };
     let mut a_break = found;
-    let variable = argument(context, 1)?;
+    let variable = context.argument(1)?;
     // Any variable of the page: a break that waits for the wrong one waits as well.
     if a_break.busy == 0 || variable.wrapping_sub(a_break.busy) >= get(&PAGE_SIZE_OF) {
         return Ok(());
@@ -429,7 +459,7 @@ fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
     if a_break.waiting == 0 {
         return Ok(());
     }
-    let preempted = argument(context, 0)?;
+    let preempted = context.argument(0)?;
     let me = current();
     let state: u32 = field(me, &TASK_STATE)?;
     if preempted & 1 != 0 || state == 0 {
@@ -475,7 +505,7 @@ fn try_wake(context: &FEntryContext) -> Result<(), Lost> {
     if !somebody_waits() {
         return Ok(());
     }
-    let variable = argument(context, 0)?;
+    let variable = context.argument(0)?;
     let address = variable.wrapping_sub(get(&WAIT_OFFSET));
     let Some(woken) = Page::at(address) else {
         return Ok(());
@@ -506,7 +536,7 @@ pub(crate) fn remove_entry_fast(context: FEntryContext) -> u32 {
     record!(|| try_remove(&context, |n| match n {
         // A pointer to nothing in particular is a number to the verifier, too.
         0 => Ok(context.arg(0)),
-        _ => argument(&context, n),
+        _ => context.argument(n as usize),
     }))
 }
 

@@ -12,6 +12,7 @@ use protocol::event::Shape;
 use protocol::{Finding, Verdict};
 use tracer::hook;
 use tracer::load;
+use tracer::preemption::preempts;
 use tracer::session::{self, Options, ProbeLog};
 use tracer::stream::{INTERVAL, Outcome, Stream};
 use tracer::symbols::Symbols;
@@ -122,7 +123,7 @@ fn hooks() -> Result<()> {
     // No `println!`, which panics when the reader has seen enough.
     let mut out = std::io::stdout().lock();
     writeln!(out, "a page is idle at refs={idle}")?;
-    for resolved in hook::resolve(&symbols, None) {
+    for resolved in hook::resolve(&symbols, preempts(), None) {
         let step = format!(
             "{}{}",
             resolved.step.name,

@@ -5,6 +5,7 @@
 use std::fs;
 
 use crate::symbols::Symbols;
+use crate::tracefs::tracepoint_exists;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,14 @@ pub struct Step {
     pub alternatives: &'static [Alternative],
 }
 
+impl Alternative {
+    /// Whether a task that is preempted in one of the programs keeps the others on its processor
+    /// out of it.
+    fn may_be_kept_out(&self) -> bool {
+        self.programs.iter().any(|(_, how)| matches!(how, Attach::Fentry | Attach::Fexit))
+    }
+}
+
 const fn at(symbol: &'static str, programs: &'static [(&'static str, Attach)]) -> Alternative {
     Alternative { symbol, derived: false, programs, tells: None }
 }
@@ -128,6 +137,10 @@ pub const STEPS: &[Step] = &[
                 "dax_break_layout",
                 &[("break_layout_begin", Attach::Fentry), ("break_layout_end", Attach::Fexit)],
             ),
+            at(
+                "dax_break_layout",
+                &[("break_begin", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
+            ),
         ],
     },
     Step {
@@ -136,10 +149,19 @@ pub const STEPS: &[Step] = &[
         needed: false,
         when: When::Always,
         blind: None,
-        alternatives: &[at(
-            "dax_break_layout_final",
-            &[("break_final_begin", Attach::Fentry), ("break_final_end", Attach::Fexit)],
-        )],
+        alternatives: &[
+            at(
+                "dax_break_layout_final",
+                &[("break_final_begin", Attach::Fentry), ("break_final_end", Attach::Fexit)],
+            ),
+            at(
+                "dax_break_layout_final",
+                &[
+                    ("break_final_begin_probe", Attach::Kprobe),
+                    ("break_final_end_probe", Attach::Kretprobe),
+                ],
+            ),
+        ],
     },
     Step {
         name: "scan",
@@ -147,7 +169,13 @@ pub const STEPS: &[Step] = &[
         needed: true,
         when: When::Always,
         blind: None,
-        alternatives: &[at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)])],
+        alternatives: &[
+            at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)]),
+            at(
+                "dax_layout_busy_page_range",
+                &[("scan_begin_probe", Attach::Kprobe), ("scan_end_probe", Attach::Kretprobe)],
+            ),
+        ],
     },
     Step {
         name: "wait",
@@ -155,7 +183,10 @@ pub const STEPS: &[Step] = &[
         needed: true,
         when: When::Always,
         blind: None,
-        alternatives: &[at("init_wait_var_entry", &[("wait_begin", Attach::Fentry)])],
+        alternatives: &[
+            at("init_wait_var_entry", &[("wait_begin", Attach::Fentry)]),
+            at("init_wait_var_entry", &[("wait_begin_probe", Attach::Kprobe)]),
+        ],
     },
     Step {
         name: "sleep",
@@ -233,7 +264,13 @@ pub const STEPS: &[Step] = &[
         needed: true,
         when: When::Always,
         blind: None,
-        alternatives: &[at("bio_iov_iter_get_pages", &[("pin_bio", Attach::Fexit)])],
+        alternatives: &[
+            at("bio_iov_iter_get_pages", &[("pin_bio", Attach::Fexit)]),
+            at(
+                "bio_iov_iter_get_pages",
+                &[("pin_bio_begin_probe", Attach::Kprobe), ("pin_bio_probe", Attach::Kretprobe)],
+            ),
+        ],
     },
     Step {
         name: "unpin by direct I/O",
@@ -241,7 +278,10 @@ pub const STEPS: &[Step] = &[
         needed: true,
         when: When::Always,
         blind: None,
-        alternatives: &[at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)])],
+        alternatives: &[
+            at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)]),
+            at("__bio_release_pages", &[("unpin_bio_probe", Attach::Kprobe)]),
+        ],
     },
     Step {
         name: "pin by a pipe",
@@ -251,8 +291,16 @@ pub const STEPS: &[Step] = &[
         blind: Some("pin"),
         alternatives: &[
             at("add_to_pipe", &[("pin_pipe", Attach::Fentry)]),
+            at("add_to_pipe", &[("pin_pipe_probe", Attach::Kprobe)]),
             // Where the former is inlined into vmsplice, which the self-check notices.
             at("get_user_pages_fast", &[("pin_buffer", Attach::Fexit)]),
+            at(
+                "get_user_pages_fast",
+                &[
+                    ("pin_buffer_begin_probe", Attach::Kprobe),
+                    ("pin_buffer_probe", Attach::Kretprobe),
+                ],
+            ),
         ],
     },
     Step {
@@ -262,7 +310,10 @@ pub const STEPS: &[Step] = &[
         when: When::Always,
         blind: None,
         // fs/splice.c, user_page_pipe_buf_ops: what vmsplice puts into a pipe is released here.
-        alternatives: &[at("page_cache_pipe_buf_release", &[("unpin_pipe", Attach::Fentry)])],
+        alternatives: &[
+            at("page_cache_pipe_buf_release", &[("unpin_pipe", Attach::Fentry)]),
+            at("page_cache_pipe_buf_release", &[("unpin_pipe_probe", Attach::Kprobe)]),
+        ],
     },
     Step {
         name: "warning",
@@ -297,10 +348,13 @@ pub const STEPS: &[Step] = &[
         needed: true,
         when: When::Always,
         blind: None,
-        alternatives: &[at(
-            "vfs_fsync_range",
-            &[("fsync_begin", Attach::Fentry), ("fsync_end", Attach::Fexit)],
-        )],
+        alternatives: &[
+            at("vfs_fsync_range", &[("fsync_begin", Attach::Fentry), ("fsync_end", Attach::Fexit)]),
+            at(
+                "vfs_fsync_range",
+                &[("fsync_begin_probe", Attach::Kprobe), ("fsync_end_probe", Attach::Kretprobe)],
+            ),
+        ],
     },
     Step {
         name: "fallocate",
@@ -330,10 +384,13 @@ pub const STEPS: &[Step] = &[
         needed: false,
         when: When::BesideWait,
         blind: None,
-        alternatives: &[at(
-            "dax_iomap_fault",
-            &[("fault_begin", Attach::Fentry), ("fault_end", Attach::Fexit)],
-        )],
+        alternatives: &[
+            at("dax_iomap_fault", &[("fault_begin", Attach::Fentry), ("fault_end", Attach::Fexit)]),
+            at(
+                "dax_iomap_fault",
+                &[("fault_begin_probe", Attach::Kprobe), ("fault_end_probe", Attach::Kretprobe)],
+            ),
+        ],
     },
 ];
 
@@ -348,26 +405,31 @@ pub struct Resolved {
 
 impl Step {
     /// Chooses the first alternative that this kernel has.
-    pub fn resolve(&'static self, symbols: &Symbols) -> Resolved {
-        Resolved { step: self, chosen: self.ways(symbols).next() }
+    pub fn resolve(&'static self, symbols: &Symbols, preempts: bool) -> Resolved {
+        Resolved { step: self, chosen: self.ways(symbols, preempts).into_iter().next() }
     }
 
     /// The alternatives that this kernel has, the best first, with the names it has them by.
+    ///
+    /// One that misses calls if the kernel preempts comes last where it does.
     pub fn ways(
         &'static self,
         symbols: &Symbols,
-    ) -> impl Iterator<Item = (&'static Alternative, String)> {
-        self.alternatives.iter().filter_map(|alternative| {
+        preempts: bool,
+    ) -> Vec<(&'static Alternative, String)> {
+        let there = self.alternatives.iter().filter_map(|alternative| {
             let found = if let Some((category, name)) = alternative.symbol.split_once(':') {
-                crate::session::tracepoint_exists(category, name)
-                    .then(|| alternative.symbol.to_owned())
+                tracepoint_exists(category, name).then(|| alternative.symbol.to_owned())
             } else if alternative.derived {
                 symbols.derived(alternative.symbol).map(|symbol| symbol.name.clone())
             } else {
                 symbols.named(alternative.symbol).map(|symbol| symbol.name.clone())
             };
             found.map(|name| (alternative, name))
-        })
+        });
+        let mut ways: Vec<_> = there.collect();
+        ways.sort_by_key(|(way, _)| preempts && way.may_be_kept_out());
+        ways
     }
 }
 
@@ -397,13 +459,13 @@ fn lists(file_systems: &str, name: &str) -> bool {
 }
 
 /// Every step that `file_system` has (all if none is given), resolved.
-pub fn resolve(symbols: &Symbols, file_system: Option<&str>) -> Vec<Resolved> {
+pub fn resolve(symbols: &Symbols, preempts: bool, file_system: Option<&str>) -> Vec<Resolved> {
     STEPS
         .iter()
         .filter(|step| {
             step.file_system.is_none_or(|own| file_system.is_none_or(|wanted| wanted == own))
         })
-        .map(|step| step.resolve(symbols))
+        .map(|step| step.resolve(symbols, preempts))
         .collect()
 }
 
@@ -419,6 +481,26 @@ mod tests {
         let known = "nodev\tsysfs\n\text3\n\text4\n";
         assert!(lists(known, "ext4") && lists(known, "sysfs"));
         assert!(!lists(known, "xfs") && !lists(known, "ext"));
+    }
+
+    #[test]
+    fn where_the_kernel_preempts_a_task_is_watched_by_a_kprobe_first() {
+        let symbols = Symbols::parse(
+            "0000000000000010 T add_to_pipe\n0000000000000020 T get_user_pages_fast\n",
+        );
+        let step = STEPS.iter().find(|step| step.name == "pin by a pipe").unwrap();
+        let programs = |preempts| {
+            let ways = step.ways(&symbols, preempts).into_iter();
+            ways.map(|(way, _)| way.programs.last().unwrap().0).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            programs(false),
+            ["pin_pipe", "pin_pipe_probe", "pin_buffer", "pin_buffer_probe"]
+        );
+        assert_eq!(
+            programs(true),
+            ["pin_pipe_probe", "pin_buffer_probe", "pin_pipe", "pin_buffer"]
+        );
     }
 
     #[test]

@@ -5,12 +5,15 @@
 //! that they see anything at all, and the right pages, which [`layout`] tells them; [`timeline`] draws
 //! it. It knows nothing of test cases.
 
+mod attach;
 pub mod device;
 mod drain;
 pub mod hook;
+mod kprobe;
 pub mod layout;
 pub mod load;
 pub mod offsets;
+pub mod preemption;
 mod probelog;
 pub mod selfcheck;
 pub mod session;
@@ -21,4 +24,5 @@ pub mod symbols;
 mod sys;
 mod table;
 pub mod timeline;
+mod tracefs;
 pub mod unseen;

@@ -1,9 +1,7 @@
-//! The probes at work: loaded, filled in, attached, and their ring.
+//! The probes at work: loaded, filled in, put where they belong, and their ring.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,24 +9,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
-use aya::programs::perf_event::{
-    BreakpointConfig, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent,
-};
-use aya::programs::{
-    FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
-};
-use aya::util::online_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
 use protocol::segment::Segment;
 use protocol::{Event, Shape};
 
+use crate::attach::{Place, Programs};
 use crate::device::Device;
 use crate::drain::Drain;
-use crate::hook::{self, Attach, Resolved, When};
+use crate::hook::{self, Resolved, When};
 use crate::layout::{RANGES, SEGMENTS};
 use crate::offsets::{self, KERNEL, Types};
+use crate::preemption::preempts;
 use crate::probelog::{self, Printer};
 use crate::symbols::{self, Symbols};
+use crate::tracefs::{field, tracepoint_file};
 use crate::unseen::Unseen;
 
 /// Why tracing could not begin.
@@ -127,15 +121,11 @@ fn waits(a_break: &Break) -> bool {
 /// Between two looks at the breaks under way.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How often the sampler looks, in Hertz.
-const SAMPLES: u64 = 20;
-
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
 /// Attached probes. Dropping it detaches them.
 pub struct Session {
-    // Holds the programs and their links.
-    ebpf: Ebpf,
+    programs: Programs,
     /// Prints what the probes say of themselves as long as it is there.
     printer: Option<Printer>,
     drain: Drain,
@@ -144,13 +134,13 @@ pub struct Session {
     breaks: HashMap<MapData, u32, Break>,
     /// Breaks that were found to have ended unseen.
     returns: u64,
-    /// What programs missed that are not in the kernel any more.
-    past: BTreeMap<String, u64>,
     unplaced: PerCpuArray<MapData, u64>,
     process: Array<MapData, u32>,
     stacks: StackTraceMap<MapData>,
     /// How references are counted.
     shape: Shape,
+    /// The kernel preempts a task that is in it.
+    preempts: bool,
     hooks: Vec<Resolved>,
     /// Steps whose best hook the kernel refused.
     refused: Vec<(&'static str, Error)>,
@@ -161,18 +151,6 @@ pub struct Session {
     symbols: Symbols,
     /// The same with what the kernel made for the probes; read when an address is asked for.
     symbols_now: OnceLock<Option<Symbols>>,
-    btf: Btf,
-}
-
-/// Whether the kernel has this tracepoint.
-pub(crate) fn tracepoint_exists(category: &str, name: &str) -> bool {
-    tracepoint_file(category, name, "id").is_some()
-}
-
-fn tracepoint_file(category: &str, name: &str, file: &str) -> Option<String> {
-    ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].iter().find_map(|root| {
-        fs::read_to_string(Path::new(root).join("events").join(category).join(name).join(file)).ok()
-    })
 }
 
 /// How this kernel counts references of a DAX page.
@@ -210,7 +188,8 @@ impl Session {
         preconditions()?;
         let symbols = Symbols::read()?;
         let shape = shape(&symbols);
-        let hooks = hook::resolve(&symbols, Some(&device.file_system));
+        let preempts = preempts();
+        let hooks = hook::resolve(&symbols, preempts, Some(&device.file_system));
         if let Some(missing) = hooks.iter().find(|hook| hook.step.needed && hook.chosen.is_none()) {
             return Err(Error::NoHook {
                 step: missing.step.name,
@@ -260,25 +239,24 @@ impl Session {
         let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
         let breaks = HashMap::try_from(take(&mut ebpf, "BREAKS")?).map_err(lacks("BREAKS"))?;
         let mut session = Self {
-            ebpf,
+            programs: Programs::new(ebpf, btf),
             printer: probe_log,
             drain,
             lost,
             losses,
             breaks,
             returns: 0,
-            past: BTreeMap::new(),
             unplaced,
             process,
             stacks,
             shape,
+            preempts,
             hooks,
             symbols,
             symbols_now: OnceLock::new(),
             refused: Vec::new(),
             resting: false,
             warned: false,
-            btf,
         };
         session.attach()?;
         Ok(session)
@@ -287,43 +265,36 @@ impl Session {
     fn attach(&mut self) -> Result<(), Error> {
         for n in 0..self.hooks.len() {
             if self.hooks[n].step.when != When::OnceWarned {
-                self.hook(n, 0)?;
+                self.hook(n, &[])?;
             }
         }
         if has_warned() {
             self.heed()?;
         }
-        sample(&mut self.ebpf).map_err(|error| error.into_error("sample_waiters", "a timer"))
+        self.programs.sample()
     }
 
-    /// Attaches hook `n` in the first way from `from` on that the kernel takes.
-    fn hook(&mut self, n: usize, from: usize) -> Result<(), Error> {
+    /// Attaches hook `n` in the first way that the kernel takes, but not to functions that are
+    /// `blind`.
+    fn hook(&mut self, n: usize, blind: &[&str]) -> Result<(), Error> {
         let hook = &mut self.hooks[n];
         self.symbols_now = OnceLock::new();
         let mut refused = None;
+        let mut ways = hook.step.ways(&self.symbols, self.preempts).into_iter();
         // A function can be there and yet not take a program; then the next best is tried.
-        hook.chosen = hook.step.ways(&self.symbols).skip(from).find(|(alternative, symbol)| {
+        hook.chosen = ways.find(|(alternative, symbol)| {
+            if blind.contains(&alternative.symbol) {
+                return false;
+            }
             let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
-            let place = Place { symbol, address };
-            let taken = all_or_none(
-                &mut self.ebpf,
-                alternative.programs,
-                |ebpf, &(program, how)| {
-                    attach(ebpf, program, how, &place, &self.btf)
-                        .map_err(|error| error.into_error(program, symbol))
-                },
-                |ebpf, &(program, _)| {
-                    unload(ebpf, program).map_err(|error| error.into_error(program, symbol))
-                },
-            );
+            let taken = self.programs.attach(alternative.programs, &Place { symbol, address });
             taken.map_err(|error| refused = Some(error)).is_ok()
         });
         if self.printer.is_some()
             && let Some((way, symbol)) = &hook.chosen
         {
             for &(program, _) in way.programs {
-                let info = self.ebpf.program(program).and_then(|program| program.info().ok());
-                let cost = info.and_then(|info| info.verified_instruction_count()).unwrap_or(0);
+                let cost = self.programs.cost(program);
                 eprintln!("probe: {program} is at {symbol}; the verifier took {cost} steps");
             }
         }
@@ -337,28 +308,26 @@ impl Session {
 
     /// Attaches the next best way to see what the self-check missed. False if there is none.
     pub(crate) fn fall_back(&mut self, missing: &[&str]) -> Result<bool, Error> {
-        let blind = self.hooks.iter().position(|hook| {
-            hook.step.blind.is_some_and(|step| missing.contains(&step))
-                && hook.chosen.as_ref().is_some_and(|(chosen, _)| {
-                    hook.step
-                        .ways(&self.symbols)
-                        .last()
-                        .is_some_and(|(last, _)| last.symbol != chosen.symbol)
-                })
-        });
-        let Some(n) = blind else {
-            return Ok(false);
-        };
-        let chosen = self.hooks[n].chosen.as_ref().map_or("", |(chosen, _)| chosen.symbol);
-        let from = self.hooks[n]
-            .step
-            .ways(&self.symbols)
-            .position(|(way, _)| way.symbol == chosen)
-            .map_or(0, |position| position + 1);
-        // Other callers may still call it, and then it would tell things twice.
-        self.unhook(n)?;
-        self.hook(n, from)?;
-        Ok(self.hooks[n].chosen.is_some())
+        for n in 0..self.hooks.len() {
+            let hook = &self.hooks[n];
+            let Some((chosen, _)) = &hook.chosen else {
+                continue;
+            };
+            let alternatives = hook.step.alternatives;
+            let is_blind = hook.step.blind.is_some_and(|step| missing.contains(&step));
+            // Functions that were tried stand before those that were not.
+            let tried = alternatives.iter().rposition(|way| way.symbol == chosen.symbol);
+            let tried = tried.map_or(0, |last| last + 1);
+            let blind: Vec<_> = alternatives[..tried].iter().map(|way| way.symbol).collect();
+            let mut ways = hook.step.ways(&self.symbols, self.preempts).into_iter();
+            if is_blind && ways.any(|(way, _)| !blind.contains(&way.symbol)) {
+                // Other callers may still call it, and then it would tell things twice.
+                self.unhook(n)?;
+                self.hook(n, &blind)?;
+                return Ok(self.hooks[n].chosen.is_some());
+            }
+        }
+        Ok(false)
     }
 
     /// Takes off what is of use only beside a wait, for it costs all others too, and what only a
@@ -372,7 +341,7 @@ impl Session {
     /// A break waits: puts it on again.
     pub(crate) fn rouse(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.resting) {
-            self.of_use(When::BesideWait).into_iter().try_for_each(|n| self.hook(n, 0))?;
+            self.of_use(When::BesideWait).into_iter().try_for_each(|n| self.hook(n, &[]))?;
         }
         Ok(())
     }
@@ -385,7 +354,7 @@ impl Session {
         }
         let traps = self.of_use(When::OnceWarned);
         for &n in &traps {
-            self.hook(n, 0)?;
+            self.hook(n, &[])?;
         }
         if traps.iter().any(|&n| self.hooks[n].chosen.is_some()) {
             self.of_use(When::UntilWarned).into_iter().try_for_each(|n| self.unhook(n))?;
@@ -402,12 +371,7 @@ impl Session {
         let Some((way, symbol)) = &self.hooks[n].chosen else {
             return Ok(());
         };
-        for &(name, _) in way.programs {
-            let count = self.ebpf.program(name).and_then(missed).unwrap_or(0);
-            *self.past.entry(name.to_owned()).or_default() += count;
-            unload(&mut self.ebpf, name).map_err(|refused| refused.into_error(name, symbol))?;
-        }
-        Ok(())
+        self.programs.detach(way.programs, symbol)
     }
 
     /// Traces only the breaks and operations of this process, or of all.
@@ -456,20 +420,14 @@ impl Session {
     }
 
     fn missed(&self, may_miss: bool) -> impl Iterator<Item = (String, u64)> {
-        let programs =
-            self.ebpf.programs().filter(move |(name, _)| hook::may_miss(name) == may_miss);
-        let counts = programs.map(|(name, program)| {
-            let past = self.past.get(name).copied().unwrap_or(0);
-            (name.to_owned(), past + missed(program).unwrap_or(0))
-        });
-        counts.filter(|(_, count)| *count > 0)
+        let missed = self.programs.missed().into_iter();
+        missed.filter(move |(name, _)| hook::may_miss(name) == may_miss)
     }
 
     /// Looks for breaks that ended unseen, which [`Session::unseen`] then counts: those of tasks
     /// that are gone.
     ///
-    /// A kretprobe misses returns when all of its places are taken, and each break that sleeps
-    /// takes one. No counter that is to be had tells of it on every kernel.
+    /// The kernel counts what a probe missed; this is what no counter tells of.
     pub fn settle(&mut self) {
         for (task, a_break) in self.open() {
             if !Path::new(&format!("/proc/{task}")).exists() {
@@ -571,178 +529,11 @@ fn has_warned() -> bool {
     tainted.trim().parse().map_or(true, |bits: u64| bits & (1 << 9) != 0)
 }
 
-/// Does each of the parts, or none: what was done before one that fails is undone.
-fn all_or_none<C, P, E>(
-    on: &mut C,
-    parts: &[P],
-    mut run: impl FnMut(&mut C, &P) -> Result<(), E>,
-    mut undo: impl FnMut(&mut C, &P) -> Result<(), E>,
-) -> Result<(), E> {
-    for (n, part) in parts.iter().enumerate() {
-        if let Err(error) = run(on, part) {
-            // The part that failed too: it may be half done.
-            for done in parts[..=n].iter().rev() {
-                // What was never done cannot be undone; the first error is the one to tell.
-                let _ = undo(on, done);
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Takes a program off and out of the kernel.
-fn unload(ebpf: &mut Ebpf, name: &str) -> Result<(), Refused> {
-    match ebpf.program_mut(name).ok_or(Refused::NoProgram)? {
-        Program::KProbe(program) => program.unload()?,
-        Program::FEntry(program) => program.unload()?,
-        Program::FExit(program) => program.unload()?,
-        Program::PerfEvent(program) => program.unload()?,
-        Program::RawTracePoint(program) => program.unload()?,
-        Program::TracePoint(program) => program.unload()?,
-        // No step has any other.
-        _ => return Err(Refused::NoProgram),
-    }
-    Ok(())
-}
-
-/// A program that is not there, or that the kernel did not take.
-enum Refused {
-    NoProgram,
-    Kernel(Box<ProgramError>),
-}
-
-impl Refused {
-    fn into_error(self, program: &str, symbol: &str) -> Error {
-        match self {
-            Self::NoProgram => Error::Lacks(format!("the program {program}")),
-            Self::Kernel(source) => Error::Attach {
-                program: program.to_owned(),
-                symbol: symbol.to_owned(),
-                said: brief(&source),
-            },
-        }
-    }
-}
-
-impl From<ProgramError> for Refused {
-    fn from(error: ProgramError) -> Self {
-        Self::Kernel(Box::new(error))
-    }
-}
-
-/// How often the kernel kept a program from running, because it ran already on that processor.
-///
-/// kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`: what `bpf_prog_info.recursion_misses` is, too.
-fn missed(program: &Program) -> Option<u64> {
-    // Of a program that is not attached there is nothing to miss.
-    let fd = program.fd().ok()?;
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-    let told = fs::read_to_string(path).ok()?;
-    told.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
-}
-
-/// What the kernel said, in one line: the verifier's log can have megabytes, and its reason is the
-/// last line that is not a count.
-fn brief(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        return match reason(&log) {
-            Some(reason) => format!("{io_error}; the verifier: {reason}"),
-            None => io_error.to_string(),
-        };
-    }
-    chain(error)
-}
-
 /// An error with its causes, in one line: what a verifier says has more.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// The verifier's reason in its log.
-fn reason(log: &str) -> Option<&str> {
-    let counts = ["verification time", "stack depth", "processed", "insns processed"];
-    log.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !counts.iter().any(|count| line.starts_with(count)))
-}
-
-/// Where a program goes.
-struct Place<'a> {
-    symbol: &'a str,
-    address: u64,
-}
-
-fn attach(
-    ebpf: &mut Ebpf,
-    name: &str,
-    how: Attach,
-    &Place { symbol, address }: &Place<'_>,
-    btf: &Btf,
-) -> Result<(), Refused> {
-    let program = ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
-    match how {
-        Attach::Kprobe | Attach::Kretprobe => {
-            let program: &mut KProbe = program.try_into()?;
-            if program.fd().is_err() {
-                program.load()?;
-            }
-            program.attach(symbol, 0)?;
-        }
-        Attach::Fentry => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(symbol, btf)?;
-            program.attach()?;
-        }
-        Attach::Fexit => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(symbol, btf)?;
-            program.attach()?;
-        }
-        Attach::Breakpoint => {
-            let program: &mut PerfEvent = program.try_into()?;
-            if program.fd().is_err() {
-                program.load()?;
-            }
-            for cpu in online_cpus().map_err(|(_, error)| ProgramError::IOError(error))? {
-                program.attach(
-                    PerfEventConfig::Breakpoint(BreakpointConfig::Instruction { address }),
-                    PerfEventScope::AllProcessesOneCpu { cpu },
-                    SamplePolicy::Period(1),
-                    false,
-                )?;
-            }
-        }
-        Attach::RawTracepoint => {
-            let program: &mut RawTracePoint = program.try_into()?;
-            program.load()?;
-            program.attach(symbol.split_once(':').map_or(symbol, |(_, name)| name))?;
-        }
-        Attach::Tracepoint => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
-            let (category, name) = symbol.split_once(':').unwrap_or(("", symbol));
-            program.attach(category, name)?;
-        }
-    }
-    Ok(())
-}
-
-fn sample(ebpf: &mut Ebpf) -> Result<(), Refused> {
-    let program: &mut PerfEvent =
-        ebpf.program_mut("sample_waiters").ok_or(Refused::NoProgram)?.try_into()?;
-    program.load()?;
-    program.attach(
-        PerfEventConfig::Software(SoftwareEvent::CpuClock),
-        PerfEventScope::AllProcessesOneCpu { cpu: 0 },
-        SamplePolicy::Frequency(SAMPLES),
-        false,
-    )?;
-    Ok(())
 }
 
 fn take(ebpf: &mut Ebpf, map: &str) -> Result<aya::maps::Map, Error> {
@@ -849,18 +640,6 @@ fn static_name(name: &str) -> &'static str {
         .expect("only these are asked for")
 }
 
-/// The offset of a field in a tracepoint's `format` file.
-fn field(format: &str, name: &str) -> Option<u32> {
-    format.lines().find_map(|line| {
-        let mut parts = line.trim().split(';');
-        let declaration = parts.next()?.strip_prefix("field:")?;
-        if declaration.rsplit(' ').next()? != name {
-            return None;
-        }
-        parts.next()?.trim().strip_prefix("offset:")?.parse().ok()
-    })
-}
-
 /// The address of the `struct page` of frame 0, which KASLR moves.
 fn vmemmap(symbols: &Symbols) -> io::Result<u64> {
     let symbol = symbols
@@ -889,46 +668,4 @@ fn kernel_word(address: u64) -> io::Result<u64> {
         }
     }
     Err(io::Error::other("no segment has its address"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_way_of_which_a_part_is_refused_leaves_nothing_attached() {
-        let run = |attached: &mut Vec<&str>, part: &&'static str| {
-            attached.push(part);
-            if *part == "refused" { Err("no") } else { Ok(()) }
-        };
-        let undo = |attached: &mut Vec<&str>, part: &&'static str| {
-            attached.retain(|known| known != part);
-            Ok(())
-        };
-        let mut attached = Vec::new();
-        assert_eq!(all_or_none(&mut attached, &["begin", "refused", "end"], run, undo), Err("no"));
-        assert!(attached.is_empty(), "{attached:?}");
-        assert_eq!(all_or_none(&mut attached, &["begin", "end"], run, undo), Ok(()));
-        assert_eq!(attached, ["begin", "end"]);
-    }
-
-    #[test]
-    fn the_verifiers_reason_is_before_its_counts() {
-        let log = "646: (15) if r0 == 0x0 goto pc+1\nThe sequence of 8193 jumps is too complex.\n\
-                   verification time 37822821 usec\nstack depth 168+0+16\ninsns processed 713264\n\
-                   processed 713264 insns (limit 1000000)\n";
-        assert_eq!(reason(log), Some("The sequence of 8193 jumps is too complex."));
-        assert_eq!(reason(""), None);
-    }
-
-    #[test]
-    fn a_field_is_found_in_a_tracepoints_format() {
-        let format = "name: ext4_free_blocks\nformat:\n\
-                      \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
-                      \tfield:dev_t dev;\toffset:8;\tsize:4;\tsigned:0;\n\
-                      \tfield:__u64 block;\toffset:24;\tsize:8;\tsigned:0;\n";
-        assert_eq!(field(format, "dev"), Some(8));
-        assert_eq!(field(format, "block"), Some(24));
-        assert_eq!(field(format, "len"), None);
-    }
 }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -152,6 +152,62 @@ pub(crate) fn is_dax(file: &File) -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     Ok(status.stx_attributes & STATX_ATTR_DAX != 0)
+}
+
+/// `struct perf_event_attr` in its first version: include/uapi/linux/perf_event.h.
+#[repr(C)]
+#[derive(Default)]
+struct PerfEvent {
+    kind: u32,
+    size: u32,
+    config: u64,
+    rest: [u64; 6],
+}
+
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
+/// `_IO('$', 0)` and `_IOW('$', 8, __u32)`.
+const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
+const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+
+/// Has a program run at the tracepoint with this number, whichever task comes there on whichever
+/// processor, until what is returned is closed.
+pub(crate) fn run_at_tracepoint(program: BorrowedFd<'_>, number: u64) -> io::Result<OwnedFd> {
+    let event = PerfEvent {
+        kind: PERF_TYPE_TRACEPOINT,
+        size: size_of::<PerfEvent>() as u32,
+        config: number,
+        rest: [0; 6],
+    };
+    // All tasks on the first processor: to its program the kernel lets all processors come.
+    let (any_task, cpu, no_group) = (-1, 0, -1);
+    // SAFETY: the structure is as long as it says, and the kernel only reads it.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const event,
+            any_task,
+            cpu,
+            no_group,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it, for nobody else.
+    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let calls = [
+        (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd() as libc::c_ulong),
+        (PERF_EVENT_IOC_ENABLE, 0),
+    ];
+    for (call, argument) in calls {
+        // SAFETY: both take a plain number.
+        if unsafe { libc::ioctl(link.as_raw_fd(), call as _, argument) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(link)
 }
 
 /// Puts the calling thread before others of its scheduling class.
