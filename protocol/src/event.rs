@@ -67,7 +67,8 @@ pub enum Kind {
     Scan = 5,
     /// A break begins to wait for `page` to become idle.
     WaitBegin = 6,
-    /// The task went to sleep in that wait. `detail`: [`flag`] bits of the locks it still holds.
+    /// The task went to sleep in that wait. `detail`: [`flag`] bits of the locks it still holds;
+    /// [`flag::ELSEWHERE`].
     Sleep = 7,
     /// It stopped waiting, whatever the reason. `value`: its result.
     WaitEnd = 8,
@@ -82,7 +83,8 @@ pub enum Kind {
     /// [`Kind::Pin`].
     Unpin = 11,
     /// A mapping entry of `inode` at `index` was removed. `refs` and `maps` are the page's
-    /// counts at that moment. `detail`: [`flag::BREAK`] if an operation that breaks did it.
+    /// counts at that moment. `detail`: [`flag::BREAK`] if an operation that breaks did it,
+    /// [`flag::UNENDED`] if that is concluded.
     Remove = 12,
     /// `count` blocks from `page` were freed; `refs` and `maps` are those of the first page among
     /// them that is not idle (`page` then names it), or of the first one.
@@ -250,6 +252,13 @@ impl Operation {
     }
 }
 
+/// [`Event::lost`] of the records that follow a loss at this time, in nanoseconds: all bits of the
+/// time have a part in it, so that two losses have the same one as seldom as two random numbers.
+pub fn loss_mark(time: u64) -> u16 {
+    // Fibonacci hashing: the odd number next to 2^64 divided by the golden ratio.
+    (time.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+}
+
 /// Bits of [`Event::detail`].
 pub mod flag {
     /// The inode lock (`i_rwsem`; XFS: IOLOCK) is held exclusively by the task.
@@ -262,6 +271,10 @@ pub mod flag {
     pub const LONGTERM: u16 = 1 << 3;
     /// The entry was removed by an operation that must break the layout first.
     pub const BREAK: u16 = 1 << 4;
+    /// That it was such an operation is concluded from a break of the task that has not ended.
+    pub const UNENDED: u16 = 1 << 5;
+    /// The task sleeps, but not for the page that its break waited for.
+    pub const ELSEWHERE: u16 = 1 << 6;
 }
 
 /// How a kernel counts the references of a DAX page.
@@ -325,6 +338,13 @@ mod tests {
         assert_eq!(Event::new(Kind::Pin).pages().count(), 1);
         let freed = Event { count: 4, ..Event::new(Kind::Free) };
         assert!(freed.pages().eq([freed]));
+    }
+
+    #[test]
+    fn losses_that_follow_each_other_have_different_marks() {
+        let marks: std::collections::BTreeSet<_> = (0..1000).map(loss_mark).collect();
+        assert_eq!(marks.len(), 1000);
+        assert_eq!(loss_mark(0), 0);
     }
 
     #[test]

@@ -386,6 +386,39 @@ proptest! {
     }
 
     #[test]
+    fn sleeping_for_another_lock_after_the_wait_is_none(mut world in world()) {
+        world.pin(0);
+        world.emit(Kind::BreakBegin, BREAKER, |_| {});
+        let page = world.scan().expect("page 0 was just pinned");
+        world.wait_begin(page);
+        let sleep = world.events.last_mut().expect("the sleep");
+        sleep.detail = flag::INVALIDATE_LOCK | flag::ELSEWHERE;
+        prop_assert_eq!(world.verdict(), Verdict::Holds);
+    }
+
+    #[test]
+    fn a_removal_that_is_only_concluded_to_be_a_breaks_accuses_nobody_if_an_end_was_missed(
+        mut world in world(), missed: bool,
+    ) {
+        world.pin(0);
+        let about = world.about(0);
+        world.emit(Kind::Remove, BREAKER, |event| {
+            about(event);
+            event.detail = flag::BREAK | flag::UNENDED;
+        });
+        let mut judge = Judge::new(Config::kernel(world.shape));
+        for event in &world.events {
+            judge.feed_if(event, || !missed);
+        }
+        let verdict = judge.finish(world.time);
+        if missed {
+            prop_assert_eq!(verdict, Verdict::Undecided);
+        } else {
+            only(verdict, Rule::MissedWait);
+        }
+    }
+
+    #[test]
     fn a_fault_that_hangs_while_a_break_waits_is_a_lock_held(mut world in world()) {
         world.pin(0);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});

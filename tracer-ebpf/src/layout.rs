@@ -71,6 +71,8 @@ globals! {
     VMA_FILE: u32,
     /// What a wait's variable is, counted from its page.
     WAIT_OFFSET: u32,
+    /// Where a waiter has the list entry by which it is queued.
+    WAIT_ENTRY: u32,
     /// Whether the removal hook has (entry, mapping, truncating) and not only the entry.
     REMOVE_HAS_MAPPING: u32,
     FREE_DEVICE: u32,

@@ -6,6 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf, StackTrace};
 use aya_ebpf::programs::tracing::StackIdContext;
 use aya_log_ebpf::{debug, trace};
+use protocol::event::loss_mark;
 use protocol::{Event, Kind};
 
 use crate::layout::{DEVICE, Inode, Lost, Page, get, in_detail, process, task};
@@ -21,8 +22,9 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Changes with each loss, and every record carries it: so it is known between which records
 /// something is missing. One number for all processors, because a task that lost a record on one
-/// may write its next one on another. It is not a count: two processors that change it at once may
-/// leave it at one more, but not as it was.
+/// may write its next one on another. It is not a count, for two processors could spoil each other's
+/// additions, and one that is late take a loss back: it is the time of the loss, so that no loss
+/// leaves it as any other did.
 #[map]
 static LOSSES: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -42,14 +44,20 @@ pub(crate) fn lose() {
     if let Some(losses) = LOSSES.get_ptr_mut(0) {
         // SAFETY: the pointer is to the element of the map; volatile, because other processors
         // change it too.
-        unsafe { losses.write_volatile(losses.read_volatile() + 1) };
+        unsafe { losses.write_volatile(now()) };
     }
 }
 
 /// What all records carry until something is lost again.
-fn losses() -> u64 {
+fn losses() -> u16 {
     // SAFETY: as above.
-    LOSSES.get_ptr(0).map_or(0, |losses| unsafe { losses.read_volatile() })
+    let time = LOSSES.get_ptr(0).map_or(0, |losses| unsafe { losses.read_volatile() });
+    loss_mark(time)
+}
+
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Runs a probe and counts what it could not record.
@@ -91,17 +99,16 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Event)) -> Result<(), Lost
         return Err(Lost);
     };
     let mut event = Event {
-        // SAFETY: the helper has no preconditions.
-        time: unsafe { bpf_ktime_get_ns() },
+        time: now(),
         task: task(),
         process: process(),
         device: get(&DEVICE) as u32,
         stack: -1,
         kind: kind as u16,
-        // SAFETY: as above.
+        // SAFETY: the helper has no preconditions.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         // After the slot is taken: what was lost before this record is in the number.
-        lost: losses() as u16,
+        lost: losses(),
         ..Event::default()
     };
     fill(&mut event);

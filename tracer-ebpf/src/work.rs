@@ -12,8 +12,8 @@ use protocol::{Kind, flag};
 use crate::call::{Arguments, Call, keep, kept};
 use crate::layout::{
     self, Counts, INODE_LOCK, INODE_MAPPING, Inode, Lost, MAPPING_HOST, MAPPING_LOCK, PAGE_SIZE_OF,
-    Page, REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_OFFSET, XFS_INODE_VFS, current, field,
-    get, in_detail, repeat, wanted,
+    Page, REMOVE_HAS_MAPPING, RWSEM_OWNER, TASK_STATE, WAIT_ENTRY, WAIT_OFFSET, XFS_INODE_VFS,
+    current, field, get, in_detail, read, repeat, wanted,
 };
 use crate::ring::{about, emit, lose, page, record, stack, stack_if_wanted};
 
@@ -32,6 +32,8 @@ pub(crate) struct Break {
     /// The file whose scan that was.
     busy_inode: u64,
     busy_number: u64,
+    /// Address of the entry by which it is queued while it waits, or 0.
+    queued: u64,
     waiting: u32,
     /// The beginning was seen.
     whole: u32,
@@ -49,6 +51,7 @@ impl Break {
             busy_index: 0,
             busy_inode: 0,
             busy_number: 0,
+            queued: 0,
             waiting: 0,
             whole: 0,
         }
@@ -327,7 +330,27 @@ fn scanned(a_break: Option<&Break>, mapping: u64) -> Result<Option<Inode>, Lost>
     }
 }
 
-/// The scan returns the busy page that it found.
+/// A scan begins, and with that a wait of its break is over, whatever the task sleeps for then.
+fn begin_scan() -> Result<(), Lost> {
+    let task = layout::task();
+    // SAFETY: the map's values are plain data that only their own task changes.
+    let Some(&found) = (unsafe { BREAKS.get(&task) }) else {
+        return Ok(());
+    };
+    if found.waiting == 0 {
+        return Ok(());
+    }
+    stop_waiting(&found, task, 0)?;
+    BREAKS.insert(&task, &Break { waiting: 0, ..found }, 0).map_err(|_| Lost)
+}
+
+/// The scan is called.
+#[fentry]
+pub(crate) fn scan_begin(_: FEntryContext) -> u32 {
+    record!(begin_scan)
+}
+
+/// It returns the busy page that it found.
 #[fexit]
 pub(crate) fn scan_end(context: FExitContext) -> u32 {
     record!(|| {
@@ -336,10 +359,13 @@ pub(crate) fn scan_end(context: FExitContext) -> u32 {
     })
 }
 
-/// A scan begins.
+/// The same as [`scan_begin`] by a kprobe.
 #[kprobe]
 pub(crate) fn scan_begin_probe(context: ProbeContext) -> u32 {
-    record!(|| keep(Call::Scan, context.argument(0)?))
+    record!(|| {
+        keep(Call::Scan, context.argument(0)?)?;
+        begin_scan()
+    })
 }
 
 /// The same as [`scan_end`] by a kretprobe.
@@ -419,6 +445,7 @@ fn try_wait(context: &impl Arguments) -> Result<(), Lost> {
     };
     waiting(task, true)?;
     a_break.waiting = 1;
+    a_break.queued = context.argument(0)? + get(&WAIT_ENTRY);
     BREAKS.insert(&task, &a_break, 0).map_err(|_| Lost)?;
     // SAFETY: plain data.
     let others = unsafe { WAITED.get(&a_break.busy) }.map_or(0, |&count| count);
@@ -475,6 +502,11 @@ fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
     }
     if owner(a_break.busy_inode + get(&INODE_LOCK))? == me {
         held |= flag::INODE_LOCK;
+    }
+    // An entry that is queued nowhere points to itself. Then the wait is over, or was woken, and it
+    // sleeps for another lock.
+    if read::<u64>(a_break.queued)? == a_break.queued {
+        held |= flag::ELSEWHERE;
     }
     let counts = busy.counts()?;
     emit(Kind::Sleep, |event| {
@@ -610,7 +642,7 @@ fn try_remove(
             detail = flag::BREAK;
         }
     } else if breaking {
-        detail = flag::BREAK;
+        detail = flag::BREAK | flag::UNENDED;
     }
     let trace = if counts.busy() { stack(context) } else { -1 };
     emit(Kind::Remove, |event| {

@@ -170,7 +170,10 @@ pub const STEPS: &[Step] = &[
         when: When::Always,
         blind: None,
         alternatives: &[
-            at("dax_layout_busy_page_range", &[("scan_end", Attach::Fexit)]),
+            at(
+                "dax_layout_busy_page_range",
+                &[("scan_begin", Attach::Fentry), ("scan_end", Attach::Fexit)],
+            ),
             at(
                 "dax_layout_busy_page_range",
                 &[("scan_begin_probe", Attach::Kprobe), ("scan_end_probe", Attach::Kretprobe)],

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
 use aya::{Btf, Ebpf, EbpfLoader};
+use protocol::event::loss_mark;
 use protocol::segment::Segment;
 use protocol::{Event, Shape};
 
@@ -111,11 +112,11 @@ impl Default for Options {
 }
 
 /// What the probes know of a break under way: `Break` in tracer-ebpf/src/work.rs.
-type Break = [u64; 9];
+type Break = [u64; 10];
 
 /// Whether it waits, as far as was seen: the lower half of its last word.
 fn waits(a_break: &Break) -> bool {
-    a_break[8] as u32 != 0
+    a_break[9] as u32 != 0
 }
 
 /// Between two looks at the breaks under way.
@@ -471,7 +472,7 @@ impl Session {
 
     /// What [`Event::lost`] of a record is if nothing more is lost.
     pub fn losses(&self) -> u16 {
-        self.losses.get(&0, 0).unwrap_or(0) as u16
+        loss_mark(self.losses.get(&0, 0).unwrap_or(0))
     }
 
     /// The most records that ever waited to be judged.
@@ -567,6 +568,8 @@ fn globals(
     for &(name, fields) in KERNEL {
         globals.push((name, types.offset(fields)?));
     }
+    let entry = types.offset(&["wait_bit_queue_entry.wq_entry"])?;
+    globals.push(("WAIT_ENTRY", entry + types.offset(&["wait_queue_entry.entry"])?));
     let references = types.offset(&["page._refcount", "folio._refcount"])?;
     match shape {
         Shape::IdleAtOne => {

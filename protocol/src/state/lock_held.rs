@@ -16,6 +16,10 @@ impl State {
             return Vec::new();
         };
         a_break.rescans = 0;
+        if event.detail & flag::ELSEWHERE != 0 {
+            // What it waits for, and what it holds meanwhile, is another lock's matter.
+            return Vec::new();
+        }
         a_break.unlocked |= event.detail & flag::INODE_LOCK == 0;
         let Some(wait) = a_break.wait.as_mut() else {
             return Vec::new();

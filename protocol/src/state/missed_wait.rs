@@ -55,7 +55,9 @@ impl State {
              pinned (refs={} maps={})",
             event.task, event.inode, event.index, event.page, event.refs, event.maps
         );
-        vec![finding(Rule::MissedWait, event, &rests_on, text)]
+        let found = finding(Rule::MissedWait, event, &rests_on, text);
+        // The break may have ended unseen.
+        vec![Finding { absence: event.detail & flag::UNENDED != 0, ..found }]
     }
 
     pub(super) fn free(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
