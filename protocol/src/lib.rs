@@ -16,6 +16,7 @@ extern crate std;
 
 #[cfg(feature = "rules")]
 pub mod config;
+pub mod counters;
 pub mod event;
 #[cfg(feature = "rules")]
 pub mod judge;

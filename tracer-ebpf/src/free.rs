@@ -1,29 +1,22 @@
 //! Blocks that go back to the allocator: whose page is still in use is the surest oracle.
 
-use aya_ebpf::macros::{map, tracepoint};
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
-use protocol::Kind;
+use protocol::{Kind, counters};
 
 use crate::layout::{
     DEVICE, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH, GROUP_BLOCKS, IDLE,
     Lost, Page, argument_at, get, in_detail, place, repeat,
 };
-use crate::ring::{emit, lose, page, record, stack};
+use crate::ring::{count, emit, lose, page, record, stack};
 
 /// Pages of one extent that are looked at: 2 GiB of 4 KiB pages. What a longer extent has beyond
 /// that counts as one lost record.
 const PAGES: u64 = 1 << 19;
 
-/// Extents that were freed and whose pages are not known: no rule judges them.
-#[map]
-static UNPLACED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
+/// An extent was freed and its pages are not known: no rule judges it.
 fn unplaced() {
-    if let Some(count) = UNPLACED.get_ptr_mut(0) {
-        // SAFETY: the pointer is to this processor's own element.
-        unsafe { *count += 1 };
-    }
+    count(counters::UNPLACED);
 }
 
 /// The search for a page that is still in use.

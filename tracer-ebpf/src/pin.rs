@@ -4,17 +4,17 @@
 //! where they are released, so that the rules know which pin went.
 
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::maps::{HashMap, PerCpuArray};
 use aya_ebpf::programs::tracing::StackIdContext;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
-use protocol::Kind;
+use protocol::{Kind, counters};
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::layout::{
     BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, Shot, field, get, read,
     read_to, repeat,
 };
-use crate::ring::{emit, page, record, stack_if_wanted};
+use crate::ring::{count, emit, page, record, stack_if_wanted};
 
 /// `struct bio_vec`: include/linux/bvec.h.
 #[repr(C)]
@@ -153,13 +153,13 @@ struct Walk {
 /// Pages of a segment that are read at once: one call of the helper costs more than what it copies.
 const AT_ONCE: usize = 8;
 
-/// One walk for each of the two programs that walk, on each processor; the kernel lets no program
-/// run into itself there.
+/// One walk for each of the programs that may walk at the same time, on each processor; the kernel
+/// lets no program run into itself there.
 ///
 /// Not on the stack, where the verifier follows each number from turn to turn and, depending on
 /// where the kernel lies in memory, finds no end: what a map holds is unknown to it from the first.
 #[map]
-static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(2, 0);
+static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(3, 0);
 
 extern "C" fn turn(_: u64, program: *mut u32) -> i64 {
     // SAFETY: `repeat` hands over the context it was given, the number of the program's own walk.
@@ -216,7 +216,13 @@ impl Walk {
     }
 }
 
-fn of_bio(kind: Kind, context: &impl StackIdContext, bio: u64) -> Result<(), Lost> {
+/// The walks of who sees an unpin, who sees a pin, and who stands in for the first.
+const UNPINS: u32 = 0;
+const PINS: u32 = 1;
+const STANDS_IN: u32 = 2;
+
+fn of_bio(walk: u32, context: &impl StackIdContext, bio: u64) -> Result<(), Lost> {
+    let kind = if walk == PINS { Kind::Pin } else { Kind::Unpin };
     let count: u16 = field(bio, &BIO_COUNT)?;
     if count == 0 {
         return Ok(());
@@ -228,7 +234,7 @@ fn of_bio(kind: Kind, context: &impl StackIdContext, bio: u64) -> Result<(), Los
         return Ok(());
     }
     let trace = stack_if_wanted(context);
-    let mut program = u32::from(kind == Kind::Pin);
+    let mut program = walk;
     let Some(walk) = WALKS.get_ptr_mut(program) else {
         return Err(Lost);
     };
@@ -250,13 +256,13 @@ fn of_bio(kind: Kind, context: &impl StackIdContext, bio: u64) -> Result<(), Los
 /// Direct I/O has put the user's pages into a bio.
 #[fexit]
 pub(crate) fn pin_bio(context: FExitContext) -> u32 {
-    record!(|| of_bio(Kind::Pin, &context, context.argument(0)?))
+    record!(|| of_bio(PINS, &context, context.argument(0)?))
 }
 
 /// A bio lets its pages go.
 #[fentry]
 pub(crate) fn unpin_bio(context: FEntryContext) -> u32 {
-    record!(|| of_bio(Kind::Unpin, &context, context.argument(0)?))
+    record!(|| of_bio(UNPINS, &context, context.argument(0)?))
 }
 
 /// Direct I/O is about to put them there.
@@ -269,15 +275,44 @@ pub(crate) fn pin_bio_begin_probe(context: ProbeContext) -> u32 {
 #[kretprobe]
 pub(crate) fn pin_bio_probe(context: RetProbeContext) -> u32 {
     record!(|| match kept(Call::PinBio) {
-        Some(bio) => of_bio(Kind::Pin, &context, bio),
+        Some(bio) => of_bio(PINS, &context, bio),
         None => Ok(()),
     })
 }
 
-/// The same as [`unpin_bio`] by a kprobe.
+/// Bios whose release [`unpin_bio_probe`] saw and [`unpin_bio_stand_in`] did not come to yet.
+#[map]
+static RELEASED: HashMap<u64, u64> = HashMap::with_max_entries(8192, 0);
+
+/// The same as [`unpin_bio`] by a kprobe, which has a stand-in: it is no task's only, and in an
+/// interrupt that came while another kprobe was at work it does not run.
 #[kprobe]
 pub(crate) fn unpin_bio_probe(context: ProbeContext) -> u32 {
-    record!(|| of_bio(Kind::Unpin, &context, context.argument(0)?))
+    record!(|| {
+        let bio = context.argument(0)?;
+        if RELEASED.insert(&bio, &1, 0).is_err() {
+            // Then it is the stand-in's.
+            return Ok(());
+        }
+        count(counters::SEEN);
+        of_bio(UNPINS, &context, bio)
+    })
+}
+
+/// Comes after it in the same call, and does its work if it did not.
+///
+/// Where a task was preempted in here it does not run for others, so that it misses calls, too;
+/// those that both miss are what is left of its misses without those of which the first one knew.
+#[fentry]
+pub(crate) fn unpin_bio_stand_in(context: FEntryContext) -> u32 {
+    record!(|| {
+        let bio = context.argument(0)?;
+        if RELEASED.remove(&bio).is_ok() {
+            count(counters::SEEN_TWICE);
+            return Ok(());
+        }
+        of_bio(STANDS_IN, &context, bio)
+    })
 }
 
 fn of_pipe(kind: Kind, context: &(impl Arguments + StackIdContext)) -> Result<(), Lost> {

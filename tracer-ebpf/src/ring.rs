@@ -3,11 +3,11 @@
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray, RingBuf, StackTrace};
+use aya_ebpf::maps::{Array, RingBuf, StackTrace};
 use aya_ebpf::programs::tracing::StackIdContext;
 use aya_log_ebpf::{debug, trace};
 use protocol::event::loss_mark;
-use protocol::{Event, Kind};
+use protocol::{Event, Kind, counters};
 
 use crate::layout::{DEVICE, Inode, Lost, Page, get, in_detail, process, task};
 
@@ -15,18 +15,21 @@ use crate::layout::{DEVICE, Inode, Lost, Page, get, in_detail, process, task};
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// What was lost: records that found no room or could not be made, and returns that were missed
-/// because a task entered a function again that it was still in. One number per processor.
-#[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// `BPF_F_MMAPABLE`: include/uapi/linux/bpf.h.
+const MAPPED: u32 = 1 << 10;
 
-/// Changes with each loss, and every record carries it: so it is known between which records
-/// something is missing. One number for all processors, because a task that lost a record on one
-/// may write its next one on another. It is not a count, for two processors could spoil each other's
-/// additions, and one that is late take a loss back: it is the time of the loss, so that no loss
-/// leaves it as any other did.
 #[map]
-static LOSSES: Array<u64> = Array::with_max_entries(1, 0);
+static COUNTERS: Array<u64> = Array::with_max_entries(counters::LENGTH, MAPPED);
+
+/// One more on this processor's part of a counter.
+pub(crate) fn count(counter: u32) {
+    // SAFETY: the helper has no preconditions.
+    let processor = unsafe { bpf_get_smp_processor_id() } % counters::PROCESSORS;
+    if let Some(count) = COUNTERS.get_ptr_mut(counter + processor) {
+        // SAFETY: the pointer is to an element of the map that no other processor changes.
+        unsafe { *count += 1 };
+    }
+}
 
 #[map]
 pub(crate) static STACKS: StackTrace = StackTrace::with_max_entries(8192, 0);
@@ -35,13 +38,16 @@ pub(crate) static STACKS: StackTrace = StackTrace::with_max_entries(8192, 0);
 /// recording of a known stack costs no comparison.
 const FAST_COMPARISON: u64 = 1 << 9;
 
-/// One more record or return is lost.
+/// One more is lost: a record that found no room or could not be made, or a return that was missed,
+/// because a task entered a function again that it was still in.
+///
+/// Every record carries a mark of the last loss, so it is known between which records something is
+/// missing. One for all processors, because a task that lost a record on one may write its next one
+/// on another. It is not made from a count, for two processors could spoil each other's additions,
+/// and one that is late take a loss back: it is made from the time, which no loss shares.
 pub(crate) fn lose() {
-    if let Some(count) = LOST.get_ptr_mut(0) {
-        // SAFETY: the pointer is to this processor's own element.
-        unsafe { *count += 1 };
-    }
-    if let Some(losses) = LOSSES.get_ptr_mut(0) {
+    count(counters::LOST);
+    if let Some(losses) = COUNTERS.get_ptr_mut(counters::LOST_LAST) {
         // SAFETY: the pointer is to the element of the map; volatile, because other processors
         // change it too.
         unsafe { losses.write_volatile(now()) };
@@ -50,9 +56,11 @@ pub(crate) fn lose() {
 
 /// What all records carry until something is lost again.
 fn losses() -> u16 {
-    // SAFETY: as above.
-    let time = LOSSES.get_ptr(0).map_or(0, |losses| unsafe { losses.read_volatile() });
-    loss_mark(time)
+    let Some(last) = COUNTERS.get_ptr(counters::LOST_LAST) else {
+        return 0;
+    };
+    // SAFETY: the pointer is to an element of the map; volatile, as above.
+    loss_mark(unsafe { last.read_volatile() })
 }
 
 fn now() -> u64 {

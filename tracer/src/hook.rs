@@ -6,6 +6,7 @@ use std::fs;
 
 use crate::symbols::Symbols;
 use crate::tracefs::tracepoint_exists;
+use crate::unseen;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,9 @@ impl Alternative {
     /// Whether a task that is preempted in one of the programs keeps the others on its processor
     /// out of it.
     fn may_be_kept_out(&self) -> bool {
-        self.programs.iter().any(|(_, how)| matches!(how, Attach::Fentry | Attach::Fexit))
+        let any = |ways: &[Attach]| self.programs.iter().any(|(_, how)| ways.contains(how));
+        // Beside a kprobe it stands in.
+        any(&[Attach::Fentry, Attach::Fexit]) && !any(&[Attach::Kprobe])
     }
 }
 
@@ -283,7 +286,11 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[
             at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)]),
-            at("__bio_release_pages", &[("unpin_bio_probe", Attach::Kprobe)]),
+            // In this order: of a call that only the first of two saw, the other has to know.
+            at(
+                "__bio_release_pages",
+                &[(unseen::STAND_IN, Attach::Fentry), (unseen::STOOD_IN_FOR, Attach::Kprobe)],
+            ),
         ],
     },
     Step {

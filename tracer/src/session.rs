@@ -2,17 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf, StackTraceMap};
 use aya::{Btf, Ebpf, EbpfLoader};
 use protocol::event::loss_mark;
 use protocol::segment::Segment;
-use protocol::{Event, Shape};
+use protocol::{Event, Shape, counters};
 
 use crate::attach::{Place, Programs};
 use crate::device::Device;
@@ -23,8 +24,9 @@ use crate::offsets::{self, KERNEL, Types};
 use crate::preemption::preempts;
 use crate::probelog::{self, Printer};
 use crate::symbols::{self, Symbols};
+use crate::sys::Counters;
 use crate::tracefs::{field, tracepoint_file};
-use crate::unseen::Unseen;
+use crate::unseen::{self, Unseen};
 
 /// Why tracing could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +132,10 @@ pub struct Session {
     /// Prints what the probes say of themselves as long as it is there.
     printer: Option<Printer>,
     drain: Drain,
-    lost: PerCpuArray<MapData, u64>,
-    losses: Array<MapData, u64>,
+    counters: Counters,
     breaks: HashMap<MapData, u32, Break>,
     /// Breaks that were found to have ended unseen.
     returns: u64,
-    unplaced: PerCpuArray<MapData, u64>,
     process: Array<MapData, u32>,
     stacks: StackTraceMap<MapData>,
     /// How references are counted.
@@ -231,10 +231,8 @@ impl Session {
         };
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(lacks("EVENTS"))?;
         let drain = Drain::start(ring, options.ring_size).map_err(Error::Thread)?;
-        let lost = PerCpuArray::try_from(take(&mut ebpf, "LOST")?).map_err(lacks("LOST"))?;
-        let losses = Array::try_from(take(&mut ebpf, "LOSSES")?).map_err(lacks("LOSSES"))?;
-        let unplaced =
-            PerCpuArray::try_from(take(&mut ebpf, "UNPLACED")?).map_err(lacks("UNPLACED"))?;
+        // Not taken out: programs that are loaded later need it.
+        let counters = counters(ebpf.map("COUNTERS"))?;
         let stacks =
             StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
         let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
@@ -243,11 +241,9 @@ impl Session {
             programs: Programs::new(ebpf, btf),
             printer: probe_log,
             drain,
-            lost,
-            losses,
+            counters,
             breaks,
             returns: 0,
-            unplaced,
             process,
             stacks,
             shape,
@@ -407,12 +403,12 @@ impl Session {
 
     /// How many losses the probes themselves know of since the start.
     pub fn counted(&self) -> u64 {
-        self.lost.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum())
+        self.counters.sum(counters::LOST, counters::PROCESSORS)
     }
 
     /// How many extents were freed whose pages are not known.
     fn frees(&self) -> u64 {
-        self.unplaced.get(&0, 0).map_or(0, |counts| counts.iter().copied().sum())
+        self.counters.sum(counters::UNPLACED, counters::PROCESSORS)
     }
 
     /// How many calls the kernel did not let the probes see that no verdict needs.
@@ -421,8 +417,10 @@ impl Session {
     }
 
     fn missed(&self, may_miss: bool) -> impl Iterator<Item = (String, u64)> {
-        let missed = self.programs.missed().into_iter();
-        missed.filter(move |(name, _)| hook::may_miss(name) == may_miss)
+        let sum = |counter| self.counters.sum(counter, counters::PROCESSORS);
+        let mut missed = self.programs.missed();
+        unseen::stood_in(&mut missed, sum(counters::SEEN), sum(counters::SEEN_TWICE));
+        missed.into_iter().filter(move |(name, _)| hook::may_miss(name) == may_miss)
     }
 
     /// Looks for breaks that ended unseen, which [`Session::unseen`] then counts: those of tasks
@@ -430,8 +428,12 @@ impl Session {
     ///
     /// The kernel counts what a probe missed; this is what no counter tells of.
     pub fn settle(&mut self) {
-        for (task, a_break) in self.open() {
-            if !Path::new(&format!("/proc/{task}")).exists() {
+        // Whoever asks for a break's state keeps kprobes from running meanwhile; for its task, not.
+        let tasks: Vec<u32> = self.breaks.keys().filter_map(Result::ok).collect();
+        for task in tasks {
+            if !Path::new(&format!("/proc/{task}")).exists()
+                && let Ok(a_break) = self.breaks.get(&task, 0)
+            {
                 self.returns += self.forget(task, &a_break);
             }
         }
@@ -472,7 +474,7 @@ impl Session {
 
     /// What [`Event::lost`] of a record is if nothing more is lost.
     pub fn losses(&self) -> u16 {
-        loss_mark(self.losses.get(&0, 0).unwrap_or(0))
+        loss_mark(self.counters.sum(counters::LOST_LAST, 1))
     }
 
     /// The most records that ever waited to be judged.
@@ -537,8 +539,17 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn take(ebpf: &mut Ebpf, map: &str) -> Result<aya::maps::Map, Error> {
+fn take(ebpf: &mut Ebpf, map: &str) -> Result<Map, Error> {
     ebpf.take_map(map).ok_or_else(|| Error::Lacks(format!("the map {map}")))
+}
+
+/// The numbers that the probes count, mapped.
+fn counters(map: Option<&Map>) -> Result<Counters, Error> {
+    let Some(Map::Array(data)) = map else {
+        return Err(Error::Lacks("an array COUNTERS".to_owned()));
+    };
+    Counters::new(data.fd().as_fd(), counters::LENGTH as usize)
+        .map_err(|error| Error::Lacks(format!("a map COUNTERS that can be mapped: {error}")))
 }
 
 fn lacks(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {

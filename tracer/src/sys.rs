@@ -154,6 +154,45 @@ pub(crate) fn is_dax(file: &File) -> io::Result<bool> {
     Ok(status.stx_attributes & STATX_ATTR_DAX != 0)
 }
 
+/// Numbers of 64 bits that the probes write, mapped.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    start: NonNull<libc::c_void>,
+    numbers: usize,
+}
+
+// SAFETY: the map belongs to the process, not to a thread; all access is through volatile reads.
+unsafe impl Send for Counters {}
+// SAFETY: as above.
+unsafe impl Sync for Counters {}
+
+impl Counters {
+    /// Maps an array of so many.
+    pub(crate) fn new(array: BorrowedFd<'_>, numbers: usize) -> nix::Result<Self> {
+        let length = NonZeroUsize::new(numbers * size_of::<u64>()).ok_or(nix::Error::EINVAL)?;
+        // SAFETY: a new map at an address of the kernel's choice overlaps nothing.
+        let start =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, array, 0) }?;
+        Ok(Self { start, numbers })
+    }
+
+    /// The sum of `count` of them from number `first` on.
+    pub(crate) fn sum(&self, first: u32, count: u32) -> u64 {
+        let numbers = first as usize..(first + count) as usize;
+        assert!(numbers.end <= self.numbers, "the numbers are in the array");
+        let start = self.start.as_ptr().cast::<u64>();
+        // SAFETY: each is in the map; volatile, because the kernel writes them.
+        numbers.map(|n| unsafe { start.add(n).read_volatile() }).fold(0, u64::wrapping_add)
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        // SAFETY: nothing but this structure refers to the map. It cannot fail for what is mapped.
+        let _ = unsafe { munmap(self.start, self.numbers * size_of::<u64>()) };
+    }
+}
+
 /// `struct perf_event_attr` in its first version: include/uapi/linux/perf_event.h.
 #[repr(C)]
 #[derive(Default)]
