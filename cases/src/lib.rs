@@ -1,8 +1,8 @@
 //! Test programs for the layout break of filesystem DAX.
 //!
 //! A [`Case`] is written once, against [`system::System`], and runs on every file system that
-//! offers what it needs. Most are cells: a law that holds for each operation, pin and place. [`perform`] runs one; what it prints is compared with a golden
-//! transcript by whoever calls it.
+//! offers what it needs. Most are cells: a law that holds for each operation, pin and place.
+//! [`perform`] runs one; what it prints is compared with what is expected by whoever calls it.
 
 mod attempt;
 mod axis;
@@ -11,6 +11,7 @@ mod cell;
 mod deadlock;
 mod evict;
 mod fsync;
+mod huge;
 mod law;
 mod livelock;
 mod mapping;

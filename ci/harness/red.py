@@ -33,8 +33,8 @@ class Fault:
     """A bug in the kernel, and the cases that must find it."""
 
     name: str
-    selection: str
-    """The cases that must turn red."""
+    selection: tuple[str, ...]
+    """The cases that must turn red: names or globs."""
     within: float | None = None
     """In how many seconds of its own each of them must."""
     finding: tuple[str, str] | None = None
@@ -98,7 +98,7 @@ class Found:
             if cases:
                 print(f"{place}: {fault.name} {what} {len(cases)}: {', '.join(cases)}", flush=True)
         if not self.red and not self.missed:
-            print(f"{place}: no case like {fault.selection} ran to an end", flush=True)
+            print(f"{place}: no case like {' or '.join(fault.selection)} ran to an end", flush=True)
         return bool(self.red) and not self.missed
 
 
@@ -107,7 +107,7 @@ def look(fault: Fault, seen: Journal, timelines: Mapping[str, str]) -> Found:
     down = set(seen.lost) | ({seen.running} if seen.running else set())
     found = Found([], [], [])
     for case in sorted(down.union(seen.verdicts)):
-        if not fnmatch.fnmatchcase(case, fault.selection):
+        if not any(fnmatch.fnmatchcase(case, wanted) for wanted in fault.selection):
             continue
         verdicts = seen.verdicts.get(case, [])
         told = f"{case} ({', '.join(verdicts) or 'the machine went down'})"
@@ -131,7 +131,7 @@ def look(fault: Fault, seen: Journal, timelines: Mapping[str, str]) -> Found:
 def one(fault: Fault, filesystem: str, machine: list[str], programs: Path, results: Path) -> bool:
     """Cases in a machine of their own."""
     traced = ["--runner", "--trace"] if fault.finding else []
-    words = [*machine, "--fs", filesystem, "--fault", fault.name, fault.selection, *traced]
+    words = [*machine, "--fs", filesystem, "--fault", fault.name, *fault.selection, *traced]
     code, seen = boot(results, programs, *words)
     return judge(fault, filesystem, code, seen, results)
 
@@ -143,7 +143,7 @@ def several(fault: Fault, filesystems: list[str], machine: list[str], programs: 
     rest get machines of their own.
     """
     named = [word for filesystem in filesystems for word in ("--fs", filesystem)]
-    script = TOGETHER.format(filesystems=" ".join(filesystems), selection=shlex.quote(fault.selection))
+    script = TOGETHER.format(filesystems=" ".join(filesystems), selection=shlex.join(fault.selection))
     for filesystem in filesystems:
         (results / f"{filesystem}.code").unlink(missing_ok=True)
     words = [*machine, *named, "--fault", fault.name, "--", "sh", "-c", script]
@@ -193,7 +193,7 @@ def main(arguments: list[str]) -> int:
     )  # fmt: skip
     add = parser.add_argument
     add("fault", help="a fault of ci/faults/")
-    add("case", help="the cases that must turn red: a name or a glob")
+    add("case", nargs="+", help="the cases that must turn red: names or globs")
     add("--kernel", default="6.12", help="(default: %(default)s)")
     add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
     add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> int:
     add("--programs", type=Path, required=True, metavar="DIR", help="the programs that run in the machine")
     add("--results", type=Path, required=True, metavar="DIR", help="where the results go")
     asked = parser.parse_args(arguments)
-    fault = Fault(asked.fault, asked.case, asked.within, tuple(asked.finding) if asked.finding else None)
+    fault = Fault(asked.fault, tuple(asked.case), asked.within, tuple(asked.finding) if asked.finding else None)
     machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]
     filesystems = asked.fs or ["xfs"]
     if len(filesystems) == 1:

@@ -30,8 +30,15 @@ const ROUNDS: u32 = 3;
 /// case run, or although the experiment cannot be made.
 const REST: Duration = Duration::from_secs(5);
 
-/// How long a task must sleep on after the last pin has gone before it is said to have been
-/// forgotten: the wake-up comes with the release itself.
+/// How many rounds of the control experiment must go through while a task sleeps on after the last
+/// pin has gone before it is said to have been forgotten. The wake-up comes with the release
+/// itself; each round has the file system sync, and with it the kernel's own threads run.
+const FORGOTTEN_ROUNDS: u32 = 30;
+
+/// How long it must have slept on before the experiment begins.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// How long it must sleep on where the experiment cannot be made.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// Clock ticks that an operation may run in the kernel without settling: 3 s, which no operation
@@ -55,6 +62,11 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self { tasks: Vec::new(), looks: 0, since: Instant::now(), mark: Mark::default() }
+    }
+
+    /// Whether the tasks are as they were.
+    fn is(&self, tasks: &[Option<Glance>]) -> bool {
+        self.tasks == tasks
     }
 
     fn see(&mut self, tasks: Vec<Option<Glance>>, mark: Mark) {
@@ -186,8 +198,13 @@ impl Kernel {
             }
             let now = self.glances()?;
             all.see(now, self.control.mark());
-            let unmoved = all.rests() && all.since.elapsed() > patience.of(FORGOTTEN);
-            if unmoved && !self.holds(op) && self.is_forgotten(op)? {
+            let still = all.since.elapsed();
+            let unmoved = all.rests() && still > patience.of(SETTLED);
+            if unmoved
+                && !self.holds(op)
+                && self.is_forgotten(op, still)?
+                && all.is(&self.glances()?)
+            {
                 let why = "it sleeps on although no pin is left and nobody else runs\n";
                 return Err(self.stuck(op, begun, why)?);
             }
@@ -197,13 +214,17 @@ impl Kernel {
         }
     }
 
-    /// Whether `op`, which sleeps while no pin is held, waits for nothing that still goes through.
-    fn is_forgotten(&mut self, op: OpId) -> Tried<bool> {
-        Ok(match self.glance(op)?.filter(Glance::sleeps) {
-            Some(glance) if glance.place() == Place::LayoutBreak => true,
-            Some(glance) => self.sleeps_on(op, &glance)?.is_some(),
-            None => false,
-        })
+    /// Whether `op`, which has slept for as long as `still` while no pin is held, waits for nothing
+    /// that still goes through.
+    fn is_forgotten(&mut self, op: OpId, still: Duration) -> Tried<bool> {
+        let Some(glance) = self.glance(op)?.filter(Glance::sleeps) else {
+            return Ok(false);
+        };
+        let limit = self.config.patience.of(FORGOTTEN);
+        if self.sleeps_through(op, &glance, FORGOTTEN_ROUNDS, limit)?.is_some() {
+            return Ok(true);
+        }
+        Ok(still > limit && glance.place() == Place::LayoutBreak)
     }
 
     fn stuck(&mut self, op: OpId, begun: Instant, why: &str) -> Tried<Trouble> {
@@ -232,16 +253,27 @@ impl Kernel {
     /// Where `op`, which sleeps as `before` shows, sleeps on while the control experiment goes
     /// through; none if it moves, or if the experiment does not go through.
     pub(super) fn sleeps_on(&mut self, op: OpId, before: &Glance) -> Tried<Option<Place>> {
+        self.sleeps_through(op, before, ROUNDS, self.config.patience.of(REST))
+    }
+
+    /// The same with so many rounds of the experiment, which may take as long as `limit`.
+    fn sleeps_through(
+        &mut self,
+        op: OpId,
+        before: &Glance,
+        rounds: u32,
+        limit: Duration,
+    ) -> Tried<Option<Place>> {
         let begun = Instant::now();
         let mark = self.control.mark();
         loop {
             if self.ended(op, PAUSE)?.is_some() || self.glance(op)?.as_ref() != Some(before) {
                 return Ok(None);
             }
-            if self.control.rounds_since(mark)? >= ROUNDS {
+            if self.control.rounds_since(mark)? >= rounds {
                 return Ok(Some(before.place()));
             }
-            if self.control.is_refused() || begun.elapsed() > self.config.patience.of(REST) {
+            if self.control.is_refused() || begun.elapsed() > limit {
                 return Ok(None);
             }
         }
