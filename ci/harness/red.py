@@ -163,16 +163,19 @@ def several(fault: Fault, filesystems: list[str], machine: list[str], programs: 
 
 def judge(fault: Fault, filesystem: str, code: int, seen: Journal, results: Path) -> bool:
     """Whether the fault was found on a file system."""
-    # cases/GROUP/NAME/timeline.txt
-    timelines = {
-        "/".join(path.parts[-3:-1]): path.read_text(errors="replace")
-        for path in (results / "cases").glob("*/*/timeline.txt")
-    }
-    good = look(fault, seen, timelines).tell(fault, filesystem)
+    good = look(fault, seen, timelines(results / "cases")).tell(fault, filesystem)
     if good and code != suite.UNEXPECTED:
         print(f"{filesystem}: the run ended with {code} although cases were red", flush=True)
         return False
     return good
+
+
+def timelines(cases: Path) -> dict[str, str]:
+    """The timeline of each case that left one. A cell has its folder deeper than a special case."""
+    return {
+        path.parent.relative_to(cases).as_posix(): path.read_text(errors="replace")
+        for path in cases.rglob("timeline.txt")
+    }
 
 
 def ended(path: Path) -> int | None:

@@ -52,6 +52,16 @@ class Red(unittest.TestCase):
                 self.assertTrue(any(fnmatch.fnmatchcase(case, wanted) for wanted in plan.FAULTS[name]))
 
 
+class Timelines(unittest.TestCase):
+    def test_cells_and_special_cases_have_theirs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for case in ("race/retry", "waits/punch/splice/mapped"):
+                (Path(folder) / case).mkdir(parents=True)
+                (Path(folder) / case / "timeline.txt").write_text(case)
+            found = red.timelines(Path(folder))
+        self.assertEqual(found, {case: case for case in ("race/retry", "waits/punch/splice/mapped")})
+
+
 class Faulty(unittest.TestCase):
     def test_red_is_good(self):
         found = look(SKIP, journal(waits__punch="FAIL", waits__zero="HANG"), {})
