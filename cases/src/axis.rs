@@ -47,3 +47,29 @@ pub(crate) trait Last: Value {
     /// Where the pinned page is.
     fn place(&self) -> &'static Place;
 }
+
+/// A row that has all of [`Value`] in fields of the same names.
+macro_rules! value {
+    ($row:ty, $axis:literal) => {
+        impl $crate::axis::Value for $row {
+            const AXIS: &'static str = $axis;
+
+            fn name(&self) -> &'static str {
+                self.name
+            }
+
+            fn phrase(&self) -> &'static str {
+                self.phrase
+            }
+
+            fn needs(&self) -> &'static [Need] {
+                self.needs
+            }
+
+            fn origin(&self) -> Option<&'static str> {
+                self.origin
+            }
+        }
+    };
+}
+use value;

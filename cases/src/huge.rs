@@ -1,12 +1,15 @@
 //! Huge mappings, where more than one is at stake. What holds for a page inside a single one is a
 //! place of the cells.
 
-use crate::action::{Action, Mode, Reply, Span, page};
+use crate::action::{Action, MapId, Mode, Reply, Span, page};
 use crate::case::{case, origin};
-use crate::test::{Checked, Test};
+use crate::test::{Checked, File, Test};
 
-/// Bytes of a huge page.
-const HUGE: u64 = 2 << 20;
+/// A file of two huge pages.
+pub(crate) const FILE: Span = Span { at: 0, len: 2 * (2 << 20) };
+
+/// What each of its pages holds.
+pub(crate) const FILLED: u8 = b'h';
 
 case! {
     /// A page of each of two huge mappings is pinned: punching both waits for the second when the
@@ -15,24 +18,39 @@ case! {
     groups: ["quick"], needs: [Huge], limit: 180, origin: origin::PMD,
 }
 fn two_mappings_punch(t: &mut Test<'_>) -> Checked {
-    t.until("was the file mapped by huge pages", |t| {
-        let span = Span { at: 0, len: 2 * HUGE };
-        let data = t.huge_file("data", span.len, b'g')?;
-        let map = t.map(data)?;
-        let filled = t.run(Action::Store { map, span, byte: b'h' })?;
-        t.note("filling it took", &filled);
-        if filled != Reply::Count(2) {
-            return Ok(false);
-        }
+    let map = |t: &mut Test<'_>, file| {
+        let map = t.map(file)?;
+        Ok((map, (file, map)))
+    };
+    mapped(t, map, |t, (data, map)| {
         let first = t.pin(map, page(511))?;
         let second = t.pin(map, page(513))?;
-        let op = t.begin(Action::Fallocate { file: data.id, mode: Mode::Punch, span })?;
+        let op = t.begin(Action::Fallocate { file: data.id, mode: Mode::Punch, span: FILE })?;
         t.blocked(&op)?;
         t.release(first)?;
         t.blocked(&op)?;
         t.ends_with(&op, second)?;
         t.transferred(second, "h")?;
-        t.reads(data, ".*1024")?;
+        t.reads(data, ".*1024")
+    })
+}
+
+/// Does `check` with what `map` made of a file of two huge pages, filled through the mapping. That
+/// the kernel can map huge pages does not say that the blocks of this file lie so that it does.
+pub(crate) fn mapped<M>(
+    t: &mut Test<'_>,
+    map: impl Fn(&mut Test<'_>, File) -> Checked<(MapId, M)>,
+    check: impl Fn(&mut Test<'_>, M) -> Checked,
+) -> Checked {
+    t.until("was the file mapped by huge pages", |t| {
+        let file = t.huge_file("data", FILE.len, b'g')?;
+        let (map, made) = map(t, file)?;
+        let filled = t.run(Action::Store { map, span: FILE, byte: FILLED })?;
+        t.note("filling it took", &filled);
+        if filled != Reply::Count(2) {
+            return Ok(false);
+        }
+        check(t, made)?;
         Ok(true)
     })
 }

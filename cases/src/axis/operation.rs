@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::Value;
+use super::value;
 use crate::action::{Action, FileId, Mode, PAGE, Span};
 use crate::case::origin;
 use crate::system::Need;
@@ -35,25 +35,7 @@ pub(crate) struct Operation {
     pub(crate) by_name: bool,
 }
 
-impl Value for Operation {
-    const AXIS: &'static str = "operation";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn phrase(&self) -> &'static str {
-        self.phrase
-    }
-
-    fn needs(&self) -> &'static [Need] {
-        self.needs
-    }
-
-    fn origin(&self) -> Option<&'static str> {
-        self.origin
-    }
-}
+value!(Operation, "operation");
 
 impl Target {
     fn range(self) -> Range<u64> {

@@ -1,6 +1,6 @@
 //! Pins: how a page is pinned, how long that lasts, and what its holder sees.
 
-use super::Value;
+use super::{Value, value};
 use crate::action::{Action, Direction, Engine, MapId, PinId, PinKind, Span, TaskId};
 use crate::case::origin;
 use crate::system::Need;
@@ -73,25 +73,7 @@ const URING_WRITE: Pin = Pin {
     kind: direct(Engine::Uring, Direction::FromMemory),
 };
 
-impl Value for Pin {
-    const AXIS: &'static str = "pin";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn phrase(&self) -> &'static str {
-        self.phrase
-    }
-
-    fn needs(&self) -> &'static [Need] {
-        self.needs
-    }
-
-    fn origin(&self) -> Option<&'static str> {
-        self.origin
-    }
-}
+value!(Pin, "pin");
 
 impl Kind for Pin {
     fn writes(&self) -> bool {
@@ -184,25 +166,7 @@ pub(crate) struct Refused {
     pub(crate) ask: fn(MapId, Span) -> Action,
 }
 
-impl Value for Refused {
-    const AXIS: &'static str = "pin";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn phrase(&self) -> &'static str {
-        self.phrase
-    }
-
-    fn needs(&self) -> &'static [Need] {
-        self.needs
-    }
-
-    fn origin(&self) -> Option<&'static str> {
-        self.origin
-    }
-}
+value!(Refused, "pin");
 
 impl Kind for Refused {
     fn writes(&self) -> bool {

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 
 use super::operation::{Operation, Target};
 use super::pin::{Held, Pin};
-use super::{Last, Value};
-use crate::action::{Action, MapId, PAGE, Reply, Sharing, Span, TaskId, page, pages};
+use super::{Last, value};
+use crate::action::{Action, MapId, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::case::origin;
+use crate::huge;
 use crate::system::{MAIN, Need, Signal};
 use crate::test::{Checked, File, Op, Test};
-
-/// Bytes of a huge page.
-const HUGE: u64 = 2 << 20;
 
 /// What the file is, and with it what maps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,25 +161,7 @@ pub(crate) const ALL: &[Place] = &[
     },
 ];
 
-impl Value for Place {
-    const AXIS: &'static str = "place";
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn phrase(&self) -> &'static str {
-        self.phrase
-    }
-
-    fn needs(&self) -> &'static [Need] {
-        self.needs
-    }
-
-    fn origin(&self) -> Option<&'static str> {
-        self.origin
-    }
-}
+value!(Place, "place");
 
 impl Last for Place {
     const ALL: &'static [Self] = ALL;
@@ -231,15 +211,14 @@ impl Place {
     pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
         let pages = match self.size {
             Size::Small => SMALL.len() as u64,
-            Size::Huge => 2 * HUGE / PAGE,
+            Size::Huge => huge::FILE.len / PAGE,
         };
         let target = Target { file: crate::action::FileId(0), pages, span: self.changed };
         let frees = (operation.frees)(target);
         (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
     }
 
-    /// Does `check` with the file mapped. That the kernel can map huge pages does not say that
-    /// the blocks of a file lie so that it does.
+    /// Does `check` with the file mapped.
     pub(crate) fn map(
         &'static self,
         t: &mut Test<'_>,
@@ -251,18 +230,14 @@ impl Place {
                 let mapped = self.mapped(t, file, SMALL.into())?;
                 check(t, mapped)
             }
-            Size::Huge => t.until("was the file mapped by huge pages", |t| {
-                let file = t.huge_file("data", 2 * HUGE, b'g')?;
-                let mapped = self.mapped(t, file, vec![b'h'; file.pages as usize])?;
-                let span = Span { at: 0, len: 2 * HUGE };
-                let filled = t.run(Action::Store { map: mapped.map, span, byte: b'h' })?;
-                t.note("filling it took", &filled);
-                if filled != Reply::Count(2) {
-                    return Ok(false);
-                }
-                check(t, mapped)?;
-                Ok(true)
-            }),
+            Size::Huge => {
+                let map = |t: &mut Test<'_>, file: File| {
+                    let content = vec![huge::FILLED; file.pages as usize];
+                    let mapped = self.mapped(t, file, content)?;
+                    Ok((mapped.map, mapped))
+                };
+                huge::mapped(t, map, check)
+            }
         }
     }
 
