@@ -77,6 +77,7 @@ class Machine:
         self.kernel = kernel
         self.share = share
         self.results = results
+        self.init = share / "init"
         self.last_word = time.monotonic()
         self.boot_console = bytearray()
         self.unwritten: str | None = None
@@ -109,7 +110,9 @@ class Machine:
             # A nanosecond for each instruction; a processor that sleeps wakes at once.
             options += ["--qemu-opt=-icount", "--qemu-opt=shift=0,sleep=off"]
         # The user's come last, for the last of two is heard.
-        for option in (*guest.KERNEL_OPTIONS, *self.hardware.append):
+        # A path that the kernel or a shell would split cannot be passed; the boot is just slower then.
+        init = [f"PATH={self.init}:/bin:/sbin:/usr/bin:/usr/sbin"] if re.fullmatch(r"[\w/.-]+", str(self.init)) else []
+        for option in (*init, *guest.KERNEL_OPTIONS, *self.hardware.append):
             options += ["--kopt", option]
         return options
 
@@ -119,6 +122,7 @@ class Machine:
             (self.share / name).unlink(missing_ok=True)
         script = self.share / "guest.sh"
         script.write_text(guest.script(work, self.share))
+        guest.put_init(self.init)
         environment = {
             **os.environ,
             # virtme-run calls its sister programs.

@@ -1,4 +1,4 @@
-"""What the guest's script says of a kernel without persistent memory."""
+"""What the guest's script says of a kernel without persistent memory, and what its init does of a boot."""
 
 import gzip
 import tempfile
@@ -43,3 +43,25 @@ class NoPmem(unittest.TestCase):
         code, said = self.go(ENOUGH, [])
         self.assertEqual((code, said.splitlines()[-1]), (0, "goes on"))
         self.assertIn("the kernel has no persistent memory", said)
+
+
+class Init(unittest.TestCase):
+    def asked(self, *words: str) -> str:
+        """What udevadm is asked when the guest's init asks for `words`."""
+        with tempfile.TemporaryDirectory() as folder:
+            own, real = Path(folder, "own"), Path(folder, "real")
+            guest.put_init(own)
+            real.mkdir()
+            (real / "udevadm").write_text('#!/bin/sh\necho "$@"\n')
+            (real / "udevadm").chmod(0o755)
+            environment = {"PATH": f"{own}:{real}:/usr/bin:/bin"}
+            done = child.finish([own / "udevadm", *words], "udevadm", stdout=child.PIPE, text=True, env=environment)
+        return done.stdout.strip()
+
+    def test_only_devices_of_use_are_looked_at(self):
+        said = self.asked("trigger", "--type=devices", "--action=add")
+        self.assertTrue(said.startswith("trigger --type=devices --action=add --subsystem-match=virtio "))
+        self.assertEqual(self.asked("trigger", "--type=subsystems", "--action=add"), "")
+
+    def test_all_else_is_asked_as_it_is(self):
+        self.assertEqual(self.asked("settle", "--timeout=300"), "settle --timeout=300")
