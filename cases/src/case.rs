@@ -154,6 +154,13 @@ pub(crate) mod origin {
     /// Dedupe of DAX files.
     pub(crate) const DEDUPE: &str = "Linux commit 6f7db3894ae2 (\"fsdax: dedup file range to use a compare function\"); \
          Message-ID 20210511030933.3080921-6-ruansy.fnst@fujitsu.com";
+    /// Dedupe of files in several extents.
+    pub(crate) const DEDUPE_TWO: &str =
+        "Linux commit 0e79e3736d54 (\"fsdax: dedupe: iter two files at the same time\"), in v6.2";
+    /// Zeros in part of a page that is shared.
+    pub(crate) const ZERO_SHARED: &str = "Linux commit 64e6edc185da (\"xfs: use dax ops for zero and truncate in fsdax mode\"), in v6.2";
+    /// What is around a part of a page that copy-on-write prepared a block for.
+    pub(crate) const COW_EDGES: &str = "Linux commit 708dfad2eb41 (\"fsdax: zero the edges if source is HOLE or UNWRITTEN\"), in v6.2";
     /// The layout break itself.
     pub(crate) const BREAK: &str = "Linux commit d6dc57e251a4 (\"xfs, dax: introduce \
          xfs_break_dax_layouts()\"), in v4.18";

@@ -11,6 +11,7 @@ mod cell;
 mod deadlock;
 mod evict;
 mod fsync;
+mod history;
 mod huge;
 mod law;
 mod livelock;

@@ -109,6 +109,9 @@ variants! {
     no_break_on_cow_write: NoBreakOnCowWrite, Some(Rule::MissedWait);
     stale_mapping_after_cow: StaleMappingAfterCow, Some(Rule::MissedWait);
     dedupe_compares_unwritten: DedupeComparesUnwritten, None;
+    dedupe_compares_first: DedupeComparesFirst, None;
+    zero_skips_shared: ZeroSkipsShared, None;
+    new_block_not_zeroed: NewBlockNotZeroed, None;
     fsync_takes_inode_lock: FsyncTakesInodeLock, Some(Rule::LockHeld);
     map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
     // Signals leave no event.

@@ -117,7 +117,9 @@ impl Fs {
             Some(extent) => {
                 if !extent.written {
                     extent.written = true;
-                    extent.page.content(|content| *content = Content::Filled(0));
+                    if !self.has(Variant::NewBlockNotZeroed) {
+                        extent.page.content(|content| *content = Content::Filled(0));
+                    }
                     self.unmap_zero(inode, index);
                 }
             }

@@ -158,6 +158,9 @@ impl Fs {
             }
             _ => Self::content_of(&state, index),
         };
+        // Linux commit 0e79e3736d54 ("fsdax: dedupe: iter two files at the same time"), in v6.2: of
+        // the source only the first extent had been looked at.
+        let count = if self.has(Variant::DedupeComparesFirst) { 1 } else { count };
         (first..first + count).map(content).collect()
     }
 }

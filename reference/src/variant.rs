@@ -92,6 +92,12 @@ variants! {
     StaleMappingAfterCow = "stale-mapping-after-cow",
     /// Dedupe compares what the blocks of unwritten extents held before.
     DedupeComparesUnwritten = "dedupe-compares-unwritten",
+    /// Dedupe compares the first page and takes the others to be the same.
+    DedupeComparesFirst = "dedupe-compares-first",
+    /// Part of a page that several files share is not zeroed.
+    ZeroSkipsShared = "zero-skips-shared",
+    /// A new block is not zeroed: around what is stored in it the file shows what it held before.
+    NewBlockNotZeroed = "new-block-not-zeroed",
     /// fsync takes the inode lock, which a waiting break keeps.
     FsyncTakesInodeLock = "fsync-takes-inode-lock",
     /// mmap takes the inode lock, which a waiting break keeps.
