@@ -2,9 +2,14 @@
 //!
 //! `SCATTER_SEEDS=300 cargo test -p cases --test scatter` tries more seeds.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use cases::system::reference::{Config, Reference};
 use cases::{Case, Ending, all, perform};
+use rayon::prelude::*;
 use reference::{Scatter, Variant};
+
+mod waiting;
 
 /// Seeds of the allocator.
 fn seeds() -> u64 {
@@ -40,19 +45,22 @@ fn wanting() -> impl Iterator<Item = (&'static Case, Variant)> {
 
 #[test]
 fn every_case_passes_or_says_that_it_was_not_exercised() {
-    let mut wrong = Vec::new();
-    let mut idle = 0;
-    for seed in 1..=seeds() {
-        for case in all() {
-            match run(case, None, Scatter { seed, keeps_one_in: 8 }) {
-                Ending::Pass => {}
-                Ending::NotRun(why) if why.starts_with("needs ") => {}
-                ending if is_not_exercised(&ending) => idle += 1,
-                ending => wrong.push(format!("{} with seed {seed}: {ending:?}", case.name)),
+    let idle = AtomicU64::new(0);
+    let judge =
+        |(seed, case): (u64, &Case)| match run(case, None, Scatter { seed, keeps_one_in: 8 }) {
+            Ending::Pass => None,
+            Ending::NotRun(why) if why.starts_with("needs ") => None,
+            ending if is_not_exercised(&ending) => {
+                idle.fetch_add(1, Ordering::Relaxed);
+                None
             }
-        }
-    }
-    eprintln!("not exercised: {idle}");
+            ending => Some(format!("{} with seed {seed}: {ending:?}", case.name)),
+        };
+    let runs: Vec<_> =
+        (1..=seeds()).flat_map(|seed| all().into_iter().map(move |case| (seed, case))).collect();
+    let wrong: Vec<_> =
+        waiting::pool().install(|| runs.into_par_iter().filter_map(judge).collect());
+    eprintln!("not exercised: {}", idle.into_inner());
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
