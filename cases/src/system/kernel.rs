@@ -245,6 +245,25 @@ impl Kernel {
         }
     }
 
+    /// What `op` returned, or none if it has not within `limit`.
+    fn done_within(&mut self, op: OpId, limit: Duration) -> Tried<Option<Done>> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.ended(op, left)? {
+                Some(Look::Done(done)) => return Ok(Some(done)),
+                Some(_) => {
+                    return Err(Trouble::Machinery {
+                        what: self.operation(op)?.words.clone(),
+                        why: "its task is gone".to_owned(),
+                    });
+                }
+                None if left.is_zero() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
     /// The end of `op` if it has ended, having waited at most `wait`.
     fn ended(&mut self, op: OpId, wait: Duration) -> Tried<Option<Look>> {
         let task = self.operation(op)?.task;
@@ -402,21 +421,7 @@ impl System for Kernel {
     }
 
     fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
-        let end = Instant::now() + Duration::from_secs(seconds);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.ended(op, left)? {
-                Some(Look::Done(done)) => return Ok(Some(done)),
-                Some(_) => {
-                    return Err(Trouble::Machinery {
-                        what: self.operation(op)?.words.clone(),
-                        why: "its task is gone".to_owned(),
-                    });
-                }
-                None if left.is_zero() => return Ok(None),
-                None => {}
-            }
-        }
+        self.done_within(op, Duration::from_secs(seconds))
     }
 
     fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {

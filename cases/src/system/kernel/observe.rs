@@ -20,6 +20,9 @@ use crate::system::{Done, Look, OpId, Place, Released, System as _, Tried, Troub
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// The same while an operation is waited for: nearly all return before the first.
+const APART: Duration = Duration::from_millis(100);
+
 /// How many looks in a row must find a task asleep and unmoved.
 const LOOKS: u32 = 4;
 
@@ -193,7 +196,7 @@ impl Kernel {
         let begun = Instant::now();
         let mut all = Scene::new();
         loop {
-            if let Some(done) = self.wait_for(op, 1)? {
+            if let Some(done) = self.done_within(op, APART)? {
                 return Ok(done);
             }
             let now = self.glances()?;
