@@ -134,7 +134,7 @@ class Interrupted(unittest.TestCase):
                     waiting = vm.stderr.readline()
                     self.assertIn("waiting for another run that holds virtme-ng", waiting)
                     vm.send_signal(signal.SIGINT)
-                    self.assertEqual(child.wait(vm, "ci/vm", 30.0), 130)
+                    self.assertEqual(child.wait(vm, "ci/vm", 300.0), 130)
                     self.assertEqual(vm.stderr.read(), "ci/vm: interrupted\n")
                     vm.stderr.close()
 
