@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+pub use reference::{Direction, Medium, Mode, Sharing};
 use serde::{Deserialize, Serialize};
 
 macro_rules! id {
@@ -34,7 +35,7 @@ id! {
 }
 id! {
     /// A number shared by all tasks of a case; starts at 0.
-    CellId
+    VarId
 }
 
 /// Bytes in a page. The file systems are made with blocks of this size.
@@ -82,43 +83,6 @@ impl fmt::Display for Span {
     }
 }
 
-/// Whether a file's pages are the storage itself or a cache of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Medium {
-    /// A DAX file on the file system under test.
-    Dax,
-    /// A file whose pages live in the page cache, on a file system of the same kind.
-    PageCache,
-}
-
-/// How a mapping relates to its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Sharing {
-    /// `MAP_SHARED`.
-    Shared,
-    /// `MAP_PRIVATE`.
-    Private,
-    /// `MAP_SHARED_VALIDATE | MAP_SYNC`.
-    Sync,
-}
-
-/// What fallocate is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Mode {
-    /// Plain allocation.
-    Allocate,
-    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
-    Punch,
-    /// `FALLOC_FL_ZERO_RANGE`.
-    Zero,
-    /// `FALLOC_FL_COLLAPSE_RANGE`.
-    Collapse,
-    /// `FALLOC_FL_INSERT_RANGE`.
-    Insert,
-    /// `FALLOC_FL_UNSHARE_RANGE`.
-    Unshare,
-}
-
 /// Which interface submits direct I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {
@@ -128,20 +92,14 @@ pub enum Engine {
     Uring,
 }
 
-/// Which way direct I/O moves data, seen from the pinned memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Direction {
-    /// The device reads the pages: a write(2) to it. A read pin.
-    FromMemory,
-    /// The device writes the pages: a read(2) from it. A write pin.
-    IntoMemory,
-}
-
 /// How pages are pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PinKind {
     /// vmsplice(2) into a pipe: held until the pipe is closed.
     Splice,
+    /// The same into a pipe of the process's own: held until the process ends, and
+    /// `System::release` cannot help it.
+    OwnPipe,
     /// Direct I/O against a device that withholds completion. `byte` fills the device's side.
     Direct {
         /// The interface.
@@ -276,27 +234,27 @@ pub enum Action {
         file: FileId,
     },
     /// The physical block (in pages of the device) behind each page, 0 for a hole. Replies
-    /// [`Reply::Places`].
-    Places {
+    /// [`Reply::Blocks`].
+    Blocks {
         /// Which.
         file: FileId,
         /// Which pages.
         span: Span,
     },
-    /// Which page of the file lies at a physical place. Replies [`Reply::Count`], its index
+    /// Which page of the file lies in a physical block. Replies [`Reply::Count`], its index
     /// plus 1, or 0 if none does.
-    FindPlace {
+    FindBlock {
         /// Which.
         file: FileId,
-        /// The place, as [`Action::Places`] counts it.
-        place: u64,
+        /// The block, as [`Action::Blocks`] counts it.
+        block: u64,
     },
-    /// Whether the file system counts a physical place as free. Replies [`Reply::Count`], 1 or 0.
+    /// Whether the file system counts a physical block as free. Replies [`Reply::Count`], 1 or 0.
     IsFree {
         /// Any file of the file system.
         file: FileId,
-        /// The place, as [`Action::Places`] counts it.
-        place: u64,
+        /// The block, as [`Action::Blocks`] counts it.
+        block: u64,
     },
     /// What the device has in the file's blocks, read around the file system and its cache.
     /// Replies [`Reply::Content`]; holes read as zeros.
@@ -362,9 +320,6 @@ pub enum Action {
         span: Span,
         /// How.
         kind: PinKind,
-        /// The acting process alone keeps the pin: it is dropped when that process lets go of
-        /// it, and `System::release` cannot. Only for [`PinKind::Splice`].
-        selfish: bool,
     },
     /// Collects the result of a direct-I/O pin after its release. Replies [`Reply::Count`], the
     /// bytes transferred.
@@ -395,9 +350,9 @@ pub enum Action {
         /// Which way.
         direction: Direction,
         /// Counts the submissions.
-        submitted: CellId,
+        submitted: VarId,
         /// Ends the load.
-        stop: CellId,
+        stop: VarId,
     },
     /// Runs a small program of steps at full speed.
     Run(Script),
@@ -407,18 +362,18 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Script {
     /// What one round does.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Instruction>,
     /// How many rounds; it ends earlier when `stop` is not 0.
     pub rounds: u64,
     /// Ends the script, and every wait in it.
-    pub stop: CellId,
+    pub stop: VarId,
     /// Seeds the pauses.
     pub seed: u64,
 }
 
 /// One step of a [`Script`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Step {
+pub enum Instruction {
     /// Does an action; an error ends the script with it.
     Do(Action),
     /// Pins pages of the mapping with vmsplice and lets them go at once, one after another in
@@ -443,7 +398,7 @@ pub enum Step {
         /// Which of the task's pipes.
         slot: u8,
     },
-    /// Lets go of what `slot` holds, which all was `byte`, and adds 1 to `into` if `cell` had
+    /// Lets go of what `slot` holds, which all was `byte`, and adds 1 to `into` if `var` had
     /// reached the number of the round before that. Nothing is added if it held anything else.
     DropAfter {
         /// Which of the task's pipes.
@@ -451,31 +406,31 @@ pub enum Step {
         /// What must have been held.
         byte: u8,
         /// Looked at just before.
-        cell: CellId,
+        var: VarId,
         /// Counted in.
-        into: CellId,
+        into: VarId,
     },
-    /// Sets a cell to the number of the round, counted from 1.
-    Mark(CellId),
-    /// Sets a cell.
-    Set(CellId, u64),
-    /// Adds 1 to a cell.
-    Count(CellId),
-    /// Adds 1 to `into` if `cell` is not 0.
+    /// Sets a variable to the number of the round, counted from 1.
+    Mark(VarId),
+    /// Sets a variable.
+    Set(VarId, u64),
+    /// Adds 1 to a variable.
+    Count(VarId),
+    /// Adds 1 to `into` if `var` is not 0.
     CountIf {
         /// Looked at.
-        cell: CellId,
+        var: VarId,
         /// Counted in.
-        into: CellId,
+        into: VarId,
     },
     /// Adds to `into` how often this task went to sleep of its own will since the last such
     /// step (or the start of the script).
     CountSleeps {
         /// Counted in.
-        into: CellId,
+        into: VarId,
     },
-    /// Waits until a cell has reached the number of the round.
-    AwaitRound(CellId),
+    /// Waits until a variable has reached the number of the round.
+    AwaitRound(VarId),
     /// Spins for a while chosen anew each round between 0 and `most` turns, evenly over the
     /// orders of magnitude, so that all alignments of two tasks come up.
     Pause {
@@ -510,8 +465,8 @@ pub enum Reply {
         /// `st_ino`.
         inode: u64,
     },
-    /// Physical places, page by page.
-    Places(Vec<u64>),
+    /// Physical blocks, page by page.
+    Blocks(Vec<u64>),
 }
 
 impl fmt::Display for Reply {
@@ -523,9 +478,9 @@ impl fmt::Display for Reply {
             Self::Stat { size, allocated, links, inode } => {
                 write!(f, "size={size} allocated={allocated} links={links} inode={inode}")
             }
-            Self::Places(places) => {
-                let places: Vec<_> = places.iter().map(u64::to_string).collect();
-                write!(f, "blocks {}", places.join(" "))
+            Self::Blocks(blocks) => {
+                let blocks: Vec<_> = blocks.iter().map(u64::to_string).collect();
+                write!(f, "blocks {}", blocks.join(" "))
             }
         }
     }

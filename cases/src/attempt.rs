@@ -8,11 +8,9 @@
 //!
 //! A race that never met its window is another matter: its pauses are its own, so it fails.
 
-use crate::test::{Checked, Ending, Stop, Test};
-
 /// How often a case tries: a lot that falls wrong once in ten falls so eight times in a row once
 /// in a hundred million.
-const MOST: u32 = 8;
+pub(crate) const MOST: u32 = 8;
 
 /// The attempts of a case so far.
 #[derive(Debug, Default)]
@@ -40,37 +38,11 @@ impl Attempts {
         }
     }
 
-    fn again(&mut self) {
+    /// Begins the next.
+    pub(crate) fn again(&mut self) {
         self.number += 1;
         self.told = self.told.max(self.said);
         self.said = 0;
-    }
-}
-
-impl Test<'_> {
-    /// Does `attempt`, a whole case, until it says that `precondition` was met. An attempt that
-    /// says that it was not has checked all that it could.
-    ///
-    /// The transcript is that of one attempt.
-    pub(crate) fn until(
-        &mut self,
-        precondition: &str,
-        mut attempt: impl FnMut(&mut Self) -> Checked<bool>,
-    ) -> Checked {
-        let names = self.names.clone();
-        self.attempts = Attempts::default();
-        for number in 1..=MOST {
-            if attempt(self)? {
-                if number > 1 {
-                    self.note("attempts", &number);
-                }
-                return Ok(());
-            }
-            self.attempts.again();
-            self.observed.clear();
-            self.names = names.clone();
-        }
-        Err(Stop(Ending::NotRun(format!("not exercised: in {MOST} attempts never {precondition}"))))
     }
 }
 
@@ -78,10 +50,10 @@ impl Test<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
     use crate::case::{Body, Case};
+    use crate::perform::perform;
     use crate::system::reference::{Config, Reference};
-    use crate::test::perform;
+    use crate::test::{Checked, Ending, Test};
     use crate::transcript::Report;
 
     fn third(t: &mut Test<'_>) -> Checked {

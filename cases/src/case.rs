@@ -3,11 +3,9 @@
 //! Most cases are cells of a law and are made from their coordinates. What no axis expresses is a
 //! function of its own, declared with [`case!`].
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::fmt::Debug;
 use std::time::Duration;
 
-use crate::cell::{self, Cell};
 use crate::system::Need;
 use crate::test::{Checked, Test};
 
@@ -33,13 +31,19 @@ pub struct Case {
     pub(crate) body: Body,
 }
 
+/// What a cell does.
+pub(crate) trait Run: Debug + Sync {
+    /// Does it.
+    fn run(&self, t: &mut Test<'_>) -> Checked;
+}
+
 /// What a case does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Body {
     /// What this function does.
     Function(fn(&mut Test<'_>) -> Checked),
     /// What its law says.
-    Cell(&'static dyn Cell),
+    Cell(&'static dyn Run),
 }
 
 impl Case {
@@ -74,38 +78,9 @@ impl Case {
     }
 }
 
-/// Every case that is a function, in link order; see [`all`].
+/// Every case that is a function, in link order; [`crate::all`] has the cells as well.
 #[linkme::distributed_slice]
 pub(crate) static CASES: [Case];
-
-/// All cases, in the order of their names.
-static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
-    let mut all: Vec<_> = CASES.iter().chain(cell::all()).collect();
-    all.sort_by_key(|case| case.name);
-    all
-});
-
-/// Every case, by name.
-pub fn all() -> Vec<&'static Case> {
-    ALL.clone()
-}
-
-/// The case of this name.
-pub fn find(name: &str) -> Option<&'static Case> {
-    ALL.binary_search_by_key(&name, |case| case.name).ok().map(|at| ALL[at])
-}
-
-/// Every axis, with the values that some cell has on it.
-pub fn axes() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let mut axes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (axis, value) in ALL.iter().flat_map(|case| case.coordinates) {
-        let values = axes.entry(*axis).or_default();
-        if !values.contains(value) {
-            values.push(*value);
-        }
-    }
-    axes
-}
 
 /// Declares the case whose function follows it; the doc comment becomes its description.
 macro_rules! case {
@@ -134,71 +109,3 @@ macro_rules! case {
     };
 }
 pub(crate) use case;
-
-/// Threads and commits that more than one case comes from.
-pub(crate) mod origin {
-    /// Seed 1.
-    pub(crate) const LIVELOCK: &str = "Kara on Williams, \"xfs: prepare xfs_break_layouts() for another layout type\", 2018-03-30";
-    /// Seed 2.
-    pub(crate) const FLUSH_DMA: &str =
-        "Chinner and Williams, \"xfs, dax: wire up dax_flush_dma support\", 2018-01-03";
-    /// Seed 3.
-    pub(crate) const RACE: &str = "Linux commit b1f382178d15 (\"ext4: close race between direct IO and \
-         ext4_break_layouts()\"), thread of 2018-07-27";
-    /// Seed 4.
-    pub(crate) const WRITEBACK: &str =
-        "Wilcox, Kara and Piggin on pinned pages and write-back, 2018-07-09";
-    /// Seed 5.
-    pub(crate) const MMAP_LOCK: &str =
-        "Williams and Wong, \"xfs: require mmap lock for xfs_break_layouts()\", 2018-03-19";
-    /// Dedupe of DAX files.
-    pub(crate) const DEDUPE: &str = "Linux commit 6f7db3894ae2 (\"fsdax: dedup file range to use a compare function\"); \
-         Message-ID 20210511030933.3080921-6-ruansy.fnst@fujitsu.com";
-    /// Dedupe of files in several extents.
-    pub(crate) const DEDUPE_TWO: &str =
-        "Linux commit 0e79e3736d54 (\"fsdax: dedupe: iter two files at the same time\"), in v6.2";
-    /// Zeros in part of a page that is shared.
-    pub(crate) const ZERO_SHARED: &str = "Linux commit 64e6edc185da (\"xfs: use dax ops for zero and truncate in fsdax mode\"), in v6.2";
-    /// What is around a part of a page that copy-on-write prepared a block for.
-    pub(crate) const COW_EDGES: &str = "Linux commit 708dfad2eb41 (\"fsdax: zero the edges if source is HOLE or UNWRITTEN\"), in v6.2";
-    /// The layout break itself.
-    pub(crate) const BREAK: &str = "Linux commit d6dc57e251a4 (\"xfs, dax: introduce \
-         xfs_break_dax_layouts()\"), in v4.18";
-    /// Huge entries.
-    pub(crate) const PMD: &str = "Linux commit d7782145e1ad (\"filesystem-dax: Fix dax_layout_busy_page() livelock\"), in v4.20";
-    /// Long-term pins.
-    pub(crate) const LONGTERM: &str =
-        "Linux commit 2bb6d2837083 (\"mm: introduce get_user_pages_longterm\"), in v4.15";
-    /// The end of an inode.
-    pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all pages are idle prior to filesystem unmount\"), in v6.15";
-    /// What was mapped before a block was there.
-    pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
-         tree traversals\")";
-    /// Busy pages without a mapping.
-    pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
-         dax_layout_busy_page_range()\"), in v6.15";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_well_formed() {
-        let all = all();
-        assert!(!all.is_empty());
-        for pair in all.windows(2) {
-            assert_ne!(pair[0].name, pair[1].name);
-        }
-        for case in all {
-            let parts: Vec<_> = case.name.split('/').collect();
-            let plain = |s: &str| {
-                !s.is_empty()
-                    && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            };
-            assert!(parts.len() == if case.is_cell() { 4 } else { 2 }, "{}", case.name);
-            assert!(parts.iter().all(|part| plain(part)), "{}", case.name);
-            assert!(case.description().ends_with('.'), "{}", case.name);
-        }
-    }
-}

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::axis::operation::{self, Operation};
 use crate::axis::pin::Kind;
-use crate::axis::{Last, Value};
-use crate::case::{Body, Case};
+use crate::axis::place::Last;
+use crate::axis::value::Value;
+use crate::case::{Body, Case, Run};
 use crate::law;
 use crate::system::Need;
 use crate::test::{Checked, Test};
@@ -33,12 +34,6 @@ pub(crate) struct Law<P: 'static, L: 'static> {
     pub(crate) body: fn(&mut Test<'_>, &Operation, &P, &'static L) -> Checked,
 }
 
-/// What a cell does.
-pub(crate) trait Cell: Debug + Sync {
-    /// Does it.
-    fn run(&self, t: &mut Test<'_>) -> Checked;
-}
-
 #[derive(Debug)]
 struct Product<P: 'static, L: 'static> {
     law: &'static Law<P, L>,
@@ -47,7 +42,7 @@ struct Product<P: 'static, L: 'static> {
     last: &'static L,
 }
 
-impl<P: Kind, L: Last> Cell for Product<P, L> {
+impl<P: Kind, L: Last> Run for Product<P, L> {
     fn run(&self, t: &mut Test<'_>) -> Checked {
         (self.law.body)(t, self.operation, self.pin, self.last)
     }

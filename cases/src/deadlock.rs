@@ -1,7 +1,8 @@
 //! Locks of the break against those of direct I/O and of faults.
 
 use crate::action::{Action, Direction, PAGE, Reply, Span, pages};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::test::{Checked, Test, answer, fail};
 
 /// Direct I/O to a file whose buffer is a mapping of that file, from page `buffer` of the

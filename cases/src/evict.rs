@@ -1,7 +1,8 @@
 //! The end of an inode: its last link and its last reference are gone.
 
 use crate::action::{Action, Medium, Sharing, page};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::space::Taker;
 use crate::system::{Kinship, MAIN, Signal};
 use crate::test::{Checked, File, Test};
@@ -16,7 +17,7 @@ fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
     t.until("was the block given away once its pin was gone", |t| {
         let data = t.file("data", "aaaa")?;
         let other = t.file("other", "o")?;
-        let place = t.places(data)?[2];
+        let block = t.blocks(data)?[2];
         let map = t.map(data)?;
         let pin = t.pin(map, page(2))?;
         t.run(Action::Unmap { map })?;
@@ -24,7 +25,7 @@ fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
         let close = t.begin(Action::Close { file: data.id })?;
         // Whether close itself waits is open; that the block is kept is not.
         t.settled(&close)?;
-        let (taker, given) = Taker::new(t, other, place)?;
+        let (taker, given) = Taker::new(t, other, block)?;
         t.release(pin)?;
         t.finished(&close)?;
         given.kept("the end of the inode, which frees its blocks")?;

@@ -7,7 +7,8 @@
 //! takes an oracle on the kernel's side, of what was written back.
 
 use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, Span, page, pages};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::test::{Checked, File, Test};
 
 /// Both kinds of fsync return, with success, while the pin is held.

@@ -4,7 +4,8 @@
 //! or in what a new block shows. A fix that is public is the case's origin.
 
 use crate::action::{Action, Mode, PAGE, Reply, SECTOR, Span, page, pages};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::system::MAIN;
 use crate::test::{Checked, File, Test, answer, fail};
 
@@ -108,7 +109,7 @@ fn beside_holes(t: &mut Test<'_>) -> Checked {
         let (mut freed, mut before) = (Vec::new(), Vec::new());
         for name in FREED {
             let file = t.file(name, &"z".repeat(40))?;
-            before.extend(t.places(file)?);
+            before.extend(t.blocks(file)?);
             freed.push(file);
         }
         for file in freed {
@@ -126,7 +127,7 @@ fn beside_holes(t: &mut Test<'_>) -> Checked {
         t.run(Action::Store { map, span: part(7), byte: b'y' })?;
         t.reads(other, "a")?;
         t.reads(data, "b....[.x......].[.y......].*24")?;
-        let now = t.places(data)?;
+        let now = t.blocks(data)?;
         Ok([5, 7].iter().any(|index| before.contains(&now[*index])))
     })
 }

@@ -2,7 +2,8 @@
 //! place of the cells.
 
 use crate::action::{Action, MapId, Mode, Reply, Span, page};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::test::{Checked, File, Test};
 
 /// A file of two huge pages.

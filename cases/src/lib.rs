@@ -7,6 +7,7 @@
 mod attempt;
 mod axis;
 mod case;
+mod catalogue;
 mod cell;
 mod deadlock;
 mod evict;
@@ -16,9 +17,12 @@ mod huge;
 mod law;
 mod livelock;
 mod mapping;
+mod origin;
 mod patience;
+mod perform;
 mod race;
 mod reflink;
+mod scripts;
 mod space;
 
 pub mod action;
@@ -26,8 +30,10 @@ pub mod system;
 pub mod test;
 pub mod transcript;
 
-pub use case::{Case, all, axes, find};
+pub use case::Case;
+pub use catalogue::{all, axes, find};
 pub use cell::{Excluded, excluded};
 pub use patience::Patience;
-pub use test::{Ending, perform};
+pub use perform::perform;
+pub use test::Ending;
 pub use transcript::Report;

@@ -1,7 +1,8 @@
 //! A break makes progress, whatever load of new pins it meets.
 
 use crate::action::{Action, Direction, FileId, Mode, PAGE, Span};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::test::{Checked, Test, check_result, fail};
 
 /// Seconds that one operation may take under the load. A pin lasts 2 ms, so in this time each
@@ -23,7 +24,7 @@ fn under_load(
     let map = t.map(data)?;
     let span = Span { at: 0, len: FILE * PAGE };
     t.run(Action::Store { map, span, byte: b'b' })?;
-    let [submitted, stop] = t.new_cells();
+    let [submitted, stop] = t.new_vars();
     let load = t.begin(Action::DirectLoad {
         map,
         span,
@@ -39,15 +40,15 @@ fn under_load(
     for round in 0..rounds {
         for action in [there(data.id), back(data.id)] {
             // Only against a load that runs does it show anything.
-            t.await_cell(&load, submitted, t.cell(submitted) + 64)?;
-            let before = t.cell(submitted);
+            t.await_var(&load, submitted, t.var(submitted) + 64)?;
+            let before = t.var(submitted);
             let op = t.begin(action)?;
             let done = t.returned_within(&op, bound)?;
-            let newer = t.cell(submitted) - before;
+            let newer = t.var(submitted) - before;
             most = most.max(newer);
             if done.is_none() {
                 let state = t.describe();
-                t.set_cell(stop, 1);
+                t.set_var(stop, 1);
                 t.succeeded(&load)?;
                 t.succeeded(&op)?;
                 return fail(
@@ -64,9 +65,9 @@ fn under_load(
         }
     }
     t.note("most pins taken while an operation waited", &most);
-    t.set_cell(stop, 1);
+    t.set_var(stop, 1);
     t.succeeded(&load)?;
-    t.note("pins taken", &t.cell(submitted));
+    t.note("pins taken", &t.var(submitted));
     t.say("every operation ended under the load");
     Ok(())
 }

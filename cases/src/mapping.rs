@@ -1,7 +1,8 @@
 //! What a mapping shows: the file, whatever was there when it was first looked at.
 
 use crate::action::{Action, Mode, page, pages};
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::test::{Checked, Test};
 
 case! {

@@ -3,11 +3,13 @@
 //! Each runs many short rounds in which the operation meets a pin at a different moment. The
 //! oracle is exact: the operation returned while a page that it gave away was provably pinned.
 
-use crate::action::{Action, Direction, Engine, Mode, PAGE, Step, page, pages};
-use crate::case::{case, origin};
+use crate::action::{Action, Direction, Engine, Instruction, Mode, PAGE, page, pages};
+use crate::case::case;
+use crate::origin;
+use crate::scripts::exercised;
 use crate::space::{Given, Taker};
 use crate::system::MAIN;
-use crate::test::{Checked, Test, answer, exercised, fail};
+use crate::test::{Checked, Test, answer, fail};
 
 /// Rounds of race/retry. With `ci/faults/retry`, one in 20 (ext4) to 140 (XFS) meets the window
 /// in an emulated machine of two processors.
@@ -47,54 +49,54 @@ fn retry(t: &mut Test<'_>) -> Checked {
     let map = t.map(data)?;
     t.loads(map, pages(0, IDLE), &fill[..IDLE as usize])?;
     let race = t.new_race();
-    let [filled, ready, begun, held, slept, pinned] = t.new_cells();
+    let [filled, ready, begun, held, slept, pinned] = t.new_vars();
     let churner = t.begin_script(
-        vec![Step::PinUnpin { map, span: churned }, Step::Count(pinned)],
+        vec![Instruction::PinUnpin { map, span: churned }, Instruction::Count(pinned)],
         u64::MAX,
         race.stop,
     )?;
     let holder = t.begin_script(
         vec![
-            Step::AwaitRound(filled),
-            Step::Hold { map, span: last, slot: 0 },
-            Step::Set(held, 1),
-            Step::Mark(ready),
-            Step::AwaitRound(begun),
+            Instruction::AwaitRound(filled),
+            Instruction::Hold { map, span: last, slot: 0 },
+            Instruction::Set(held, 1),
+            Instruction::Mark(ready),
+            Instruction::AwaitRound(begun),
             // Sleeping, so that the churner has a processor while the break scans.
-            Step::Sleep { most: HOLD },
+            Instruction::Sleep { most: HOLD },
             // Before the pin goes, so that seeing 1 proves the pin.
-            Step::Set(held, 0),
-            Step::Drop { slot: 0 },
+            Instruction::Set(held, 0),
+            Instruction::Drop { slot: 0 },
         ],
         RETRY_ROUNDS,
         race.stop,
     )?;
     let breaker = t.begin_script(
         vec![
-            Step::Do(Action::Store { map, span: punched, byte: b'r' }),
-            Step::Mark(filled),
-            Step::AwaitRound(ready),
-            Step::Mark(begun),
-            Step::Do(Action::Fallocate { file: data.id, mode: Mode::Punch, span: punched }),
-            Step::CountIf { cell: held, into: race.missed },
-            Step::CountSleeps { into: slept },
-            Step::Mark(race.rounds),
+            Instruction::Do(Action::Store { map, span: punched, byte: b'r' }),
+            Instruction::Mark(filled),
+            Instruction::AwaitRound(ready),
+            Instruction::Mark(begun),
+            Instruction::Do(Action::Fallocate { file: data.id, mode: Mode::Punch, span: punched }),
+            Instruction::CountIf { var: held, into: race.missed },
+            Instruction::CountSleeps { into: slept },
+            Instruction::Mark(race.rounds),
         ],
         RETRY_ROUNDS,
         race.stop,
     )?;
     let rounds = t.race(&breaker, &[&holder, &churner], &race)?;
-    t.note("breaks seen waiting", &t.cell(slept));
-    t.note("pins of the other pages", &t.cell(pinned));
-    if t.cell(race.missed) != 0 {
+    t.note("breaks seen waiting", &t.var(slept));
+    t.note("pins of the other pages", &t.var(pinned));
+    if t.var(race.missed) != 0 {
         return fail(
             "punch returns only when the last page is no longer pinned",
             &format!("in round {rounds} or so it returned while the page was pinned"),
             "the retry of the break after a page that went idle early",
         );
     }
-    exercised("breaks waited for a pin", t.cell(slept))?;
-    exercised("the other pages were pinned meanwhile", t.cell(pinned))?;
+    exercised("breaks waited for a pin", t.var(slept))?;
+    exercised("the other pages were pinned meanwhile", t.var(pinned))?;
     t.say("no punch returned while a page was pinned");
     Ok(())
 }
@@ -110,44 +112,44 @@ fn new_pin(t: &mut Test<'_>) -> Checked {
     let data = t.file("data", "a")?;
     let map = t.map(data)?;
     let race = t.new_race();
-    let [filled, go, begun, punched, dropped, slept, pinned] = t.new_cells();
+    let [filled, go, begun, punched, dropped, slept, pinned] = t.new_vars();
     let pinner = t.begin_script(
         vec![
-            Step::AwaitRound(filled),
-            Step::Mark(go),
-            Step::Pause { most: LONGEST },
-            Step::Hold { map, span: page(0), slot: 0 },
-            Step::Count(pinned),
+            Instruction::AwaitRound(filled),
+            Instruction::Mark(go),
+            Instruction::Pause { most: LONGEST },
+            Instruction::Hold { map, span: page(0), slot: 0 },
+            Instruction::Count(pinned),
             // Else one processor could do all of this before the punch begins.
-            Step::AwaitRound(begun),
-            Step::Pause { most: LONGEST },
+            Instruction::AwaitRound(begun),
+            Instruction::Pause { most: LONGEST },
             // Holding what was filled, and not a hole, proves that the pin came before the
             // punch; then the punch must not have returned yet.
-            Step::DropAfter { slot: 0, byte: b'f', cell: punched, into: race.missed },
-            Step::Mark(dropped),
+            Instruction::DropAfter { slot: 0, byte: b'f', var: punched, into: race.missed },
+            Instruction::Mark(dropped),
         ],
         ROUNDS,
         race.stop,
     )?;
     let breaker = t.begin_script(
         vec![
-            Step::Do(Action::Store { map, span: page(0), byte: b'f' }),
-            Step::Mark(filled),
-            Step::AwaitRound(go),
-            Step::Pause { most: LONGEST },
-            Step::Mark(begun),
-            Step::Do(Action::Fallocate { file: data.id, mode: Mode::Punch, span: page(0) }),
-            Step::Mark(punched),
-            Step::CountSleeps { into: slept },
-            Step::AwaitRound(dropped),
-            Step::Mark(race.rounds),
+            Instruction::Do(Action::Store { map, span: page(0), byte: b'f' }),
+            Instruction::Mark(filled),
+            Instruction::AwaitRound(go),
+            Instruction::Pause { most: LONGEST },
+            Instruction::Mark(begun),
+            Instruction::Do(Action::Fallocate { file: data.id, mode: Mode::Punch, span: page(0) }),
+            Instruction::Mark(punched),
+            Instruction::CountSleeps { into: slept },
+            Instruction::AwaitRound(dropped),
+            Instruction::Mark(race.rounds),
         ],
         ROUNDS,
         race.stop,
     )?;
     t.race(&breaker, &[&pinner], &race)?;
-    t.note("sleeps of the breaker", &t.cell(slept));
-    let missed = t.cell(race.missed);
+    t.note("sleeps of the breaker", &t.var(slept));
+    let missed = t.var(race.missed);
     if missed != 0 {
         return fail(
             "punch returns only when the page it freed is no longer pinned",
@@ -155,8 +157,8 @@ fn new_pin(t: &mut Test<'_>) -> Checked {
             "the unmapping of pages before the break looks for busy ones",
         );
     }
-    exercised("breaks waited for a pin", t.cell(slept))?;
-    exercised("pins were taken", t.cell(pinned))?;
+    exercised("breaks waited for a pin", t.var(slept))?;
+    exercised("pins were taken", t.var(pinned))?;
     t.say("no punch returned while its page was pinned");
     Ok(())
 }
@@ -170,12 +172,12 @@ fn canary_after(
 ) -> Checked {
     t.until("was the block given away once its pin was gone", |t| {
         let data = t.file("data", "abcd")?;
-        let place = t.places(data)?[2];
+        let block = t.blocks(data)?[2];
         let map = t.map(data)?;
         let pin = t.pin_direct(map, page(2), Engine::Aio, Direction::IntoMemory, b'z')?;
         let op = t.begin(action(data.id))?;
         t.settled(&op)?;
-        let (taker, given) = Taker::new(t, data, place)?;
+        let (taker, given) = Taker::new(t, data, block)?;
         let file = taker.file.id;
         if let Given::Taken(index) = given {
             t.run(Action::Write { file, span: page(index), byte: b'k' })?;

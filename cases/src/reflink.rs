@@ -3,7 +3,8 @@
 use crate::action::{
     Action, Direction, Engine, MapId, Mode, PAGE, PinId, PinKind, Reply, Span, page, pages,
 };
-use crate::case::{case, origin};
+use crate::case::case;
+use crate::origin;
 use crate::space::Taker;
 use crate::system::{MAIN, Signal};
 use crate::test::{Checked, File, Op, Test, answer, fail};
@@ -185,7 +186,7 @@ struct Shared {
     other: File,
     map: MapId,
     pin: PinId,
-    place: u64,
+    block: u64,
 }
 
 /// The pages that become the first file's own. Many, since XFS takes the smallest free extents
@@ -207,13 +208,13 @@ impl Shared {
         let one = t.file("one", "abcdefghijklmnop")?;
         let other = t.file("other", "................")?;
         t.run(Action::Clone { from: one.id, span: pages(0, 16), to: other.id, at: 0 })?;
-        let place = t.places(one)?[PINNED as usize];
-        if t.places(other)?[PINNED as usize] != place {
+        let block = t.blocks(one)?[PINNED as usize];
+        if t.blocks(other)?[PINNED as usize] != block {
             return fail("reflink shares the block", "the files have different blocks", "");
         }
         let map = t.map(one)?;
         let pin = t.pin(map, page(PINNED))?;
-        Ok(Self { one, other, map, pin, place })
+        Ok(Self { one, other, map, pin, block })
     }
 
     fn cow(&self, t: &mut Test<'_>, cow: Cow) -> Checked<Op> {
@@ -284,7 +285,7 @@ fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {
         t.settled(&op)?;
         let truncate = t.begin(Action::Truncate { file: shared.other.id, size: 0 })?;
         t.settled(&truncate)?;
-        let (taker, given) = Taker::new(t, shared.one, shared.place)?;
+        let (taker, given) = Taker::new(t, shared.one, shared.block)?;
         t.release(shared.pin)?;
         t.finished(&op)?;
         t.finished(&truncate)?;
@@ -292,7 +293,7 @@ fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {
         t.transferred(shared.pin, "m")?;
         // Where both waited, the truncate may come first: then nothing is left to copy, and the
         // block, which was given to nobody meanwhile, is its file's own.
-        let is_its_own = t.places(shared.one)?.contains(&shared.place);
+        let is_its_own = t.blocks(shared.one)?.contains(&shared.block);
         Ok(taker.has_it_now(t)? || is_its_own)
     })
 }
@@ -337,7 +338,7 @@ fn shared_direct(t: &mut Test<'_>) -> Checked {
     let pin = PinId(1);
     let (engine, direction) = (Engine::Aio, Direction::FromMemory);
     let kind = PinKind::Direct { engine, direction, byte: b'z' };
-    let op = t.begin(Action::Pin { pin, map, span: page(2), kind, selfish: false })?;
+    let op = t.begin(Action::Pin { pin, map, span: page(2), kind })?;
     t.settled(&op)?;
     t.finished(&op)?;
     t.release(pin)?;
@@ -394,7 +395,7 @@ fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
     t.until("did the file system give a block again that held \"z\"", |t| {
         let unwritten = t.file("unwritten", &"z".repeat(64))?;
         let data = t.file("data", "zzzz")?;
-        let before = t.places(unwritten)?;
+        let before = t.blocks(unwritten)?;
         for action in [
             Action::Truncate { file: unwritten.id, size: 0 },
             Action::Fsync { file: unwritten.id, data_only: false },
@@ -402,11 +403,11 @@ fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
         ] {
             t.run(action)?;
         }
-        let now = t.places(unwritten)?;
+        let now = t.blocks(unwritten)?;
         t.note("blocks that it had before", &now.iter().filter(|at| before.contains(at)).count());
         t.reads(unwritten, ".*64")?;
         // Against any other block the comparison shows nothing.
-        let Some(index) = now.iter().position(|place| before.contains(place)) else {
+        let Some(index) = now.iter().position(|block| before.contains(block)) else {
             return Ok(false);
         };
         let (from, to, span) = (unwritten.id, data.id, page(index as u64));

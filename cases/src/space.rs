@@ -38,16 +38,16 @@ pub(crate) struct Taker {
     /// Bytes taken.
     size: u64,
     /// The block.
-    place: u64,
+    block: u64,
 }
 
 impl Taker {
-    /// Takes what is free, and looks whether the block at `place`, once of `any`, is with it.
-    pub(crate) fn new(t: &mut Test<'_>, any: File, place: u64) -> Checked<(Self, Given)> {
-        let free = t.ask(Action::IsFree { file: any.id, place })? == 1;
+    /// Takes what is free, and looks whether the block at `block`, once of `any`, is with it.
+    pub(crate) fn new(t: &mut Test<'_>, any: File, block: u64) -> Checked<(Self, Given)> {
+        let free = t.ask(Action::IsFree { file: any.id, block })? == 1;
         let file = t.file("taker", "")?;
         t.say("give all free space to taker");
-        let mut taker = Self { file, size: 0, place };
+        let mut taker = Self { file, size: 0, block };
         taker.take(t)?;
         let given = match taker.look(t)? {
             Given::Hidden if free => Given::Free,
@@ -93,9 +93,9 @@ impl Taker {
 
     /// Where the block is.
     fn look(&self, t: &mut Test<'_>) -> Checked<Given> {
-        let (file, place) = (self.file.id, self.place);
-        Ok(match t.ask(Action::FindPlace { file, place })? {
-            0 if t.ask(Action::IsFree { file, place })? == 1 => Given::Free,
+        let (file, block) = (self.file.id, self.block);
+        Ok(match t.ask(Action::FindBlock { file, block })? {
+            0 if t.ask(Action::IsFree { file, block })? == 1 => Given::Free,
             0 => Given::Hidden,
             index => Given::Taken(index - 1),
         })

@@ -4,14 +4,16 @@
 //! own, the reference performs them on its running model of the protocol. Nothing here says
 //! which it is; a case asks what is possible ([`Need`]) and nothing else.
 
+mod dice;
 pub mod kernel;
 pub mod reference;
 
 use std::fmt;
 
+pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, CellId, Content, PinId, Reply, TaskId};
+use crate::action::{Action, Content, PinId, Reply, TaskId, VarId};
 use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
@@ -76,19 +78,6 @@ pub enum Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId(pub u32);
 
-/// An error number, as the kernel numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Errno(pub i32);
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::errno::Errno::from_raw(self.0) {
-            nix::errno::Errno::UnknownErrno => write!(f, "errno {}", self.0),
-            known => write!(f, "{known:?}"),
-        }
-    }
-}
-
 /// How an operation ended, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -103,14 +92,14 @@ pub struct Done {
 /// Where a sleeping task sleeps, as far as names tell. It is for a person to read and proves
 /// nothing: a kernel may have the layout break in functions of any name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WaitChannel {
     /// In the layout break of a kernel whose functions are known.
     LayoutBreak,
     /// In this function, which says nothing else.
     Elsewhere(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for WaitChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LayoutBreak => "the layout break",
@@ -125,7 +114,7 @@ pub struct Released {
     /// Just before, by [`System::now`]'s clock.
     pub at: u64,
     /// Where the operation slept on although the pin was gone, if it did.
-    pub slept_on: Option<Place>,
+    pub slept_on: Option<WaitChannel>,
 }
 
 /// What an operation is doing.
@@ -134,7 +123,7 @@ pub enum Look {
     /// It has returned.
     Done(Done),
     /// It sleeps. From [`System::settle`]: nothing but a pin, or another operation, holds it up.
-    Blocked(Place),
+    Blocked(WaitChannel),
     /// It runs, or is about to.
     Running,
     /// Its task was killed.
@@ -224,16 +213,16 @@ pub trait System {
     /// ends its sleep.
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released>;
 
-    /// What went through a released pin that was not selfish: what its holder read from the
+    /// What went through a released pin: what its holder read from the
     /// pages (a splice, or direct I/O from memory), or gave to them (direct I/O into memory).
     /// For direct I/O only after the pin was reaped.
     fn transferred(&mut self, pin: PinId) -> Tried<Content>;
 
-    /// The value of a cell.
-    fn cell(&self, cell: CellId) -> u64;
+    /// The value of a variable.
+    fn var(&self, var: VarId) -> u64;
 
-    /// Sets a cell.
-    fn set_cell(&mut self, cell: CellId, value: u64);
+    /// Sets a variable.
+    fn set_var(&mut self, var: VarId, value: u64);
 
     /// What time limits are multiplied by.
     fn patience(&self) -> Patience;

@@ -4,17 +4,16 @@
 //! as a paragraph. Everything a case does is said in the transcript; what it merely looks up
 //! is not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::{
-    Action, CellId, Direction, Engine, FileId, MapId, Medium, PAGE, PinId, PinKind, Reply, Script,
-    Sharing, Span, Step, TaskId, page,
+    Action, Direction, Engine, FileId, Instruction, MapId, Medium, PAGE, PinId, PinKind, Reply,
+    Script, Sharing, Span, TaskId, VarId, page,
 };
-use crate::attempt::Attempts;
-use crate::case::{Body, Case};
-use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Place, Signal, System, Trouble};
+use crate::attempt::{Attempts, MOST};
+use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Signal, System, Trouble, WaitChannel};
 use crate::transcript::{Names, Report};
 
 /// How a case ended, as far as the case can tell.
@@ -67,27 +66,6 @@ pub struct File {
     pub pages: u64,
 }
 
-/// How long a race runs at most, once it has had [`FEWEST`] rounds. It says how much is tried and
-/// limits nothing.
-const RACE: Duration = Duration::from_secs(20);
-
-/// How many rounds a race has on the slowest of machines.
-const FEWEST: u64 = 200;
-
-/// How long no round of a race may end before it is said to hang.
-const STANDSTILL: Duration = Duration::from_mins(1);
-
-/// The cells that the scripts of a race have in common.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Race {
-    /// Counts the rounds of the main script.
-    pub(crate) rounds: CellId,
-    /// Ends all scripts.
-    pub(crate) stop: CellId,
-    /// Counts violations.
-    pub(crate) missed: CellId,
-}
-
 /// An operation that was begun, with the words for it.
 #[derive(Clone, Debug)]
 pub struct Op {
@@ -111,49 +89,33 @@ pub struct Test<'s> {
     subject: Option<OpId>,
 }
 
-/// Runs `case` on `system`, reporting to `sink` as it goes.
-pub fn perform(
-    case: &Case,
-    system: &mut dyn System,
-    seed: u64,
-    sink: &mut dyn FnMut(Report),
-) -> Ending {
-    for need in case.needs {
-        if let Err(why) = system.offers(*need) {
-            return Ending::NotRun(format!("needs {need}: {why}"));
-        }
-    }
-    let mut test = Test {
-        system,
-        sink,
-        names: Names::default(),
-        seed,
-        next: 1,
-        idle: Vec::new(),
-        busy: Vec::new(),
-        attempts: Attempts::default(),
-        observed: Vec::new(),
-        subject: None,
-    };
-    let went = match case.body {
-        Body::Function(run) => run(&mut test),
-        Body::Cell(cell) => cell.run(&mut test),
-    };
-    let observed = std::mem::take(&mut test.observed);
-    if case.is_cell() {
-        sink(Report::Observed(observed));
-    }
-    match went {
-        Ok(()) => Ending::Pass,
-        Err(Stop(ending)) => ending,
-    }
-}
-
 /// Ends a case: `expected` is what the protocol demands, `seen` what happened, `look` where to
 /// look next.
 pub(crate) fn fail<T>(expected: &str, seen: &str, look: &str) -> Checked<T> {
     let look = if look.is_empty() { String::new() } else { format!("\nlook at: {look}") };
     Err(Stop(Ending::Fail(format!("expected: {expected}\nseen: {seen}{look}"))))
+}
+
+impl<'s> Test<'s> {
+    /// The view of a case that has not begun.
+    pub(crate) fn new(
+        system: &'s mut dyn System,
+        seed: u64,
+        sink: &'s mut dyn FnMut(Report),
+    ) -> Self {
+        Self {
+            system,
+            sink,
+            names: Names::default(),
+            seed,
+            next: 1,
+            idle: Vec::new(),
+            busy: Vec::new(),
+            attempts: Attempts::default(),
+            observed: Vec::new(),
+            subject: None,
+        }
+    }
 }
 
 impl Test<'_> {
@@ -186,58 +148,14 @@ impl Test<'_> {
         self.next - 1
     }
 
-    /// The cells of a race.
-    pub(crate) fn new_race(&mut self) -> Race {
-        let [rounds, stop, missed] = self.new_cells();
-        Race { rounds, stop, missed }
+    /// Variables that nobody uses yet.
+    pub(crate) fn new_vars<const N: usize>(&mut self) -> [VarId; N] {
+        std::array::from_fn(|_| VarId(self.fresh()))
     }
 
-    /// Cells that no one uses yet.
-    pub(crate) fn new_cells<const N: usize>(&mut self) -> [CellId; N] {
-        std::array::from_fn(|_| CellId(self.fresh()))
-    }
-
-    /// Lets the scripts of a race run until `main` has done all its rounds, `missed` is counted,
-    /// or they have had their time; a race that stands still hangs. Returns the rounds done,
-    /// which `main` counts in `rounds`.
-    pub(crate) fn race(&mut self, main: &Op, others: &[&Op], race: &Race) -> Checked<u64> {
-        let begun = Instant::now();
-        let mut last = (0, Instant::now());
-        loop {
-            let ended = self.returned_within(main, 1)?;
-            let rounds = self.cell(race.rounds);
-            if rounds != last.0 {
-                last = (rounds, Instant::now());
-            }
-            let enough = begun.elapsed() > RACE && rounds >= FEWEST;
-            if ended.is_some() || enough || self.cell(race.missed) != 0 {
-                self.set_cell(race.stop, 1);
-                if ended.is_none() {
-                    self.succeeded(main)?;
-                } else {
-                    check_result(ended.as_ref())?;
-                }
-                for op in others {
-                    self.succeeded(op)?;
-                }
-                self.note("rounds", &rounds);
-                return Ok(rounds);
-            }
-            let still = last.1.elapsed();
-            if still > self.system.patience().of(STANDSTILL) {
-                let state = self.describe();
-                self.set_cell(race.stop, 1);
-                return Err(Stop(Ending::Hang(format!(
-                    "the race stood still for {} s after round {rounds}\n{state}",
-                    still.as_secs()
-                ))));
-            }
-        }
-    }
-
-    /// Waits until `cell`, which the running `op` counts up, has reached `least`.
-    pub(crate) fn await_cell(&mut self, op: &Op, cell: CellId, least: u64) -> Checked {
-        while self.cell(cell) < least {
+    /// Waits until `var`, which the running `op` counts up, has reached `least`.
+    pub(crate) fn await_var(&mut self, op: &Op, var: VarId, least: u64) -> Checked {
+        while self.var(var) < least {
             match self.system.look(op.id)? {
                 Look::Done(done) => {
                     return fail(
@@ -255,14 +173,39 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// The value of a cell.
-    pub(crate) fn cell(&self, cell: CellId) -> u64 {
-        self.system.cell(cell)
+    /// The value of a variable.
+    pub(crate) fn var(&self, var: VarId) -> u64 {
+        self.system.var(var)
     }
 
-    /// Sets a cell.
-    pub(crate) fn set_cell(&mut self, cell: CellId, value: u64) {
-        self.system.set_cell(cell, value);
+    /// Sets a variable.
+    pub(crate) fn set_var(&mut self, var: VarId, value: u64) {
+        self.system.set_var(var, value);
+    }
+
+    /// Does `attempt`, a whole case, until it says that `precondition` was met. An attempt that
+    /// says that it was not has checked all that it could.
+    ///
+    /// The transcript is that of one attempt.
+    pub(crate) fn until(
+        &mut self,
+        precondition: &str,
+        mut attempt: impl FnMut(&mut Self) -> Checked<bool>,
+    ) -> Checked {
+        let names = self.names.clone();
+        self.attempts = Attempts::default();
+        for number in 1..=MOST {
+            if attempt(self)? {
+                if number > 1 {
+                    self.note("attempts", &number);
+                }
+                return Ok(());
+            }
+            self.attempts.again();
+            self.observed.clear();
+            self.names = names.clone();
+        }
+        Err(Stop(Ending::NotRun(format!("not exercised: in {MOST} attempts never {precondition}"))))
     }
 
     // Tasks.
@@ -365,7 +308,7 @@ impl Test<'_> {
             Look::Blocked(place) => {
                 self.say(&line);
                 self.observe_op(op, "blocked");
-                if let Place::Elsewhere(function) = place {
+                if let WaitChannel::Elsewhere(function) = place {
                     self.note("blocked in", &function);
                 }
                 Ok(())
@@ -472,6 +415,11 @@ impl Test<'_> {
     /// A limit of `seconds`, in seconds, for the machine that the case runs on.
     pub(crate) fn patience(&self, seconds: u64) -> u64 {
         self.system.patience().count(seconds)
+    }
+
+    /// `limit` for the machine that the case runs on.
+    pub(crate) fn limit(&self, limit: Duration) -> Duration {
+        self.system.patience().of(limit)
     }
 
     /// States and stacks of all tasks.
@@ -611,11 +559,11 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// Physical places without a word.
-    pub(crate) fn places(&mut self, file: File) -> Checked<Vec<u64>> {
+    /// Physical blocks, without a word.
+    pub(crate) fn blocks(&mut self, file: File) -> Checked<Vec<u64>> {
         let span = Span { at: 0, len: file.pages * PAGE };
-        match self.quietly(MAIN, Action::Places { file: file.id, span })? {
-            Ok(Reply::Places(places)) => Ok(places),
+        match self.quietly(MAIN, Action::Blocks { file: file.id, span })? {
+            Ok(Reply::Blocks(blocks)) => Ok(blocks),
             other => fail("the file's blocks can be found", &answer(&other), ""),
         }
     }
@@ -652,14 +600,14 @@ impl Test<'_> {
         kind: PinKind,
     ) -> Checked<PinId> {
         let pin = PinId(self.fresh());
-        self.run_as(task, Action::Pin { pin, map, span, kind, selfish: false })?;
+        self.run_as(task, Action::Pin { pin, map, span, kind })?;
         Ok(pin)
     }
 
     /// Pins `span` of `map` with vmsplice by `task`, which keeps the pin to itself.
     pub(crate) fn keep_pin(&mut self, task: TaskId, map: MapId, span: Span) -> Checked {
         let pin = PinId(self.fresh());
-        self.run_as(task, Action::Pin { pin, map, span, kind: PinKind::Splice, selfish: true })?;
+        self.run_as(task, Action::Pin { pin, map, span, kind: PinKind::OwnPipe })?;
         Ok(())
     }
 
@@ -704,25 +652,13 @@ impl Test<'_> {
     /// Begins a script of `steps` on a thread of the main process.
     pub(crate) fn begin_script(
         &mut self,
-        steps: Vec<Step>,
+        steps: Vec<Instruction>,
         rounds: u64,
-        stop: CellId,
+        stop: VarId,
     ) -> Checked<Op> {
         let seed = self.seed.wrapping_add(u64::from(self.fresh()));
         self.begin(Action::Run(Script { steps, rounds, stop, seed }))
     }
-}
-
-/// A race that was never run shows nothing: `count` of `what` must not be 0.
-pub(crate) fn exercised(what: &str, count: u64) -> Checked {
-    if count == 0 {
-        return fail(
-            &format!("{what}, at least once"),
-            "never: not exercised",
-            "the pauses of the race",
-        );
-    }
-    Ok(())
 }
 
 /// `done` must be a success.

@@ -132,8 +132,8 @@ impl Names {
                 format!("{} {}", if *data_only { "fdatasync" } else { "fsync" }, self.file(*file))
             }
             Action::Stat { file } => format!("stat {}", self.file(*file)),
-            Action::Places { file, span } => format!("find {span} of {}", self.file(*file)),
-            Action::FindPlace { file, .. } => format!("look for a block in {}", self.file(*file)),
+            Action::Blocks { file, span } => format!("find {span} of {}", self.file(*file)),
+            Action::FindBlock { file, .. } => format!("look for a block in {}", self.file(*file)),
             Action::IsFree { .. } => "look whether a block is free".to_owned(),
             Action::Stored { file, span } => {
                 format!("read {span} of {} from the device", self.file(*file))
@@ -146,11 +146,11 @@ impl Names {
             }
             Action::Load { map, span } => format!("load {span} of the {}", self.map(*map)),
             Action::Msync { map } => format!("msync the {}", self.map(*map)),
-            Action::Pin { map, span, kind, selfish, .. } => format!(
+            Action::Pin { map, span, kind, .. } => format!(
                 "pin {span} of the {} ({}){}",
                 self.map(*map),
                 say_pin(*kind),
-                if *selfish { " and keep it to itself" } else { "" }
+                if *kind == PinKind::OwnPipe { " and keep it to itself" } else { "" }
             ),
             Action::Reap { .. } => "reap the direct I/O".to_owned(),
             Action::PinLongterm { map, span } => {
@@ -178,7 +178,7 @@ impl fmt::Display for Action {
 
 fn say_pin(kind: PinKind) -> &'static str {
     match kind {
-        PinKind::Splice => "vmsplice",
+        PinKind::Splice | PinKind::OwnPipe => "vmsplice",
         PinKind::Direct { engine: Engine::Aio, direction: Direction::FromMemory, .. } => {
             "AIO direct write from it"
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cases::Patience;
 use cases::action::{Action, FileId, MapId, Medium, PinId, PinKind, Reply, Sharing, TaskId, pages};
-use cases::system::{Errno, Kinship, Look, MAIN, OpId, Place, System, Trouble, kernel};
+use cases::system::{Errno, Kinship, Look, MAIN, OpId, System, Trouble, WaitChannel, kernel};
 use nix::libc;
 
 /// The limits are made for an emulated machine; this is none.
@@ -41,7 +41,7 @@ fn pin(system: &mut dyn System) -> PinId {
     let span = pages(0, 2);
     did(system, Action::Map { map, file, span, sharing: Sharing::Shared }).unwrap();
     let kind = PinKind::Splice;
-    did(system, Action::Pin { pin, map, span, kind, selfish: false }).unwrap();
+    did(system, Action::Pin { pin, map, span, kind }).unwrap();
     pin
 }
 
@@ -58,7 +58,7 @@ fn a_task_that_sleeps_is_blocked_wherever_it_sleeps() {
     let mut system = open(folder.path());
     let (_, op) = sleeper(system.as_mut(), folder.path());
     let begun = Instant::now();
-    let Look::Blocked(Place::Elsewhere(_)) = system.settle(op).unwrap() else {
+    let Look::Blocked(WaitChannel::Elsewhere(_)) = system.settle(op).unwrap() else {
         panic!("it sleeps, and in no layout break");
     };
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -92,7 +92,7 @@ fn a_pin_that_was_refused_is_not_held() {
     let mut system = open(folder.path());
     let kind = PinKind::Splice;
     let (pin, map, span) = (PinId(1), MapId(1), pages(0, 1));
-    let refused = did(system.as_mut(), Action::Pin { pin, map, span, kind, selfish: false });
+    let refused = did(system.as_mut(), Action::Pin { pin, map, span, kind });
     assert_eq!(refused, Err(Errno(libc::EFAULT)));
     let (_, op) = sleeper(system.as_mut(), folder.path());
     let (_, _, state) = state(system.wait(op).unwrap_err());

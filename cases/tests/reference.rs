@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cases::system::reference::{Config, Reference};
 use cases::{Case, Ending, Report, all, perform};
-use protocol::event::Shape;
+use protocol::event::Counting;
 
 /// What came of a case on the reference.
 struct Run {
@@ -53,7 +53,7 @@ fn contracts() -> BTreeMap<String, String> {
 fn every_case_passes_on_both_shapes() {
     let contracts = contracts();
     let mut wrong = Vec::new();
-    for shape in [Shape::IdleAtOne, Shape::IdleAtZero] {
+    for shape in [Counting::IdleAtOne, Counting::IdleAtZero] {
         for case in all() {
             let begin = std::time::Instant::now();
             let seen = run(case, &Config { shape, ..Config::default() });

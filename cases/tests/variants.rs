@@ -6,7 +6,7 @@ use std::time::Instant;
 use cases::system::reference::{Config, Reference};
 use cases::{Case, Ending, all, perform};
 use protocol::Rule;
-use protocol::event::Shape;
+use protocol::event::Counting;
 use rayon::prelude::*;
 use reference::Variant;
 
@@ -18,7 +18,7 @@ const ATTEMPTS: u64 = 5;
 /// Runs cases until one catches the variant: by `rule`, or where no rule can, by failing.
 fn caught_by(
     variant: Variant,
-    shape: Shape,
+    shape: Counting,
     rule: Option<Rule>,
     seed: u64,
 ) -> Option<&'static str> {
@@ -53,11 +53,11 @@ fn is_told_in_words(ending: &Ending) {
 }
 
 /// Where a variant is a bug.
-fn shapes(variant: Variant) -> Vec<Shape> {
+fn shapes(variant: Variant) -> Vec<Counting> {
     match variant {
         // Elsewhere a mapping takes no reference.
-        Variant::WaitForMappings => vec![Shape::IdleAtZero],
-        _ => vec![Shape::IdleAtOne, Shape::IdleAtZero],
+        Variant::WaitForMappings => vec![Counting::IdleAtZero],
+        _ => vec![Counting::IdleAtOne, Counting::IdleAtZero],
     }
 }
 

@@ -3,13 +3,13 @@
 //! The protocol says "in bounded time" and "without starving"; it names no number. The numbers
 //! are here, one set for a kernel and one for the reference, so that the rules have none.
 
-use crate::event::Shape;
+use crate::event::Counting;
 
-/// The page counting and the bounds that [`crate::State`] judges with.
+/// The page counting and the bounds that [`crate::Rules`] judges with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// How references of a page are counted.
-    pub shape: Shape,
+    pub shape: Counting,
     /// A break may find a busy page this often without sleeping in between. It is not one: a
     /// page can go idle between scan and wait, and then there is nothing to sleep for.
     pub rescans: u32,
@@ -35,7 +35,7 @@ impl Config {
     ///
     /// They are wide, because the kernel may run in an emulator with fewer processors than it
     /// thinks it has: a finding must not rest on the scheduler of the host.
-    pub fn kernel(shape: Shape) -> Self {
+    pub fn kernel(shape: Counting) -> Self {
         Self {
             shape,
             rescans: 1000,
@@ -49,9 +49,9 @@ impl Config {
 
     /// Bounds for a run of the reference, whose times are logical ticks.
     ///
-    /// No rule looks at the time here, so two [`crate::State`]s that compare equal have the same
+    /// No rule looks at the time here, so two [`crate::Rules`]s that compare equal have the same
     /// future: an exhaustive search may treat them as one.
-    pub fn reference(shape: Shape) -> Self {
+    pub fn reference(shape: Counting) -> Self {
         Self {
             shape,
             rescans: 16,

@@ -281,7 +281,7 @@ pub mod flag {
 ///
 /// Found by looking at the running kernel, never by its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shape {
+pub enum Counting {
     /// Idle at one reference; a mapping takes none. Up to Linux v6.14.
     IdleAtOne,
     /// Idle at zero references; each mapping takes one.
@@ -294,7 +294,7 @@ pub enum Shape {
 /// many references, so that it can be told from a plain one.
 const PIN_BIAS: i32 = 1024;
 
-impl Shape {
+impl Counting {
     /// How many pins a page with these counts has.
     pub fn pins(self, refs: i32, maps: i32) -> i32 {
         let pins = match self {
@@ -323,11 +323,11 @@ mod tests {
 
     #[test]
     fn pins_are_what_is_left_after_the_shape_takes_its_own() {
-        assert_eq!(Shape::IdleAtOne.pins(1, 0), 0);
-        assert_eq!(Shape::IdleAtOne.pins(3, 0), 2);
-        assert_eq!(Shape::IdleAtZero.pins(0, 0), 0);
-        assert_eq!(Shape::IdleAtZero.pins(3, 2), 1);
-        assert_eq!(Shape::IdleAtOne.pins(1 + 2 * 1024 + 3, 0), 5);
+        assert_eq!(Counting::IdleAtOne.pins(1, 0), 0);
+        assert_eq!(Counting::IdleAtOne.pins(3, 0), 2);
+        assert_eq!(Counting::IdleAtZero.pins(0, 0), 0);
+        assert_eq!(Counting::IdleAtZero.pins(3, 2), 1);
+        assert_eq!(Counting::IdleAtOne.pins(1 + 2 * 1024 + 3, 0), 5);
     }
 
     #[test]

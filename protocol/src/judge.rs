@@ -4,20 +4,20 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::event::Event;
-use crate::rule::{Finding, Verdict};
-use crate::state::State;
+use crate::rule::{Finding, Ruling};
+use crate::state::Rules;
 
 /// Feeds events to the rules and keeps the findings.
 #[derive(Clone, Debug)]
 pub struct Judge {
-    state: State,
+    state: Rules,
     findings: Vec<Finding>,
 }
 
 impl Judge {
     /// A judge of a history that has not begun.
     pub fn new(config: Config) -> Self {
-        Self { state: State::new(config), findings: Vec::new() }
+        Self { state: Rules::new(config), findings: Vec::new() }
     }
 
     /// Takes the next event and returns what it violates, usually nothing.
@@ -58,31 +58,31 @@ impl Judge {
     }
 
     /// The rules' state.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &Rules {
         &self.state
     }
 
     /// The verdict on the history, which ends at `time` (in the unit of [`Event::time`]).
-    pub fn finish(self, time: u64) -> Verdict {
+    pub fn finish(self, time: u64) -> Ruling {
         self.finish_if(time, || true)
     }
 
     /// The same where more may have been missed than the history tells; see [`Judge::feed_if`].
-    pub fn finish_if(mut self, time: u64, all_seen: impl FnOnce() -> bool) -> Verdict {
+    pub fn finish_if(mut self, time: u64, all_seen: impl FnOnce() -> bool) -> Ruling {
         let found = self.state.finish(time);
         self.keep(found, all_seen);
         if !self.findings.is_empty() {
-            Verdict::Violated(self.findings)
+            Ruling::Violated(self.findings)
         } else if self.state.lost() {
-            Verdict::Undecided
+            Ruling::Undecided
         } else {
-            Verdict::Holds
+            Ruling::Holds
         }
     }
 }
 
 /// The verdict on a history that is there as a whole.
-pub fn judge(config: Config, events: &[Event]) -> Verdict {
+pub fn judge(config: Config, events: &[Event]) -> Ruling {
     let mut judge = Judge::new(config);
     for event in events {
         judge.feed(event);

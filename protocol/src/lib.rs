@@ -34,10 +34,10 @@ pub mod state;
 
 #[cfg(feature = "rules")]
 pub use config::Config;
-pub use event::{Event, Kind, Operation, Shape, flag};
+pub use event::{Counting, Event, Kind, Operation, flag};
 #[cfg(feature = "rules")]
 pub use judge::{Judge, judge};
 #[cfg(feature = "rules")]
-pub use rule::{Finding, Rule, Verdict};
+pub use rule::{Finding, Rule, Ruling};
 #[cfg(feature = "rules")]
-pub use state::State;
+pub use state::Rules;

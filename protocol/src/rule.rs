@@ -85,7 +85,7 @@ impl fmt::Display for Finding {
 
 /// What a whole history amounts to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Ruling {
     /// Every rule held.
     Holds,
     /// At least one did not.

@@ -26,7 +26,7 @@ pub trait Model {
     fn tasks(&self) -> usize;
 
     /// The steps that a task can make.
-    fn steps(&self, state: &Self::State, task: usize) -> Vec<Step<Self::State>>;
+    fn steps(&self, state: &Self::State, task: usize) -> Vec<Transition<Self::State>>;
 
     /// Whether a task has ended.
     fn has_ended(&self, state: &Self::State, task: usize) -> bool;
@@ -37,7 +37,7 @@ pub trait Model {
 
 /// A step.
 #[derive(Clone, Debug)]
-pub struct Step<S> {
+pub struct Transition<S> {
     /// What is done.
     pub label: &'static str,
     /// What is then.
@@ -56,12 +56,12 @@ pub struct Outcome {
     /// Whether all were reached.
     pub complete: bool,
     /// What is wrong, the shortest way to it first.
-    pub fault: Option<Fault>,
+    pub fault: Option<Flaw>,
 }
 
 /// Something wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Flaw {
     /// A rule is broken at the end of the path.
     Broken(Vec<String>, String),
     /// Nobody can go on at the end of the path.
@@ -70,7 +70,7 @@ pub enum Fault {
     Starvation(Vec<String>, Vec<String>),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, last) = match self {
             Self::Broken(path, rule) => (path, rule.as_str()),
@@ -121,7 +121,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
                 if let (Some(rule), None) = (step.broken, &fault) {
                     let mut path = graph.path(at);
                     path.push(say(task, step.label));
-                    fault = Some(Fault::Broken(path, rule));
+                    fault = Some(Flaw::Broken(path, rule));
                 }
                 let next = *numbers.entry(step.next).or_insert_with_key(|next| {
                     graph.states.push(next.clone());
@@ -133,7 +133,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
         }
         let stuck = (0..model.tasks()).any(|task| !model.has_ended(&state, task));
         if edges.is_empty() && stuck && fault.is_none() {
-            fault = Some(Fault::Deadlock(graph.path(at)));
+            fault = Some(Flaw::Deadlock(graph.path(at)));
         }
         graph.edges.push(edges);
         at += 1;
@@ -168,7 +168,7 @@ impl<S> Graph<S> {
 
     /// A part of the graph that can be gone round in for ever, fairly, without the end of a task
     /// that must end.
-    fn starvation<M: Model<State = S>>(&self, model: &M) -> Option<Fault> {
+    fn starvation<M: Model<State = S>>(&self, model: &M) -> Option<Flaw> {
         for part in self.parts() {
             let inside = |state: usize| part.binary_search(&state).is_ok();
             let edges = || {
@@ -197,7 +197,7 @@ impl<S> Graph<S> {
     }
 
     /// The way into `part` and a round in it in which every task that can makes a step.
-    fn lasso(&self, tasks: usize, part: &[usize], inside: &impl Fn(usize) -> bool) -> Fault {
+    fn lasso(&self, tasks: usize, part: &[usize], inside: &impl Fn(usize) -> bool) -> Flaw {
         let begin = part[0];
         let mut cycle = Vec::new();
         let mut at = begin;
@@ -215,7 +215,7 @@ impl<S> Graph<S> {
             }
         }
         self.walk(at, inside, |state| state == begin, &mut cycle);
-        Fault::Starvation(self.path(begin), cycle)
+        Flaw::Starvation(self.path(begin), cycle)
     }
 
     /// Goes the shortest way from `at` to where `there` holds, which exists.

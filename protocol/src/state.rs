@@ -36,7 +36,7 @@ use crate::rule::{Finding, Rule};
 
 /// What the rules remember of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
+pub struct Rules {
     config: Config,
     /// The event to come next.
     next: Mark,
@@ -90,7 +90,7 @@ struct Wait {
     idle: Option<(Mark, Mark)>,
 }
 
-impl State {
+impl Rules {
     /// The state before the first event.
     pub fn new(config: Config) -> Self {
         Self {

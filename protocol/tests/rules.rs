@@ -2,7 +2,9 @@
 //! raises the finding it should, and lost records leave the verdict open.
 
 use proptest::prelude::*;
-use protocol::{Config, Event, Finding, Judge, Kind, Operation, Rule, Shape, Verdict, flag, judge};
+use protocol::{
+    Config, Counting, Event, Finding, Judge, Kind, Operation, Rule, Ruling, flag, judge,
+};
 
 const FILE: u64 = 7;
 const BREAKER: u32 = 100;
@@ -12,7 +14,7 @@ const FAULTER: u32 = 300;
 /// A small model of a kernel that keeps the protocol: pages with pins, and one file.
 #[derive(Clone, Debug)]
 struct World {
-    shape: Shape,
+    shape: Counting,
     events: Vec<Event>,
     /// Holders of each page's pins; the page's number is its index plus one.
     pins: Vec<Vec<i64>>,
@@ -37,7 +39,7 @@ enum Act {
 }
 
 impl World {
-    fn new(shape: Shape, pages: usize) -> Self {
+    fn new(shape: Counting, pages: usize) -> Self {
         Self { shape, events: Vec::new(), pins: vec![Vec::new(); pages], holder: 0, time: 0 }
     }
 
@@ -52,8 +54,8 @@ impl World {
     fn counts(&self, page: usize) -> (i32, i32) {
         let pins = self.pins[page].len() as i32;
         match self.shape {
-            Shape::IdleAtOne => (pins + 1, 0),
-            Shape::IdleAtZero => (pins + 2, 2),
+            Counting::IdleAtOne => (pins + 1, 0),
+            Counting::IdleAtZero => (pins + 2, 2),
         }
     }
 
@@ -160,8 +162,8 @@ impl World {
 
     fn idle(&self) -> (i32, i32) {
         match self.shape {
-            Shape::IdleAtOne => (1, 0),
-            Shape::IdleAtZero => (0, 0),
+            Counting::IdleAtOne => (1, 0),
+            Counting::IdleAtZero => (0, 0),
         }
     }
 
@@ -193,7 +195,7 @@ impl World {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> Ruling {
         judge(Config::reference(self.shape), &self.events)
     }
 }
@@ -209,8 +211,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
-    prop_oneof![Just(Shape::IdleAtOne), Just(Shape::IdleAtZero)]
+fn shape() -> impl Strategy<Value = Counting> {
+    prop_oneof![Just(Counting::IdleAtOne), Just(Counting::IdleAtZero)]
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -226,9 +228,9 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 #[track_caller]
-fn only(verdict: Verdict, rule: Rule) -> Finding {
+fn only(verdict: Ruling, rule: Rule) -> Finding {
     match verdict {
-        Verdict::Violated(findings) => {
+        Ruling::Violated(findings) => {
             assert!(findings.iter().all(|finding| finding.rule == rule), "{findings:#?}");
             findings[0].clone()
         }
@@ -239,7 +241,7 @@ fn only(verdict: Verdict, rule: Rule) -> Finding {
 proptest! {
     #[test]
     fn a_legal_history_raises_nothing(world in world()) {
-        prop_assert_eq!(world.verdict(), Verdict::Holds);
+        prop_assert_eq!(world.verdict(), Ruling::Holds);
     }
 
     #[test]
@@ -247,7 +249,7 @@ proptest! {
         let mut events = world.events.clone();
         let at = at.index(events.len() + 1);
         events.insert(at, Event { value: 3, ..Event::new(Kind::Lost) });
-        prop_assert_eq!(judge(Config::reference(world.shape), &events), Verdict::Undecided);
+        prop_assert_eq!(judge(Config::reference(world.shape), &events), Ruling::Undecided);
     }
 
     #[test]
@@ -261,7 +263,7 @@ proptest! {
         let to = (from + length).min(events.len());
         let lost = Event { value: (to - from) as i64, ..Event::new(Kind::Lost) };
         events.splice(from..to, [lost]);
-        prop_assert_eq!(judge(Config::reference(world.shape), &events), Verdict::Undecided);
+        prop_assert_eq!(judge(Config::reference(world.shape), &events), Ruling::Undecided);
     }
 
     #[test]
@@ -356,7 +358,7 @@ proptest! {
             world.pins[0].swap(0, 1);
             world.unpin(0);
         }
-        prop_assert_eq!(world.verdict(), Verdict::Holds);
+        prop_assert_eq!(world.verdict(), Ruling::Holds);
     }
 
     #[test]
@@ -393,7 +395,7 @@ proptest! {
         world.wait_begin(page);
         let sleep = world.events.last_mut().expect("the sleep");
         sleep.detail = flag::INVALIDATE_LOCK | flag::ELSEWHERE;
-        prop_assert_eq!(world.verdict(), Verdict::Holds);
+        prop_assert_eq!(world.verdict(), Ruling::Holds);
     }
 
     #[test]
@@ -412,7 +414,7 @@ proptest! {
         }
         let verdict = judge.finish(world.time);
         if missed {
-            prop_assert_eq!(verdict, Verdict::Undecided);
+            prop_assert_eq!(verdict, Ruling::Undecided);
         } else {
             only(verdict, Rule::MissedWait);
         }
@@ -461,7 +463,7 @@ mod kernel {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn waiting(shape: Shape) -> World {
+    fn waiting(shape: Counting) -> World {
         let mut world = World::new(shape, 1);
         world.pin(0);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
@@ -480,7 +482,7 @@ mod kernel {
 
     #[test]
     fn a_lost_wakeup_shows_in_the_second_sample() {
-        let mut world = waiting(Shape::IdleAtOne);
+        let mut world = waiting(Counting::IdleAtOne);
         world.unpin(0);
         for _ in 0..2 {
             let about = world.about(0);
@@ -495,7 +497,7 @@ mod kernel {
 
     #[test]
     fn a_lost_wakeup_shows_in_samples_although_records_were_lost() {
-        let mut world = waiting(Shape::IdleAtOne);
+        let mut world = waiting(Counting::IdleAtOne);
         world.emit(Kind::Lost, 0, |event| event.value = 7);
         world.pins[0].clear();
         for _ in 0..2 {
@@ -509,7 +511,7 @@ mod kernel {
 
     #[test]
     fn a_page_that_is_busy_again_is_no_lost_wakeup() {
-        let mut world = waiting(Shape::IdleAtZero);
+        let mut world = waiting(Counting::IdleAtZero);
         for _ in 0..50 {
             world.unpin(0);
             let about = world.about(0);
@@ -525,7 +527,7 @@ mod kernel {
 
     #[test]
     fn a_young_break_is_not_starved() {
-        let mut world = waiting(Shape::IdleAtZero);
+        let mut world = waiting(Counting::IdleAtZero);
         for _ in 0..1000 {
             world.pin(0);
             world.unpin(0);
@@ -541,7 +543,7 @@ mod kernel {
     }
 
     /// What is found of a history in which more may have been missed than it tells.
-    fn found_in_doubt(world: &World) -> (Vec<Rule>, Verdict) {
+    fn found_in_doubt(world: &World) -> (Vec<Rule>, Ruling) {
         let mut judge = Judge::new(Config::kernel(world.shape));
         for event in &world.events {
             judge.feed_if(event, || false);
@@ -552,17 +554,17 @@ mod kernel {
 
     #[test]
     fn a_scan_that_was_not_seen_is_no_missed_wait_where_calls_are_missed() {
-        let mut world = World::new(Shape::IdleAtZero, 1);
+        let mut world = World::new(Counting::IdleAtZero, 1);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
         world.emit(Kind::BreakEnd, BREAKER, |_| {});
         assert_eq!(found(&world), [Rule::MissedWait]);
-        assert_eq!(found_in_doubt(&world), (vec![], Verdict::Undecided));
+        assert_eq!(found_in_doubt(&world), (vec![], Ruling::Undecided));
     }
 
     #[test]
     fn no_rule_concludes_from_what_was_not_seen_where_calls_are_missed() {
         let spins = || {
-            let mut world = World::new(Shape::IdleAtOne, 1);
+            let mut world = World::new(Counting::IdleAtOne, 1);
             world.pin(0);
             world.emit(Kind::BreakBegin, BREAKER, |_| {});
             for _ in 0..=Config::kernel(world.shape).rescans {
@@ -571,7 +573,7 @@ mod kernel {
             world
         };
         let starves = || {
-            let mut world = waiting(Shape::IdleAtZero);
+            let mut world = waiting(Counting::IdleAtZero);
             for _ in 0..100 {
                 world.pin(0);
                 world.unpin(0);
@@ -583,7 +585,7 @@ mod kernel {
             world
         };
         let stuck = || {
-            let mut world = waiting(Shape::IdleAtOne);
+            let mut world = waiting(Counting::IdleAtOne);
             world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
             world.time += 6 * SECOND;
             let about = world.about(0);
@@ -591,7 +593,7 @@ mod kernel {
             world
         };
         let fsync = |value| {
-            let mut world = World::new(Shape::IdleAtOne, 1);
+            let mut world = World::new(Counting::IdleAtOne, 1);
             world.pin(0);
             world.emit(Kind::Dirty, FAULTER, |event| event.index = 0);
             world.operation(Kind::Begin, Operation::Fsync, FAULTER, 0);
@@ -599,7 +601,7 @@ mod kernel {
             world
         };
         let lost = || {
-            let mut world = waiting(Shape::IdleAtOne);
+            let mut world = waiting(Counting::IdleAtOne);
             world.unpin(0);
             for _ in 0..2 {
                 world.time += SECOND;
@@ -617,13 +619,13 @@ mod kernel {
             (lost(), Rule::LostWakeup),
         ] {
             assert_eq!(found(&world), [rule]);
-            assert_eq!(found_in_doubt(&world), (vec![], Verdict::Undecided), "{rule}");
+            assert_eq!(found_in_doubt(&world), (vec![], Ruling::Undecided), "{rule}");
         }
     }
 
     #[test]
     fn what_is_there_is_judged_although_calls_are_missed() {
-        let mut world = World::new(Shape::IdleAtOne, 1);
+        let mut world = World::new(Counting::IdleAtOne, 1);
         world.pin(0);
         let about = world.about(0);
         world.emit(Kind::Free, BREAKER, |event| {
@@ -635,7 +637,7 @@ mod kernel {
 
     #[test]
     fn a_break_that_is_not_seen_to_wait_any_more_holds_nobody_up() {
-        let mut world = waiting(Shape::IdleAtOne);
+        let mut world = waiting(Counting::IdleAtOne);
         world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
         world.time += 6 * SECOND;
         world.emit(Kind::Sample, BREAKER + 1, |event| event.page = 99);
@@ -644,8 +646,8 @@ mod kernel {
 
     #[test]
     fn the_end_of_watching_is_not_the_end_of_the_wait() {
-        let mut world = waiting(Shape::IdleAtOne);
+        let mut world = waiting(Counting::IdleAtOne);
         world.unpin(0);
-        assert_eq!(judge(Config::kernel(world.shape), &world.events), Verdict::Holds);
+        assert_eq!(judge(Config::kernel(world.shape), &world.events), Ruling::Holds);
     }
 }

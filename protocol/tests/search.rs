@@ -1,15 +1,15 @@
 //! Small configurations, searched through: what holds for the protocol, and what does not.
 
-use protocol::Shape;
+use protocol::Counting;
 use protocol::search::model::{Bug, Role, Small};
-use protocol::search::{Fault, Outcome, search};
+use protocol::search::{Flaw, Outcome, search};
 
 const FINITE: Role = Role::Pin { under_inode_lock: false, endless: false };
 const UNDER_LOCK: Role = Role::Pin { under_inode_lock: true, endless: true };
 const OUTSIDE: Role = Role::Pin { under_inode_lock: false, endless: true };
 
 fn run(pages: u8, roles: &[Role], bug: Option<Bug>) -> Vec<Outcome> {
-    [Shape::IdleAtOne, Shape::IdleAtZero]
+    [Counting::IdleAtOne, Counting::IdleAtZero]
         .map(|shape| {
             let begin = std::time::Instant::now();
             let outcome = search(&Small { shape, pages, roles: roles.to_vec(), bug }, 2_000_000);
@@ -52,28 +52,28 @@ fn endless_pins_under_the_inode_lock_starve_no_truncate() {
 #[test]
 fn endless_pins_outside_the_inode_lock_can_starve_truncate() {
     for outcome in run(1, &[Role::Truncate, OUTSIDE, OUTSIDE], None) {
-        assert!(matches!(outcome.fault, Some(Fault::Starvation(..))));
+        assert!(matches!(outcome.fault, Some(Flaw::Starvation(..))));
     }
 }
 
 #[test]
 fn a_dropped_inode_lock_lets_truncate_starve() {
     for outcome in run(1, &[Role::Truncate, UNDER_LOCK, UNDER_LOCK], Some(Bug::DropAllLocks)) {
-        assert!(matches!(outcome.fault, Some(Fault::Starvation(..))));
+        assert!(matches!(outcome.fault, Some(Flaw::Starvation(..))));
     }
 }
 
 #[test]
 fn a_held_invalidate_lock_is_a_deadlock() {
     for outcome in run(2, &[Role::Truncate, FINITE], Some(Bug::HoldInvalidateLock)) {
-        assert!(matches!(outcome.fault, Some(Fault::Deadlock(_))));
+        assert!(matches!(outcome.fault, Some(Flaw::Deadlock(_))));
     }
 }
 
 #[test]
 fn a_lost_wakeup_is_a_deadlock() {
     for outcome in run(1, &[Role::Truncate, FINITE], Some(Bug::LostWakeup)) {
-        assert!(matches!(outcome.fault, Some(Fault::Deadlock(_))));
+        assert!(matches!(outcome.fault, Some(Flaw::Deadlock(_))));
     }
 }
 
@@ -82,7 +82,7 @@ fn the_retry_flag_and_no_unmap_miss_a_wait() {
     for (pages, bug) in [(2, Bug::RetryFlag), (1, Bug::NoUnmap)] {
         for outcome in run(pages, &[Role::Truncate, FINITE, FINITE], Some(bug)) {
             assert!(
-                matches!(&outcome.fault, Some(Fault::Broken(_, rule)) if rule.starts_with("missed wait")),
+                matches!(&outcome.fault, Some(Flaw::Broken(_, rule)) if rule.starts_with("missed wait")),
                 "{bug:?}: {outcome:?}"
             );
         }

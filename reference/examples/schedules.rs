@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use protocol::event::Shape;
+use protocol::event::Counting;
 use rayon::prelude::*;
 use reference::Variant;
 use reference::scenario::{self, Scenario};
@@ -49,7 +49,7 @@ enum Choice {
 
 fn run<S: Scheduler + 'static>(
     scenario: &'static Scenario,
-    shape: Shape,
+    shape: Counting,
     variant: Option<Variant>,
     scheduler: S,
 ) -> Result<usize, String> {
@@ -84,7 +84,9 @@ fn main() -> ExitCode {
     }
     let jobs: Vec<_> = scenarios
         .iter()
-        .flat_map(|scenario| [Shape::IdleAtOne, Shape::IdleAtZero].map(|shape| (*scenario, shape)))
+        .flat_map(|scenario| {
+            [Counting::IdleAtOne, Counting::IdleAtZero].map(|shape| (*scenario, shape))
+        })
         .collect();
     let clean = jobs.into_par_iter().map(|(scenario, shape)| {
         let begin = Instant::now();

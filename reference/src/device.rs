@@ -3,13 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::errno::Answer;
-use crate::fs::Fs;
-use crate::gup::{Dropper, Pins};
-use crate::io::Direction;
+use crate::pins::Pins;
 use crate::sync::{Arc, Mutex, lock, pass};
-use crate::task::{Interrupt, Place, Task};
+use crate::task::{Interruptible, Sleep, Task};
 use crate::waitqueue::WaitQueue;
+
+/// Which way direct I/O moves data, seen from the pinned memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// The device reads the pages: a write(2) to it. A read pin.
+    FromMemory,
+    /// The device writes the pages: a read(2) from it. A write pin.
+    IntoMemory,
+}
 
 /// A transfer between the device and pinned pages.
 #[derive(Debug)]
@@ -34,6 +43,12 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// A transfer is over.
+    pub(crate) fn finish(&self, tag: u64, content: Vec<u8>) {
+        lock(&self.finished).push_back((tag, content));
+        self.waiters.wake_all();
+    }
+
     /// Waits for a completion: its tag and what was transferred.
     pub fn reap(&self, task: &Task) -> Answer<(u64, Vec<u8>)> {
         loop {
@@ -42,9 +57,9 @@ impl Ring {
             }
             self.waiters.wait(
                 task,
-                Interrupt::Signal,
+                Interruptible::Signal,
                 || !lock(&self.finished).is_empty(),
-                || task.park(Place::For("completion of direct I/O")),
+                || task.park(Sleep::For("completion of direct I/O")),
             )?;
         }
     }
@@ -79,32 +94,17 @@ impl Device {
         self.arrivals.wake_all();
     }
 
-    /// The device's own task, until the run is over.
-    ///
-    /// It completes the older half of what is in flight at a time, so that a load that keeps
-    /// it busy always has something in flight.
-    pub fn serve(fs: &Fs, task: &Task) -> Answer<()> {
-        let device = &fs.device;
-        loop {
-            device.arrivals.wait(
-                task,
-                Interrupt::Never,
-                || !lock(&device.queue).is_empty(),
-                || task.park(Place::Idle),
-            )?;
-            pass(LATENCY);
-            let batch: Vec<_> = {
-                let mut queue = lock(&device.queue);
-                let half = queue.len().div_ceil(2);
-                queue.drain(..half).collect()
-            };
-            for transfer in batch {
-                let content = fs.transfer(task, &transfer.pins, transfer.direction, transfer.byte);
-                fs.unpin(task, &transfer.pins, Dropper::Device);
-                let ring = transfer.ring;
-                lock(&ring.finished).push_back((transfer.tag, content));
-                ring.waiters.wake_all();
-            }
-        }
+    /// The older half of what is in flight, once the device has taken its time.
+    pub(crate) fn batch(&self, task: &Task) -> Answer<Vec<Transfer>> {
+        self.arrivals.wait(
+            task,
+            Interruptible::Never,
+            || !lock(&self.queue).is_empty(),
+            || task.park(Sleep::Idle),
+        )?;
+        pass(LATENCY);
+        let mut queue = lock(&self.queue);
+        let half = queue.len().div_ceil(2);
+        Ok(queue.drain(..half).collect())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use protocol::event::Shape;
+use protocol::event::Counting;
 
 use crate::errno::{ENOSPC, Errno};
 use crate::page::Page;
@@ -40,7 +40,7 @@ pub struct Volume {
     pub device: u32,
     /// Whether its blocks are pages that are mapped (DAX).
     pub is_dax: bool,
-    shape: Shape,
+    shape: Counting,
     size: u64,
     blocks: Leaf<Blocks>,
 }
@@ -94,7 +94,7 @@ impl Lots {
 
 impl Blocks {
     /// Adds a block that was never used; its number.
-    fn add(&mut self, is_dax: bool, shape: Shape) -> u64 {
+    fn add(&mut self, is_dax: bool, shape: Counting) -> u64 {
         let number = self.pages.len() as u64 + 1;
         self.pages.push(Arc::new(Page::new(number, is_dax, shape)));
         self.shares.push(0);
@@ -118,7 +118,7 @@ impl Volume {
     pub fn new(
         device: u32,
         is_dax: bool,
-        shape: Shape,
+        shape: Counting,
         size: u64,
         scatter: Option<Scatter>,
     ) -> Self {
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_freed_block_is_the_next_one() {
-        let volume = Volume::new(1, true, Shape::IdleAtZero, 3, None);
+        let volume = Volume::new(1, true, Counting::IdleAtZero, 3, None);
         let first = volume.allocate().unwrap();
         let second = volume.allocate().unwrap();
         assert!(volume.unshare(&first));
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn scattered_blocks_are_each_handed_out_once() {
         let scatter = |seed, keeps_one_in| {
-            Volume::new(1, true, Shape::IdleAtOne, 64, Some(Scatter { seed, keeps_one_in }))
+            Volume::new(1, true, Counting::IdleAtOne, 64, Some(Scatter { seed, keeps_one_in }))
         };
         let all = |volume: &Volume| {
             let mut numbers = Vec::new();

@@ -4,11 +4,11 @@ use protocol::event::Operation;
 
 use crate::errno::{Answer, EFAULT, Errno};
 use crate::fs::Fs;
-use crate::inode::{Held, Inode, Medium, State};
+use crate::inode::{Inode, InodeState, Locked, Medium};
 use crate::mm::{Anon, Mm, Pte, Sharing, Vma};
 use crate::page::{Content, Page, SIZE};
 use crate::sync::Arc;
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
 
 /// Why a block cannot be stored to at once.
@@ -41,14 +41,14 @@ impl Fs {
                 // and the fault begins anew.
                 drop(invalidate);
                 drop(mmap);
-                let mut held = [Held {
+                let mut held = [Locked {
                     inode,
                     lock: None,
                     invalidate: Some(inode.invalidate.write(task)?),
                     range: index..index + 1,
                 }];
                 if !self.has(Variant::NoBreakOnCowFault) {
-                    self.break_layouts(task, &mut held, Interrupt::Kill)?;
+                    self.break_layouts(task, &mut held, Interruptible::Kill)?;
                 }
                 self.copy_block(task, inode, &mut inode.state(), index)?;
             }
@@ -108,7 +108,7 @@ impl Fs {
     pub(crate) fn own_page(
         &self,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         index: u64,
     ) -> Result<Arc<Page>, NotYours> {
         let volume = self.volume(inode);
@@ -145,7 +145,7 @@ impl Fs {
     }
 
     /// The content that a reader of `index` gets.
-    pub(crate) fn content_of(state: &State, index: u64) -> Content {
+    pub(crate) fn content_of(state: &InodeState, index: u64) -> Content {
         if let Some(page) = state.entries.get(&index) {
             return page.content(|content| content.clone());
         }
@@ -156,7 +156,7 @@ impl Fs {
     }
 
     /// The cached page of `index`, read in if need be.
-    pub(crate) fn cached_page(&self, state: &mut State, index: u64) -> Arc<Page> {
+    pub(crate) fn cached_page(&self, state: &mut InodeState, index: u64) -> Arc<Page> {
         if let Some(page) = state.entries.get(&index) {
             return Arc::clone(page);
         }
@@ -173,7 +173,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         index: u64,
     ) -> Answer<()> {
         let volume = self.volume(inode);

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use protocol::event::{Event, Kind, Operation, Shape};
+use protocol::event::{Counting, Event, Kind, Operation};
 
 use crate::device::Device;
 use crate::errno::{Answer, Errno, code};
 use crate::extent::{Extent, Scatter, Volume};
-use crate::inode::{Inode, Medium, State};
+use crate::inode::{Inode, InodeState, Medium};
 use crate::log::Log;
 use crate::page::{Content, Page};
 use crate::sync::{Arc, Leaf};
@@ -18,7 +18,7 @@ use crate::variant::Variant;
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// How it counts references.
-    pub shape: Shape,
+    pub shape: Counting,
     /// The bug in it.
     pub variant: Option<Variant>,
     /// Whether fallocate looks at the range it is given before it breaks the layout, and breaks
@@ -36,7 +36,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Fs {
     /// How it counts references.
-    pub shape: Shape,
+    pub shape: Counting,
     /// Its events and its clock.
     pub log: Log,
     /// Its tasks.
@@ -170,7 +170,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         range: Range<u64>,
     ) {
         let indices: Vec<u64> = state.entries.range(range.clone()).map(|(i, _)| *i).collect();
@@ -201,14 +201,26 @@ impl Fs {
     }
 
     /// Notes that the next fsync has to see to the page.
-    pub(crate) fn mark_dirty(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+    pub(crate) fn mark_dirty(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut InodeState,
+        index: u64,
+    ) {
         if state.dirty.insert(index) {
             self.say_page(task, inode, index, Kind::Dirty);
         }
     }
 
     /// Notes that it was seen to.
-    pub(crate) fn mark_clean(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+    pub(crate) fn mark_clean(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut InodeState,
+        index: u64,
+    ) {
         if state.dirty.remove(&index) {
             self.say_page(task, inode, index, Kind::Clean);
         }
@@ -252,7 +264,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         range: Range<u64>,
     ) {
         self.remove_entries(task, inode, state, range.clone());
@@ -269,7 +281,7 @@ impl Fs {
     pub(crate) fn fill_hole(
         &self,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         index: u64,
         written: bool,
     ) -> Result<(), Errno> {

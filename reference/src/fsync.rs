@@ -4,9 +4,9 @@ use protocol::event::Operation;
 
 use crate::errno::{Answer, EIO};
 use crate::fs::Fs;
-use crate::inode::{Inode, Medium, State};
+use crate::inode::{Inode, InodeState, Medium};
 use crate::sync::Arc;
-use crate::task::{Interrupt, Place, Task};
+use crate::task::{Interruptible, Sleep, Task};
 use crate::variant::Variant;
 
 impl Fs {
@@ -37,9 +37,9 @@ impl Fs {
                 for (_, page) in &pinned {
                     page.waiters.wait(
                         task,
-                        Interrupt::Kill,
+                        Interruptible::Kill,
                         || page.pins(self.shape) == 0,
-                        || task.park(Place::For("write-back of a pinned page")),
+                        || task.park(Sleep::For("write-back of a pinned page")),
                     )?;
                 }
             }
@@ -58,7 +58,7 @@ impl Fs {
     }
 
     /// Writes a page: the next store to it must fault, so that it is seen again.
-    pub(crate) fn clean(&self, task: &Task, inode: &Inode, state: &mut State, index: u64) {
+    pub(crate) fn clean(&self, task: &Task, inode: &Inode, state: &mut InodeState, index: u64) {
         for vma in inode.vmas() {
             vma.write_protect(index);
         }

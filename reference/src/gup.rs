@@ -4,83 +4,13 @@ use protocol::event::{Event, Kind, flag};
 
 use crate::errno::{Answer, EFAULT, EOPNOTSUPP};
 use crate::fs::Fs;
-use crate::inode::{Inode, Medium, pieces};
-use crate::mm::{Anon, Mm, Pte, Sharing, Vma};
-use crate::page::{Page, SIZE};
+use crate::inode::{Medium, pieces};
+use crate::mm::{Mm, Pte, Sharing, Vma};
+use crate::page::SIZE;
+use crate::pins::{Dropper, Pinned, Pins};
 use crate::sync::Arc;
 use crate::task::Task;
 use crate::variant::Variant;
-
-/// Pages pinned by one call.
-#[derive(Debug)]
-pub struct Pins {
-    pages: Vec<Pinned>,
-    /// Where in the first page the pinned bytes begin.
-    at: u64,
-    /// How many bytes they are.
-    len: u64,
-    /// Tells this set from others in events.
-    holder: i64,
-}
-
-#[derive(Debug)]
-enum Pinned {
-    Page { page: Arc<Page>, inode: Arc<Inode>, index: u64 },
-    Anon(Arc<Anon>),
-    Zero,
-}
-
-/// Who lets go of a pin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropper {
-    /// A process: put_page.
-    Process,
-    /// A device at the end of a transfer: unpin_user_page.
-    Device,
-}
-
-impl Pins {
-    /// The content of the pinned bytes, as whoever pinned them sees it.
-    pub fn read(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len as usize];
-        let mut rest = bytes.as_mut_slice();
-        for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
-            let (here, behind) = rest.split_at_mut(len as usize);
-            match pinned {
-                Pinned::Page { page, .. } => page.content(|content| content.read(at, here)),
-                Pinned::Anon(anon) => anon.content(|content| content.read(at, here)),
-                Pinned::Zero => {}
-            }
-            rest = behind;
-        }
-        bytes
-    }
-
-    /// Stores into the pinned bytes, or as many of them as there are `bytes`, as a device does:
-    /// past every page table.
-    pub fn write(&self, bytes: &[u8]) {
-        let mut rest = bytes;
-        for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
-            let (here, behind) = rest.split_at(rest.len().min(len as usize));
-            match pinned {
-                Pinned::Page { page, .. } => page.content(|content| content.write(at, here)),
-                Pinned::Anon(anon) => anon.content(|content| content.write(at, here)),
-                Pinned::Zero => {}
-            }
-            rest = behind;
-        }
-    }
-
-    /// How many bytes are pinned.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether nothing is.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
 
 impl Fs {
     /// Pins `len` bytes of a mapping from `at`. `write` asks for pages that may be stored to.
@@ -229,7 +159,7 @@ impl Fs {
                 Err(EOPNOTSUPP.into())
             }
             // Writing to it would go past the file system's dirty tracking.
-            (Medium::PageCache, Sharing::Shared) => Err(EFAULT.into()),
+            (Medium::PageCache, Sharing::Shared | Sharing::Sync) => Err(EFAULT.into()),
             (Medium::PageCache, Sharing::Private) => Ok(()),
         }
     }

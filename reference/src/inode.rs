@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::errno::Answer;
 use crate::extent::Extents;
 use crate::mm::Vma;
@@ -12,7 +14,7 @@ use crate::sync::{Arc, Mutex, MutexGuard, Weak, lock};
 use crate::task::Task;
 
 /// Whether a file's pages are the storage itself or a cache of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Medium {
     /// The pages are the blocks.
     Dax,
@@ -31,7 +33,7 @@ pub struct Inode {
     pub lock: Rwsem,
     /// The invalidate lock; XFS calls it MMAPLOCK. Faults take it shared.
     pub invalidate: Rwsem,
-    state: Mutex<State>,
+    state: Mutex<InodeState>,
     /// Who maps it (`i_mmap`). A mapping holds its file, as in the kernel, and not the other way
     /// round: the address space it is in is what keeps it.
     vmas: Mutex<Vec<Weak<Vma>>>,
@@ -39,7 +41,7 @@ pub struct Inode {
 
 /// What `Inode::state` protects (XFS: ILOCK and the XArray's lock).
 #[derive(Debug)]
-pub struct State {
+pub struct InodeState {
     /// Bytes.
     pub size: u64,
     /// Names.
@@ -62,7 +64,7 @@ impl Inode {
             medium,
             lock: Rwsem::new("i_rwsem"),
             invalidate: Rwsem::new("invalidate_lock"),
-            state: Mutex::new(State {
+            state: Mutex::new(InodeState {
                 size: 0,
                 links: 1,
                 users: 1,
@@ -75,7 +77,7 @@ impl Inode {
     }
 
     /// The state, locked. Nothing that sleeps may be done while it is.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, InodeState> {
         lock(&self.state)
     }
 
@@ -93,10 +95,15 @@ impl Inode {
     }
 
     /// Takes both locks, in their order, for an operation that breaks the layout.
-    pub fn hold(&self, task: &Task) -> Answer<Held<'_>> {
+    pub fn hold(&self, task: &Task) -> Answer<Locked<'_>> {
         let lock = self.lock.write(task)?;
         let invalidate = self.invalidate.write(task)?;
-        Ok(Held { inode: self, lock: Some(lock), invalidate: Some(invalidate), range: 0..u64::MAX })
+        Ok(Locked {
+            inode: self,
+            lock: Some(lock),
+            invalidate: Some(invalidate),
+            range: 0..u64::MAX,
+        })
     }
 }
 
@@ -104,7 +111,7 @@ impl Inode {
 ///
 /// A break takes this and not the file: it learns what it may drop from what it is given.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct Locked<'a> {
     /// The file.
     pub inode: &'a Inode,
     /// Its inode lock, if held.

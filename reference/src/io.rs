@@ -2,25 +2,17 @@
 
 use protocol::event::Operation;
 
+use crate::device::Direction;
 use crate::errno::{Answer, EFAULT};
 use crate::fault::NotYours;
 use crate::fs::Fs;
-use crate::gup::{Dropper, Pins};
-use crate::inode::{Held, Inode, Medium, pieces, touched};
+use crate::inode::{Inode, Locked, Medium, pieces, touched};
 use crate::mm::{Mm, Pte, Sharing, Vma};
 use crate::page::{Content, SIZE};
+use crate::pins::{Dropper, Pins};
 use crate::sync::Arc;
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
-
-/// Which way direct I/O moves data, seen from the pinned memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// A write: memory is read.
-    FromMemory,
-    /// A read: memory is written.
-    IntoMemory,
-}
 
 /// What a file has been asked for: allocated and, as far as is known, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +28,21 @@ pub struct Stat {
 }
 
 impl Fs {
+    /// The device's own task, until the run is over.
+    ///
+    /// It completes the older half of what is in flight at a time, so that a load that keeps
+    /// it busy always has something in flight.
+    pub fn serve_device(&self, task: &Task) -> Answer<()> {
+        loop {
+            for transfer in self.device.batch(task)? {
+                let content =
+                    self.transfer(task, &transfer.pins, transfer.direction, transfer.byte);
+                self.unpin(task, &transfer.pins, Dropper::Device);
+                transfer.ring.finish(transfer.tag, content);
+            }
+        }
+    }
+
     /// read(2).
     pub fn read(&self, task: &Task, inode: &Inode, at: u64, len: u64) -> Answer<Vec<u8>> {
         let pages = touched(at, len);
@@ -64,8 +71,12 @@ impl Fs {
         let pages = touched(at, bytes.len() as u64);
         let range = (pages.start, pages.end - pages.start);
         self.operation(task, inode, Operation::Write, range, || {
-            let mut held =
-                Held { inode, lock: Some(inode.lock.write(task)?), invalidate: None, range: 0..0 };
+            let mut held = Locked {
+                inode,
+                lock: Some(inode.lock.write(task)?),
+                invalidate: None,
+                range: 0..0,
+            };
             self.prepare_write(task, &mut held, at, bytes.len() as u64)?;
             self.write_held(task, &mut held, at, bytes)
         })
@@ -73,7 +84,7 @@ impl Fs {
 
     /// Sees to it that bytes can be stored in place: what is shared is copied, after its layout
     /// was broken. The inode lock is held; the invalidate lock is taken where it is needed.
-    fn prepare_write(&self, task: &Task, held: &mut Held<'_>, at: u64, len: u64) -> Answer<()> {
+    fn prepare_write(&self, task: &Task, held: &mut Locked<'_>, at: u64, len: u64) -> Answer<()> {
         let inode = held.inode;
         let volume = self.volume(inode);
         for index in touched(at, len) {
@@ -91,7 +102,7 @@ impl Fs {
             let breaks =
                 !self.has(Variant::NoBreakOnCowWrite) && !self.has(Variant::StaleMappingAfterCow);
             let broken = if breaks {
-                self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal)
+                self.break_layouts(task, std::slice::from_mut(held), Interruptible::Signal)
             } else {
                 Ok(())
             };
@@ -104,7 +115,7 @@ impl Fs {
         Ok(())
     }
 
-    fn write_held(&self, task: &Task, held: &mut Held<'_>, at: u64, bytes: &[u8]) -> Answer<()> {
+    fn write_held(&self, task: &Task, held: &mut Locked<'_>, at: u64, bytes: &[u8]) -> Answer<()> {
         let inode = held.inode;
         let len = bytes.len() as u64;
         let mut rest = bytes;
@@ -147,7 +158,7 @@ impl Fs {
     }
 
     /// The block behind each page, 0 for a hole.
-    pub fn places(inode: &Inode, at: u64, len: u64) -> Vec<u64> {
+    pub fn blocks(inode: &Inode, at: u64, len: u64) -> Vec<u64> {
         let state = inode.state();
         touched(at, len)
             .map(|index| state.extents.get(&index).map_or(0, |extent| extent.page.number))
@@ -288,7 +299,7 @@ impl Fs {
         let range = (pages.start, pages.end - pages.start);
         match direction {
             Direction::FromMemory => self.operation(task, inode, Operation::Write, range, || {
-                let mut held = Held {
+                let mut held = Locked {
                     inode,
                     lock: Some(inode.lock.write(task)?),
                     invalidate: None,
@@ -335,7 +346,7 @@ impl Fs {
     fn break_under_pin(
         &self,
         task: &Task,
-        held: &mut Held<'_>,
+        held: &mut Locked<'_>,
         pages: &std::ops::Range<u64>,
     ) -> Answer<()> {
         if !self.has(Variant::DirectWriteBreaksUnderPin) || held.inode.medium != Medium::Dax {
@@ -343,7 +354,7 @@ impl Fs {
         }
         held.invalidate = Some(held.inode.invalidate.write(task)?);
         held.range = pages.clone();
-        let broken = self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal);
+        let broken = self.break_layouts(task, std::slice::from_mut(held), Interruptible::Signal);
         held.invalidate = None;
         held.range = 0..0;
         broken

@@ -1,14 +1,14 @@
 //! The layout break: no new pins, and wait until the old ones are gone.
 
-use protocol::event::{Event, Kind, Shape, flag};
+use protocol::event::{Counting, Event, Kind, flag};
 
-use crate::errno::{Answer, EINTR, End, code};
+use crate::errno::{Answer, EINTR, Failure, code};
 use crate::fs::Fs;
-use crate::inode::{Held, Inode};
+use crate::inode::{Inode, Locked};
 use crate::page::Page;
 use crate::rwsem::Rwsem;
 use crate::sync::{Arc, turn};
-use crate::task::{Interrupt, Place, Task};
+use crate::task::{Interruptible, Sleep, Task};
 use crate::variant::Variant;
 
 impl Fs {
@@ -21,8 +21,8 @@ impl Fs {
     pub fn break_layouts(
         &self,
         task: &Task,
-        held: &mut [Held<'_>],
-        interrupt: Interrupt,
+        held: &mut [Locked<'_>],
+        interrupt: Interruptible,
     ) -> Answer<()> {
         if self.has(Variant::NoBreak) {
             return Ok(());
@@ -32,14 +32,14 @@ impl Fs {
         }
         let answer = self.break_until_idle(task, held, interrupt);
         for file in held.iter().filter(|file| !file.range.is_empty()) {
-            if answer.is_ok() && self.shape == Shape::IdleAtZero {
+            if answer.is_ok() && self.shape == Counting::IdleAtZero {
                 // Linux commit bde708f1a65d ("fs/dax: always remove DAX page-cache entries when
                 // breaking layouts"), in v6.15.
                 self.remove_entries(task, file.inode, &mut file.inode.state(), file.range.clone());
             }
             self.say_break(task, file, Kind::BreakEnd, code(&answer));
         }
-        if answer == Err(End::Errno(EINTR)) && self.has(Variant::LeakLockOnSignal) {
+        if answer == Err(Failure::Errno(EINTR)) && self.has(Variant::LeakLockOnSignal) {
             for file in held {
                 if let Some(guard) = file.invalidate.take() {
                     Rwsem::leak(guard);
@@ -52,8 +52,8 @@ impl Fs {
     fn break_until_idle(
         &self,
         task: &Task,
-        held: &mut [Held<'_>],
-        interrupt: Interrupt,
+        held: &mut [Locked<'_>],
+        interrupt: Interruptible,
     ) -> Answer<()> {
         loop {
             let Some((inode, page)) = held.iter().find_map(|file| {
@@ -71,7 +71,7 @@ impl Fs {
         }
     }
 
-    fn say_break(&self, task: &Task, file: &Held<'_>, kind: Kind, value: i64) {
+    fn say_break(&self, task: &Task, file: &Locked<'_>, kind: Kind, value: i64) {
         self.log.record(
             task,
             Event {
@@ -89,7 +89,7 @@ impl Fs {
     ///
     /// A page counts that is entered in the file's mapping, or whose block this file alone uses:
     /// one of the two is what the caller is about to give away.
-    fn find_busy_page(&self, task: &Task, file: &Held<'_>) -> Option<Arc<Page>> {
+    fn find_busy_page(&self, task: &Task, file: &Locked<'_>) -> Option<Arc<Page>> {
         if file.range.is_empty() {
             return None;
         }
@@ -130,7 +130,7 @@ impl Fs {
         busy.map(|(_, page, _)| page)
     }
 
-    fn matters(&self, inode: &Inode, state: &crate::inode::State, index: u64) -> bool {
+    fn matters(&self, inode: &Inode, state: &crate::inode::InodeState, index: u64) -> bool {
         // Linux looks at entries alone, so that a file does not wait for a pin of its block that
         // was taken through another one: docs/finds.md, 6.
         let entries_alone = self.has(Variant::NoBreakOnCowFault)
@@ -146,14 +146,14 @@ impl Fs {
         task: &Task,
         inode: &Inode,
         page: &Page,
-        held: &mut [Held<'_>],
-        interrupt: Interrupt,
+        held: &mut [Locked<'_>],
+        interrupt: Interruptible,
     ) -> Answer<bool> {
         // What dax_break_layout_final() does, and no other break may.
         // Linux commit 0e2f80afcfa6 ("fs/dax: ensure all pages are idle prior to filesystem
         // unmount"), in v6.15.
         let interrupt =
-            if self.has(Variant::UninterruptibleBreak) { Interrupt::Never } else { interrupt };
+            if self.has(Variant::UninterruptibleBreak) { Interruptible::Never } else { interrupt };
         let about = Event { inode: inode.number, page: page.number, ..self.event(Kind::WaitBegin) };
         self.log.record(task, about);
         let mut slept = false;
@@ -181,7 +181,7 @@ impl Fs {
                         .map_or(0, |lock| if lock.is_held() { flag::INVALIDATE_LOCK } else { 0 });
                 }
                 self.log.record(task, Event { kind: Kind::Sleep as u16, detail: locks, ..about });
-                task.park(Place::LayoutBreak(page.number))?;
+                task.park(Sleep::LayoutBreak(page.number))?;
                 Self::retake_locks(task, held)
             },
         );
@@ -191,7 +191,7 @@ impl Fs {
 
     /// Faults must go on while the break sleeps: who holds the pin may need one to let it go.
     /// The inode locks stay, or direct I/O that needs them could pin for ever.
-    fn drop_locks(&self, task: &Task, held: &mut [Held<'_>]) {
+    fn drop_locks(&self, task: &Task, held: &mut [Locked<'_>]) {
         for file in held {
             match &mut file.invalidate {
                 Some(_) if self.has(Variant::HoldInvalidateLock) => {}
@@ -211,7 +211,7 @@ impl Fs {
         }
     }
 
-    fn retake_locks(task: &Task, held: &mut [Held<'_>]) -> Answer<()> {
+    fn retake_locks(task: &Task, held: &mut [Locked<'_>]) -> Answer<()> {
         for file in &mut *held {
             if let Some(guard) = &mut file.lock {
                 guard.retake(task)?;

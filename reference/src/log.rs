@@ -74,8 +74,8 @@ impl Log {
     /// What the rules find if the run ends now, with nobody able to go on.
     pub fn verdict(&self) -> Vec<Finding> {
         self.0.with(|inner| match inner.judge.clone().finish(inner.tick) {
-            protocol::Verdict::Violated(findings) => findings,
-            protocol::Verdict::Holds | protocol::Verdict::Undecided => Vec::new(),
+            protocol::Ruling::Violated(findings) => findings,
+            protocol::Ruling::Holds | protocol::Ruling::Undecided => Vec::new(),
         })
     }
 }

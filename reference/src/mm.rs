@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::event::Shape;
+use protocol::event::Counting;
+use serde::{Deserialize, Serialize};
 
 use crate::errno::{Answer, EFAULT, Errno};
 use crate::inode::{Inode, Medium};
@@ -11,12 +12,14 @@ use crate::rwsem::Rwsem;
 use crate::sync::{Arc, Flag, Leaf, Mutex, MutexGuard, lock};
 
 /// How a mapping relates to its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sharing {
-    /// Stores go to the file.
+    /// `MAP_SHARED`: stores go to the file.
     Shared,
-    /// Stores go to a copy.
+    /// `MAP_PRIVATE`: stores go to a copy.
     Private,
+    /// `MAP_SHARED_VALIDATE | MAP_SYNC`. Here the same as `Shared`.
+    Sync,
 }
 
 /// A process's own copy of a page, shared with what it forked until one of them stores.
@@ -69,7 +72,7 @@ pub struct Vma {
     pub count: u64,
     /// How.
     pub sharing: Sharing,
-    shape: Shape,
+    shape: Counting,
     /// By page of the mapping. The lock is the page-table lock; and because a fast pin holds it
     /// from its look at the entry to its reference, whoever removed an entry knows that no
     /// fast pin is still under way with what it saw before. In the kernel the same follows
@@ -153,12 +156,12 @@ pub struct Mm {
     /// invalidate lock.
     pub lock: Rwsem,
     vmas: Mutex<BTreeMap<u32, Arc<Vma>>>,
-    shape: Shape,
+    shape: Counting,
 }
 
 impl Mm {
     /// An empty one.
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Counting) -> Self {
         Self { lock: Rwsem::new("mmap_lock"), vmas: Mutex::new(BTreeMap::new()), shape }
     }
 
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn a_file_goes_with_the_last_address_space_that_maps_it() {
         let inode = Arc::new(Inode::new(1, Medium::Dax));
-        let mm = Mm::new(Shape::IdleAtZero);
+        let mm = Mm::new(Counting::IdleAtZero);
         drop(mm.insert(1, &inode, 0..4, Sharing::Shared));
         let forked = mm.fork();
         assert_eq!(inode.vmas().len(), 2);

@@ -1,6 +1,6 @@
 //! A page: content, counts, and who waits for it to become idle.
 
-use protocol::event::Shape;
+use protocol::event::Counting;
 
 use crate::sync::Leaf;
 use crate::waitqueue::WaitQueue;
@@ -83,14 +83,14 @@ impl Content {
 
 impl Page {
     /// An idle page of zeros.
-    pub fn new(number: u64, is_storage: bool, shape: Shape) -> Self {
+    pub fn new(number: u64, is_storage: bool, shape: Counting) -> Self {
         Self {
             number,
             is_storage,
             counts: Leaf::new(Counts {
                 refs: match shape {
-                    Shape::IdleAtOne => 1,
-                    Shape::IdleAtZero => 0,
+                    Counting::IdleAtOne => 1,
+                    Counting::IdleAtZero => 0,
                 },
                 maps: 0,
             }),
@@ -105,7 +105,7 @@ impl Page {
     }
 
     /// How many pins it has.
-    pub fn pins(&self, shape: Shape) -> i32 {
+    pub fn pins(&self, shape: Counting) -> i32 {
         let counts = self.counts();
         shape.pins(counts.refs, counts.maps)
     }
@@ -119,8 +119,8 @@ impl Page {
     }
 
     /// Counts a mapping, or the loss of one.
-    pub(crate) fn map(&self, shape: Shape, by: i32) {
-        if shape == Shape::IdleAtZero {
+    pub(crate) fn map(&self, shape: Counting, by: i32) {
+        if shape == Counting::IdleAtZero {
             self.counts.with(|counts| {
                 counts.maps += by;
                 counts.refs += by;

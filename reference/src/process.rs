@@ -6,10 +6,10 @@ use protocol::event::Operation;
 
 use crate::errno::{Answer, EBADF};
 use crate::fs::Fs;
-use crate::inode::{Held, Inode, Medium};
+use crate::inode::{Inode, Locked, Medium};
 use crate::mm::Mm;
 use crate::sync::{Arc, Leaf};
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 
 /// A process.
 #[derive(Debug)]
@@ -139,8 +139,8 @@ impl Fs {
     fn evict(&self, task: &Task, inode: &Inode) -> Answer<()> {
         self.operation(task, inode, Operation::Evict, (0, u64::MAX), || {
             if inode.medium == Medium::Dax {
-                let mut held = [Held { inode, lock: None, invalidate: None, range: 0..u64::MAX }];
-                self.break_layouts(task, &mut held, Interrupt::Never)?;
+                let mut held = [Locked { inode, lock: None, invalidate: None, range: 0..u64::MAX }];
+                self.break_layouts(task, &mut held, Interruptible::Never)?;
             }
             let mut state = inode.state();
             self.free_range(task, inode, &mut state, 0..u64::MAX);

@@ -5,10 +5,10 @@ use protocol::event::Operation;
 use crate::errno::{Answer, EINVAL, EOPNOTSUPP, EXDEV};
 use crate::extent::Extent;
 use crate::fs::Fs;
-use crate::inode::{Held, Inode, Medium};
+use crate::inode::{Inode, Locked, Medium};
 use crate::page::SIZE;
 use crate::sync::Arc;
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
 
 /// What is to be shared.
@@ -50,7 +50,7 @@ impl Fs {
                 return Err(EOPNOTSUPP.into());
             }
             let mut held = self.hold_both(task, source, destination)?;
-            self.break_layouts(task, &mut held, Interrupt::Signal)?;
+            self.break_layouts(task, &mut held, Interruptible::Signal)?;
             self.share_blocks(task, source, destination, what)
         })
     }
@@ -60,7 +60,7 @@ impl Fs {
         task: &Task,
         source: &'a Arc<Inode>,
         destination: &'a Arc<Inode>,
-    ) -> Answer<Vec<Held<'a>>> {
+    ) -> Answer<Vec<Locked<'a>>> {
         let mut files = vec![destination];
         if !Arc::ptr_eq(source, destination) {
             files.push(source);
@@ -74,7 +74,7 @@ impl Fs {
         for (file, lock) in files.into_iter().zip(locks) {
             let skipped =
                 Arc::ptr_eq(file, destination) && self.has(Variant::NoBreakOnReflinkDestination);
-            held.push(Held {
+            held.push(Locked {
                 inode: file,
                 lock: Some(lock),
                 invalidate: Some(file.invalidate.write(task)?),

@@ -8,17 +8,17 @@ use std::collections::VecDeque;
 
 use crate::errno::Answer;
 use crate::sync::{Mutex, lock};
-use crate::task::{Place, Task};
+use crate::task::{Sleep, Task};
 
 /// The semaphore.
 #[derive(Debug)]
 pub struct Rwsem {
     name: &'static str,
-    state: Mutex<State>,
+    state: Mutex<LockState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LockState {
     readers: u32,
     writer: bool,
     queue: VecDeque<(Task, bool)>,
@@ -26,7 +26,7 @@ struct State {
     granted: Vec<u32>,
 }
 
-impl State {
+impl LockState {
     fn free_for(&self, write: bool) -> bool {
         !self.writer && (!write || self.readers == 0)
     }
@@ -68,7 +68,7 @@ pub struct Exclusive<'a> {
 impl Rwsem {
     /// A free lock; `name` is what the kernel calls it.
     pub fn new(name: &'static str) -> Self {
-        Self { name, state: Mutex::new(State::default()) }
+        Self { name, state: Mutex::new(LockState::default()) }
     }
 
     /// Takes it shared.
@@ -92,7 +92,7 @@ impl Rwsem {
         state.queue.push_back((task.clone(), write));
         drop(state);
         loop {
-            let slept = task.park(Place::Lock(self.name));
+            let slept = task.park(Sleep::Lock(self.name));
             let mut state = lock(&self.state);
             if let Some(at) = state.granted.iter().position(|id| *id == task.id()) {
                 state.granted.swap_remove(at);

@@ -4,15 +4,15 @@
 //! deadlock the checker sees by itself; what a file or a mapping must show a program asserts.
 
 use protocol::Finding;
-use protocol::event::Shape;
+use protocol::event::Counting;
 
+use crate::device::Direction;
 use crate::device::{Ring, Transfer};
 use crate::errno::Answer;
 use crate::fs::{Config, Fs};
-use crate::gup::Dropper;
 use crate::inode::{Inode, Medium};
-use crate::io::Direction;
 use crate::mm::Sharing;
+use crate::pins::Dropper;
 use crate::process::Process;
 use crate::remap::Remap;
 use crate::sync::{Arc, thread};
@@ -60,7 +60,7 @@ pub const ALL: &[Scenario] = &[
 const NEWER_PINS: u32 = 3;
 
 /// Runs a program; what the rules found.
-pub fn run(scenario: &Scenario, shape: Shape, variant: Option<Variant>) -> Vec<Finding> {
+pub fn run(scenario: &Scenario, shape: Counting, variant: Option<Variant>) -> Vec<Finding> {
     let fs = Fs::new(&Config {
         shape,
         variant,
@@ -148,7 +148,7 @@ fn while_pinned(
 
 fn pin_once(fs: &Fs, process: &Process, task: &Task, span: (u64, u64)) -> Answer<()> {
     while_pinned(fs, process, task, span, || {
-        // Held for a moment, or no other task would ever see it.
+        // Locked for a moment, or no other task would ever see it.
         thread::yield_now();
         Ok(())
     })
@@ -217,7 +217,7 @@ fn transfer(fs: &Fs, process: &Process, task: &Task) -> Answer<()> {
 /// Runs the device until the other tasks are done.
 fn with_device(world: &World, tasks: Tasks) {
     let mut serving = Tasks::new();
-    world.spawn(&mut serving, |fs, _, task| crate::device::Device::serve(fs, task));
+    world.spawn(&mut serving, |fs, _, task| fs.serve_device(task));
     join(tasks);
     world.fs.board.cancel();
     join(serving);

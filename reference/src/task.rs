@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use crate::errno::{Answer, End};
+use crate::errno::{Answer, Failure};
 use crate::sync::{Arc, Condvar, Flag, Mutex, MutexGuard, lock, wait, wait_a_while};
 
 /// Where a task sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Sleep {
     /// In the layout break, until this page is idle.
     LayoutBreak(u64),
     /// For a lock, by its kernel name.
@@ -28,14 +28,14 @@ pub enum Standing {
     /// It runs or could.
     Running,
     /// It sleeps.
-    Sleeping(Place),
+    Sleeping(Sleep),
     /// It has ended.
     Gone,
 }
 
 /// What may end a sleep early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupt {
+pub enum Interruptible {
     /// Nothing.
     Never,
     /// Any signal.
@@ -137,7 +137,7 @@ impl Board {
     /// Adds a task of `process` that never runs by itself: one in whose name others act.
     pub fn add_name(self: &Arc<Self>, process: u32) -> Task {
         let task = self.add(process);
-        lock(&self.entries)[task.id as usize].standing = Standing::Sleeping(Place::Idle);
+        lock(&self.entries)[task.id as usize].standing = Standing::Sleeping(Sleep::Idle);
         task
     }
 
@@ -169,7 +169,7 @@ impl Board {
             .iter()
             .enumerate()
             .filter_map(|(id, entry)| match entry.standing {
-                Standing::Sleeping(Place::LayoutBreak(page)) => Some((id as u32, page)),
+                Standing::Sleeping(Sleep::LayoutBreak(page)) => Some((id as u32, page)),
                 _ => None,
             })
             .collect()
@@ -252,12 +252,12 @@ impl Task {
 
     /// Sleeps until somebody wakes it. A wake-up given earlier counts, so a caller looks at its
     /// condition again whenever this returns.
-    pub fn park(&self, place: Place) -> Answer<()> {
+    pub fn park(&self, place: Sleep) -> Answer<()> {
         let mut entries = self.entries();
         let me = self.id as usize;
         if !entries[me].token && !self.board.is_cancelled() {
             entries[me].standing = Standing::Sleeping(place);
-            if place != Place::Idle {
+            if place != Sleep::Idle {
                 entries[me].sleeps += 1;
             }
             if View(&entries).is_quiet() {
@@ -275,7 +275,7 @@ impl Task {
 
     /// Fails if the run is over.
     pub fn check(&self) -> Answer<()> {
-        if self.board.is_cancelled() { Err(End::Cancelled) } else { Ok(()) }
+        if self.board.is_cancelled() { Err(Failure::Cancelled) } else { Ok(()) }
     }
 
     /// Wakes it.
@@ -284,13 +284,13 @@ impl Task {
     }
 
     /// Whether a sleep that `interrupt` describes may not begin or go on.
-    pub fn is_interrupted(&self, interrupt: Interrupt) -> bool {
+    pub fn is_interrupted(&self, interrupt: Interruptible) -> bool {
         let entries = self.entries();
         let me = &entries[self.id as usize];
         match interrupt {
-            Interrupt::Never => false,
-            Interrupt::Signal => me.killed || me.signalled,
-            Interrupt::Kill => me.killed,
+            Interruptible::Never => false,
+            Interruptible::Signal => me.killed || me.signalled,
+            Interruptible::Kill => me.killed,
         }
     }
 

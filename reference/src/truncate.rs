@@ -1,30 +1,31 @@
 //! Operations that change how long a file is or where its blocks are.
 
 use protocol::event::Operation;
+use serde::{Deserialize, Serialize};
 
 use crate::errno::{Answer, EINVAL, ENOSPC};
 use crate::extent::Extents;
 use crate::fs::Fs;
-use crate::inode::{Held, Inode, Medium, State, covered, pieces, touched};
+use crate::inode::{Inode, InodeState, Locked, Medium, covered, pieces, touched};
 use crate::page::SIZE;
 use crate::sync::Arc;
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
 
 /// What fallocate is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
-    /// Blocks for holes.
+    /// Plain allocation: blocks for holes.
     Allocate,
-    /// A hole; the size stays.
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
     Punch,
-    /// Zeros, with blocks behind them.
+    /// `FALLOC_FL_ZERO_RANGE`.
     Zero,
-    /// The range vanishes.
+    /// `FALLOC_FL_COLLAPSE_RANGE`.
     Collapse,
-    /// A hole is put in.
+    /// `FALLOC_FL_INSERT_RANGE`.
     Insert,
-    /// Blocks of its own.
+    /// `FALLOC_FL_UNSHARE_RANGE`.
     Unshare,
 }
 
@@ -48,9 +49,9 @@ impl Mode {
 
 impl Fs {
     /// What an operation needs that gives blocks away, beside both locks: on DAX a broken layout.
-    fn break_held(&self, task: &Task, held: &mut Held<'_>) -> Answer<()> {
+    fn break_held(&self, task: &Task, held: &mut Locked<'_>) -> Answer<()> {
         if held.inode.medium == Medium::Dax {
-            self.break_layouts(task, std::slice::from_mut(held), Interrupt::Signal)?;
+            self.break_layouts(task, std::slice::from_mut(held), Interruptible::Signal)?;
         }
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         at: u64,
         len: u64,
     ) -> Answer<()> {
@@ -114,7 +115,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         index: u64,
     ) -> Answer<Arc<crate::page::Page>> {
         use crate::fault::NotYours;
@@ -182,7 +183,7 @@ impl Fs {
         })
     }
 
-    fn allocate(&self, inode: &Inode, state: &mut State, at: u64, len: u64) -> Answer<()> {
+    fn allocate(&self, inode: &Inode, state: &mut InodeState, at: u64, len: u64) -> Answer<()> {
         let range = touched(at, len);
         let there = state.extents.range(range.clone()).count() as u64;
         if range.end - range.start - there > self.volume(inode).unused() {
@@ -200,7 +201,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        state: &mut State,
+        state: &mut InodeState,
         at: u64,
         len: u64,
     ) -> Answer<()> {
@@ -215,7 +216,7 @@ impl Fs {
         Ok(())
     }
 
-    fn collapse(&self, task: &Task, inode: &Inode, state: &mut State, at: u64, len: u64) {
+    fn collapse(&self, task: &Task, inode: &Inode, state: &mut InodeState, at: u64, len: u64) {
         let (first, end) = (at / SIZE, (at + len) / SIZE);
         self.forget_from(task, inode, state, first);
         self.free_range(task, inode, state, first..end);
@@ -223,7 +224,7 @@ impl Fs {
         state.size -= len;
     }
 
-    fn insert(&self, task: &Task, inode: &Inode, state: &mut State, at: u64, len: u64) {
+    fn insert(&self, task: &Task, inode: &Inode, state: &mut InodeState, at: u64, len: u64) {
         let first = at / SIZE;
         self.forget_from(task, inode, state, first);
         shift(&mut state.extents, first, |index| index + len / SIZE);
@@ -231,7 +232,7 @@ impl Fs {
     }
 
     /// Forgets which page is where from `first` on, because that is about to change.
-    fn forget_from(&self, task: &Task, inode: &Inode, state: &mut State, first: u64) {
+    fn forget_from(&self, task: &Task, inode: &Inode, state: &mut InodeState, first: u64) {
         Self::unmap(inode, &(first..u64::MAX), true);
         if inode.medium == Medium::PageCache {
             let dirty: Vec<u64> = state.dirty.iter().copied().collect();

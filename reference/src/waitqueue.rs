@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::errno::{Answer, EINTR, End};
+use crate::errno::{Answer, EINTR, Failure};
 use crate::sync::{Mutex, lock};
-use crate::task::{Interrupt, Task};
+use crate::task::{Interruptible, Task};
 
 /// Tasks to be woken when something may have become true.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl WaitQueue {
     pub fn wait(
         &self,
         task: &Task,
-        interrupt: Interrupt,
+        interrupt: Interruptible,
         mut condition: impl FnMut() -> bool,
         mut sleep: impl FnMut() -> Answer<()>,
     ) -> Answer<()> {
@@ -28,7 +28,7 @@ impl WaitQueue {
                 break Ok(());
             }
             if task.is_interrupted(interrupt) {
-                break Err(End::Errno(EINTR));
+                break Err(Failure::Errno(EINTR));
             }
             if let Err(end) = sleep() {
                 break Err(end);

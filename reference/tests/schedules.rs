@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use protocol::event::Shape;
+use protocol::event::Counting;
 use reference::Variant;
 use reference::scenario::{self, Scenario};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
@@ -13,13 +13,13 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 /// Where failing schedules go.
 const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
-const SHAPES: [Shape; 2] = [Shape::IdleAtOne, Shape::IdleAtZero];
+const SHAPES: [Counting; 2] = [Counting::IdleAtOne, Counting::IdleAtZero];
 
 /// Runs a scenario under a scheduler; whether every schedule was clean. One that was not is left
 /// in the folder of [`schedules`].
 fn is_clean<S: Scheduler + 'static>(
     scenario: &'static Scenario,
-    shape: Shape,
+    shape: Counting,
     variant: Option<Variant>,
     scheduler: S,
 ) -> bool {
@@ -75,7 +75,7 @@ fn has_a_schedule_that_shows_it_again(variant: Variant) {
     let found = scenario::ALL.iter().find(|scenario| {
         let random = RandomScheduler::new_from_seed(1, 500);
         let pct = PctScheduler::new_from_seed(1, 3, 500);
-        let shape = Shape::IdleAtZero;
+        let shape = Counting::IdleAtZero;
         !is_clean(scenario, shape, Some(variant), random)
             || !is_clean(scenario, shape, Some(variant), pct)
     });
@@ -85,7 +85,7 @@ fn has_a_schedule_that_shows_it_again(variant: Variant) {
     let schedule = schedules().into_iter().find(new).expect("shuttle saves a failing schedule");
     let replay = ReplayScheduler::new_from_file(&schedule).unwrap();
     assert!(
-        !is_clean(scenario, Shape::IdleAtZero, Some(variant), replay),
+        !is_clean(scenario, Counting::IdleAtZero, Some(variant), replay),
         "{variant}: the schedule does not show it again"
     );
     for schedule in schedules().iter().filter(|schedule| new(schedule)) {

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::expected;
-use crate::output::{self, Error, Kind};
+use crate::output::{self, Error, Wanted};
 use crate::watch::Watched;
 
 fn path(folder: &Path, case: &str) -> PathBuf {
@@ -21,8 +21,8 @@ pub(crate) fn check(folder: &Path, cases: &[String]) -> Result<(), Error> {
     for case in cases {
         let path = path(folder, case);
         let group = path.parent().unwrap_or(folder);
-        output::free_or(group, Kind::Folder)?;
-        output::free_or(&path, Kind::File)?;
+        output::free_or(group, Wanted::Folder)?;
+        output::free_or(&path, Wanted::File)?;
         if group.exists() {
             output::try_to_make(&path, group)?;
         }
@@ -53,7 +53,7 @@ mod tests {
     use cases::Ending;
 
     use super::*;
-    use crate::watch::End;
+    use crate::watch::ChildEnd;
 
     #[test]
     fn a_cell_takes_its_own_line_only() {
@@ -61,7 +61,7 @@ mod tests {
         let [first, second] = ["waits/punch/splice/first", "waits/punch/splice/last"];
         let seen = |observed: &str| Watched {
             observed: observed.to_owned(),
-            ..Watched::of(End::Said(Ending::Pass))
+            ..Watched::of(ChildEnd::Said(Ending::Pass))
         };
         write(folder.path(), second, &seen("blocked\ndone\n")).unwrap();
         write(folder.path(), first, &seen("blocked\n")).unwrap();
@@ -76,7 +76,7 @@ mod tests {
         let case = "race/retry";
         let seen = |transcript: &str| Watched {
             transcript: transcript.to_owned(),
-            ..Watched::of(End::Said(Ending::Pass))
+            ..Watched::of(ChildEnd::Said(Ending::Pass))
         };
         check(folder.path(), &[case.to_owned()]).unwrap();
         write(folder.path(), case, &seen("a\n")).unwrap();

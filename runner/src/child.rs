@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 
 /// What a case is given.
 #[derive(Clone, Debug)]
-pub(crate) struct Task {
+pub(crate) struct Assignment {
     /// Its name.
     pub(crate) case: String,
     /// On what.
@@ -46,7 +46,7 @@ pub(crate) enum Message {
 }
 
 /// Runs the case in this process, which the runner started for it.
-pub(crate) fn perform(task: &Task) -> anyhow::Result<()> {
+pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
     Interrupt::forget()?;
     // A session and so a process group of its own; the terminal's signals stay with the runner.
     nix::unistd::setsid().context("setsid")?;
@@ -122,7 +122,7 @@ impl Open {
     }
 }
 
-fn open(task: &Task) -> Tried<Open> {
+fn open(task: &Assignment) -> Tried<Open> {
     let machinery = |what: &str, why: String| Trouble::Machinery { what: what.to_owned(), why };
     match (task.fs.row(), &task.directory) {
         (Some(_), Some(directory)) => {

@@ -12,16 +12,16 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
 
-use crate::child::Task;
+use crate::child::Assignment;
 use crate::exit;
 use crate::fs::Fs;
 use crate::fuzz;
 use crate::history::History;
-use crate::plan::{Keep, Plan};
-use crate::rerun::Caller;
+use crate::plan::{Caller, Keep, Plan};
+use crate::report::Format;
 use crate::results::Results;
-use crate::run::Order;
-use crate::select::{Excluded, Selection, exclude_file};
+use crate::run::RunRequest;
+use crate::select::{Exclusion, Selection, exclude_file};
 use crate::suggest;
 use crate::target::{self, Target};
 
@@ -334,7 +334,7 @@ struct FuzzArgs {
 }
 
 impl FuzzArgs {
-    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::Order> {
+    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::FuzzRequest> {
         let target = match (self.target.fs, self.against_variant) {
             (Some(fs), _) => self.target.understand(fs)?,
             (None, Some(_)) => Target::reference(),
@@ -361,7 +361,7 @@ impl FuzzArgs {
             Some(folder) => vec![folder],
             None => vec![RESULTS.into(), Path::new(RESULTS).join("fuzz")],
         };
-        Ok(fuzz::Order {
+        Ok(fuzz::FuzzRequest {
             plan,
             variant: self.against_variant,
             duration: self.duration,
@@ -372,17 +372,6 @@ impl FuzzArgs {
             program,
         })
     }
-}
-
-/// In what form things are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// For programs: the journal's lines, or the list as an array.
-    Json,
-    /// The kernel's test protocol.
-    Ktap,
 }
 
 fn known_variant(text: &str) -> Result<Variant, String> {
@@ -454,7 +443,7 @@ pub(crate) enum Command {
     /// Print the shapes.
     ListShapes,
     /// Run cases.
-    Run(Box<Order>),
+    Run(Box<RunRequest>),
     /// Print the selected cases.
     List {
         /// Which.
@@ -474,7 +463,7 @@ pub(crate) enum Command {
         junit: Option<PathBuf>,
     },
     /// Hold a file system against the reference.
-    Fuzz(Box<fuzz::Order>),
+    Fuzz(Box<fuzz::FuzzRequest>),
     /// Show what catches each variant of the reference.
     Variants {
         /// Stop at the first case that catches each.
@@ -491,7 +480,7 @@ pub(crate) enum Command {
     /// Print the manual page.
     Man,
     /// Be the process of one case.
-    Case(Task),
+    Case(Assignment),
     /// Give back what killed cases left, within this time.
     Sweep(Duration),
 }
@@ -518,7 +507,7 @@ impl Typed {
             Some(Typedcommand::Man) => Command::Man,
             Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
                 let patience = Patience::times(timeout_factor);
-                Command::Case(Task { case, fs, directory, seed, variant, patience })
+                Command::Case(Assignment { case, fs, directory, seed, variant, patience })
             }
             Some(Typedcommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))
@@ -547,7 +536,7 @@ impl RunArgs {
             if self.check {
                 return Ok(Command::Nothing);
             }
-            return Ok(Command::Run(Box::new(Order {
+            return Ok(Command::Run(Box::new(RunRequest {
                 plan: None,
                 results,
                 junit: self.junit,
@@ -597,7 +586,7 @@ impl RunArgs {
             return Ok(Command::Nothing);
         }
         let results = self.results.unwrap_or_else(|| RESULTS.into());
-        Ok(Command::Run(Box::new(Order {
+        Ok(Command::Run(Box::new(RunRequest {
             plan: Some(plan),
             results,
             junit: self.junit,
@@ -612,7 +601,7 @@ impl RunArgs {
         {
             bail!("{name} is no case but a command: it comes first, as in runner {name} --help");
         }
-        let mut exclude: Vec<_> = self.exclude.iter().map(|name| Excluded::typed(name)).collect();
+        let mut exclude: Vec<_> = self.exclude.iter().map(|name| Exclusion::typed(name)).collect();
         for path in &self.exclude_file {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
             exclude.extend(exclude_file(path, &text));

@@ -6,7 +6,7 @@ use cases::Ending;
 use crate::kmsg::Log;
 use crate::trace::Traced;
 use crate::verdict::Problem;
-use crate::watch::{End, Watched};
+use crate::watch::{ChildEnd, Watched};
 
 /// What was observed of a case.
 pub(crate) struct Evidence {
@@ -36,7 +36,10 @@ impl Evidence {
 
     /// Whether the case itself says that all was well, or that it could not run.
     pub(crate) fn is_content(&self) -> bool {
-        matches!(self.watched.end, End::Said(Ending::Pass | Ending::NotRun(_)) | End::Interrupted)
+        matches!(
+            self.watched.end,
+            ChildEnd::Said(Ending::Pass | Ending::NotRun(_)) | ChildEnd::Interrupted
+        )
     }
 
     /// What the rules of the protocol found: in the reference's own events and in the trace.

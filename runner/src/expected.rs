@@ -10,8 +10,6 @@ use std::sync::LazyLock;
 
 use similar::TextDiff;
 
-use crate::watch::Watched;
-
 static TRANSCRIPTS: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/transcripts.rs"));
 
 /// Between a cell and what is observed in it.
@@ -57,10 +55,14 @@ pub(crate) fn file(case: &str) -> String {
 }
 
 /// What was seen of the case of this name that is compared: in words, and a line each.
-pub(crate) fn seen<'w>(case: &str, watched: &'w Watched) -> (&'static str, &'w str) {
+pub(crate) fn compared<'w>(
+    case: &str,
+    transcript: &'w str,
+    observed: &'w str,
+) -> (&'static str, &'w str) {
     match law(case) {
-        Some(_) => ("what was observed", &watched.observed),
-        None => ("the transcript", &watched.transcript),
+        Some(_) => ("what was observed", observed),
+        None => ("the transcript", transcript),
     }
 }
 

@@ -4,7 +4,8 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::signature::LABEL;
+/// The label of every file system that daxtests makes.
+pub(crate) const LABEL: &str = "daxtests";
 
 /// What the cases run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

@@ -9,6 +9,7 @@ mod dice;
 mod execute;
 mod keep;
 mod program;
+mod request;
 mod seen;
 mod shrink;
 mod skeleton;
@@ -16,22 +17,20 @@ mod tally;
 mod testbed;
 mod tolerance;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use reference::Variant;
 
 use crate::exit::Exit;
 use crate::fs::Fs;
 use crate::interrupt::Interrupt;
-use crate::plan::Plan;
 use crate::print;
 use crate::results::Results;
 use crate::world;
 
 use self::keep::Kept;
 use self::program::Program;
+pub(crate) use self::request::FuzzRequest;
 use self::seen::Divergence;
 use self::tally::Tally;
 use self::testbed::{Testbed, Wedged};
@@ -48,51 +47,30 @@ const SECOND_LOOKS: u32 = 5;
 /// Runs of a program that diverges each time.
 const STEADY: u32 = 2;
 
-/// What to fuzz, for how long.
-#[derive(Clone, Debug)]
-pub(crate) struct Order {
-    /// The file system, its device, and the seed.
-    pub(crate) plan: Plan,
-    /// Instead of a kernel's file system: the reference with this bug.
-    pub(crate) variant: Option<Variant>,
-    /// How long; of a replay: none runs it once.
-    pub(crate) duration: Option<Duration>,
-    /// Steps of a program.
-    pub(crate) steps: usize,
-    /// Runs this program instead.
-    pub(crate) replay: Option<PathBuf>,
-    /// Whether programs read the outcome: one document on standard output.
-    pub(crate) json: bool,
-    /// Where programs that diverge are left: the last of these, which are made in turn.
-    pub(crate) results: Vec<PathBuf>,
-    /// The runner's own binary.
-    pub(crate) program: PathBuf,
-}
-
 /// How long random programs run if nobody says.
 const DURATION: Duration = Duration::from_mins(1);
 
-/// Fuzzes as `order` says.
-pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
-    if order.json {
+/// Fuzzes as `request` says.
+pub(crate) fn run(request: &FuzzRequest) -> anyhow::Result<Exit> {
+    if request.json {
         print::yield_stdout();
     }
     // What can be wrong with what was typed is told before the device is touched.
-    let replay = order.replay.as_deref().map(keep::read).transpose()?;
+    let replay = request.replay.as_deref().map(keep::read).transpose()?;
     if replay.is_none() {
         // Now, and not when there is something to be lost.
-        for folder in &order.results {
+        for folder in &request.results {
             Results::at(folder).check()?;
         }
-        if order.plan.target.fs != Fs::Reference {
-            world::check(&order.plan, &order.program)?;
+        if request.plan.target.fs != Fs::Reference {
+            world::check(&request.plan, &request.program)?;
         }
-        for folder in &order.results {
+        for folder in &request.results {
             Results::at(folder).claim()?;
         }
     }
     let interrupt = Interrupt::listen().context("signalfd")?;
-    match enter(order, replay.as_ref(), interrupt) {
+    match enter(request, replay.as_ref(), interrupt) {
         Err(error) if error.is::<Wedged>() => {
             print::line(format_args!("{error}"));
             Ok(Exit::NeedsReboot)
@@ -102,14 +80,14 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<Exit> {
 }
 
 fn enter(
-    order: &Order,
+    request: &FuzzRequest,
     replay: Option<&Program>,
     mut interrupt: Interrupt,
 ) -> anyhow::Result<Exit> {
-    let Some(testbed) = Testbed::enter(order, &mut || interrupt.count() > 0)? else {
+    let Some(testbed) = Testbed::enter(request, &mut || interrupt.count() > 0)? else {
         return Ok(Exit::Interrupted);
     };
-    let mut session = Session { order, testbed, interrupt, tally: Tally::default() };
+    let mut session = Session { request, testbed, interrupt, tally: Tally::default() };
     let begin = Instant::now();
     let went = match replay {
         Some(program) => session.replay(program),
@@ -132,14 +110,14 @@ fn enter(
         session.tally
     ));
     let exit = session.tally.exit();
-    if order.json {
-        print::json(&session.tally.told(order.plan.seed, seconds, exit));
+    if request.json {
+        print::json(&session.tally.told(request.plan.seed, seconds, exit));
     }
     Ok(exit)
 }
 
 struct Session<'a> {
-    order: &'a Order,
+    request: &'a FuzzRequest,
     testbed: Testbed,
     interrupt: Interrupt,
     tally: Tally,
@@ -160,7 +138,7 @@ impl Session<'_> {
                     }
                     return Ok(());
                 }
-                None if self.order.duration.is_none_or(|limit| begin.elapsed() >= limit) => {
+                None if self.request.duration.is_none_or(|limit| begin.elapsed() >= limit) => {
                     print::line(format_args!("no divergence"));
                     return Ok(());
                 }
@@ -174,11 +152,11 @@ impl Session<'_> {
 
     fn go(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let duration = self.order.duration.unwrap_or(DURATION);
-        print::line(format_args!("seed {}", self.order.plan.seed));
+        let duration = self.request.duration.unwrap_or(DURATION);
+        print::line(format_args!("seed {}", self.request.plan.seed));
         while begin.elapsed() < duration && !self.is_interrupted() {
-            let seed = self.order.plan.seed.wrapping_add(self.tally.programs.into());
-            let program = Program::random(seed, self.order.steps, self.testbed.restraint());
+            let seed = self.request.plan.seed.wrapping_add(self.tally.programs.into());
+            let program = Program::random(seed, self.request.steps, self.testbed.restraint());
             self.tally.programs += 1;
             let ran = self.run(&program);
             if let Err(error) = &ran {
@@ -207,7 +185,7 @@ impl Session<'_> {
                     self.show(&program, &divergence, tries)?;
                 }
                 self.tally.set_steady(kind, steady);
-                if steady && self.order.variant.is_some() {
+                if steady && self.request.variant.is_some() {
                     break;
                 }
             }
@@ -301,7 +279,7 @@ impl Session<'_> {
     }
 
     fn keep(&self, program: &Program, kind: &str, evidence: &str) -> anyhow::Result<()> {
-        let Some(folder) = self.order.results.last() else {
+        let Some(folder) = self.request.results.last() else {
             return Ok(());
         };
         let path = Kept { program, kind, evidence }.write(folder)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use crate::journal::{End, Entry, Event, Machine, Outcome, time_of};
+use crate::journal::{Entry, Event, Machine, Outcome, RunEnd, time_of};
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
 
@@ -40,7 +40,7 @@ pub(crate) struct History {
     /// Whether the user ended it.
     pub(crate) interrupted: bool,
     /// Its end, if it came to one after it was resumed last.
-    pub(crate) ended: Option<End>,
+    pub(crate) ended: Option<RunEnd>,
     /// How often it was resumed.
     pub(crate) resumed: usize,
     /// When the last event happened.

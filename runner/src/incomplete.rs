@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::exit::Exit;
 use crate::history::History;
-use crate::journal::End;
+use crate::journal::RunEnd;
 use crate::plan::Plan;
 
 /// What the reports call it: a test case that fails.
@@ -73,8 +73,8 @@ impl History {
     }
 
     /// What the journal is to tell of a run that ends now, with `exit`.
-    pub(crate) fn end(&self, exit: Exit) -> End {
-        End {
+    pub(crate) fn end(&self, exit: Exit) -> RunEnd {
+        RunEnd {
             exit: exit.code(),
             planned: self.plan.as_ref().and_then(planned),
             finished: Some(self.finished()),

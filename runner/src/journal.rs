@@ -72,12 +72,12 @@ pub(crate) enum Event {
     /// The user ended the run.
     Interrupted,
     /// The run ended.
-    Ended(End),
+    Ended(RunEnd),
 }
 
 /// How a run ended, for those who read nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct End {
+pub(crate) struct RunEnd {
     /// The runner's exit code.
     pub(crate) exit: u8,
     /// How many executions of cases were planned, if their number is what ends the run.
@@ -364,7 +364,7 @@ mod tests {
             case_begun("race/retry"),
             case_ended("race/retry"),
             Entry::now(Event::Wedged { why: "task 1".to_owned() }),
-            Entry::now(Event::Ended(End {
+            Entry::now(Event::Ended(RunEnd {
                 exit: 3,
                 planned: Some(2),
                 finished: Some(1),

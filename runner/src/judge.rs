@@ -8,9 +8,9 @@ use cases::Ending;
 use crate::alarm::alarms;
 use crate::evidence::Evidence;
 use crate::expected;
-use crate::known::{Known, excuse};
+use crate::known::{Deviation, excuse};
 use crate::verdict::{Problem, Verdict, Witness};
-use crate::watch::End;
+use crate::watch::ChildEnd;
 
 /// What a case is measured against.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Measure<'m> {
     /// Its golden transcript.
     pub(crate) golden: Option<&'m str>,
     /// The deviations that are known of it here.
-    pub(crate) known: &'m [&'m Known],
+    pub(crate) known: &'m [&'m Deviation],
     /// Whether a case that cannot run is an error.
     pub(crate) require: bool,
     /// Whether the transcript of a case that went well becomes the golden one.
@@ -65,7 +65,7 @@ pub(crate) fn judge(evidence: &Evidence, measure: &Measure) -> Judgement {
 }
 
 /// The verdict on a case that nobody saw the end of: the machine went down, which may be known of it.
-pub(crate) fn judge_died(problems: Vec<Problem>, known: &[&Known]) -> Judgement {
+pub(crate) fn judge_died(problems: Vec<Problem>, known: &[&Deviation]) -> Judgement {
     weigh(Verdict::Fail, problems, None, known)
 }
 
@@ -79,7 +79,7 @@ fn weigh(
     verdict: Verdict,
     problems: Vec<Problem>,
     reason: Option<String>,
-    known: &[&Known],
+    known: &[&Deviation],
 ) -> Judgement {
     let (verdict, entry) = excuse(verdict, &problems, known);
     let reason = match entry {
@@ -116,18 +116,18 @@ fn observed(evidence: &Evidence, problems: &[Problem]) -> (Verdict, Option<Strin
         _ => (Verdict::Fail, reason),
     };
     match &evidence.watched.end {
-        End::Said(Ending::Pass) => well(Verdict::Pass, None),
-        End::Said(Ending::NotRun(why)) => well(Verdict::NotRun, Some(why.clone())),
-        End::Said(Ending::Fail(_)) => (Verdict::Fail, None),
-        End::Said(Ending::Hang(_)) | End::Late(_) => (Verdict::Hang, None),
-        End::Said(Ending::Error(why)) => (Verdict::Error, Some(why.clone())),
-        End::Died(how) => {
+        ChildEnd::Said(Ending::Pass) => well(Verdict::Pass, None),
+        ChildEnd::Said(Ending::NotRun(why)) => well(Verdict::NotRun, Some(why.clone())),
+        ChildEnd::Said(Ending::Fail(_)) => (Verdict::Fail, None),
+        ChildEnd::Said(Ending::Hang(_)) | ChildEnd::Late(_) => (Verdict::Hang, None),
+        ChildEnd::Said(Ending::Error(why)) => (Verdict::Error, Some(why.clone())),
+        ChildEnd::Died(how) => {
             // An oops kills the task that ran into it: that is the kernel's failure.
             let oops = problems.iter().any(|problem| problem.witness == Witness::KernelLog);
             let verdict = if oops { Verdict::Fail } else { Verdict::Error };
             (verdict, Some(format!("the case's process: {how}")))
         }
-        End::Interrupted => well(Verdict::NotRun, Some("interrupted by the user".to_owned())),
+        ChildEnd::Interrupted => well(Verdict::NotRun, Some("interrupted by the user".to_owned())),
     }
 }
 
@@ -136,15 +136,15 @@ fn said(evidence: &Evidence) -> Option<Problem> {
     let watched = &evidence.watched;
     let stacks = watched.stacks.as_deref().unwrap_or_default();
     match &watched.end {
-        End::Said(Ending::Fail(text)) => Some(Problem::new(Witness::Case, gist(text), text)),
-        End::Said(Ending::Hang(text)) => {
+        ChildEnd::Said(Ending::Fail(text)) => Some(Problem::new(Witness::Case, gist(text), text)),
+        ChildEnd::Said(Ending::Hang(text)) => {
             Some(Problem::new(Witness::Case, gist(text), format!("{text}\n\n{stacks}")))
         }
-        End::Late(limit) => {
+        ChildEnd::Late(limit) => {
             let title = format!("not back within {} s", limit.as_secs());
             Some(Problem::new(Witness::Deadline, title, stacks))
         }
-        End::Died(_) if !watched.stderr.trim().is_empty() => {
+        ChildEnd::Died(_) if !watched.stderr.trim().is_empty() => {
             let last = watched.stderr.trim();
             Some(Problem::new(Witness::Stderr, "what it wrote to standard error", last))
         }
@@ -171,15 +171,19 @@ fn left(evidence: &Evidence) -> Option<Problem> {
 fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
     let watched = &evidence.watched;
     let whole = match &watched.end {
-        End::Said(Ending::Pass) => !watched.left.as_ref().is_some_and(|left| left.own),
-        End::Said(Ending::Fail(_) | Ending::Hang(_)) | End::Late(_) | End::Died(_) => false,
-        End::Said(Ending::NotRun(_) | Ending::Error(_)) | End::Interrupted => return None,
+        ChildEnd::Said(Ending::Pass) => !watched.left.as_ref().is_some_and(|left| left.own),
+        ChildEnd::Said(Ending::Fail(_) | Ending::Hang(_))
+        | ChildEnd::Late(_)
+        | ChildEnd::Died(_) => false,
+        ChildEnd::Said(Ending::NotRun(_) | Ending::Error(_)) | ChildEnd::Interrupted => {
+            return None;
+        }
     };
     if whole && measure.bless {
         return None;
     }
     let file = expected::file(measure.case);
-    let (what, seen) = expected::seen(measure.case, watched);
+    let (what, seen) = expected::compared(measure.case, &watched.transcript, &watched.observed);
     let Some(golden) = measure.golden else {
         return whole.then(|| {
             Problem::new(
@@ -225,7 +229,7 @@ mod tests {
     use protocol::Rule;
     use std::time::Duration;
 
-    fn watched(end: End) -> Watched {
+    fn watched(end: ChildEnd) -> Watched {
         Watched {
             transcript: "a\nb\n".to_owned(),
             took: Duration::from_secs(1),
@@ -270,7 +274,7 @@ mod tests {
         let target = Target { fs: Fs::Xfs, ..Target::reference() };
         let known = deviations.of(cases::find("livelock/aio-dio-punch").unwrap(), &target).unwrap();
         assert!(!known.is_empty());
-        let failed = watched(End::Said(Ending::Fail(
+        let failed = watched(ChildEnd::Said(Ending::Fail(
             "expected: it ends\nseen: it had not ended after 9 s".to_owned(),
         )));
         let judged = |finding: &str, lost| {
@@ -292,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_the_tracer_finds_fails_a_case_that_was_content() {
-        let mut evidence = Evidence::of(watched(End::Said(Ending::Pass)));
+        let mut evidence = Evidence::of(watched(ChildEnd::Said(Ending::Pass)));
         evidence.traced = traced("livelock: it spins");
         let measure = Measure { golden: Some("a\nb\n"), ..PLAIN };
         assert_eq!(judge(&evidence, &measure).verdict, Verdict::Fail);
@@ -301,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_case_that_did_as_expected_passes() {
-        let seen = judged(&watched(End::Said(Ending::Pass)), "", Some("a\nb\n"));
+        let seen = judged(&watched(ChildEnd::Said(Ending::Pass)), "", Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Pass);
         assert!(seen.problems.is_empty());
     }
@@ -309,14 +313,14 @@ mod tests {
     #[test]
     fn a_warning_fails_a_case_that_was_content() {
         let log = "WARNING: CPU: 0 PID: 1 at fs/dax.c:390 dax_disassociate_entry+0x1/0x2";
-        let seen = judged(&watched(End::Said(Ending::Pass)), log, Some("a\nb\n"));
+        let seen = judged(&watched(ChildEnd::Said(Ending::Pass)), log, Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "WARNING in dax_disassociate_entry");
     }
 
     #[test]
     fn a_different_or_missing_transcript_fails() {
-        let passed = watched(End::Said(Ending::Pass));
+        let passed = watched(ChildEnd::Said(Ending::Pass));
         let seen = judged(&passed, "", Some("a\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert!(seen.problems[0].text.contains("-c\n+b"));
@@ -328,7 +332,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_problem_if_it_began_as_expected() {
         let text = "expected: it waits\nseen: it returned\nlook at: the break".to_owned();
-        let failed = watched(End::Said(Ending::Fail(text)));
+        let failed = watched(ChildEnd::Said(Ending::Fail(text)));
         let seen = judged(&failed, "", Some("a\nb\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems.len(), 1);
@@ -338,10 +342,10 @@ mod tests {
 
     #[test]
     fn late_is_a_hang_and_death_is_an_error() {
-        let late = judged(&watched(End::Late(Duration::from_mins(1))), "", None);
+        let late = judged(&watched(ChildEnd::Late(Duration::from_mins(1))), "", None);
         assert_eq!(late.verdict, Verdict::Hang);
         assert_eq!(late.problems[0].title, "not back within 60 s");
-        let died = judged(&watched(End::Died("killed by SIGSEGV".to_owned())), "", None);
+        let died = judged(&watched(ChildEnd::Died("killed by SIGSEGV".to_owned())), "", None);
         assert_eq!(died.verdict, Verdict::Error);
         assert!(died.reason.unwrap().contains("SIGSEGV"));
     }
@@ -351,17 +355,20 @@ mod tests {
         let waited = Duration::from_secs(21);
         let left = Left { tasks: "task 7 (D)".to_owned(), waited, own: true };
         let text = "expected: it waits\nseen: it returned".to_owned();
-        let failed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Fail(text))) };
+        let failed =
+            Watched { left: Some(left.clone()), ..watched(ChildEnd::Said(Ending::Fail(text))) };
         let seen = judged(&failed, "", Some("a\nb\nc\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "expected: it waits; seen: it returned");
         assert_eq!(seen.problems[1].title, "the case ended and its process did not");
         assert!(seen.problems[1].text.starts_with("21 s later there is still task 7 (D)"));
 
-        let passed = Watched { left: Some(left.clone()), ..watched(End::Said(Ending::Pass)) };
+        let passed = Watched { left: Some(left.clone()), ..watched(ChildEnd::Said(Ending::Pass)) };
         assert_eq!(judged(&passed, "", Some("a\nb\n")).verdict, Verdict::Hang);
-        let orphan =
-            Watched { left: Some(Left { own: false, ..left }), ..watched(End::Said(Ending::Pass)) };
+        let orphan = Watched {
+            left: Some(Left { own: false, ..left }),
+            ..watched(ChildEnd::Said(Ending::Pass))
+        };
         let seen = judged(&orphan, "", Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems[0].title, "the case leaves tasks behind");
@@ -369,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_log_with_a_hole_proves_nothing() {
-        let passed = watched(End::Said(Ending::Pass));
+        let passed = watched(ChildEnd::Said(Ending::Pass));
         let mut evidence = Evidence::of(passed);
         evidence.add_log(log_of("", 3));
         let seen = judge(&evidence, &Measure { golden: Some("a\nb\n"), ..PLAIN });
@@ -379,7 +386,7 @@ mod tests {
 
     #[test]
     fn required_cases_must_run() {
-        let skipped = watched(End::Said(Ending::NotRun("needs uring: disabled".to_owned())));
+        let skipped = watched(ChildEnd::Said(Ending::NotRun("needs uring: disabled".to_owned())));
         let evidence = Evidence::of(skipped);
         assert_eq!(judge(&evidence, &PLAIN).verdict, Verdict::NotRun);
         let seen = judge(&evidence, &Measure { require: true, ..PLAIN });
@@ -391,7 +398,7 @@ mod tests {
     fn what_cannot_be_undone_is_known_only_where_that_is_said() {
         let stuck = Watched {
             wedged: Some("task 7 (D)".to_owned()),
-            ..watched(End::Said(Ending::Hang("sent SIGKILL, did not return".to_owned())))
+            ..watched(ChildEnd::Said(Ending::Hang("sent SIGKILL, did not return".to_owned())))
         };
         let deviations = Deviations::built_in("7.2.0").unwrap();
         let all = deviations.all();

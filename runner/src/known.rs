@@ -89,7 +89,7 @@ struct Condition {
 
 /// One known deviation.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct Deviation {
     /// Of which find it is.
     pub(crate) id: String,
     which: Which,
@@ -109,7 +109,7 @@ pub(crate) struct Known {
 /// All known deviations, on the machine that the run is on.
 #[derive(Debug)]
 pub(crate) struct Deviations {
-    known: Vec<Known>,
+    known: Vec<Deviation>,
     release: String,
     symbols: OnceCell<BTreeSet<String>>,
 }
@@ -126,7 +126,7 @@ impl Deviations {
             .into_iter()
             .map(|raw| {
                 let entry = format!("the entry of {} for {}", raw.id, raw.case);
-                Known::from_raw(raw, &finds, axes).context(entry)
+                Deviation::from_raw(raw, &finds, axes).context(entry)
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { known, release: release.to_owned(), symbols: OnceCell::new() })
@@ -136,7 +136,7 @@ impl Deviations {
     ///
     /// Looks at the kernel's symbols the first time a condition asks for one: the file system's
     /// module is loaded by then.
-    pub(crate) fn of(&self, case: &Case, target: &Target) -> anyhow::Result<Vec<&Known>> {
+    pub(crate) fn of(&self, case: &Case, target: &Target) -> anyhow::Result<Vec<&Deviation>> {
         let mut found = Vec::new();
         for known in &self.known {
             if known.which.is_match(case)
@@ -176,7 +176,7 @@ impl Deviations {
 
     /// All of them, wherever they apply.
     #[cfg(test)]
-    pub(crate) fn all(&self) -> &[Known] {
+    pub(crate) fn all(&self) -> &[Deviation] {
         &self.known
     }
 
@@ -221,7 +221,7 @@ impl Deviations {
     }
 }
 
-impl Known {
+impl Deviation {
     fn from_raw(raw: Raw, finds: &[Find], axes: &Axes) -> anyhow::Result<Self> {
         let find = finds.iter().find(|find| find.id == raw.id).context("no find has this id")?;
         ensure!(
@@ -279,8 +279,8 @@ impl Known {
 pub(crate) fn excuse<'k>(
     verdict: Verdict,
     problems: &[Problem],
-    known: &[&'k Known],
-) -> (Verdict, Option<&'k Known>) {
+    known: &[&'k Deviation],
+) -> (Verdict, Option<&'k Deviation>) {
     match verdict {
         Verdict::Pass => match known.iter().find(|known| !known.flaky) {
             Some(known) => (Verdict::XPass, Some(known)),

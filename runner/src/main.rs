@@ -8,6 +8,7 @@
 
 mod alarm;
 mod bless;
+mod case_file;
 mod child;
 mod cli;
 mod device;
@@ -61,9 +62,10 @@ use anyhow::Context as _;
 use cases::system::kernel;
 use clap::{CommandFactory as _, Parser as _};
 
-use cli::{Command, Format, Typed};
+use cli::{Command, Typed};
 use exit::Exit;
-use rerun::Caller;
+use plan::Caller;
+use report::Format;
 
 fn main() -> ExitCode {
     let exit = match Typed::try_parse() {

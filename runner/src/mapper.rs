@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cases::system::kernel::Owner;
 
-use crate::shape::{BEGIN, Layout};
+use crate::shape::{BEGIN, DmTable};
 use crate::signature;
 use crate::tool::{self, Tool};
 
@@ -38,7 +38,7 @@ pub(crate) struct Mapper {
 impl Mapper {
     /// Makes it of `devices`, which are marked as ours. The run is `owner`.
     pub(crate) fn make(
-        layout: Layout,
+        layout: DmTable,
         devices: &[PathBuf],
         owner: Owner,
         patience: Duration,
@@ -86,10 +86,10 @@ impl Drop for Mapper {
 }
 
 /// The lines of the table: Linux Documentation/admin-guide/device-mapper, linear and striped.
-fn table(layout: Layout, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
+fn table(layout: DmTable, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
     let place = |dev: &PathBuf| format!("{} {BEGIN}", dev.display());
     match layout {
-        Layout::Concat => {
+        DmTable::Concat => {
             let mut at = 0;
             let line = |(dev, length): (&PathBuf, &u64)| {
                 let line = format!("{at} {length} linear {}", place(dev));
@@ -98,7 +98,7 @@ fn table(layout: Layout, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
             };
             devices.iter().zip(usable).map(line).collect()
         }
-        Layout::Stripe(chunk) => {
+        DmTable::Stripe(chunk) => {
             let each = usable.iter().min().copied().unwrap_or(0) / chunk * chunk;
             let count = devices.len() as u64;
             let places: Vec<_> = devices.iter().map(place).collect();
@@ -115,15 +115,15 @@ mod tests {
     fn tables_are_as_device_mapper_has_them() {
         let devices = ["/dev/pmem0", "/dev/pmem1"].map(PathBuf::from);
         assert_eq!(
-            table(Layout::Concat, &devices[..1], &[1000]),
+            table(DmTable::Concat, &devices[..1], &[1000]),
             ["0 1000 linear /dev/pmem0 135168"]
         );
         assert_eq!(
-            table(Layout::Concat, &devices, &[1000, 500]),
+            table(DmTable::Concat, &devices, &[1000, 500]),
             ["0 1000 linear /dev/pmem0 135168", "1000 500 linear /dev/pmem1 135168"]
         );
         assert_eq!(
-            table(Layout::Stripe(8), &devices, &[1001, 1000]),
+            table(DmTable::Stripe(8), &devices, &[1001, 1000]),
             ["0 2000 striped 2 8 /dev/pmem0 135168 /dev/pmem1 135168"]
         );
     }

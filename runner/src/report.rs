@@ -13,8 +13,21 @@ pub(crate) mod terminal;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::history::History;
 use crate::journal::Entry;
+
+/// In what form things are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs: the journal's lines, or the list as an array.
+    Json,
+    /// The kernel's test protocol.
+    Ktap,
+}
 
 /// Shows a run while it runs.
 pub(crate) trait Reporter {

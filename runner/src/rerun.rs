@@ -4,40 +4,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::plan::{Keep, Plan};
-
-/// Who called the runner, and with which words, quoted for a shell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Caller {
-    /// The user, by these words: `sudo target/debug/runner`.
-    User(String),
-    /// A harness that makes the machine and its devices, by these words, which say what is
-    /// tested: `./ci/vm --kernel 6.12 --fs xfs`. It also goes on by itself after a reboot.
-    Harness(String),
-}
-
-impl Default for Caller {
-    fn default() -> Self {
-        Self::User("runner".to_owned())
-    }
-}
-
-impl Caller {
-    /// The user, who typed `program`, in front of it sudo or not.
-    pub(crate) fn user(program: &str, sudo: bool) -> Self {
-        let sudo = if sudo { "sudo " } else { "" };
-        Self::User(format!("{sudo}{}", quoted([program])))
-    }
-}
-
-/// Words for a shell.
-fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    // Only a NUL cannot be quoted, and no argument has one.
-    shlex::try_join(words).unwrap_or_default()
-}
+use crate::plan::{Caller, Keep, Plan, quoted};
 
 /// The command that runs just `case`, as it was in `iteration`.
 pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {

@@ -17,9 +17,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context as _;
 use nix::fcntl::OFlag;
 
+use crate::case_file::CaseFile;
 use crate::evidence::Evidence;
 use crate::journal::{self, Entry, Event, Journal, Outcome};
-use crate::output::{self, Kind, Output};
+use crate::output::{self, Output, Wanted};
 use crate::verdict::Verdict;
 
 /// Says that daxtests made the folder. ci/vm writes it too.
@@ -36,51 +37,6 @@ const PREVIOUS: &str = "previous";
 
 const JUNIT: &str = "junit.xml";
 const HTML: &str = "report.html";
-
-/// A file in a case's folder. There are no others, so that what is removed is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CaseFile {
-    Problems,
-    Transcript,
-    Observed,
-    Expected,
-    KernelLog,
-    Stacks,
-    Stderr,
-    TimelineText,
-    TimelinePerfetto,
-    TimelineSvg,
-}
-
-impl CaseFile {
-    const ALL: [Self; 10] = [
-        Self::Problems,
-        Self::Transcript,
-        Self::Observed,
-        Self::Expected,
-        Self::KernelLog,
-        Self::Stacks,
-        Self::Stderr,
-        Self::TimelineText,
-        Self::TimelinePerfetto,
-        Self::TimelineSvg,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Problems => "problems.txt",
-            Self::Transcript => "transcript.out",
-            Self::Observed => "observed.out",
-            Self::Expected => "expected.out",
-            Self::KernelLog => "kernel.log",
-            Self::Stacks => "stacks.txt",
-            Self::Stderr => "stderr.txt",
-            Self::TimelineText => "timeline.txt",
-            Self::TimelinePerfetto => "timeline.pftrace",
-            Self::TimelineSvg => "timeline.svg",
-        }
-    }
-}
 
 /// Why a folder is not taken. One line each.
 #[derive(Debug, thiserror::Error)]
@@ -140,10 +96,10 @@ impl Results {
             return Err(Refusal::Foreign(self.folder.clone()));
         }
         for name in [MARKER, journal::NAME, JUNIT, HTML] {
-            output::free_or(&self.folder.join(name), Kind::File)?;
+            output::free_or(&self.folder.join(name), Wanted::File)?;
         }
         for name in [CASES, PREVIOUS] {
-            output::free_or(&self.folder.join(name), Kind::Folder)?;
+            output::free_or(&self.folder.join(name), Wanted::Folder)?;
         }
         Ok(())
     }
@@ -281,7 +237,7 @@ impl Results {
             if let Some(path) = self.found(&file)? {
                 other.make_folder(file.parent().unwrap_or(Path::new("")))?;
                 let to = other.folder.join(&file);
-                output::free_or(&to, Kind::File)?;
+                output::free_or(&to, Wanted::File)?;
                 fs::rename(&path, &to).with_context(|| to.display().to_string())?;
                 self.leave(&file);
             }
@@ -322,7 +278,7 @@ impl Results {
             path.push(part);
             match fs::create_dir(&path) {
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-                    output::free_or(&path, Kind::Folder)?;
+                    output::free_or(&path, Wanted::Folder)?;
                 }
                 made => made.map_err(|why| Refusal::Io { path: path.clone(), why })?,
             }

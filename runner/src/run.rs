@@ -8,8 +8,7 @@ use anyhow::{Context as _, bail};
 use cases::{Case, Patience};
 
 use crate::bless;
-use crate::child::{self, Task};
-use crate::cli::Format;
+use crate::child::{self, Assignment};
 use crate::evidence::Evidence;
 use crate::exit::Exit;
 use crate::expected;
@@ -18,25 +17,25 @@ use crate::history::History;
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Event, Journal, Outcome, seconds};
 use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
-use crate::known::{Deviations, Known};
+use crate::known::{Deviation, Deviations};
 use crate::machine;
 use crate::output::Output;
 use crate::plan::Plan;
 use crate::print;
-use crate::report::{self, Reporter};
+use crate::report::{self, Format, Reporter};
 use crate::results::{Refusal, Results};
 use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict, Witness};
 use crate::watch::{Watch, Watched};
-use crate::world::{self, Fault, World};
+use crate::world::{self, Unusable, World};
 
 /// How much of a problem's text stands in the journal; the rest is in the case's folder.
 const TEXT: usize = 64 << 10;
 
 /// What to run, and where the results go.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct RunRequest {
     /// What to do; none resumes what the results folder records.
     pub(crate) plan: Option<Plan>,
     /// The results folder.
@@ -49,29 +48,29 @@ pub(crate) struct Order {
     pub(crate) program: PathBuf,
 }
 
-/// Does what `order` says.
-pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
-    let results = Results::at(&order.results);
-    let resuming = order.plan.is_none();
+/// Does what `request` says.
+pub(crate) fn run(request: RunRequest) -> anyhow::Result<Exit> {
+    let results = Results::at(&request.results);
+    let resuming = request.plan.is_none();
     // All that the run will write to is tried before anything is made or removed.
     results.check()?;
-    let junit = order.junit.as_deref().map(|path| results.open_other(path)).transpose()?;
+    let junit = request.junit.as_deref().map(|path| results.open_other(path)).transpose()?;
     if junit.as_ref().is_some_and(Output::is_stdout) {
-        if order.format != Format::Text {
+        if request.format != Format::Text {
             bail!("--junit - and --format would both write to standard output");
         }
         print::yield_stdout();
     }
-    let mut reporter: Box<dyn Reporter> = match order.format {
+    let mut reporter: Box<dyn Reporter> = match request.format {
         Format::Text => Box::new(report::terminal::Terminal::new()),
         Format::Json => Box::new(report::json::Json::new()),
         Format::Ktap => Box::new(report::ktap::Ktap::new()),
     };
-    let (plan, journal, entries) = if let Some(plan) = order.plan {
+    let (plan, journal, entries) = if let Some(plan) = request.plan {
         if let Some(folder) = &plan.bless {
             bless::check(folder, &plan.cases)?;
         }
-        world::check(&plan, &order.program)?;
+        world::check(&plan, &request.program)?;
         (plan, results.begin()?, Vec::new())
     } else {
         let (journal, entries) = results.resume()?;
@@ -79,10 +78,10 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
             format!(
                 "{}: the journal does not say what is to be done: its first line is missing; \
                  begin a new run",
-                order.results.display()
+                request.results.display()
             )
         })?;
-        world::check(&plan, &order.program)?;
+        world::check(&plan, &request.program)?;
         (plan, journal, entries)
     };
     let mut run = Run {
@@ -90,10 +89,10 @@ pub(crate) fn run(order: Order) -> anyhow::Result<Exit> {
         trace: None,
         silent: BTreeSet::new(),
         timeline: None,
-        world: World::enter(&plan, &order.program)?,
+        world: World::enter(&plan, &request.program)?,
         deviations: Deviations::built_in(&machine::here().kernel)?,
         history: History::of(&entries),
-        program: order.program,
+        program: request.program,
         plan,
         journal,
         results,
@@ -269,7 +268,7 @@ impl Run<'_> {
         };
         let seed = self.plan.seed_of(case.name, iteration);
         self.emit(Event::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
-        let task = Task {
+        let task = Assignment {
             case: case.name.to_owned(),
             fs: self.plan.target.fs,
             directory: directory.clone(),
@@ -292,7 +291,7 @@ impl Run<'_> {
     }
 
     /// Runs a case, and looks at all that may speak against it.
-    fn collect(&mut self, task: &Task, case: &'static Case) -> anyhow::Result<Evidence> {
+    fn collect(&mut self, task: &Assignment, case: &'static Case) -> anyhow::Result<Evidence> {
         if let Some(trace) = &mut self.trace {
             trace.begin();
         }
@@ -314,12 +313,12 @@ impl Run<'_> {
     }
 
     /// The deviations that are known of a case here.
-    fn known(&self, case: &Case) -> anyhow::Result<Vec<&Known>> {
+    fn known(&self, case: &Case) -> anyhow::Result<Vec<&Deviation>> {
         self.deviations.of(case, &self.plan.target)
     }
 
     /// What a case is measured against.
-    fn measure<'m>(&self, case: &'m Case, known: &'m [&'m Known]) -> Measure<'m> {
+    fn measure<'m>(&self, case: &'m Case, known: &'m [&'m Deviation]) -> Measure<'m> {
         Measure {
             case: case.name,
             golden: expected::of(case.name),
@@ -329,7 +328,7 @@ impl Run<'_> {
         }
     }
 
-    fn watch(&mut self, task: &Task, case: &Case) -> anyhow::Result<Watched> {
+    fn watch(&mut self, task: &Assignment, case: &Case) -> anyhow::Result<Watched> {
         let grace = self.world.grace();
         let reporter = &mut *self.reporter;
         let name = case.name;
@@ -395,11 +394,11 @@ impl Run<'_> {
     }
 
     /// The value, or none if the machine is wedged, which is recorded.
-    fn faultless<T>(&mut self, result: Result<T, Fault>) -> anyhow::Result<Option<T>> {
+    fn faultless<T>(&mut self, result: Result<T, Unusable>) -> anyhow::Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(Fault::Broken(error)) => Err(error),
-            Err(Fault::Wedged(why)) => {
+            Err(Unusable::Broken(error)) => Err(error),
+            Err(Unusable::Wedged(why)) => {
                 self.emit(Event::Wedged { why })?;
                 Ok(None)
             }
@@ -440,11 +439,14 @@ impl Run<'_> {
 }
 
 /// The value; of a machine that is wedged none, which becomes part of the evidence.
-fn note_wedge<T>(result: Result<T, Fault>, evidence: &mut Evidence) -> anyhow::Result<Option<T>> {
+fn note_wedge<T>(
+    result: Result<T, Unusable>,
+    evidence: &mut Evidence,
+) -> anyhow::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Fault::Broken(error)) => Err(error),
-        Err(Fault::Wedged(why)) => {
+        Err(Unusable::Broken(error)) => Err(error),
+        Err(Unusable::Wedged(why)) => {
             evidence.watched.wedged = Some(why);
             Ok(None)
         }

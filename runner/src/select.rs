@@ -17,21 +17,21 @@ pub(crate) struct Selection {
     /// Groups; a case must be in one.
     pub(crate) groups: Vec<String>,
     /// Names, globs and groups that are left out.
-    pub(crate) exclude: Vec<Excluded>,
+    pub(crate) exclude: Vec<Exclusion>,
     /// Only these, whatever else is asked.
     pub(crate) only: Option<BTreeSet<String>>,
 }
 
 /// What is left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Excluded {
+pub(crate) struct Exclusion {
     /// A name, a glob or a group.
     name: String,
     /// The line of the file that says so: "slow.txt:3".
     at: Option<String>,
 }
 
-impl Excluded {
+impl Exclusion {
     /// One of the command line.
     pub(crate) fn typed(name: &str) -> Self {
         Self { name: name.to_owned(), at: None }
@@ -57,7 +57,7 @@ impl Selection {
                 bail!("no case is in group \"{group}\"; {}", instead_of_group(group, all));
             }
         }
-        for (index, Excluded { name, at }) in self.exclude.iter().enumerate() {
+        for (index, Exclusion { name, at }) in self.exclude.iter().enumerate() {
             let is_meant = |case: &&Case| exclude.matches(case, index) || case.is_in(name);
             if !all.iter().any(is_meant) {
                 let instead = instead_of_excluded(name, all);
@@ -125,12 +125,12 @@ fn near(typed: &str, known: impl Iterator<Item = &'static str>) -> String {
 }
 
 /// The entries of an exclude file: one a line, `#` begins a comment.
-pub(crate) fn exclude_file(path: &Path, text: &str) -> Vec<Excluded> {
+pub(crate) fn exclude_file(path: &Path, text: &str) -> Vec<Exclusion> {
     text.lines()
         .map(|line| line.split_once('#').map_or(line, |(entry, _)| entry).trim())
         .zip(1..)
         .filter(|(entry, _)| !entry.is_empty())
-        .map(|(entry, number)| Excluded {
+        .map(|(entry, number)| Exclusion {
             name: entry.to_owned(),
             at: Some(format!("{}:{number}", path.display())),
         })
@@ -222,7 +222,7 @@ mod tests {
     fn exclusion_wins() {
         let selection = Selection {
             names: strings(&["race/*"]),
-            exclude: vec![Excluded::typed("race")],
+            exclude: vec![Exclusion::typed("race")],
             ..Selection::default()
         };
         let error = selection.of(&cases::all()).unwrap_err();
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn an_exclusion_that_excludes_nothing_is_an_error() {
         for name in ["nosuch", "race/nosuch*", "rac"] {
-            let exclude = ["waits/punch/splice/mapped", name].map(Excluded::typed).to_vec();
+            let exclude = ["waits/punch/splice/mapped", name].map(Exclusion::typed).to_vec();
             let error = Selection { exclude, ..Selection::default() }.of(&cases::all());
             let error = error.unwrap_err().to_string();
             let begin = format!("nothing to exclude: no case or group matches \"{name}\"; ");

@@ -22,12 +22,12 @@ pub(crate) struct Shape {
     /// Mount options.
     pub(crate) mount: &'static [&'static str],
     /// What is put between the devices and the file system.
-    pub(crate) layout: Option<Layout>,
+    pub(crate) layout: Option<DmTable>,
 }
 
 /// What device-mapper makes of the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub(crate) enum DmTable {
     /// One of them after the other. With a single device that is the device, from [`BEGIN`] on.
     Concat,
     /// Pieces of so many sectors from each in turn.
@@ -48,19 +48,19 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "linear",
         about: "dm-linear: the device, or several one after the other, from an offset on",
-        layout: Some(Layout::Concat),
+        layout: Some(DmTable::Concat),
         ..NONE
     },
     Shape {
         name: "stripe",
         about: "dm-stripe over two devices or more, in pieces of 2 MiB",
-        layout: Some(Layout::Stripe(2 * MIB)),
+        layout: Some(DmTable::Stripe(2 * MIB)),
         ..NONE
     },
     Shape {
         name: "stripe-4k",
         about: "dm-stripe over two devices or more, in pieces of 4 KiB: no huge mapping is possible",
-        layout: Some(Layout::Stripe(8)),
+        layout: Some(DmTable::Stripe(8)),
         ..NONE
     },
     Shape {
@@ -142,7 +142,7 @@ pub(crate) fn together(
         bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
     }
     match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
-        Some((shape, Layout::Stripe(_))) if devices < 2 => {
+        Some((shape, DmTable::Stripe(_))) if devices < 2 => {
             bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
         }
         None if devices > 1 => {

@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
-use crate::fs::Fs;
+use crate::fs::{Fs, LABEL};
 use crate::shape::BEGIN;
 use crate::tool::{self, Tool};
-
-/// The label of every file system that daxtests makes.
-pub(crate) const LABEL: &str = "daxtests";
 
 /// How much at each end of a device must be zero for it to carry nothing. Partition tables, LVM
 /// labels, RAID superblocks and the file systems that libblkid knows leave a mark within the
@@ -153,7 +150,7 @@ fn blkid(device: &Path, patience: Duration) -> Option<String> {
     let output = Tool::new("blkid").args(["-p", "-o", "export"]).arg(device).output(patience);
     match output {
         // blkid(8): 2 is "nothing found", 8 is "ambivalent".
-        Ok(tool::Output { status, text }) => match status.code() {
+        Ok(tool::Ran { status, text }) => match status.code() {
             Some(0) => Some(text),
             Some(2) => Some(String::new()),
             Some(8) => Some("ambivalent".to_owned()),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{Fs, HUGE, Row};
-use crate::shape::{self, Layout, Shape};
+use crate::shape::{self, DmTable, Shape};
 use crate::tool::Tool;
 
 /// What is tested.
@@ -88,7 +88,7 @@ impl Target {
     }
 
     /// What device-mapper is to make of the devices, if anything.
-    pub(crate) fn layout(&self) -> Option<Layout> {
+    pub(crate) fn layout(&self) -> Option<DmTable> {
         self.shapes().find_map(|shape| shape.layout)
     }
 

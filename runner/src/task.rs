@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use cases::system::kernel::{Stat, numbers};
+use cases::system::kernel::{ProcStat, numbers};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -15,7 +15,7 @@ pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
     let proc = Path::new("/proc");
     let parents: BTreeMap<i32, i32> = numbers(proc)
         .into_iter()
-        .filter_map(|pid| Some((pid, Stat::read(&proc.join(pid.to_string())).ok()?.parent)))
+        .filter_map(|pid| Some((pid, ProcStat::read(&proc.join(pid.to_string())).ok()?.parent)))
         .collect();
     let mut found = BTreeSet::new();
     loop {
@@ -39,11 +39,11 @@ fn lives(pid: i32) -> bool {
     threads(pid).into_iter().any(|(_, stat)| !stat.is_dead())
 }
 
-fn threads(pid: i32) -> Vec<(i32, Stat)> {
+fn threads(pid: i32) -> Vec<(i32, ProcStat)> {
     let folder = Path::new("/proc").join(pid.to_string()).join("task");
     numbers(&folder)
         .into_iter()
-        .filter_map(|tid| Some((tid, Stat::read(&folder.join(tid.to_string())).ok()?)))
+        .filter_map(|tid| Some((tid, ProcStat::read(&folder.join(tid.to_string())).ok()?)))
         .collect()
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn evidence(pids: &BTreeSet<i32>) -> String {
     text
 }
 
-fn describe(text: &mut String, pid: i32, wanted: impl Fn(&Stat) -> bool) {
+fn describe(text: &mut String, pid: i32, wanted: impl Fn(&ProcStat) -> bool) {
     for (tid, stat) in threads(pid) {
         if !wanted(&stat) {
             continue;

@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tracer::session::Options;
+use tracer::options::Options;
 use tracer::stream::Stream;
 use tracer::timeline::{self, Timeline};
 
+use crate::case_file::CaseFile;
 use crate::plan::Keep;
 use crate::print;
-use crate::results::CaseFile;
 use crate::verdict::{Problem, Verdict};
 
 /// The attached tracer.
@@ -24,7 +24,7 @@ pub(crate) struct Trace {
 
 /// What was traced of a case.
 pub(crate) struct Traced {
-    verdict: protocol::Verdict,
+    verdict: protocol::Ruling,
     timeline: Timeline,
     keep: Keep,
 }
@@ -67,7 +67,7 @@ impl Traced {
     /// A trace in which this was found.
     #[cfg(test)]
     pub(crate) fn with(finding: protocol::Finding) -> Self {
-        let verdict = protocol::Verdict::Violated(vec![finding.clone()]);
+        let verdict = protocol::Ruling::Violated(vec![finding.clone()]);
         let timeline = Timeline { findings: vec![finding], ..Timeline::default() };
         Self { verdict, timeline, keep: Keep::Failed }
     }
@@ -89,9 +89,9 @@ impl Traced {
     /// What stands in the notes: whether the trace says anything at all.
     pub(crate) fn note(&self) -> (String, String) {
         let mut text = match &self.verdict {
-            protocol::Verdict::Holds => "the protocol held".to_owned(),
-            protocol::Verdict::Violated(findings) => format!("{} findings", findings.len()),
-            protocol::Verdict::Undecided => {
+            protocol::Ruling::Holds => "the protocol held".to_owned(),
+            protocol::Ruling::Violated(findings) => format!("{} findings", findings.len()),
+            protocol::Ruling::Undecided => {
                 format!("undecided: {}", self.timeline.unseen)
             }
         };

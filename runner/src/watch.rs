@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::child::{Message, Task};
+use crate::child::{Assignment, Message};
 use crate::expected;
 use crate::finding::Finding;
 use crate::interrupt::Interrupt;
@@ -31,7 +31,7 @@ const TICK: u8 = 100;
 
 /// How the process ended, as far as its parent saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ChildEnd {
     /// The case said how it ended.
     Said(Ending),
     /// It was not back at its deadline.
@@ -46,7 +46,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     /// How it ended.
-    pub(crate) end: End,
+    pub(crate) end: ChildEnd,
     /// Its transcript.
     pub(crate) transcript: String,
     /// What was observed in a cell, a line each.
@@ -69,7 +69,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     /// A case that ended so and told nothing.
-    pub(crate) fn of(end: End) -> Self {
+    pub(crate) fn of(end: ChildEnd) -> Self {
         Self {
             end,
             transcript: String::new(),
@@ -114,7 +114,7 @@ pub(crate) struct Watch<'r> {
 
 impl Watch<'_> {
     /// Runs `task` to its end, and leaves none of its processes behind if that can be.
-    pub(crate) fn run(mut self, task: &Task) -> anyhow::Result<Watched> {
+    pub(crate) fn run(mut self, task: &Assignment) -> anyhow::Result<Watched> {
         let began = Instant::now();
         // In memory: it is told with the rest, and a file would have to be found and removed.
         let stderr = memfd_create("daxtests-stderr", MemfdFlags::CLOEXEC)?;
@@ -139,7 +139,7 @@ impl Watch<'_> {
         Ok(watched)
     }
 
-    fn start(&self, task: &Task, stderr: File) -> anyhow::Result<Child> {
+    fn start(&self, task: &Assignment, stderr: File) -> anyhow::Result<Child> {
         let mut command = Command::new(self.program);
         command
             .arg("__case")
@@ -168,7 +168,7 @@ impl Watch<'_> {
         child: &mut Child,
         began: Instant,
         told: &mut Told,
-    ) -> anyhow::Result<End> {
+    ) -> anyhow::Result<ChildEnd> {
         let killing = self.interrupt.count() + 2;
         loop {
             let readable = wait_for(&pipe, self.kmsg.as_deref(), self.interrupt)?;
@@ -182,14 +182,14 @@ impl Watch<'_> {
                     length => told.take(&buffer[..length]),
                 }
                 if let Some(ending) = told.ending.take() {
-                    return Ok(End::Said(ending));
+                    return Ok(ChildEnd::Said(ending));
                 }
             }
             if began.elapsed() >= self.limit {
-                return Ok(End::Late(self.limit));
+                return Ok(ChildEnd::Late(self.limit));
             }
             if self.interrupt.count() >= killing {
-                return Ok(End::Interrupted);
+                return Ok(ChildEnd::Interrupted);
             }
             (self.tick)(began.elapsed());
         }
@@ -198,13 +198,13 @@ impl Watch<'_> {
     /// Collects the evidence of a hang, then sees to it that every process of the case is gone.
     fn finish(&mut self, child: &mut Child, watched: &mut Watched, patience: Patience) {
         let me = std::process::id().cast_signed();
-        let hangs = matches!(watched.end, End::Said(Ending::Hang(_)) | End::Late(_));
+        let hangs = matches!(watched.end, ChildEnd::Said(Ending::Hang(_)) | ChildEnd::Late(_));
         if hangs {
             watched.stacks = Some(task::evidence(&task::descendants(me)));
         }
         let clean = matches!(
             watched.end,
-            End::Said(Ending::Pass | Ending::NotRun(_) | Ending::Fail(_) | Ending::Error(_))
+            ChildEnd::Said(Ending::Pass | Ending::NotRun(_) | Ending::Fail(_) | Ending::Error(_))
         );
         if clean {
             // It has said its last word and needs only to give back what it holds.
@@ -277,8 +277,8 @@ fn reap() -> bool {
     }
 }
 
-fn died(child: &mut Child, grace: Duration) -> End {
-    End::Died(match ended(child, Instant::now() + grace) {
+fn died(child: &mut Child, grace: Duration) -> ChildEnd {
+    ChildEnd::Died(match ended(child, Instant::now() + grace) {
         Some(status) => tool::status_words(status),
         None => "closed its output and did not end".to_owned(),
     })
@@ -378,7 +378,7 @@ sleep 60
             interrupt: &mut interrupt,
             tick: &mut |_| {},
         }
-        .run(&Task {
+        .run(&Assignment {
             case: "waits/punch/splice/mapped".to_owned(),
             fs: crate::fs::Fs::Reference,
             directory: None,
@@ -387,7 +387,7 @@ sleep 60
             patience: Patience::times(2.5),
         })
         .unwrap();
-        assert_eq!(watched.end, End::Said(Ending::Fail("expected: it waits".to_owned())));
+        assert_eq!(watched.end, ChildEnd::Said(Ending::Fail("expected: it waits".to_owned())));
         let left = watched.left.unwrap();
         assert!(left.own && left.waited >= Duration::from_secs(1));
         assert!(left.waited < Duration::from_secs(50), "the limit was never waited");

@@ -16,7 +16,7 @@ use crate::filesystem::{Error, FileSystem};
 use crate::kmsg::{Kmsg, Log};
 use crate::mapper::Mapper;
 use crate::plan::Plan;
-use crate::shape::Layout;
+use crate::shape::DmTable;
 use crate::smallest;
 use crate::tool::{self, Tool};
 use crate::turn::{Turn, Wait};
@@ -42,18 +42,18 @@ pub(crate) const WARN_AGAIN: &str = "/sys/kernel/debug/clear_warn_once";
 #[derive(Debug)]
 pub(crate) enum World {
     /// A file system of the running kernel.
-    Kernel(Box<Kernel>),
+    Kernel(Box<KernelFs>),
     /// The reference implementation, and how long to wait for a case of it that was killed.
     Reference(Duration),
 }
 
 /// A file system of the running kernel.
 #[derive(Debug)]
-pub(crate) struct Kernel {
+pub(crate) struct KernelFs {
     files: FileSystem,
     devices: Vec<PathBuf>,
     /// What device-mapper is to make of them.
-    layout: Option<Layout>,
+    layout: Option<DmTable>,
     mapper: Option<Mapper>,
     patience: Duration,
     mounted: bool,
@@ -69,14 +69,14 @@ pub(crate) struct Kernel {
 
 /// Something about the world is not as it must be.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum Unusable {
     /// The machine needs a reboot.
     Wedged(String),
     /// The run cannot go on.
     Broken(anyhow::Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for Unusable {
     fn from(error: Error) -> Self {
         match error {
             Error::Tool(tool::Error::Stuck { .. }) => Self::Wedged(error.to_string()),
@@ -149,7 +149,7 @@ impl World {
             let _ = mount(none, DEBUGFS, Some("debugfs"), MsFlags::empty(), none);
         }
         let patience = plan.patience(PATIENCE);
-        Ok(Self::Kernel(Box::new(Kernel {
+        Ok(Self::Kernel(Box::new(KernelFs {
             files: FileSystem::new(row, &plan.target, point, patience)?,
             devices: plan.target.devices.clone(),
             layout: plan.target.layout(),
@@ -197,15 +197,15 @@ impl World {
     }
 
     /// Makes the file system and mounts it. The command and the mount options, for the journal.
-    pub(crate) fn prepare(&mut self) -> Result<Option<(String, String)>, Fault> {
+    pub(crate) fn prepare(&mut self) -> Result<Option<(String, String)>, Unusable> {
         let Self::Kernel(kernel) = self else {
             return Ok(None);
         };
-        watch::sweep(&kernel.program, kernel.grace).map_err(Fault::Wedged)?;
+        watch::sweep(&kernel.program, kernel.grace).map_err(Unusable::Wedged)?;
         if let Some(layout) = kernel.layout {
-            let owner = Owner::here().context("/proc/self").map_err(Fault::Broken)?;
+            let owner = Owner::here().context("/proc/self").map_err(Unusable::Broken)?;
             let made = Mapper::make(layout, &kernel.devices, owner, kernel.patience)
-                .map_err(|error| Fault::Broken(error.into()))?;
+                .map_err(|error| Unusable::Broken(error.into()))?;
             kernel.files.place(made.node.clone());
             kernel.mapper = Some(made);
         }
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Before a case: a directory of its own, and a kernel that warns again.
-    pub(crate) fn begin(&mut self) -> Result<Option<PathBuf>, Fault> {
+    pub(crate) fn begin(&mut self) -> Result<Option<PathBuf>, Unusable> {
         let Self::Kernel(kernel) = self else {
             return Ok(None);
         };
@@ -224,13 +224,13 @@ impl World {
         let directory = kernel.files.point().join(format!("case-{}", kernel.cases));
         fs::create_dir(&directory)
             .with_context(|| directory.display().to_string())
-            .map_err(Fault::Broken)?;
+            .map_err(Unusable::Broken)?;
         Ok(Some(directory))
     }
 
     /// After a case: removes its directory, if the case did not come to it. That frees its blocks,
     /// so it belongs to the case.
-    pub(crate) fn remove(&mut self, directory: &Path) -> Result<(), Fault> {
+    pub(crate) fn remove(&mut self, directory: &Path) -> Result<(), Unusable> {
         let Self::Kernel(kernel) = self else {
             return Ok(());
         };
@@ -239,8 +239,8 @@ impl World {
         }
         Tool::new("rm").args(["-rf", "--"]).arg(directory).run(kernel.grace).map_err(|error| {
             match error {
-                tool::Error::Stuck { .. } => Fault::Wedged(error.to_string()),
-                other => Fault::Broken(other.into()),
+                tool::Error::Stuck { .. } => Unusable::Wedged(error.to_string()),
+                other => Unusable::Broken(other.into()),
             }
         })?;
         Ok(())
@@ -265,7 +265,7 @@ impl World {
 
     /// Unmounts and checks the file system, then makes a new one if `again`. What the check
     /// complains about.
-    pub(crate) fn renew(&mut self, again: bool) -> Result<Option<Problem>, Fault> {
+    pub(crate) fn renew(&mut self, again: bool) -> Result<Option<Problem>, Unusable> {
         let Self::Kernel(kernel) = self else {
             return Ok(None);
         };
@@ -293,13 +293,13 @@ impl World {
     }
 }
 
-impl Drop for Kernel {
+impl Drop for KernelFs {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl Kernel {
+impl KernelFs {
     fn leave(&mut self) {
         // The mount would go with this process, and what is below it would stay.
         if self.mounted && self.mapper.is_some() {
@@ -311,7 +311,7 @@ impl Kernel {
         }
     }
 
-    fn mount(&mut self) -> Result<(), Fault> {
+    fn mount(&mut self) -> Result<(), Unusable> {
         // Also when the file turns out not to be DAX it is mounted.
         let mounted = self.files.mount(&mut self.kmsg);
         self.mounted = !matches!(mounted, Err(Error::Mount { .. }));

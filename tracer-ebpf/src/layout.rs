@@ -402,12 +402,12 @@ pub(crate) fn argument_at<T>(
 }
 
 /// A step of [`repeat`]: its number and the shared context; other than 0 ends the repetition.
-pub(crate) type Step<C> = extern "C" fn(u64, *mut C) -> i64;
+pub(crate) type Turn<C> = extern "C" fn(u64, *mut C) -> i64;
 
 /// Repeats a step in the kernel's own loop.
 ///
 /// The verifier looks at the step once; a loop in the program it would walk through turn by turn.
-pub(crate) fn repeat<C>(times: u32, step: Step<C>, context: &mut C) {
+pub(crate) fn repeat<C>(times: u32, step: Turn<C>, context: &mut C) {
     // SAFETY: the step takes the context that is handed over with it, and the helper calls it
     // before it returns.
     unsafe {

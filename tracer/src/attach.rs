@@ -15,9 +15,9 @@ use aya::programs::{
 use aya::util::online_cpus;
 use aya::{Btf, Ebpf};
 
+use crate::error::{Error, chain};
 use crate::hook::Attach;
 use crate::kprobe::{self, Kprobe};
-use crate::session::{Error, chain};
 
 /// How often the sampler looks, in Hertz.
 const SAMPLES: u64 = 20;
@@ -33,7 +33,7 @@ pub(crate) struct Programs {
 }
 
 /// Where a program goes.
-pub(crate) struct Place<'a> {
+pub(crate) struct Site<'a> {
     pub(crate) symbol: &'a str,
     pub(crate) address: u64,
 }
@@ -50,7 +50,7 @@ impl Programs {
     pub(crate) fn attach(
         &mut self,
         ways: &[(&str, Attach)],
-        place: &Place<'_>,
+        place: &Site<'_>,
     ) -> Result<(), Error> {
         all_or_none(
             self,
@@ -82,7 +82,7 @@ impl Programs {
         &mut self,
         name: &str,
         how: Attach,
-        &Place { symbol, address }: &Place<'_>,
+        &Site { symbol, address }: &Site<'_>,
     ) -> Result<(), Refused> {
         let program = self.ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
         match how {

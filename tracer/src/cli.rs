@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
-use protocol::event::Shape;
-use protocol::{Finding, Verdict};
+use protocol::event::Counting;
+use protocol::{Finding, Ruling};
 use tracer::hook;
 use tracer::load;
+use tracer::options::{Options, ProbeLog};
 use tracer::preemption::preempts;
-use tracer::session::{self, Options, ProbeLog};
 use tracer::stream::{INTERVAL, Outcome, Stream};
 use tracer::symbols::Symbols;
+use tracer::{globals, session};
 
 /// Watch the layout breaks of a mounted DAX file system and report what violates the protocol
 #[derive(Debug, Parser)]
@@ -116,9 +117,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn hooks() -> Result<()> {
     session::preconditions()?;
     let symbols = Symbols::read()?;
-    let idle = match session::shape(&symbols) {
-        Shape::IdleAtOne => 1,
-        Shape::IdleAtZero => 0,
+    let idle = match globals::counting(&symbols) {
+        Counting::IdleAtOne => 1,
+        Counting::IdleAtZero => 0,
     };
     // No `println!`, which panics when the reader has seen enough.
     let mut out = std::io::stdout().lock();
@@ -174,7 +175,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         stream.device().file_system,
         stream.device().mount.display()
     ));
-    if let Some(why) = &stream.device().layout.unknown {
+    if let Some(why) = &stream.device().blocks.unknown {
         note(&format!("note: which page a freed block is, is not known: {why}"));
     }
     for finding in stream.self_check() {
@@ -194,7 +195,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     tell_refusals(&mut stream);
     let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
-    Ok(outcome.verdict == Verdict::Holds)
+    Ok(outcome.verdict == Ruling::Holds)
 }
 
 fn tell_refusals(stream: &mut Stream) {
@@ -253,9 +254,9 @@ fn print(out: &mut impl Write, json: bool, stream: &Stream, finding: &Finding) -
 
 fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
     let (word, findings) = match &outcome.verdict {
-        Verdict::Holds => ("holds", 0),
-        Verdict::Violated(findings) => ("violated", findings.len()),
-        Verdict::Undecided => ("undecided", 0),
+        Ruling::Holds => ("holds", 0),
+        Ruling::Violated(findings) => ("violated", findings.len()),
+        Ruling::Undecided => ("undecided", 0),
     };
     if json {
         let line = serde_json::json!({
@@ -280,9 +281,9 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
         writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.needless)?;
     }
     match outcome.verdict {
-        Verdict::Holds => writeln!(out, "the protocol held in all that was seen")?,
-        Verdict::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
-        Verdict::Undecided => {
+        Ruling::Holds => writeln!(out, "the protocol held in all that was seen")?,
+        Ruling::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
+        Ruling::Undecided => {
             let larger = if unseen.lost > 0 { "; try a larger --ring-size" } else { "" };
             writeln!(
                 out,

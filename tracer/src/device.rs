@@ -1,57 +1,14 @@
 //! The traced device: which file system is on it, where, and which page is which block.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::layout::Layout;
+use crate::blockmap::BlockMap;
 use crate::survey::Point;
 use crate::sys;
-
-/// Why a device cannot be traced.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is nothing there.
-    #[error("no such device: {0}")]
-    Missing(PathBuf),
-    /// It is something else.
-    #[error("{0} is not a block device")]
-    NotBlock(PathBuf),
-    /// It carries no mounted file system.
-    #[error("no file system of {0} is mounted; mount it first")]
-    NotMounted(PathBuf),
-    /// The tracer has no hooks for its file system.
-    #[error("{device} carries {kind}; the tracer knows {}", FILE_SYSTEMS.join(" and "))]
-    FileSystem {
-        /// The device.
-        device: PathBuf,
-        /// Its file system.
-        kind: String,
-    },
-    /// Files there are not mapped directly.
-    #[error("files on {0} are not DAX; mount it with -o dax=always")]
-    NotDax(PathBuf),
-    /// A file on it could not be used to find out where its pages are.
-    #[error("{doing} {path}")]
-    File {
-        /// What was done.
-        doing: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
-    /// Pages of this file system are not its blocks.
-    #[error("the block size of {device} is {size}; the tracer knows 4096 only")]
-    BlockSize {
-        /// The device.
-        device: PathBuf,
-        /// Its block size in bytes.
-        size: u64,
-    },
-}
+use crate::untraceable::{Error, FILE_SYSTEMS, PAGE, failed};
 
 /// A mounted file system on a block device.
 #[derive(Clone, Debug)]
@@ -65,15 +22,10 @@ pub struct Device {
     /// `super_block.s_dev`: the kernel's own encoding of the device number.
     pub number: u32,
     /// Where its blocks lie in memory.
-    pub layout: Layout,
+    pub blocks: BlockMap,
     /// Blocks of an allocation group, where frees are told by group (XFS).
     pub group_blocks: u32,
 }
-
-pub(crate) const PAGE: u64 = 4096;
-
-/// The file systems that there are hooks for. Not virtiofs: its pages are no block device's.
-pub(crate) const FILE_SYSTEMS: [&str; 2] = ["xfs", "ext4"];
 
 impl Device {
     /// Whether there is something to trace at `path`, as far as anybody may look.
@@ -104,14 +56,14 @@ impl Device {
         let mut raw = File::open(path).map_err(failed("opening", path))?;
         let pages = raw.seek(SeekFrom::End(0)).map_err(failed("measuring", path))? / PAGE;
         let group_blocks = if file_system == "xfs" { group_blocks(&raw, path)? } else { 0 };
-        let (layout, points) = Layout::find((major, minor), pages, &mount)?;
+        let (blocks, points) = BlockMap::find((major, minor), pages, &mount)?;
         let device = Self {
             path: path.to_owned(),
             mount,
             file_system,
             // include/linux/kdev_t.h: MINORBITS is 20.
             number: (major << 20) | minor,
-            layout,
+            blocks,
             group_blocks,
         };
         Ok((device, points))
@@ -134,11 +86,6 @@ impl Device {
         }
         Ok((file, path))
     }
-}
-
-pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::File { doing, path, source }
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -484,7 +484,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::device::FILE_SYSTEMS;
+    use crate::untraceable::FILE_SYSTEMS;
 
     #[test]
     fn a_file_system_that_is_not_loaded_is_not_listed() {

@@ -7,15 +7,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::device::{self, Device, PAGE};
+use crate::device::Device;
 use crate::sys::{self, Map};
+use crate::untraceable::{self, PAGE};
 
 /// Why there is no load.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// See [`device::Error`].
+    /// See [`untraceable::Error`].
     #[error(transparent)]
-    Device(#[from] device::Error),
+    Device(#[from] untraceable::Error),
     /// A system call of it failed.
     #[error("{doing}")]
     System {

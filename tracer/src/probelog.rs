@@ -9,7 +9,8 @@ use aya::Ebpf;
 use aya_log::{EbpfLogger, Level};
 use log::{Log, Metadata, Record};
 
-use crate::session::{Error, ProbeLog};
+use crate::error::Error;
+use crate::options::ProbeLog;
 
 /// How long the probes' messages may lie unread.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -9,19 +9,20 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Config, Event, Finding, Kind, Verdict, judge};
+use protocol::{Config, Event, Finding, Kind, Ruling, judge};
 
-use crate::device::{self, Device, PAGE};
+use crate::device::Device;
 use crate::session::Session;
 use crate::survey::Point;
 use crate::sys::Map;
+use crate::untraceable::{self, PAGE};
 
 /// What the self-check found wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The break could not be provoked.
     #[error("self-check: {0}")]
-    File(#[from] device::Error),
+    File(#[from] untraceable::Error),
     /// A system call of it failed.
     #[error("self-check: {doing}")]
     System {
@@ -90,7 +91,7 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     let slept = collect(session, &mut seen, |events| has(events, Kind::Sleep));
     release(reader).map_err(|source| Error::System { doing: "releasing its pin", source })?;
     // Where it is not known which page was freed, no free is told.
-    let knows_frees = device.layout.unknown.is_none();
+    let knows_frees = device.blocks.unknown.is_none();
     let ended = collect(session, &mut seen, |events| {
         has(events, Kind::BreakEnd) && (!knows_frees || has(events, Kind::Free))
     });
@@ -108,10 +109,10 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     let mut missing = missing(&seen, task);
     missing.retain(|step| knows_frees || *step != "block free");
     // Steps are also missing where the kernel does not take them. Who sees that is not blind.
-    let config = Config::kernel(session.shape());
+    let config = Config::kernel(session.counting());
     let findings = match judge(config, &seen) {
-        Verdict::Violated(findings) => findings,
-        Verdict::Holds | Verdict::Undecided => Vec::new(),
+        Ruling::Violated(findings) => findings,
+        Ruling::Holds | Ruling::Undecided => Vec::new(),
     };
     if missing.is_empty() || !findings.is_empty() {
         return Ok(findings);
@@ -126,7 +127,7 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
 /// Gives measured blocks back, and looks whether the probes tell of the pages that they are.
 pub(crate) fn frees(device: &Device, session: &Session, points: &[Point]) -> Result<(), Error> {
     let known: Vec<&Point> =
-        points.iter().filter(|point| device.layout.frame(point.block).is_some()).collect();
+        points.iter().filter(|point| device.blocks.frame(point.block).is_some()).collect();
     for point in &known {
         let freed = point.free();
         freed.map_err(|source| Error::System { doing: "freeing a block", source })?;

@@ -5,24 +5,27 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::{Config, Event, Finding, Judge, Kind, Rule, Verdict};
+use protocol::{Config, Event, Finding, Judge, Kind, Rule, Ruling};
 
-use crate::device::{self, Device};
+use crate::device::Device;
+use crate::error::{self, chain};
+use crate::options::Options;
 use crate::selfcheck;
-use crate::session::{self, Options, Session};
+use crate::session::{self, Session};
 use crate::summary::Summary;
 use crate::timeline::Timeline;
 use crate::unseen::Unseen;
+use crate::untraceable;
 
 /// Why nothing is traced.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// See [`session::Error`].
+    /// See [`error::Error`].
     #[error(transparent)]
-    Session(#[from] session::Error),
-    /// See [`device::Error`].
+    Session(#[from] error::Error),
+    /// See [`untraceable::Error`].
     #[error(transparent)]
-    Device(#[from] device::Error),
+    Device(#[from] untraceable::Error),
     /// See [`selfcheck::Error`].
     #[error(transparent)]
     SelfCheck(#[from] selfcheck::Error),
@@ -79,7 +82,7 @@ pub struct Stream {
 /// What a watch came to.
 pub struct Outcome {
     /// The verdict on all that was seen.
-    pub verdict: Verdict,
+    pub verdict: Ruling,
     /// What was not seen that a verdict needs.
     pub unseen: Unseen,
     /// How many calls were not seen that no verdict needs.
@@ -122,10 +125,10 @@ impl Stream {
         drop(points);
         session.only(options.process)?;
         if !options.detail && options.process.is_none() {
-            session.rest()?;
+            session.detach_idle()?;
         }
         let mut stream = Self {
-            judge: Judge::new(Config::kernel(session.shape())),
+            judge: Judge::new(Config::kernel(session.counting())),
             self_check,
             process,
             session,
@@ -213,8 +216,8 @@ impl Stream {
                 self.lose(event.time, count, findings);
             }
             let watched = match Kind::from_number(event.kind) {
-                Some(Kind::WaitBegin) => self.session.rouse(),
-                Some(Kind::Warning) => self.session.heed(),
+                Some(Kind::WaitBegin) => self.session.attach_for_wait(),
+                Some(Kind::Warning) => self.session.watch_traps(),
                 _ => Ok(()),
             };
             if watched.is_err() {
@@ -292,7 +295,7 @@ impl Stream {
         drop(self.session.take_events(usize::MAX));
         self.session.settle();
         let mark = self.session.losses();
-        self.judge = Judge::new(Config::kernel(self.session.shape()));
+        self.judge = Judge::new(Config::kernel(self.session.counting()));
         self.history.clear();
         self.first = 0;
         self.evidence.clear();
@@ -309,12 +312,12 @@ impl Stream {
     }
 
     /// The verdict on what was seen since [`Stream::begin`], and its timeline.
-    pub fn conclude(&mut self) -> (Verdict, Timeline) {
+    pub fn conclude(&mut self) -> (Ruling, Timeline) {
         self.pump_all();
-        let fresh = Judge::new(Config::kernel(self.session.shape()));
+        let fresh = Judge::new(Config::kernel(self.session.counting()));
         let verdict = self.verdict(fresh);
         let findings = match &verdict {
-            Verdict::Violated(findings) => findings.clone(),
+            Ruling::Violated(findings) => findings.clone(),
             _ => Vec::new(),
         };
         (verdict, self.timeline(findings))
@@ -352,13 +355,13 @@ impl Stream {
     }
 
     /// The verdict on what was seen until now; `fresh` judges what comes.
-    fn verdict(&mut self, fresh: Judge) -> Verdict {
+    fn verdict(&mut self, fresh: Judge) -> Ruling {
         let (session, unplaced) = (&self.session, self.unplaced);
         let all_seen = || session.unseen().unplaced() == unplaced;
         let verdict = std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen);
         // Whose page a free took away can only be asked where the page is known.
-        if verdict == Verdict::Holds && self.unseen().frees > 0 {
-            return Verdict::Undecided;
+        if verdict == Ruling::Holds && self.unseen().frees > 0 {
+            return Ruling::Undecided;
         }
         verdict
     }
@@ -381,7 +384,7 @@ impl Stream {
     /// Ends the watch.
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
-        let verdict = self.verdict(Judge::new(Config::kernel(self.session.shape())));
+        let verdict = self.verdict(Judge::new(Config::kernel(self.session.counting())));
         let outcome = Outcome {
             verdict,
             unseen: self.unseen(),
@@ -433,7 +436,7 @@ impl Stream {
         let line = |step, error| {
             format!(
                 "{step}: {}; going on with {}",
-                session::chain(error),
+                chain(error),
                 instead(step).unwrap_or("nothing")
             )
         };
@@ -462,7 +465,7 @@ impl Stream {
 
     /// What of this judgement was not seen so far that a verdict needs.
     pub fn unseen(&self) -> Unseen {
-        let why = self.device.layout.unknown.clone();
+        let why = self.device.blocks.unknown.clone();
         Unseen { not_swept: self.not_swept, why, ..self.session.unseen().since(&self.base) }
     }
 }

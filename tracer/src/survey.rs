@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::device::{Error, PAGE, failed};
 use crate::sys::{self, Map};
+use crate::untraceable::{Error, PAGE, failed};
 
 /// The length of a scratch file, if there is room.
 const LENGTH: u64 = 16 << 20;

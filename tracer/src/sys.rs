@@ -273,7 +273,7 @@ pub(crate) fn allocate(file: &File, length: u64) -> io::Result<()> {
 
 /// A line of a device-mapper table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct DmTarget {
     /// Its first sector on the device.
     pub(crate) begin: u64,
     pub(crate) sectors: u64,
@@ -291,7 +291,7 @@ const DM_STATUS_TABLE_FLAG: u32 = 1 << 4;
 const DM_BUFFER_FULL_FLAG: u32 = 1 << 8;
 
 /// The live table of a device-mapper device.
-pub(crate) fn device_mapper_table((major, minor): (u32, u32)) -> io::Result<Vec<Target>> {
+pub(crate) fn device_mapper_table((major, minor): (u32, u32)) -> io::Result<Vec<DmTarget>> {
     let control = File::options().read(true).write(true).open("/dev/mapper/control")?;
     let mut room = 16 << 10;
     loop {
@@ -324,7 +324,7 @@ fn word(call: &[u8], at: usize) -> io::Result<u32> {
 /// Takes the answer apart: from data_start on, for each target a `struct dm_target_spec` (first
 /// sector, length, status, where the next one is, counted from the first; type of 16 characters)
 /// and its parameters as a terminated string.
-fn targets(call: &[u8]) -> io::Result<Vec<Target>> {
+fn targets(call: &[u8]) -> io::Result<Vec<DmTarget>> {
     let start = word(call, 16)? as usize;
     let mut targets = Vec::new();
     let mut at = start;
@@ -337,7 +337,7 @@ fn targets(call: &[u8]) -> io::Result<Vec<Target>> {
             let end = bytes.iter().take(most).position(|byte| *byte == 0).unwrap_or(0);
             String::from_utf8_lossy(&bytes[..end]).into_owned()
         };
-        targets.push(Target {
+        targets.push(DmTarget {
             begin: long(at)?,
             sectors: long(at + 8)?,
             kind: text(at + 24, 16),

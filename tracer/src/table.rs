@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::segment::{MEMBERS, Stripes};
 
-use crate::sys::{self, Target};
+use crate::sys::{self, DmTarget};
 
 /// A device's major and minor number.
 pub(crate) type Number = (u32, u32);
@@ -27,12 +27,12 @@ pub(crate) struct Unknown(pub(crate) String);
 pub(crate) struct Part {
     pub(crate) stripes: Stripes,
     /// Where each member begins.
-    pub(crate) members: Vec<Place>,
+    pub(crate) members: Vec<Location>,
 }
 
 /// A page of a device that is made of no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) device: Number,
     pub(crate) page: u64,
 }
@@ -45,7 +45,7 @@ enum Made {
     /// A partition of another, which begins at this sector.
     Partition(Number, u64),
     /// A device-mapper device.
-    Mapped(Vec<Target>),
+    Mapped(Vec<DmTarget>),
 }
 
 /// All parts of a device of so many pages, in their order.
@@ -73,7 +73,7 @@ fn within(
     let deeper = deep.checked_sub(1).ok_or_else(|| unknown("it is made of too many"))?;
     let targets = match look(device)? {
         Made::Whole => {
-            return Ok(vec![contiguous(0, pages, Place { device, page: from })]);
+            return Ok(vec![contiguous(0, pages, Location { device, page: from })]);
         }
         Made::Partition(parent, sector) => {
             return within(parent, from + whole(sector)?, pages, look, deeper);
@@ -98,7 +98,7 @@ fn within(
                 parts.append(&mut below);
             }
             ("striped", [count, chunk, members @ ..]) => {
-                let members: Vec<Place> = members
+                let members: Vec<Location> = members
                     .chunks(2)
                     .map(|member| match member {
                         [on, sector] => {
@@ -130,16 +130,16 @@ fn within(
 }
 
 /// Where the pages are, if they lie one behind the other.
-fn one_row(parts: &[Part]) -> Result<Place, Unknown> {
+fn one_row(parts: &[Part]) -> Result<Location, Unknown> {
     match parts {
         [Part { stripes, members }] if members.len() == 1 => {
-            Ok(Place { page: members[0].page + stripes.skip, ..members[0] })
+            Ok(Location { page: members[0].page + stripes.skip, ..members[0] })
         }
         _ => Err(unknown("what it is striped over is in several pieces itself")),
     }
 }
 
-fn contiguous(begin: u64, pages: u64, member: Place) -> Part {
+fn contiguous(begin: u64, pages: u64, member: Location) -> Part {
     let stripes = Stripes { begin, pages, skip: 0, chunk: u64::MAX, members: 1 };
     Part { stripes, members: vec![member] }
 }
@@ -204,8 +204,8 @@ mod tests {
     const LOW: Number = (253, 0);
     const HIGH: Number = (253, 1);
 
-    fn target(begin: u64, sectors: u64, kind: &str, parameters: &str) -> Target {
-        Target { begin, sectors, kind: kind.to_owned(), parameters: parameters.to_owned() }
+    fn target(begin: u64, sectors: u64, kind: &str, parameters: &str) -> DmTarget {
+        DmTarget { begin, sectors, kind: kind.to_owned(), parameters: parameters.to_owned() }
     }
 
     /// The places of a device's pages, one by one.
@@ -224,7 +224,7 @@ mod tests {
             .collect()
     }
 
-    fn made(device: Number, low: &[Target], high: &[Target]) -> Made {
+    fn made(device: Number, low: &[DmTarget], high: &[DmTarget]) -> Made {
         match device {
             PART => Made::Partition(PMEM0, 80),
             LOW => Made::Mapped(low.to_vec()),

@@ -2,10 +2,11 @@
 //! its turn.
 
 use super::pin::SPLICE;
+use super::place::Last;
 use super::place::{self, Place, Scene};
-use super::{Last, Value};
+use super::value::Value;
 use crate::action::{Action, PAGE, page, pages};
-use crate::case::origin;
+use crate::origin;
 use crate::test::{Checked, Op, Test};
 
 /// Something that is done while a break waits.

@@ -1,7 +1,8 @@
 //! What ends a wait early: signals.
 
+use super::place::Last;
 use super::place::{self, Place};
-use super::{Last, Value};
+use super::value::Value;
 use crate::system::Signal;
 
 /// A signal.

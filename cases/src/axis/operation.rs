@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::value;
+use super::value::value;
 use crate::action::{Action, FileId, Mode, PAGE, Span};
-use crate::case::origin;
+use crate::origin;
 use crate::system::Need;
 
 /// A file that is to be changed, and the pages that are meant.

@@ -1,8 +1,9 @@
 //! The orders in which three pins are released.
 
+use super::place::Last;
 use super::place::{self, Place};
-use super::{Last, Value};
-use crate::case::origin;
+use super::value::Value;
+use crate::origin;
 
 /// An order.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Pins: how a page is pinned, how long that lasts, and what its holder sees.
 
-use super::{Value, value};
+use super::value::{Value, value};
 use crate::action::{Action, Direction, Engine, MapId, PinId, PinKind, Span, TaskId};
-use crate::case::origin;
+use crate::origin;
 use crate::system::Need;
 use crate::test::{Checked, Op, Test};
 
@@ -125,7 +125,7 @@ impl Held {
     /// Lets go of it, the last one, with which `op` must finish: no sooner, and because of it.
     pub(crate) fn ends(&self, t: &mut Test<'_>, op: &Op) -> Checked {
         match self.kind {
-            PinKind::Splice => t.ends_with(op, self.id),
+            PinKind::Splice | PinKind::OwnPipe => t.ends_with(op, self.id),
             PinKind::Direct { .. } => {
                 let released = self.release(t)?;
                 let done = t.finished(op)?;
@@ -136,7 +136,7 @@ impl Held {
 
     fn reap(&self, t: &mut Test<'_>) -> Checked {
         match self.kind {
-            PinKind::Splice => Ok(()),
+            PinKind::Splice | PinKind::OwnPipe => Ok(()),
             PinKind::Direct { .. } => t.reap_as(self.task, self.id, self.span.len),
         }
     }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::operation::{Operation, Target};
 use super::pin::{Held, Pin};
-use super::{Last, value};
+use super::value::{Value, value};
 use crate::action::{Action, MapId, PAGE, Sharing, Span, TaskId, page, pages};
-use crate::case::origin;
 use crate::huge;
+use crate::origin;
 use crate::system::{MAIN, Need, Signal};
 use crate::test::{Checked, File, Op, Test};
 
@@ -162,6 +162,15 @@ pub(crate) const ALL: &[Place] = &[
 ];
 
 value!(Place, "place");
+
+/// A value on the last axis of a law, whichever that is.
+pub(crate) trait Last: Value {
+    /// All values.
+    const ALL: &'static [Self];
+
+    /// Where the pinned page is.
+    fn place(&self) -> &'static Place;
+}
 
 impl Last for Place {
     const ALL: &'static [Self] = ALL;

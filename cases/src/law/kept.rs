@@ -4,8 +4,9 @@
 use crate::action::{Action, PAGE};
 use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
+use crate::axis::place::Last as _;
 use crate::axis::place::Place;
-use crate::axis::{Last as _, Value as _};
+use crate::axis::value::Value as _;
 use crate::cell::Law;
 use crate::test::{Checked, Test, fail};
 
@@ -37,16 +38,16 @@ fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Plac
         let file = scene.mapped.file;
         let first = (scene.pin.span.at / PAGE) as usize;
         let count = (scene.pin.span.len / PAGE) as usize;
-        let blocks = t.places(file)?[first..first + count].to_vec();
+        let blocks = t.blocks(file)?[first..first + count].to_vec();
         let op = t.begin(scene.mapped.action(operation))?;
         // Whether it waits is another law.
         t.settled(&op)?;
         let canary = t.file("canary", CANARY)?;
-        let given = t.places(canary)?;
-        for place in &blocks {
-            let free = t.ask(Action::IsFree { file: canary.id, place: *place })? == 1;
+        let given = t.blocks(canary)?;
+        for block in &blocks {
+            let free = t.ask(Action::IsFree { file: canary.id, block: *block })? == 1;
             let seen = match () {
-                () if given.contains(place) => "another file got it",
+                () if given.contains(block) => "another file got it",
                 () if free => "the file system counts it as free",
                 () => continue,
             };

@@ -3,7 +3,8 @@
 use crate::axis::activity::Activity;
 use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
-use crate::axis::{Last, Value as _};
+use crate::axis::place::Last;
+use crate::axis::value::Value as _;
 use crate::cell::Law;
 use crate::test::{Checked, Test};
 

@@ -5,8 +5,9 @@ use nix::libc;
 use crate::action::{Action, PAGE, Span};
 use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Refused};
+use crate::axis::place::Last as _;
 use crate::axis::place::Place;
-use crate::axis::{Last as _, Value as _};
+use crate::axis::value::Value as _;
 use crate::cell::Law;
 use crate::test::{Checked, Test};
 

@@ -2,8 +2,9 @@
 
 use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
+use crate::axis::place::Last as _;
 use crate::axis::place::Place;
-use crate::axis::{Last as _, Value as _};
+use crate::axis::value::Value as _;
 use crate::cell::Law;
 use crate::test::{Checked, Test};
 

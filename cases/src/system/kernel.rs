@@ -4,8 +4,11 @@
 //! actions are performed by tasks in processes of their own ([`task`]), which it observes
 //! through their sockets and through /proc.
 
+mod actor;
 mod bench;
 mod control;
+mod flight;
+mod folders;
 mod observe;
 mod offer;
 mod owner;
@@ -28,17 +31,16 @@ use std::time::{Duration, Instant};
 
 use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
-use nix::errno::Errno as Raw;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use folders::Folders;
 use pin::Holder;
-use sys::Cells;
-use task::Folders;
-use wire::{Answer, Command};
+use sys::Vars;
+
+use wire::{Request, Response};
 
 pub use self::owner::Owner;
-pub use self::stat::{Stat, numbers};
+pub use self::stat::{ProcStat, numbers};
 use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
-use crate::action::{Action, CellId, Content, PinId, TaskId};
+use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::patience::Patience;
 use crate::transcript::Names;
 
@@ -120,7 +122,7 @@ impl Task {
 }
 
 #[derive(Debug)]
-struct Operation {
+struct UnderWay {
     task: TaskId,
     action: Action,
     /// What it does, with the names of the case.
@@ -130,9 +132,9 @@ struct Operation {
 
 struct Kernel {
     config: Config,
-    cells: Cells,
+    vars: Vars,
     tasks: BTreeMap<TaskId, Task>,
-    operations: BTreeMap<OpId, Operation>,
+    operations: BTreeMap<OpId, UnderWay>,
     pins: BTreeMap<PinId, Holder>,
     names: Names,
     control: Control,
@@ -142,16 +144,16 @@ struct Kernel {
 
 impl Kernel {
     fn new(config: &Config, devices: Devices) -> Tried<Self> {
-        let cells = Cells::new().map_err(trouble("shared memory"))?;
+        let vars = Vars::new().map_err(trouble("shared memory"))?;
         let folders = Folders {
             dax: config.directory.clone(),
             page_cache: bench::cache_mount(devices.owner),
         };
         // Both before there is any pin, of which a fork would be another holder.
         let limit = config.patience.of(PATIENCE);
-        let (socket, control) = first_task(c"control", &folders, cells, limit)?;
+        let (socket, control) = first_task(c"control", &folders, vars, limit)?;
         let control = Control::new(socket, control.pid);
-        let (socket, main) = match first_task(c"daxtests-case", &folders, cells, limit) {
+        let (socket, main) = match first_task(c"daxtests-case", &folders, vars, limit) {
             Ok(main) => main,
             Err(trouble) => {
                 kill(control.pid);
@@ -160,7 +162,7 @@ impl Kernel {
         };
         let mut kernel = Self {
             config: config.clone(),
-            cells,
+            vars,
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
             pins: BTreeMap::new(),
@@ -198,7 +200,7 @@ impl Kernel {
         })
     }
 
-    fn operation(&self, op: OpId) -> Tried<&Operation> {
+    fn operation(&self, op: OpId) -> Tried<&UnderWay> {
         self.operations.get(&op).ok_or_else(|| Trouble::Machinery {
             what: format!("operation {}", op.0),
             why: "there is none".to_owned(),
@@ -211,11 +213,11 @@ impl Kernel {
         if task.gone {
             return Ok(());
         }
-        if !readable(&task.socket, wait)? {
+        if !wire::readable(&task.socket, wait)? {
             return Ok(());
         }
         match wire::receive(task.socket.as_fd(), false) {
-            Ok(Some((Answer::Done(number, done), _))) => {
+            Ok(Some((Response::Done(number, done), _))) => {
                 let refused = done.result.is_err();
                 let mut action = None;
                 if let Some(operation) = self.operations.get_mut(&OpId(number)) {
@@ -289,7 +291,7 @@ struct Hello {
 fn first_task(
     name: &CStr,
     folders: &Folders,
-    cells: Cells,
+    vars: Vars,
     limit: Duration,
 ) -> Tried<(OwnedFd, Hello)> {
     let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
@@ -297,7 +299,7 @@ fn first_task(
     let child = sys::fork(&[ours.as_fd()], || {
         // For stacks and the kernel log only.
         let _ = nix::sys::prctl::set_name(name);
-        task::serve_process(theirs, folders, cells)
+        task::serve_process(theirs, folders, vars)
     })
     .map_err(trouble("fork"))?;
     match greeted(&ours, None, limit) {
@@ -320,11 +322,11 @@ fn greeted(new: &OwnedFd, parent: Option<&OwnedFd>, limit: Duration) -> Tried<He
     let until = Instant::now() + limit;
     let refused = |why: String| Err(Trouble::Machinery { what: "a new task".to_owned(), why });
     let late = || refused(format!("it said nothing within {} s", limit.as_secs()));
-    if !readable_until(new, until)? {
+    if !wire::readable_until(new, until)? {
         return late();
     }
     match wire::receive(new.as_fd(), true).map_err(trouble("a new task"))? {
-        Some((Answer::Hello { pid, tid }, _)) => return Ok(Hello { pid, tid }),
+        Some((Response::Hello { pid, tid }, _)) => return Ok(Hello { pid, tid }),
         Some((other, _)) => return Err(out_of_turn("a new task", &other)),
         None => {}
     }
@@ -332,36 +334,13 @@ fn greeted(new: &OwnedFd, parent: Option<&OwnedFd>, limit: Duration) -> Tried<He
     let Some(parent) = parent else {
         return refused("it ended before it said anything".to_owned());
     };
-    if !readable_until(parent, until)? {
+    if !wire::readable_until(parent, until)? {
         return late();
     }
     match wire::receive(parent.as_fd(), true).map_err(trouble("a new task"))? {
-        Some((Answer::NoSpawn(errno), _)) => refused(format!("it could not be made: {errno}")),
+        Some((Response::NoSpawn(errno), _)) => refused(format!("it could not be made: {errno}")),
         Some((other, _)) => Err(out_of_turn("the parent of a new task", &other)),
         None => refused("its parent is gone".to_owned()),
-    }
-}
-
-/// Whether there is something to hear, having waited at most `wait`.
-fn readable(socket: &OwnedFd, wait: Duration) -> Tried<bool> {
-    let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], limit) {
-        Ok(0) | Err(Raw::EINTR) => Ok(false),
-        Ok(_) => Ok(true),
-        Err(error) => Err(trouble("poll")(error.into())),
-    }
-}
-
-/// The same, whatever signals come.
-fn readable_until(socket: &OwnedFd, until: Instant) -> Tried<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if readable(socket, left)? {
-            return Ok(true);
-        }
-        if left.is_zero() {
-            return Ok(false);
-        }
     }
 }
 
@@ -378,7 +357,7 @@ impl System for Kernel {
     fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
         let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
         let parent = &self.task(of)?.socket;
-        wire::send(parent.as_fd(), &Command::Spawn(kinship), &[theirs.as_raw_fd()])
+        wire::send(parent.as_fd(), &Request::Spawn(kinship), &[theirs.as_raw_fd()])
             .map_err(trouble("a new task"))?;
         drop(theirs);
         let hello = greeted(&ours, Some(parent), self.config.patience.of(PATIENCE))?;
@@ -399,9 +378,9 @@ impl System for Kernel {
         let fds = self.equip(task, &action)?;
         let op = OpId(self.operations.len() as u32);
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let command = Command::Do(op.0, action.clone());
+        let command = Request::Do(op.0, action.clone());
         wire::send(self.task(task)?.socket.as_fd(), &command, &raw).map_err(trouble(&words))?;
-        self.operations.insert(op, Operation { task, action, words, done: None });
+        self.operations.insert(op, UnderWay { task, action, words, done: None });
         if let Some(task) = self.tasks.get_mut(&task) {
             task.busy = true;
         }
@@ -467,12 +446,12 @@ impl System for Kernel {
         self.content(pin)
     }
 
-    fn cell(&self, cell: CellId) -> u64 {
-        self.cells.cell(cell.0).load(std::sync::atomic::Ordering::SeqCst)
+    fn var(&self, var: VarId) -> u64 {
+        self.vars.var(var.0).load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    fn set_cell(&mut self, cell: CellId, value: u64) {
-        self.cells.cell(cell.0).store(value, std::sync::atomic::Ordering::SeqCst);
+    fn set_var(&mut self, var: VarId, value: u64) {
+        self.vars.var(var.0).store(value, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn patience(&self) -> Patience {
@@ -538,7 +517,7 @@ mod tests {
         let (new, theirs) = wire::pair().unwrap();
         let (parent, other) = wire::pair().unwrap();
         drop(theirs);
-        wire::send(other.as_fd(), &Answer::NoSpawn(Errno(libc::EAGAIN)), &[]).unwrap();
+        wire::send(other.as_fd(), &Response::NoSpawn(Errno(libc::EAGAIN)), &[]).unwrap();
         let refused = greeted(&new, Some(&parent), Duration::from_secs(10)).unwrap_err();
         assert_eq!(refused.to_string(), "a new task: it could not be made: EAGAIN");
         drop(other);

@@ -5,6 +5,7 @@
 //! of tasks. A run that cannot go on is therefore known to be stuck at once.
 
 mod actor;
+mod perform;
 mod script;
 
 use std::collections::BTreeMap;
@@ -12,15 +13,15 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use protocol::Finding;
-use protocol::event::{Event, Shape};
+use protocol::event::{Counting, Event};
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Dropper, End, Fs, Scatter, Standing, Task, Transfer, Variant};
+use reference::{Dropper, Fs, Scatter, Standing, Task, Transfer, Variant};
 
 use self::actor::{Actor, Shared};
 use super::{
-    Done, Errno, Kinship, Look, MAIN, Need, OpId, Place, Released, Signal, System, Tried, Trouble,
+    Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WaitChannel,
 };
-use crate::action::{Action, CellId, Content, PinId, TaskId};
+use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::patience::Patience;
 use crate::transcript::Names;
 
@@ -30,7 +31,7 @@ pub struct Config {
     /// The bug in it.
     pub variant: Option<Variant>,
     /// How it counts references.
-    pub shape: Shape,
+    pub shape: Counting,
     /// Whether fallocate looks at its range before it breaks the layout.
     pub looks_first: bool,
     /// Whether blocks are handed out by lot.
@@ -45,7 +46,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             variant: None,
-            shape: Shape::IdleAtZero,
+            shape: Counting::IdleAtZero,
             looks_first: false,
             scatter: None,
             seed: 1,
@@ -75,7 +76,7 @@ const NEWER_PINS: u32 = 500;
 pub struct Reference {
     shared: Arc<Shared>,
     tasks: BTreeMap<TaskId, Actor>,
-    ops: BTreeMap<OpId, Operation>,
+    ops: BTreeMap<OpId, UnderWay>,
     threads: Vec<thread::JoinHandle<()>>,
     /// In whose name the case itself lets go of pins.
     hand: Task,
@@ -84,7 +85,7 @@ pub struct Reference {
 }
 
 #[derive(Debug)]
-struct Operation {
+struct UnderWay {
     task: TaskId,
     words: String,
     end: Arc<Leaf<Option<Done>>>,
@@ -120,7 +121,7 @@ impl Reference {
         };
         system.threads.push(thread::spawn(move || {
             // Ends with the run.
-            let _ = reference::Device::serve(&fs, &device);
+            let _ = fs.serve_device(&device);
         }));
         let main = Actor::first(&system.shared);
         system.admit(MAIN, main);
@@ -155,7 +156,7 @@ impl Reference {
         })
     }
 
-    fn operation(&self, op: OpId) -> Tried<(&Operation, u32)> {
+    fn operation(&self, op: OpId) -> Tried<(&UnderWay, u32)> {
         let operation = self.ops.get(&op).ok_or_else(|| Trouble::Machinery {
             what: format!("operation {}", op.0),
             why: "it was not started".to_owned(),
@@ -164,7 +165,7 @@ impl Reference {
     }
 
     /// What `op` does, if it is not under way.
-    fn ended(operation: &Operation, standing: Standing) -> Option<Look> {
+    fn ended(operation: &UnderWay, standing: Standing) -> Option<Look> {
         if let Some(done) = operation.end.with(|end| end.clone()) {
             return Some(Look::Done(done));
         }
@@ -202,13 +203,13 @@ impl Reference {
     }
 }
 
-fn place(place: reference::Place) -> Place {
+fn place(place: reference::Sleep) -> WaitChannel {
     match place {
-        reference::Place::LayoutBreak(_) => Place::LayoutBreak,
-        reference::Place::Lock(name) | reference::Place::For(name) => {
-            Place::Elsewhere(name.to_owned())
+        reference::Sleep::LayoutBreak(_) => WaitChannel::LayoutBreak,
+        reference::Sleep::Lock(name) | reference::Sleep::For(name) => {
+            WaitChannel::Elsewhere(name.to_owned())
         }
-        reference::Place::Idle => Place::Elsewhere("a script".to_owned()),
+        reference::Sleep::Idle => WaitChannel::Elsewhere("a script".to_owned()),
     }
 }
 
@@ -239,7 +240,7 @@ impl System for Reference {
                 why: "its task still does something else".to_owned(),
             });
         }
-        self.ops.insert(op, Operation { task, words, end });
+        self.ops.insert(op, UnderWay { task, words, end });
         Ok(op)
     }
 
@@ -249,7 +250,7 @@ impl System for Reference {
         Ok(self.shared.fs.board.look(|view| {
             let standing = view.standing(task);
             Self::ended(operation, standing).unwrap_or(match standing {
-                Standing::Sleeping(at) if at != reference::Place::Idle => Look::Blocked(place(at)),
+                Standing::Sleeping(at) if at != reference::Sleep::Idle => Look::Blocked(place(at)),
                 _ => Look::Running,
             })
         }))
@@ -363,12 +364,12 @@ impl System for Reference {
             })
     }
 
-    fn cell(&self, cell: CellId) -> u64 {
-        self.shared.cells.get(cell)
+    fn var(&self, var: VarId) -> u64 {
+        self.shared.vars.get(var)
     }
 
-    fn set_cell(&mut self, cell: CellId, value: u64) {
-        self.shared.cells.change(cell, |old| *old = value);
+    fn set_var(&mut self, var: VarId, value: u64) {
+        self.shared.vars.change(var, |old| *old = value);
     }
 
     fn patience(&self) -> Patience {
@@ -385,16 +386,16 @@ impl System for Reference {
             let standing = self.shared.fs.board.look(|view| view.standing(actor.task.id()));
             let does = match standing {
                 Standing::Running => "runs".to_owned(),
-                Standing::Sleeping(reference::Place::LayoutBreak(page)) => {
+                Standing::Sleeping(reference::Sleep::LayoutBreak(page)) => {
                     format!("sleeps in the layout break, for page {page}")
                 }
-                Standing::Sleeping(reference::Place::Lock(name)) => {
+                Standing::Sleeping(reference::Sleep::Lock(name)) => {
                     format!("sleeps for {name}")
                 }
-                Standing::Sleeping(reference::Place::For(what)) => {
+                Standing::Sleeping(reference::Sleep::For(what)) => {
                     format!("sleeps for {what}")
                 }
-                Standing::Sleeping(reference::Place::Idle) => "is idle".to_owned(),
+                Standing::Sleeping(reference::Sleep::Idle) => "is idle".to_owned(),
                 Standing::Gone => "is gone".to_owned(),
             };
             let doing = self
@@ -421,13 +422,5 @@ impl Drop for Reference {
             // A task that panicked has said so.
             let _ = thread.join();
         }
-    }
-}
-
-/// A failure of the reference as the case sees it; `None` if the run is over.
-fn errno(end: End) -> Option<Errno> {
-    match end {
-        End::Errno(errno) => Some(Errno(errno.0)),
-        End::Cancelled => None,
     }
 }

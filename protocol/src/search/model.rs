@@ -19,9 +19,9 @@
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::Step;
-use crate::event::{Event, Kind, Shape, flag};
-use crate::{Config, State as Rules, rule::Rule};
+use super::Transition;
+use crate::event::{Counting, Event, Kind, flag};
+use crate::{Config, Rules, rule::Rule};
 
 /// What may be wrong with the break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct Small {
     /// How pages are counted.
-    pub shape: Shape,
+    pub shape: Counting,
     /// Pages of the file.
     pub pages: u8,
     /// The tasks.
@@ -133,7 +133,7 @@ enum At {
     /// Pins page after page.
     Pin(u8),
     /// Faults, holding the invalidate lock.
-    Fault(u8),
+    Flaw(u8),
     /// Has all pins, and lets them go from this one on.
     Unpin(u8),
     End,
@@ -176,7 +176,7 @@ impl super::Model for Small {
         self.roles[task] == Role::Truncate
     }
 
-    fn steps(&self, state: &State, task: usize) -> Vec<Step<State>> {
+    fn steps(&self, state: &State, task: usize) -> Vec<Transition<State>> {
         let mut next = Next { small: self, state: state.clone(), task, broken: None };
         let label = match self.roles[task] {
             Role::Truncate => next.truncate(),
@@ -184,7 +184,7 @@ impl super::Model for Small {
         };
         match label {
             Some(label) if next.state != *state || next.broken.is_some() => {
-                Vec::from([Step { label, next: next.state, broken: next.broken }])
+                Vec::from([Transition { label, next: next.state, broken: next.broken }])
             }
             _ => Vec::new(),
         }
@@ -206,8 +206,8 @@ impl Next<'_> {
             event.page = u64::from(page) + 1;
             event.index = page.into();
             (event.refs, event.maps) = match self.small.shape {
-                Shape::IdleAtOne => (1 + i32::from(pins), 0),
-                Shape::IdleAtZero => (i32::from(pins) + i32::from(mapped), mapped.into()),
+                Counting::IdleAtOne => (1 + i32::from(pins), 0),
+                Counting::IdleAtZero => (i32::from(pins) + i32::from(mapped), mapped.into()),
             };
         }
         fill(&mut event);
@@ -354,7 +354,7 @@ impl Next<'_> {
             }
             // It asked for the lock and must take it, whatever else comes true meanwhile.
             At::Pin(page) if self.state.invalidate_lock.waits(self.task) => {
-                self.lock(false, false, At::Fault(page))
+                self.lock(false, false, At::Flaw(page))
             }
             At::Pin(page) => {
                 let here = &mut self.state.pages[usize::from(page)];
@@ -374,9 +374,9 @@ impl Next<'_> {
                     self.go(At::Pin(page + 1));
                     return Some("pins a mapped page");
                 }
-                self.lock(false, false, At::Fault(page))
+                self.lock(false, false, At::Flaw(page))
             }
-            At::Fault(page) => {
+            At::Flaw(page) => {
                 self.state.pages[usize::from(page)].mapped |=
                     !self.state.pages[usize::from(page)].gone;
                 self.state.invalidate_lock.release(self.task);

@@ -5,13 +5,13 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Break, Scan, State, absence};
+use super::{Break, Rules, Scan, absence};
 use crate::config::Config;
 use crate::event::Event;
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
 
-impl State {
+impl Rules {
     pub(super) fn scan(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
         let limit = self.config.rescans;
         let key = (event.task, event.inode);

@@ -5,12 +5,12 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::State;
+use super::Rules;
 use crate::event::{Event, flag};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
 
-impl State {
+impl Rules {
     pub(super) fn sleep(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
         let Some(((task, inode), a_break)) = self.break_of(event) else {
             return Vec::new();

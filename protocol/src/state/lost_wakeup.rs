@@ -3,12 +3,12 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::State;
+use super::Rules;
 use crate::event::Event;
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
 
-impl State {
+impl Rules {
     pub(super) fn wake(&mut self, event: &Event, mark: Mark) {
         for wait in self.breaks.values_mut().filter_map(|a_break| a_break.wait.as_mut()) {
             if wait.page == event.page

@@ -6,12 +6,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Scan, State, absence, finding};
+use super::{Rules, Scan, absence, finding};
 use crate::event::{Event, flag};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
 
-impl State {
+impl Rules {
     pub(super) fn break_end(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
         let Some(ended) = self.breaks.remove(&(event.task, event.inode)) else {
             return Vec::new();

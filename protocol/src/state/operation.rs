@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{State, numbers};
+use super::{Rules, numbers};
 use crate::event::{Event, Operation};
 use crate::mark::Mark;
 use crate::rule::{Finding, Rule};
@@ -26,7 +26,7 @@ pub(super) struct Running {
     pub(super) told: bool,
 }
 
-impl State {
+impl Rules {
     pub(super) fn begin(&mut self, event: &Event, mark: Mark) {
         let Some(operation) = Operation::from_number(event.detail) else {
             return;

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId, pages};
 use cases::system::{Kinship, MAIN, OpId, Signal, System};
 
-use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, first_map};
+use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, broken_by, first_map};
 use super::seen::{Divergence, Seen};
-use super::tolerance::{Known, Stage, zeroed};
+use super::tolerance::{Stage, Tolerance, zeroed};
 
 /// What is held against the reference.
 #[derive(Debug)]
 pub(crate) enum Subject {
     /// A file system of the running kernel.
-    Kernel(Known),
+    Kernel(Tolerance),
     /// The reference with a bug.
     Variant,
 }
@@ -256,7 +256,7 @@ impl Pair<'_> {
             if ended {
                 self.busy.remove(&task);
             } else {
-                self.stage.breaking.extend(files(&action));
+                self.stage.breaking.extend(broken_by(&action));
             }
             if let (Action::Unmap { map }, true, false) = (&action, ended, refused) {
                 self.stage.maps.remove(&(process(task), *map));
@@ -365,7 +365,7 @@ impl Pair<'_> {
     /// beside it is open, and so are their results.
     fn end_loaded(&mut self) -> Checked {
         self.await_ends(|_| true)?;
-        self.both(|system| system.set_cell(STOP, 1));
+        self.both(|system| system.set_var(STOP, 1));
         for ops in std::mem::take(&mut self.loads) {
             for (system, op) in self.systems.iter_mut().zip(ops) {
                 if let Err(why) = system.wait(op) {
@@ -413,15 +413,6 @@ impl Pair<'_> {
 /// The process of a task.
 fn process(task: u32) -> u32 {
     if (3..TASKS).contains(&task) { task } else { 0 }
-}
-
-/// The files whose layout an action may break.
-pub(super) fn files(action: &Action) -> Vec<FileId> {
-    match action {
-        Action::Truncate { file, .. } | Action::Fallocate { file, .. } => vec![*file],
-        Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
-        _ => Vec::new(),
-    }
 }
 
 fn machinery(why: String) -> Divergence {

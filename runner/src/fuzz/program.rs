@@ -3,8 +3,8 @@
 use std::fmt;
 
 use cases::action::{
-    Action, CellId, Direction, Engine, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Script,
-    Sharing, Span, Step as Inner, page, pages,
+    Action, Direction, Engine, FileId, Instruction, MapId, Medium, Mode, PAGE, PinId, PinKind,
+    Script, Sharing, Span, VarId, page, pages,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub(crate) const TASKS: u32 = 5;
 /// The task that only runs loads, a thread of the first process too.
 pub(crate) const LOADER: u32 = 5;
 /// Ends every load.
-pub(crate) const STOP: CellId = CellId(1);
+pub(crate) const STOP: VarId = VarId(1);
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +134,7 @@ impl Program {
         let (file, _) = FILES[0];
         let map = first_map(file);
         let kind = PinKind::Splice;
-        let pin = Action::Pin { pin: PinId(0), map, span: page(0), kind, selfish: false };
+        let pin = Action::Pin { pin: PinId(0), map, span: page(0), kind };
         let everything = pages(0, PAGES);
         let collapse = Action::Fallocate { file, mode: Mode::Collapse, span: everything };
         Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0 }
@@ -186,7 +186,7 @@ impl Maker {
             Action::Close { file },
             Action::Unlink { file },
             Action::Unmap { map },
-            Action::Pin { pin, map, span: page(1), kind, selfish: false },
+            Action::Pin { pin, map, span: page(1), kind },
             Action::Map { map, file, span, sharing: Sharing::Shared },
             Action::Create {
                 file,
@@ -200,7 +200,7 @@ impl Maker {
     fn load(&mut self) -> Action {
         let (map, _) = self.maps[self.dice.below(2) as usize];
         if self.dice.once_in(2) {
-            let steps = vec![Inner::PinUnpin { map, span: page(self.dice.below(PAGES)) }];
+            let steps = vec![Instruction::PinUnpin { map, span: page(self.dice.below(PAGES)) }];
             return Action::Run(Script { steps, rounds: 300, stop: STOP, seed: 1 });
         }
         Action::DirectLoad {
@@ -209,7 +209,7 @@ impl Maker {
             piece: PAGE,
             inflight: 8,
             direction: Direction::FromMemory,
-            submitted: CellId(2),
+            submitted: VarId(2),
             stop: STOP,
         }
     }
@@ -317,7 +317,7 @@ impl Maker {
         } else {
             PinKind::Splice
         };
-        Action::Pin { pin, map: self.map(), span: self.span(), kind, selfish: false }
+        Action::Pin { pin, map: self.map(), span: self.span(), kind }
     }
 }
 
@@ -327,6 +327,15 @@ impl fmt::Display for Program {
             writeln!(f, "{:3}. {step}", number + 1)?;
         }
         Ok(())
+    }
+}
+
+/// The files whose layout an action may break.
+pub(super) fn broken_by(action: &Action) -> Vec<FileId> {
+    match action {
+        Action::Truncate { file, .. } | Action::Fallocate { file, .. } => vec![*file],
+        Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
+        _ => Vec::new(),
     }
 }
 

@@ -9,30 +9,30 @@ use cases::Patience;
 use cases::system::kernel;
 use cases::system::reference::{Config, Reference};
 use reference::Variant;
-use tracer::session;
+use tracer::globals;
 use tracer::symbols::Symbols;
 
 use crate::alarm::alarms;
 use crate::fs::Fs;
 use crate::task;
 use crate::verdict::Problem;
-use crate::world::{self, Fault, World};
+use crate::world::{self, Unusable, World};
 
-use super::Order;
 use super::execute::{self, Subject};
 use super::program::{Program, Restraint};
+use super::request::FuzzRequest;
 use super::seen::Divergence;
-use super::tolerance::{self, Known};
+use super::tolerance::{self, Tolerance};
 
 /// The machine cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[error("the machine needs a reboot: {0}")]
 pub(super) struct Wedged(String);
 
-pub(super) fn broken(fault: Fault) -> anyhow::Error {
+pub(super) fn broken(fault: Unusable) -> anyhow::Error {
     match fault {
-        Fault::Wedged(why) => Wedged(why).into(),
-        Fault::Broken(error) => error,
+        Unusable::Wedged(why) => Wedged(why).into(),
+        Unusable::Broken(error) => error,
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Testbed {
 /// What programs on a kernel have in common, for making it takes longer than most of them.
 pub(super) struct OnKernel {
     world: World,
-    known: Known,
+    known: Tolerance,
     devices: kernel::Devices,
     /// Where a program's files are; empty between two, and new after one that diverged.
     directory: PathBuf,
@@ -107,7 +107,7 @@ impl OnKernel {
         if let Some(evidence) = self.left_behind() {
             let divergence = divergence.map_or_else(String::new, |found| found.to_string());
             let why = format!("what was killed does not end\n{divergence}\n{evidence}");
-            return Err(broken(Fault::Wedged(why)));
+            return Err(broken(Unusable::Wedged(why)));
         }
         if divergence.is_some() {
             self.world.remove(&self.directory).map_err(broken)?;
@@ -135,24 +135,24 @@ fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
 
 impl Testbed {
     /// Makes it; none if the user wants to `stop` before that.
-    pub(super) fn enter(order: &Order, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
-        if order.plan.target.fs == Fs::Reference {
-            return Ok(Some(Self::Variant(order.variant)));
+    pub(super) fn enter(request: &FuzzRequest, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
+        if request.plan.target.fs == Fs::Reference {
+            return Ok(Some(Self::Variant(request.variant)));
         }
-        world::check(&order.plan, &order.program)?;
-        let mut world = World::enter(&order.plan, &order.program)?;
+        world::check(&request.plan, &request.program)?;
+        let mut world = World::enter(&request.plan, &request.program)?;
         if !world.take_turn(stop)? {
             world.leave();
             return Ok(None);
         }
         world.prepare().map_err(broken)?;
         let device = world.device().context("a kernel's world has a device")?;
-        tolerance::write_no_zeros(order.plan.target.fs, device)?;
+        tolerance::write_no_zeros(request.plan.target.fs, device)?;
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
-        let known = Known::here(&order.plan.target)?;
-        let shape = session::shape(&Symbols::read()?);
+        let known = Tolerance::here(&request.plan.target)?;
+        let shape = globals::counting(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
         let mut bed = OnKernel { world, known, devices, directory, like };
         bed.look(stop)?;

@@ -1,8 +1,8 @@
 //! What a kernel may do otherwise than the reference, or is known to do wrong, and why that does
 //! not stop the fuzzer.
 //!
-//! What would show in every other program is gone round ([`Known::avoids`]): a step is left out
-//! on both sides. What still shows ends its program, with its reason ([`Known::reason`]).
+//! What would show in every other program is gone round ([`Tolerance::avoids`]): a step is left out
+//! on both sides. What still shows ends its program, with its reason ([`Tolerance::reason`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,8 +19,7 @@ use crate::machine;
 use crate::target::Target;
 use crate::verdict::Problem;
 
-use super::execute::files;
-use super::program::FILES;
+use super::program::{FILES, broken_by};
 use super::seen::Seen;
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none: "Seen
@@ -37,22 +36,22 @@ const ERESTARTSYS: i32 = 512;
 /// A deviation that shows too often to be met again and again, by its id in `expected/known.toml`.
 /// Where that says that it shows here, it is gone round; once it is struck out there, no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Find(&'static str);
+struct FindId(&'static str);
 
-const UNMAPPED: Find = Find("unmapped");
-const DIO_WAKES_NOBODY: Find = Find("dio-wakes-nobody");
-const FAULT_KEEPS_WAITING: Find = Find("fault-keeps-waiting");
-const SECOND_SPINS: Find = Find("second-spins");
-const COW_TAKES_PINNED: Find = Find("cow-takes-pinned");
-const ONE_OWNER: Find = Find("one-owner");
-const SHARED_PIN_SPINS: Find = Find("shared-pin-spins");
-const DEDUPE_UNWRITTEN: Find = Find("dedupe-unwritten");
-const WAITS_FOR_OTHERS: Find = Find("waits-for-others");
-const MAPPED_AGAIN_WARNS: Find = Find("mapped-again-warns");
-const COW_WARNS: Find = Find("cow-warns");
-const DEDUPE_ERRNO: Find = Find("dedupe-errno");
+const UNMAPPED: FindId = FindId("unmapped");
+const DIO_WAKES_NOBODY: FindId = FindId("dio-wakes-nobody");
+const FAULT_KEEPS_WAITING: FindId = FindId("fault-keeps-waiting");
+const SECOND_SPINS: FindId = FindId("second-spins");
+const COW_TAKES_PINNED: FindId = FindId("cow-takes-pinned");
+const ONE_OWNER: FindId = FindId("one-owner");
+const SHARED_PIN_SPINS: FindId = FindId("shared-pin-spins");
+const DEDUPE_UNWRITTEN: FindId = FindId("dedupe-unwritten");
+const WAITS_FOR_OTHERS: FindId = FindId("waits-for-others");
+const MAPPED_AGAIN_WARNS: FindId = FindId("mapped-again-warns");
+const COW_WARNS: FindId = FindId("cow-warns");
+const DEDUPE_ERRNO: FindId = FindId("dedupe-errno");
 
-impl Find {
+impl FindId {
     const ALL: [Self; 12] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
@@ -77,9 +76,9 @@ impl Find {
 
 /// What is known of the running kernel.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
+pub(crate) struct Tolerance {
     fs: Fs,
-    finds: BTreeSet<Find>,
+    finds: BTreeSet<FindId>,
     /// Direct I/O ends short where a hole lies beside a page of the file.
     splits: bool,
 }
@@ -128,12 +127,12 @@ fn is_dax(file: FileId) -> bool {
     FILES.contains(&(file, Medium::Dax))
 }
 
-impl Known {
+impl Tolerance {
     /// Of this machine.
     pub(crate) fn here(target: &Target) -> anyhow::Result<Self> {
         let deviations = Deviations::built_in(&machine::here().kernel)?;
         let mut finds = BTreeSet::new();
-        for find in Find::ALL {
+        for find in FindId::ALL {
             if deviations.has(find.0, target)? {
                 finds.insert(find);
             }
@@ -142,7 +141,7 @@ impl Known {
         Ok(Self { fs: target.fs, finds, splits })
     }
 
-    fn has(&self, find: Find) -> bool {
+    fn has(&self, find: FindId) -> bool {
         self.finds.contains(&find)
     }
 
@@ -224,7 +223,7 @@ impl Known {
             }
             _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
-                && !files(action).is_empty()
+                && !broken_by(action).is_empty()
                 && stage.pinned.values().any(|file| is_dax(*file)) =>
             {
                 Some(WAITS_FOR_OTHERS.reason())
@@ -342,13 +341,13 @@ mod tests {
     use super::*;
     use crate::verdict::Witness;
 
-    fn xfs(find: Find) -> Known {
-        Known { fs: Fs::Xfs, finds: [find].into(), splits: false }
+    fn xfs(find: FindId) -> Tolerance {
+        Tolerance { fs: Fs::Xfs, finds: [find].into(), splits: false }
     }
 
     #[test]
     fn every_find_that_is_gone_round_is_known() {
-        for find in Find::ALL {
+        for find in FindId::ALL {
             assert!(known::FINDS.iter().any(|known| known.id == find.0), "{find:?} is no find");
         }
     }

@@ -325,7 +325,7 @@ fn rates(outcomes: &[Outcome]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::End;
+    use crate::journal::RunEnd;
     use crate::plan;
     use crate::verdict::Witness;
 
@@ -359,7 +359,7 @@ mod tests {
                 outcome("waits/truncate-down/splice/mapped", 0, Verdict::Pass),
                 outcome("race/retry", 0, Verdict::Fail),
             ],
-            ended: Some(End { exit: 1, planned: None, finished: None, complete: true }),
+            ended: Some(RunEnd { exit: 1, planned: None, finished: None, complete: true }),
             ..History::default()
         };
         assert_eq!(

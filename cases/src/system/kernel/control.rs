@@ -9,8 +9,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use super::wire::{self, Answer, Command};
-use super::{bench::trouble, readable};
+use super::bench::trouble;
+use super::wire::{self, Request, Response};
 use crate::system::{Errno, Tried, Trouble};
 
 /// The task, and how far it has come.
@@ -26,7 +26,7 @@ pub(super) struct Control {
 
 /// A moment in the experiment; only rounds that begin after it count.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark(u32);
+pub(super) struct Round(u32);
 
 impl Control {
     /// A task that has said hello over `socket`.
@@ -35,16 +35,16 @@ impl Control {
     }
 
     /// Now.
-    pub(super) const fn mark(&self) -> Mark {
-        Mark(self.begun)
+    pub(super) const fn mark(&self) -> Round {
+        Round(self.begun)
     }
 
     /// Lets it do another round if it has done the last, without waiting for either. Returns how
     /// many rounds since `mark` went through.
-    pub(super) fn rounds_since(&mut self, mark: Mark) -> Tried<u32> {
-        if self.passed < self.begun && readable(&self.socket, Duration::ZERO)? {
+    pub(super) fn rounds_since(&mut self, mark: Round) -> Tried<u32> {
+        if self.passed < self.begun && wire::readable(&self.socket, Duration::ZERO)? {
             match wire::receive(self.socket.as_fd(), false).map_err(trouble("the control"))? {
-                Some((Answer::Done(_, done), _)) => {
+                Some((Response::Done(_, done), _)) => {
                     self.passed += 1;
                     self.refused = done.result.err();
                 }
@@ -58,7 +58,7 @@ impl Control {
             }
         }
         if self.passed == self.begun && self.refused.is_none() {
-            wire::send(self.socket.as_fd(), &Command::Control(self.begun), &[])
+            wire::send(self.socket.as_fd(), &Request::Control(self.begun), &[])
                 .map_err(trouble("the control"))?;
             self.begun += 1;
         }
@@ -72,6 +72,6 @@ impl Control {
 }
 
 /// A task said something that nobody asked for.
-pub(super) fn out_of_turn(who: &str, answer: &Answer) -> Trouble {
+pub(super) fn out_of_turn(who: &str, answer: &Response) -> Trouble {
     Trouble::Machinery { what: who.to_owned(), why: format!("it said \"{answer}\" out of turn") }
 }

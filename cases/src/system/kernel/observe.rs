@@ -11,11 +11,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::control::Mark;
+use super::control::Round;
 use super::proc::Glance;
 use super::{Kernel, PATIENCE};
 use crate::action::PinId;
-use crate::system::{Done, Look, OpId, Place, Released, System as _, Tried, Trouble};
+use crate::system::{Done, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
 
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -59,12 +59,12 @@ struct Scene {
     /// How many looks in a row found them as they are.
     looks: u32,
     since: Instant,
-    mark: Mark,
+    mark: Round,
 }
 
 impl Scene {
     fn new() -> Self {
-        Self { tasks: Vec::new(), looks: 0, since: Instant::now(), mark: Mark::default() }
+        Self { tasks: Vec::new(), looks: 0, since: Instant::now(), mark: Round::default() }
     }
 
     /// Whether the tasks are as they were.
@@ -72,7 +72,7 @@ impl Scene {
         self.tasks == tasks
     }
 
-    fn see(&mut self, tasks: Vec<Option<Glance>>, mark: Mark) {
+    fn see(&mut self, tasks: Vec<Option<Glance>>, mark: Round) {
         if tasks == self.tasks {
             self.looks += 1;
         } else {
@@ -90,7 +90,8 @@ impl Scene {
     /// the break: then those that wait hold the locks, and nothing moves until a pin or a signal
     /// comes.
     fn is_known_to_be_closed(&self) -> bool {
-        let breaks = |glance: &Glance| glance.sleeps() && glance.place() == Place::LayoutBreak;
+        let breaks =
+            |glance: &Glance| glance.sleeps() && glance.place() == WaitChannel::LayoutBreak;
         self.tasks.iter().flatten().any(breaks)
             && self
                 .tasks
@@ -166,7 +167,7 @@ impl Kernel {
             own.see(vec![glance], self.control.mark());
             let late = begun.elapsed() > patience.of(PATIENCE);
             if let (true, Some(place)) = (own.rests(), place) {
-                if place == Place::LayoutBreak {
+                if place == WaitChannel::LayoutBreak {
                     return Ok(Look::Blocked(place));
                 }
                 let now = self.glances()?;
@@ -227,7 +228,7 @@ impl Kernel {
         if self.sleeps_through(op, &glance, FORGOTTEN_ROUNDS, limit)?.is_some() {
             return Ok(true);
         }
-        Ok(still > limit && glance.place() == Place::LayoutBreak)
+        Ok(still > limit && glance.place() == WaitChannel::LayoutBreak)
     }
 
     fn stuck(&mut self, op: OpId, begun: Instant, why: &str) -> Tried<Trouble> {
@@ -255,7 +256,7 @@ impl Kernel {
 
     /// Where `op`, which sleeps as `before` shows, sleeps on while the control experiment goes
     /// through; none if it moves, or if the experiment does not go through.
-    pub(super) fn sleeps_on(&mut self, op: OpId, before: &Glance) -> Tried<Option<Place>> {
+    pub(super) fn sleeps_on(&mut self, op: OpId, before: &Glance) -> Tried<Option<WaitChannel>> {
         self.sleeps_through(op, before, ROUNDS, self.config.patience.of(REST))
     }
 
@@ -266,7 +267,7 @@ impl Kernel {
         before: &Glance,
         rounds: u32,
         limit: Duration,
-    ) -> Tried<Option<Place>> {
+    ) -> Tried<Option<WaitChannel>> {
         let begun = Instant::now();
         let mark = self.control.mark();
         loop {
@@ -311,7 +312,7 @@ mod tests {
 
     fn look(scene: &mut Scene, times: u32, tasks: &[Glance]) {
         for _ in 0..times {
-            scene.see(tasks.iter().cloned().map(Some).collect(), Mark::default());
+            scene.see(tasks.iter().cloned().map(Some).collect(), Round::default());
         }
     }
 

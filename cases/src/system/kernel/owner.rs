@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::stat::Stat;
+use super::stat::ProcStat;
 
 /// What every name begins with.
 const PREFIX: &str = "daxtests-";
@@ -92,7 +92,7 @@ impl FromStr for Owner {
 
 /// When a process began.
 fn began(pid: u32) -> io::Result<u64> {
-    Ok(Stat::read(&Path::new("/proc").join(pid.to_string()))?.began)
+    Ok(ProcStat::read(&Path::new("/proc").join(pid.to_string()))?.began)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! The controller's side of a pin: what holds it, and what lets it go.
+//! A pin's life on the controller's side: what holds it, and what lets it go.
+//!
+//! How a task takes it is [`super::flight`]'s.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,15 +25,15 @@ pub(super) enum Holder {
     /// Read out of the pipe at release.
     Released(Content),
     /// The task keeps it.
-    Selfish(TaskId),
+    Task(TaskId),
 }
 
 impl Kernel {
     /// What `action` of `task` needs to be sent along: our side of a pin or device stays here.
     pub(super) fn equip(&mut self, task: TaskId, action: &Action) -> Tried<Vec<OwnedFd>> {
         match action {
-            Action::Pin { pin, selfish: true, .. } => {
-                self.pins.insert(*pin, Holder::Selfish(task));
+            Action::Pin { pin, kind: PinKind::OwnPipe, .. } => {
+                self.pins.insert(*pin, Holder::Task(task));
                 Ok(Vec::new())
             }
             Action::Pin { pin, span, kind: PinKind::Splice, .. } => {
@@ -70,7 +72,7 @@ impl Kernel {
         let held = self.pins.values().any(|holder| match holder {
             Holder::Pipe { .. } => true,
             // The pin goes with the process.
-            Holder::Selfish(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
+            Holder::Task(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
             Holder::Device(slice) => !slice.is_resumed(),
             Holder::Released(_) => false,
         });
@@ -111,7 +113,7 @@ impl Kernel {
                 self.pins.insert(pin, Holder::Device(slice));
                 Ok(before)
             }
-            Some(kept @ Holder::Selfish(_)) => {
+            Some(kept @ Holder::Task(_)) => {
                 self.pins.insert(pin, kept);
                 unknown("its task keeps it")
             }
@@ -128,7 +130,7 @@ impl Kernel {
         let held = |holder: &Holder| match holder {
             Holder::Pipe { .. } => true,
             Holder::Device(slice) => !slice.is_resumed(),
-            Holder::Released(_) | Holder::Selfish(_) => false,
+            Holder::Released(_) | Holder::Task(_) => false,
         };
         let pins: Vec<_> =
             self.pins.iter().filter(|(_, holder)| held(holder)).map(|(pin, _)| *pin).collect();

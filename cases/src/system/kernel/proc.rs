@@ -10,9 +10,9 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::stat::{Stat, numbers};
+use super::stat::{ProcStat, numbers};
 use super::sys;
-use crate::system::Place;
+use crate::system::WaitChannel;
 
 /// The innermost function of a task that waits in the layout break for a page, in kernels that are
 /// known. To find one here only spares the control experiment: see [`super::observe`].
@@ -79,7 +79,8 @@ impl Glance {
     /// Looks; `None` if the task is gone.
     pub(crate) fn at(pid: i32, tid: i32) -> Option<Self> {
         let folder = format!("/proc/{pid}/task/{tid}");
-        let Stat { state, flags, ran, .. } = Stat::parse(&read(&format!("{folder}/stat"))?)?;
+        let ProcStat { state, flags, ran, .. } =
+            ProcStat::parse(&read(&format!("{folder}/stat"))?)?;
         let is_io_worker = flags & IO_WORKER != 0;
         let status = read(&format!("{folder}/status"))?;
         let switches = status
@@ -116,13 +117,13 @@ impl Glance {
     }
 
     /// Where it sleeps.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> WaitChannel {
         match self.stack.first() {
             Some(function) if WAITS.iter().any(|wait| plain(function) == *wait) => {
-                Place::LayoutBreak
+                WaitChannel::LayoutBreak
             }
-            Some(function) => Place::Elsewhere(function.clone()),
-            None => Place::Elsewhere("a place that the kernel does not tell".to_owned()),
+            Some(function) => WaitChannel::Elsewhere(function.clone()),
+            None => WaitChannel::Elsewhere("a place that the kernel does not tell".to_owned()),
         }
     }
 
@@ -245,13 +246,13 @@ mod tests {
     fn only_the_innermost_function_tells_the_layout_break() {
         assert_eq!(
             asleep(&["xfs_break_dax_layouts", "xfs_break_layouts"]).place(),
-            Place::LayoutBreak
+            WaitChannel::LayoutBreak
         );
-        assert_eq!(asleep(&["dax_break_layout.constprop.0"]).place(), Place::LayoutBreak);
+        assert_eq!(asleep(&["dax_break_layout.constprop.0"]).place(), WaitChannel::LayoutBreak);
         // Retaking the invalidate lock after the wait is not waiting for a page.
         assert_eq!(
             asleep(&["rwsem_down_write_slowpath", "xfs_ilock", "xfs_wait_dax_page"]).place(),
-            Place::Elsewhere("rwsem_down_write_slowpath".to_owned())
+            WaitChannel::Elsewhere("rwsem_down_write_slowpath".to_owned())
         );
     }
 

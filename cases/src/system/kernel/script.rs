@@ -6,43 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::actor::Actor;
 use super::sys::{self, Aio, Buffer};
-use super::task::Actor;
-use crate::action::{CellId, Script, Span, Step};
+use crate::action::{Action, Instruction, Reply, Script, Span, VarId};
+use crate::system::dice::Dice;
 
 /// How many turns a task waits for another with its processor in hand.
 const PATIENCE: u32 = 1024;
 
 /// How long it sleeps between looks after that.
 const NAP: Duration = Duration::from_micros(50);
-
-/// A small generator (xorshift64*) for pauses: it has no lock and no state but its own.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number up to `most`, each as likely as any other.
-    fn upto(&mut self, most: u64) -> u64 {
-        self.next() % (most + 1)
-    }
-
-    /// A number up to `most`, each order of magnitude as likely as any other.
-    fn spread(&mut self, most: u64) -> u64 {
-        let bits = u64::BITS - most.leading_zeros();
-        let width = self.next() % (u64::from(bits) + 1);
-        (self.next() & ((1 << width) - 1)).min(most)
-    }
-}
 
 /// The task's own pipes, made when first used.
 #[derive(Default)]
@@ -67,10 +40,14 @@ impl Pipes {
     }
 }
 
-/// Runs a script; the number of rounds it completed.
-pub(crate) fn run(actor: &Actor, script: &Script) -> io::Result<u64> {
-    let cell = |cell: CellId| actor.cells.cell(cell.0);
-    let stopped = || cell(script.stop).load(Ordering::Acquire) != 0;
+/// Runs a script, whose actions `perform` does; the number of rounds it completed.
+pub(crate) fn run(
+    actor: &Actor,
+    script: &Script,
+    perform: impl Fn(&Action) -> io::Result<Reply>,
+) -> io::Result<u64> {
+    let var = |var: VarId| actor.vars.var(var.0);
+    let stopped = || var(script.stop).load(Ordering::Acquire) != 0;
     let mut dice = Dice::new(script.seed);
     let mut pipes = Pipes::default();
     let mut held = HashMap::new();
@@ -81,45 +58,45 @@ pub(crate) fn run(actor: &Actor, script: &Script) -> io::Result<u64> {
                 return Ok(round - 1);
             }
             match step {
-                Step::Do(action) => drop(actor.perform(action, Vec::new())?),
-                Step::PinUnpin { map, span } => {
+                Instruction::Do(action) => drop(perform(action)?),
+                Instruction::PinUnpin { map, span } => {
                     pipes.fill(u8::MAX, *span, &*actor.mapping(*map)?)?;
                     pipes.drain(u8::MAX, span.len)?;
                 }
-                Step::Hold { map, span, slot } => {
+                Instruction::Hold { map, span, slot } => {
                     pipes.fill(*slot, *span, &*actor.mapping(*map)?)?;
                     held.insert(*slot, span.len);
                 }
-                Step::Drop { slot } => {
+                Instruction::Drop { slot } => {
                     if let Some(len) = held.remove(slot) {
                         pipes.drain(*slot, len)?;
                     }
                 }
-                Step::DropAfter { slot, byte, cell: of, into } => {
-                    let reached = cell(*of).load(Ordering::SeqCst) >= round;
+                Instruction::DropAfter { slot, byte, var: of, into } => {
+                    let reached = var(*of).load(Ordering::SeqCst) >= round;
                     if let Some(len) = held.remove(slot) {
                         let bytes = pipes.drain(*slot, len)?;
                         if reached && bytes.iter().all(|seen| seen == byte) {
-                            cell(*into).fetch_add(1, Ordering::SeqCst);
+                            var(*into).fetch_add(1, Ordering::SeqCst);
                         }
                     }
                 }
-                Step::Mark(to) => cell(*to).store(round, Ordering::SeqCst),
-                Step::Set(to, value) => cell(*to).store(*value, Ordering::SeqCst),
-                Step::Count(to) => drop(cell(*to).fetch_add(1, Ordering::SeqCst)),
-                Step::CountIf { cell: of, into } => {
-                    if cell(*of).load(Ordering::SeqCst) != 0 {
-                        cell(*into).fetch_add(1, Ordering::SeqCst);
+                Instruction::Mark(to) => var(*to).store(round, Ordering::SeqCst),
+                Instruction::Set(to, value) => var(*to).store(*value, Ordering::SeqCst),
+                Instruction::Count(to) => drop(var(*to).fetch_add(1, Ordering::SeqCst)),
+                Instruction::CountIf { var: of, into } => {
+                    if var(*of).load(Ordering::SeqCst) != 0 {
+                        var(*into).fetch_add(1, Ordering::SeqCst);
                     }
                 }
-                Step::CountSleeps { into } => {
+                Instruction::CountSleeps { into } => {
                     let now = sys::sleeps();
-                    cell(*into).fetch_add(now - sleeps, Ordering::SeqCst);
+                    var(*into).fetch_add(now - sleeps, Ordering::SeqCst);
                     sleeps = now;
                 }
-                Step::AwaitRound(on) => {
+                Instruction::AwaitRound(on) => {
                     let mut turns = 0u32;
-                    while cell(*on).load(Ordering::Acquire) < round {
+                    while var(*on).load(Ordering::Acquire) < round {
                         if stopped() {
                             return Ok(round - 1);
                         }
@@ -135,12 +112,12 @@ pub(crate) fn run(actor: &Actor, script: &Script) -> io::Result<u64> {
                         }
                     }
                 }
-                Step::Pause { most } => {
+                Instruction::Pause { most } => {
                     for _ in 0..dice.spread(*most) {
                         std::hint::spin_loop();
                     }
                 }
-                Step::Sleep { most } => {
+                Instruction::Sleep { most } => {
                     std::thread::sleep(Duration::from_micros(dice.upto(*most)));
                 }
             }
@@ -191,19 +168,5 @@ pub(crate) fn load(
             completed += 1;
             waiting.push(event.data);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_spread_over_the_orders_of_magnitude() {
-        let mut dice = Dice::new(1);
-        let draws: Vec<_> = (0..10_000).map(|_| dice.spread(1000)).collect();
-        assert!(draws.iter().all(|draw| *draw <= 1000));
-        assert!(draws.iter().filter(|draw| **draw < 10).count() > 2000);
-        assert!(draws.iter().filter(|draw| **draw >= 100).count() > 1000);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// A process, or a thread, as its stat file has it: proc_pid_stat(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub struct ProcStat {
     /// Its name, which may hold anything, parentheses included.
     pub name: String,
     /// The letter of its state.
@@ -21,7 +21,7 @@ pub struct Stat {
     pub(super) began: u64,
 }
 
-impl Stat {
+impl ProcStat {
     /// Of the process or thread whose folder this is; [`io::ErrorKind::NotFound`] if it is gone.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let path = folder.join("stat");
@@ -67,19 +67,19 @@ mod tests {
     #[test]
     fn names_may_hold_parentheses() {
         let text = "12 (a) b (c)) D 3 4 5 6 7 80 9 10 11 12 13 14 15 16 17 18 19 20 2100 22";
-        let stat = Stat::parse(text).unwrap();
+        let stat = ProcStat::parse(text).unwrap();
         assert_eq!((&*stat.name, stat.state, stat.parent), ("a) b (c)", 'D', 3));
         // Fields 9, 15 and 22.
         assert_eq!((stat.flags, stat.ran, stat.began), (80, 14, 2100));
-        assert!(Stat::parse("12 (short) R").is_none());
+        assert!(ProcStat::parse("12 (short) R").is_none());
     }
 
     #[test]
     fn this_process_is_there_and_one_without_a_number_is_not() {
-        let stat = Stat::read(Path::new("/proc/self")).unwrap();
+        let stat = ProcStat::read(Path::new("/proc/self")).unwrap();
         assert_eq!(stat.parent.cast_unsigned(), std::os::unix::process::parent_id());
         assert!(!stat.is_dead());
-        let gone = Stat::read(Path::new("/proc/0")).unwrap_err();
+        let gone = ProcStat::read(Path::new("/proc/0")).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
         assert!(numbers(Path::new("/proc")).contains(&std::process::id().cast_signed()));
     }

@@ -1,105 +1,27 @@
-//! The acting side: a thread that takes actions from its socket and performs them.
+//! A task: it takes actions from its socket and performs them.
 //!
 //! The case itself never touches the file system under test, so it cannot get stuck; its
 //! tasks can, and are then looked at from outside.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
 
-use nix::fcntl::{FallocateFlags, FcntlArg, OFlag};
+use nix::fcntl::{FallocateFlags, OFlag};
 
-use super::sys::{self, Aio, Aligned, Buffer, Cells, Mapping, Uring};
-use super::wire::{self, Answer, Command};
-use super::{proc, script};
+use super::actor::Actor;
+use super::flight::{self, Taken};
+use super::folders::Folders;
+use super::script;
+use super::sys::{self, Aligned, Mapping, Uring, Vars};
+use super::wire::{self, Request, Response};
 use crate::action::{
-    Action, Content, Direction, Engine, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply,
-    Sharing, Span,
+    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Reply, Sharing, Span,
 };
 use crate::system::{Done, Errno, Kinship};
-
-/// Where the files of a case live.
-#[derive(Clone, Debug)]
-pub(crate) struct Folders {
-    /// On the DAX file system.
-    pub(crate) dax: PathBuf,
-    /// On the file system that uses the page cache; made on demand.
-    pub(crate) page_cache: PathBuf,
-}
-
-impl Folders {
-    fn path(&self, medium: Medium, file: FileId) -> PathBuf {
-        let folder = match medium {
-            Medium::Dax => &self.dax,
-            Medium::PageCache => &self.page_cache,
-        };
-        folder.join(format!("f{}", file.0))
-    }
-
-    /// Finds a file that some process made.
-    fn find(&self, file: FileId) -> PathBuf {
-        let there = self.path(Medium::PageCache, file);
-        if there.exists() { there } else { self.path(Medium::Dax, file) }
-    }
-
-    /// Allocates, writes, syncs and removes a file in each of them.
-    fn exercise(&self) -> io::Result<()> {
-        for folder in [&self.dax, &self.page_cache].into_iter().filter(|folder| folder.exists()) {
-            let path = folder.join("control");
-            let file = File::options().write(true).create(true).truncate(true).open(&path)?;
-            let written = file.write_all_at(&[b'c'; PAGE as usize], 0);
-            let synced = written.and_then(|()| file.sync_all());
-            std::fs::remove_file(&path)?;
-            synced?;
-        }
-        Ok(())
-    }
-}
-
-/// A direct I/O in flight, with what it needs to live.
-#[derive(Debug)]
-enum Flight {
-    Aio(Aio, Kept),
-    Uring(Box<UringFlight>),
-}
-
-/// The device and the memory that a transfer is between.
-type Kept = (OwnedFd, Buffer);
-
-struct UringFlight(Uring, #[expect(dead_code, reason = "kept until it is over")] Kept);
-
-impl std::fmt::Debug for UringFlight {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("UringFlight")
-    }
-}
-
-/// What the threads of one process share.
-#[derive(Debug, Default)]
-struct Tables {
-    /// `None`: closed for good.
-    files: HashMap<FileId, Option<Arc<File>>>,
-    maps: HashMap<MapId, Arc<Mapping>>,
-    flights: HashMap<PinId, Flight>,
-    /// Pipes whose pins the process keeps to itself.
-    kept: Vec<OwnedFd>,
-    /// The sockets of this process's tasks.
-    sockets: Vec<Arc<OwnedFd>>,
-}
-
-/// One task's view of its process.
-#[derive(Clone, Debug)]
-pub(crate) struct Actor {
-    tables: Arc<Mutex<Tables>>,
-    folders: Arc<Folders>,
-    /// Shared by all processes.
-    pub(crate) cells: Cells,
-}
 
 /// The time of [`Done`].
 pub(crate) fn now() -> u64 {
@@ -109,8 +31,8 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The first task of a new process: serves `socket` until the case lets go. Returns the exit code.
-pub(crate) fn serve_process(socket: OwnedFd, folders: Folders, cells: Cells) -> i32 {
-    let actor = Actor { tables: Arc::default(), folders: Arc::new(folders), cells };
+pub(crate) fn serve_process(socket: OwnedFd, folders: Folders, vars: Vars) -> i32 {
+    let actor = Actor::new(folders, vars);
     code(sys::install_handlers().and_then(|()| actor.serve(socket)))
 }
 
@@ -126,10 +48,6 @@ fn code(served: io::Result<()>) -> i32 {
 }
 
 impl Actor {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Performs what comes until the other end is gone.
     fn serve(&self, socket: OwnedFd) -> io::Result<()> {
         let socket = Arc::new(socket);
@@ -140,31 +58,31 @@ impl Actor {
     }
 
     fn obey(&self, socket: &OwnedFd) -> io::Result<()> {
-        let hello = Answer::Hello {
+        let hello = Response::Hello {
             pid: nix::unistd::getpid().as_raw(),
             tid: nix::unistd::gettid().as_raw(),
         };
         wire::send(socket.as_fd(), &hello, &[])?;
         while let Some((command, fds)) = wire::receive(socket.as_fd(), true)? {
             match command {
-                Command::Do(number, action) => {
+                Request::Do(number, action) => {
                     let began = now();
                     let result = self.perform(&action, fds).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
-                    wire::send(socket.as_fd(), &Answer::Done(number, done), &[])?;
+                    wire::send(socket.as_fd(), &Response::Done(number, done), &[])?;
                 }
-                Command::Control(number) => {
+                Request::Control(number) => {
                     let began = now();
                     let result = self.folders.exercise().map(done).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
-                    wire::send(socket.as_fd(), &Answer::Done(number, done), &[])?;
+                    wire::send(socket.as_fd(), &Response::Done(number, done), &[])?;
                 }
-                Command::Spawn(kinship) => {
+                Request::Spawn(kinship) => {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));
                     };
                     if let Err(error) = self.spawn(kinship, theirs) {
-                        wire::send(socket.as_fd(), &Answer::NoSpawn(errno(&error)), &[])?;
+                        wire::send(socket.as_fd(), &Response::NoSpawn(errno(&error)), &[])?;
                     }
                 }
             }
@@ -201,26 +119,6 @@ impl Actor {
                 forked.map(drop)
             }
         }
-    }
-
-    fn file(&self, file: FileId) -> io::Result<Arc<File>> {
-        let mut tables = self.tables();
-        if let Some(known) = tables.files.get(&file) {
-            return known.clone().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF));
-        }
-        let opened =
-            Arc::new(File::options().read(true).write(true).open(self.folders.find(file))?);
-        tables.files.insert(file, Some(Arc::clone(&opened)));
-        Ok(opened)
-    }
-
-    /// The mapping called `map`.
-    pub(crate) fn mapping(&self, map: MapId) -> io::Result<Arc<Mapping>> {
-        self.tables()
-            .maps
-            .get(&map)
-            .cloned()
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))
     }
 
     /// Does one action.
@@ -293,14 +191,14 @@ impl Actor {
                     inode: meta.ino(),
                 })
             }
-            Action::Places { file, span } => {
-                sys::places(self.file(*file)?.as_raw_fd(), *span).map(Reply::Places)
+            Action::Blocks { file, span } => {
+                sys::blocks(self.file(*file)?.as_raw_fd(), *span).map(Reply::Blocks)
             }
-            Action::FindPlace { file, place } => {
-                sys::find_place(self.file(*file)?.as_raw_fd(), *place).map(Reply::Count)
+            Action::FindBlock { file, block } => {
+                sys::find_block(self.file(*file)?.as_raw_fd(), *block).map(Reply::Count)
             }
-            Action::IsFree { file, place } => {
-                let free = sys::is_free(self.file(*file)?.as_raw_fd(), *place)?;
+            Action::IsFree { file, block } => {
+                let free = sys::is_free(self.file(*file)?.as_raw_fd(), *block)?;
                 Ok(Reply::Count(u64::from(free)))
             }
             Action::Stored { file, span } => stored(&*self.file(*file)?, *span),
@@ -331,26 +229,39 @@ impl Actor {
                 self.mapping(*map)?.load(*span).map(|bytes| Reply::Content(Content::of(&bytes)))
             }
             Action::Msync { map } => self.mapping(*map)?.sync().map(done),
-            Action::Pin { pin, map, span, kind, selfish } => {
-                self.pin(*pin, *map, *span, *kind, *selfish, fds).map(done)
+            Action::Pin { pin, map, span, kind } => {
+                let taken = flight::take(&self.mapping(*map)?, *span, *kind, fds)?;
+                match taken {
+                    Taken::Nothing => {}
+                    Taken::Pipe(ends) => self.tables().kept.extend(ends),
+                    Taken::Flight(flight) => drop(self.tables().flights.insert(*pin, flight)),
+                }
+                Ok(Reply::Done)
             }
-            Action::Reap { pin } => self.reap(*pin),
+            Action::Reap { pin } => {
+                let flight = self.tables().flights.remove(pin);
+                let flight = flight.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+                flight.reap().map(Reply::Count)
+            }
             Action::PinLongterm { map, span } => {
                 let buffer = self.mapping(*map)?.buffer(*span)?;
                 Uring::new()?.register(&buffer).map(done)
             }
             Action::DirectLoad { map, span, piece, inflight, direction, submitted, stop } => {
-                let device = first(fds)?;
+                let device = flight::sent(fds)?;
                 let buffers = (0..span.len / piece)
                     .map(|i| {
                         self.mapping(*map)?.buffer(Span { at: span.at + i * piece, len: *piece })
                     })
                     .collect::<io::Result<Vec<_>>>()?;
                 let write = *direction == Direction::FromMemory;
-                let (submitted, stop) = (self.cells.cell(submitted.0), self.cells.cell(stop.0));
+                let (submitted, stop) = (self.vars.var(submitted.0), self.vars.var(stop.0));
                 script::load(&device, &buffers, *inflight, write, submitted, stop).map(Reply::Count)
             }
-            Action::Run(script) => script::run(self, script).map(Reply::Count),
+            Action::Run(script) => {
+                let perform = |action: &Action| self.perform(action, Vec::new());
+                script::run(self, script, perform).map(Reply::Count)
+            }
         }
     }
 
@@ -391,102 +302,7 @@ impl Actor {
         let write = direction == Direction::FromMemory;
         mapping.transfer(buffer, direct.as_raw_fd(), span.at, write).map(Reply::Count)
     }
-
-    fn pin(
-        &self,
-        pin: PinId,
-        map: MapId,
-        span: Span,
-        kind: PinKind,
-        selfish: bool,
-        fds: Vec<OwnedFd>,
-    ) -> io::Result<()> {
-        let mapping = self.mapping(map)?;
-        match kind {
-            PinKind::Splice if selfish => {
-                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-                nix::fcntl::fcntl(&writer, FcntlArg::F_SETPIPE_SZ(span.len.max(PAGE) as i32))?;
-                mapping.splice(span, writer.as_fd())?;
-                self.tables().kept.extend([reader, writer]);
-                Ok(())
-            }
-            PinKind::Splice => mapping.splice(span, first(fds)?.as_fd()),
-            PinKind::Direct { engine, direction, .. } => {
-                let device = first(fds)?;
-                let (buffer, write) = (mapping.buffer(span)?, direction == Direction::FromMemory);
-                let flight = match engine {
-                    Engine::Aio => {
-                        let aio = Aio::new(1)?;
-                        aio.submit(device.as_fd(), &buffer, 0, write, 0)?;
-                        // What pins no page is over at once, and only its completion says so;
-                        // the device withholds every other.
-                        if let Some(event) = aio.completed()?.first() {
-                            let code = i32::try_from(-event.result).unwrap_or(libc::EIO);
-                            return Err(io::Error::from_raw_os_error(code));
-                        }
-                        Flight::Aio(aio, (device, buffer))
-                    }
-                    Engine::Uring => {
-                        let mut ring = Uring::new()?;
-                        ring.submit(device.as_fd(), &buffer, 0, write)?;
-                        wait_for_workers();
-                        Flight::Uring(Box::new(UringFlight(ring, (device, buffer))))
-                    }
-                };
-                self.tables().flights.insert(pin, flight);
-                Ok(())
-            }
-        }
-    }
-
-    fn reap(&self, pin: PinId) -> io::Result<Reply> {
-        let flight = self.tables().flights.remove(&pin);
-        match flight {
-            Some(Flight::Aio(aio, _kept)) => {
-                let event = aio.complete()?[0];
-                if event.result < 0 {
-                    return Err(io::Error::from_raw_os_error(-event.result as i32));
-                }
-                Ok(Reply::Count(event.result as u64))
-            }
-            Some(Flight::Uring(mut flight)) => flight.0.complete().map(Reply::Count),
-            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
-        }
-    }
 }
-
-/// Waits until the io_uring workers of this process that took over a submission have handed it
-/// to the device and idle again.
-///
-/// A submission that would block (and one to a suspended device would) is repeated by a worker
-/// after io_uring_enter(2) has returned; only then are the pages pinned.
-fn wait_for_workers() {
-    let pid = nix::unistd::getpid().as_raw();
-    let mut last: (Vec<proc::Glance>, Instant) = (Vec::new(), Instant::now());
-    loop {
-        let workers: Vec<_> = proc::threads(pid)
-            .into_iter()
-            .filter_map(|tid| proc::Glance::at(pid, tid))
-            .filter(|glance| glance.is_io_worker)
-            .collect();
-        let idle = |glance: &proc::Glance| {
-            glance.sleeps() && glance.stack.first().is_some_and(|function| is_worker_loop(function))
-        };
-        if workers.iter().all(idle) {
-            return;
-        }
-        if workers != last.0 {
-            last = (workers, Instant::now());
-        } else if workers.iter().all(proc::Glance::sleeps) && last.1.elapsed() > IDLE {
-            return;
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// How long a worker must have slept unmoved to count as idle in a kernel whose worker has another
-/// name than those known: handing a transfer to the device takes microseconds.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Reads the blocks of a file from the device that carries its file system.
 fn stored(file: &File, span: Span) -> io::Result<Reply> {
@@ -497,20 +313,14 @@ fn stored(file: &File, span: Span) -> io::Result<Reply> {
     let node = Path::new("/dev").join(name);
     let device = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(node)?;
     let mut bytes = Aligned::filled(span.len as usize, 0);
-    for (place, page) in
-        sys::places(file.as_raw_fd(), span)?.into_iter().zip(bytes.chunks_mut(PAGE as usize))
+    for (block, page) in
+        sys::blocks(file.as_raw_fd(), span)?.into_iter().zip(bytes.chunks_mut(PAGE as usize))
     {
-        if place != 0 {
-            device.read_exact_at(page, place * PAGE)?;
+        if block != 0 {
+            device.read_exact_at(page, block * PAGE)?;
         }
     }
     Ok(Reply::Content(Content::of(&bytes)))
-}
-
-/// The function in which an idle io_uring worker sleeps in kernels that are known, by its two
-/// names.
-fn is_worker_loop(function: &str) -> bool {
-    function.starts_with("io_wq_worker") || function.starts_with("io_wqe_worker")
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
@@ -524,10 +334,6 @@ fn runs(fill: &[u8]) -> impl Iterator<Item = (usize, usize, u8)> {
         at += run.len();
         (at - run.len(), run.len(), run[0])
     })
-}
-
-fn first(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
-    fds.into_iter().next().ok_or_else(|| io::Error::other("the action came without its descriptor"))
 }
 
 fn counting_faults(access: impl FnOnce() -> io::Result<()>) -> io::Result<Reply> {

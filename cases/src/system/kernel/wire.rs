@@ -5,8 +5,11 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno as Raw;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair,
     sockopt,
@@ -18,15 +21,16 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bench::trouble;
 use crate::action::Action;
-use crate::system::{Done, Errno, Kinship};
+use crate::system::{Done, Errno, Kinship, Tried};
 
 /// The largest message: the content of a few MiB, sector by sector.
 const LARGEST: usize = 1 << 19;
 
 /// To a task.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Command {
+pub(crate) enum Request {
     /// Do this and report it under the number.
     Do(u32, Action),
     /// Make a new task that talks over the descriptor sent along.
@@ -37,7 +41,7 @@ pub(crate) enum Command {
 
 /// From a task.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum Response {
     /// It is there.
     Hello { pid: i32, tid: i32 },
     /// The numbered action ended.
@@ -46,7 +50,7 @@ pub(crate) enum Answer {
     NoSpawn(Errno),
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hello { pid, tid } => write!(f, "task {tid} of process {pid} is there"),
@@ -132,10 +136,32 @@ fn take(
     }
 }
 
+/// Whether there is something to hear, having waited at most `wait`.
+pub(super) fn readable(socket: &OwnedFd, wait: Duration) -> Tried<bool> {
+    let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], limit) {
+        Ok(0) | Err(Raw::EINTR) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => Err(trouble("poll")(error.into())),
+    }
+}
+
+/// The same, whatever signals come.
+pub(super) fn readable_until(socket: &OwnedFd, until: Instant) -> Tried<bool> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if readable(socket, left)? {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            return Ok(false);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd as _;
 
     #[test]
     fn a_message_of_any_length_comes_whole_and_with_its_descriptors() {

@@ -4,43 +4,21 @@ use std::collections::BTreeMap;
 
 use nix::libc;
 use reference::sync::{Arc, thread};
-use reference::{Answer, Dropper, End, Errno, Pins, Ring, Transfer};
+use reference::{Answer, Dropper, Errno, Failure, Pins, Ring, Transfer};
 
-use super::actor::{Actor, towards};
-use crate::action::{CellId, Direction, MapId, Script, Span, Step};
+use super::actor::Actor;
+use crate::action::{Action, Direction, Instruction, MapId, Reply, Script, Span, VarId};
+use crate::system::dice::Dice;
 
-/// A small generator (xorshift64*) for pauses.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number up to `most`, each as likely as any other.
-    fn upto(&mut self, most: u64) -> u64 {
-        self.next() % (most + 1)
-    }
-
-    /// A number up to `most`, each order of magnitude as likely as any other.
-    fn spread(&mut self, most: u64) -> u64 {
-        let bits = u64::BITS - most.leading_zeros();
-        let width = self.next() % (u64::from(bits) + 1);
-        (self.next() & ((1 << width) - 1)).min(most)
-    }
-}
-
-/// Runs a script; the number of rounds it completed.
-pub(super) fn run(actor: &Actor, script: &Script) -> Answer<u64> {
+/// Runs a script, whose actions `perform` does; the number of rounds it completed.
+pub(super) fn run(
+    actor: &Actor,
+    script: &Script,
+    perform: &dyn Fn(&Action) -> Answer<Reply>,
+) -> Answer<u64> {
     let mut runner = Runner {
         actor,
+        perform,
         stop: script.stop,
         dice: Dice::new(script.seed),
         held: BTreeMap::new(),
@@ -55,7 +33,8 @@ pub(super) fn run(actor: &Actor, script: &Script) -> Answer<u64> {
 
 struct Runner<'a> {
     actor: &'a Actor,
-    stop: CellId,
+    perform: &'a dyn Fn(&Action) -> Answer<Reply>,
+    stop: VarId,
     dice: Dice,
     held: BTreeMap<u8, Pins>,
     sleeps: u64,
@@ -64,10 +43,10 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn stopped(&self) -> Answer<bool> {
         self.actor.task.check()?;
-        if self.actor.task.is_interrupted(reference::Interrupt::Kill) {
+        if self.actor.task.is_interrupted(reference::Interruptible::Kill) {
             return Ok(true);
         }
-        Ok(self.actor.shared.cells.get(self.stop) != 0)
+        Ok(self.actor.shared.vars.get(self.stop) != 0)
     }
 
     fn rounds(&mut self, script: &Script) -> Answer<u64> {
@@ -82,53 +61,53 @@ impl Runner<'_> {
         Ok(script.rounds)
     }
 
-    fn step(&mut self, step: &Step, round: u64) -> Answer<()> {
+    fn step(&mut self, step: &Instruction, round: u64) -> Answer<()> {
         let Actor { task, shared, .. } = self.actor;
-        let cells = &shared.cells;
+        let vars = &shared.vars;
         match step {
-            Step::Do(action) => drop(self.actor.perform(action)?),
-            Step::PinUnpin { map, span } => {
+            Instruction::Do(action) => drop((self.perform)(action)?),
+            Instruction::PinUnpin { map, span } => {
                 let pins = self.actor.pin(*map, *span, false)?;
                 shared.fs.unpin(task, &pins, Dropper::Process);
             }
-            Step::Hold { map, span, slot } => {
+            Instruction::Hold { map, span, slot } => {
                 let pins = self.actor.pin(*map, *span, false)?;
                 self.held.insert(*slot, pins);
             }
-            Step::Drop { slot } => {
+            Instruction::Drop { slot } => {
                 if let Some(pins) = self.held.remove(slot) {
                     shared.fs.unpin(task, &pins, Dropper::Process);
                 }
             }
-            Step::DropAfter { slot, byte, cell, into } => {
-                let reached = cells.get(*cell) >= round;
+            Instruction::DropAfter { slot, byte, var, into } => {
+                let reached = vars.get(*var) >= round;
                 if let Some(pins) = self.held.remove(slot) {
                     let bytes = pins.read();
                     shared.fs.unpin(task, &pins, Dropper::Process);
                     if reached && bytes.iter().all(|seen| seen == byte) {
-                        cells.change(*into, |count| *count += 1);
+                        vars.change(*into, |count| *count += 1);
                     }
                 }
             }
-            Step::Mark(to) => cells.change(*to, |value| *value = round),
-            Step::Set(to, value) => cells.change(*to, |old| *old = *value),
-            Step::Count(to) => cells.change(*to, |count| *count += 1),
-            Step::CountIf { cell, into } => {
-                if cells.get(*cell) != 0 {
-                    cells.change(*into, |count| *count += 1);
+            Instruction::Mark(to) => vars.change(*to, |value| *value = round),
+            Instruction::Set(to, value) => vars.change(*to, |old| *old = *value),
+            Instruction::Count(to) => vars.change(*to, |count| *count += 1),
+            Instruction::CountIf { var, into } => {
+                if vars.get(*var) != 0 {
+                    vars.change(*into, |count| *count += 1);
                 }
             }
-            Step::CountSleeps { into } => {
+            Instruction::CountSleeps { into } => {
                 let now = task.sleeps();
-                cells.change(*into, |count| *count += now - self.sleeps);
+                vars.change(*into, |count| *count += now - self.sleeps);
                 self.sleeps = now;
             }
-            Step::AwaitRound(on) => {
+            Instruction::AwaitRound(on) => {
                 let stop = self.stop;
-                cells.wait(task, |cells| cells.get(*on) >= round || cells.get(stop) != 0)?;
+                vars.wait(task, |vars| vars.get(*on) >= round || vars.get(stop) != 0)?;
             }
-            Step::Pause { most } => self.pause(*most),
-            Step::Sleep { most } => self.sleep(*most),
+            Instruction::Pause { most } => self.pause(*most),
+            Instruction::Sleep { most } => self.sleep(*most),
         }
         Ok(())
     }
@@ -169,29 +148,29 @@ pub(super) struct Load {
     pub(super) piece: u64,
     pub(super) inflight: u32,
     pub(super) direction: Direction,
-    pub(super) submitted: CellId,
-    pub(super) stop: CellId,
+    pub(super) submitted: VarId,
+    pub(super) stop: VarId,
 }
 
 impl Load {
     /// Runs until it is stopped; how many I/Os completed.
     pub(super) fn run(&self, actor: &Actor) -> Answer<u64> {
-        let cells = &actor.shared.cells;
+        let vars = &actor.shared.vars;
         let ring = Arc::default();
         let mut waiting: Vec<u64> = (0..u64::from(self.inflight)).collect();
         let (mut flying, mut completed) = (0, 0);
         loop {
             actor.task.check()?;
-            if cells.get(self.stop) == 0 {
+            if vars.get(self.stop) == 0 {
                 let mut refused = Vec::new();
                 for slot in waiting.drain(..) {
                     match self.submit(actor, &ring, slot) {
                         Ok(()) => {
-                            cells.change(self.submitted, |count| *count += 1);
+                            vars.change(self.submitted, |count| *count += 1);
                             flying += 1;
                         }
                         // Its page is past the end of the file for now.
-                        Err(End::Errno(Errno(libc::EFAULT))) => refused.push(slot),
+                        Err(Failure::Errno(Errno(libc::EFAULT))) => refused.push(slot),
                         Err(end) => return Err(end),
                     }
                 }
@@ -223,7 +202,7 @@ impl Load {
         let pins = actor.pin(self.map, Span { at, len: self.piece }, write)?;
         actor.shared.fs.device.submit(Transfer {
             pins,
-            direction: towards(self.direction),
+            direction: self.direction,
             byte: 0,
             tag: slot,
             ring: Arc::clone(ring),

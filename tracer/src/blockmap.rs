@@ -10,9 +10,9 @@ use std::path::Path;
 
 use protocol::segment::{MEMBERS, Segment};
 
-use crate::device::{Error, PAGE};
 use crate::survey::{self, Point};
 use crate::table::{self, Number, Part, Unknown};
+use crate::untraceable::{Error, PAGE};
 
 /// How many segments the probes take.
 pub(crate) const SEGMENTS: usize = 16;
@@ -25,7 +25,7 @@ const PROOF: usize = 2;
 
 /// Where the blocks of a device lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
+pub struct BlockMap {
     /// All that is known.
     pub(crate) segments: Vec<Segment>,
     /// First frames and lengths of what may be the device's pages, in ascending order.
@@ -34,7 +34,7 @@ pub struct Layout {
     pub unknown: Option<String>,
 }
 
-impl Layout {
+impl BlockMap {
     /// Finds it out for a device of so many pages, whose file system is on `mount`.
     pub(crate) fn find(
         device: Number,
@@ -48,8 +48,8 @@ impl Layout {
             leaves(known).iter().all(|leaf| measured.frame(*leaf).is_some())
         })?;
         let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
-        let layout = parts.and_then(|parts| Self::of(&parts, &points, &iomem));
-        Ok((layout.unwrap_or_else(|why| Self::nowhere(why, &iomem)), points))
+        let map = parts.and_then(|parts| Self::of(&parts, &points, &iomem));
+        Ok((map.unwrap_or_else(|why| Self::nowhere(why, &iomem)), points))
     }
 
     fn nowhere(Unknown(why): Unknown, iomem: &str) -> Self {
@@ -194,14 +194,14 @@ mod tests {
     use protocol::segment::Stripes;
 
     use super::*;
-    use crate::table::Place;
+    use crate::table::Location;
 
     const A: Number = (259, 0);
     const B: Number = (259, 1);
 
     fn striped() -> Vec<Part> {
         let stripes = Stripes { begin: 0, pages: 64, skip: 0, chunk: 1, members: 2 };
-        let place = |device| Place { device, page: 4 };
+        let place = |device| Location { device, page: 4 };
         vec![Part { stripes, members: vec![place(A), place(B)] }]
     }
 
@@ -212,16 +212,16 @@ mod tests {
     #[test]
     fn blocks_of_a_stripe_are_placed_by_what_was_measured() {
         let measured = points(&[(0, 0x104), (1, 0x904), (10, 0x109), (11, 0x909)]);
-        let layout = Layout::of(&striped(), &measured, "").unwrap();
-        assert_eq!(layout.unknown, None);
-        assert_eq!([2, 3, 62].map(|n| layout.frame(n)), [0x105, 0x905, 0x123].map(Some));
-        assert_eq!(layout.ranges, [(0x104, 32), (0x904, 32)]);
+        let map = BlockMap::of(&striped(), &measured, "").unwrap();
+        assert_eq!(map.unknown, None);
+        assert_eq!([2, 3, 62].map(|n| map.frame(n)), [0x105, 0x905, 0x123].map(Some));
+        assert_eq!(map.ranges, [(0x104, 32), (0x904, 32)]);
     }
 
     #[test]
     fn a_table_that_is_contradicted_is_no_table() {
         let measured = points(&[(0, 0x104), (1, 0x904), (10, 0x10a)]);
-        let Unknown(why) = Layout::of(&striped(), &measured, "").unwrap_err();
+        let Unknown(why) = BlockMap::of(&striped(), &measured, "").unwrap_err();
         assert_eq!(why, "its table puts page 10 at frame 0x109, and it is at 0x10a");
     }
 
@@ -229,12 +229,12 @@ mod tests {
     fn one_block_proves_nothing() {
         let iomem = "100000-1fffff : System RAM\n1000000-1ffffff : Persistent Memory (legacy)\n";
         let measured = points(&[(0, 0x104), (1, 0x904), (10, 0x109)]);
-        let layout = Layout::of(&striped(), &measured, iomem).unwrap();
+        let map = BlockMap::of(&striped(), &measured, iomem).unwrap();
         let why = "fewer than 2 blocks could be measured on 259:1";
-        assert_eq!(layout.unknown.as_deref(), Some(why));
-        assert_eq!(layout.frame(2), Some(0x105));
-        assert_eq!(layout.frame(3), None);
-        assert_eq!(layout.ranges, [(0x1000, 0x1000)]);
+        assert_eq!(map.unknown.as_deref(), Some(why));
+        assert_eq!(map.frame(2), Some(0x105));
+        assert_eq!(map.frame(3), None);
+        assert_eq!(map.ranges, [(0x1000, 0x1000)]);
     }
 
     #[test]

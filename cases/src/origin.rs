@@ -1,0 +1,46 @@
+//! Threads and commits that more than one case comes from.
+
+/// The livelock that the protocol was made for.
+pub(crate) const LIVELOCK: &str =
+    "Kara on Williams, \"xfs: prepare xfs_break_layouts() for another layout type\", 2018-03-30";
+/// DMA and the flush of caches.
+pub(crate) const FLUSH_DMA: &str =
+    "Chinner and Williams, \"xfs, dax: wire up dax_flush_dma support\", 2018-01-03";
+/// Direct I/O that begins while a break ends.
+pub(crate) const RACE: &str = "Linux commit b1f382178d15 (\"ext4: close race between direct IO and \
+     ext4_break_layouts()\"), thread of 2018-07-27";
+/// Pinned pages and write-back.
+pub(crate) const WRITEBACK: &str =
+    "Wilcox, Kara and Piggin on pinned pages and write-back, 2018-07-09";
+/// The mmap lock held while waiting.
+pub(crate) const MMAP_LOCK: &str =
+    "Williams and Wong, \"xfs: require mmap lock for xfs_break_layouts()\", 2018-03-19";
+/// Dedupe of DAX files.
+pub(crate) const DEDUPE: &str = "Linux commit 6f7db3894ae2 (\"fsdax: dedup file range to use a compare function\"); \
+     Message-ID 20210511030933.3080921-6-ruansy.fnst@fujitsu.com";
+/// Dedupe of files in several extents.
+pub(crate) const DEDUPE_TWO: &str =
+    "Linux commit 0e79e3736d54 (\"fsdax: dedupe: iter two files at the same time\"), in v6.2";
+/// Zeros in part of a page that is shared.
+pub(crate) const ZERO_SHARED: &str =
+    "Linux commit 64e6edc185da (\"xfs: use dax ops for zero and truncate in fsdax mode\"), in v6.2";
+/// What is around a part of a page that copy-on-write prepared a block for.
+pub(crate) const COW_EDGES: &str =
+    "Linux commit 708dfad2eb41 (\"fsdax: zero the edges if source is HOLE or UNWRITTEN\"), in v6.2";
+/// The layout break itself.
+pub(crate) const BREAK: &str = "Linux commit d6dc57e251a4 (\"xfs, dax: introduce \
+     xfs_break_dax_layouts()\"), in v4.18";
+/// Huge entries.
+pub(crate) const PMD: &str =
+    "Linux commit d7782145e1ad (\"filesystem-dax: Fix dax_layout_busy_page() livelock\"), in v4.20";
+/// Long-term pins.
+pub(crate) const LONGTERM: &str =
+    "Linux commit 2bb6d2837083 (\"mm: introduce get_user_pages_longterm\"), in v4.15";
+/// The end of an inode.
+pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all pages are idle prior to filesystem unmount\"), in v6.15";
+/// What was mapped before a block was there.
+pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
+     tree traversals\")";
+/// Busy pages without a mapping.
+pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
+     dax_layout_busy_page_range()\"), in v6.15";

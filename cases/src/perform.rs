@@ -1,0 +1,33 @@
+//! Runs a case: offers it what it needs, and tells how it ended.
+
+use crate::case::{Body, Case};
+use crate::system::System;
+use crate::test::{Ending, Stop, Test};
+use crate::transcript::Report;
+
+/// Runs `case` on `system`, reporting to `sink` as it goes.
+pub fn perform(
+    case: &Case,
+    system: &mut dyn System,
+    seed: u64,
+    sink: &mut dyn FnMut(Report),
+) -> Ending {
+    for need in case.needs {
+        if let Err(why) = system.offers(*need) {
+            return Ending::NotRun(format!("needs {need}: {why}"));
+        }
+    }
+    let mut test = Test::new(system, seed, sink);
+    let went = match case.body {
+        Body::Function(run) => run(&mut test),
+        Body::Cell(cell) => cell.run(&mut test),
+    };
+    let observed = std::mem::take(&mut test.observed);
+    if case.is_cell() {
+        sink(Report::Observed(observed));
+    }
+    match went {
+        Ok(()) => Ending::Pass,
+        Err(Stop(ending)) => ending,
+    }
+}

@@ -1,0 +1,65 @@
+//! Who acts: a task's view of its process, and what the threads of the process share.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::flight::Flight;
+use super::folders::Folders;
+use super::sys::{Mapping, Vars};
+use crate::action::{FileId, MapId, PinId};
+
+/// What the threads of one process share.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// `None`: closed for good.
+    pub(super) files: HashMap<FileId, Option<Arc<File>>>,
+    pub(super) maps: HashMap<MapId, Arc<Mapping>>,
+    pub(super) flights: HashMap<PinId, Flight>,
+    /// Pipes whose pins the process keeps to itself.
+    pub(super) kept: Vec<OwnedFd>,
+    /// The sockets of this process's tasks.
+    pub(super) sockets: Vec<Arc<OwnedFd>>,
+}
+
+/// One task's view of its process.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    tables: Arc<Mutex<Tables>>,
+    pub(super) folders: Arc<Folders>,
+    /// Shared by all processes.
+    pub(crate) vars: Vars,
+}
+
+impl Actor {
+    /// The first task of a process.
+    pub(super) fn new(folders: Folders, vars: Vars) -> Self {
+        Self { tables: Arc::default(), folders: Arc::new(folders), vars }
+    }
+
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn file(&self, file: FileId) -> io::Result<Arc<File>> {
+        let mut tables = self.tables();
+        if let Some(known) = tables.files.get(&file) {
+            return known.clone().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF));
+        }
+        let opened =
+            Arc::new(File::options().read(true).write(true).open(self.folders.find(file))?);
+        tables.files.insert(file, Some(Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    /// The mapping called `map`.
+    pub(crate) fn mapping(&self, map: MapId) -> io::Result<Arc<Mapping>> {
+        self.tables()
+            .maps
+            .get(&map)
+            .cloned()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))
+    }
+}

@@ -1,0 +1,146 @@
+//! A pin's life on the side of the task that takes it: how the pages are pinned, and the end of
+//! direct I/O.
+//!
+//! What holds a pin and what releases it is the controller's: [`super::pin`].
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag};
+
+use super::proc;
+use super::sys::{Aio, Buffer, Mapping, Uring};
+use crate::action::{Direction, Engine, PAGE, PinKind, Span};
+
+/// A direct I/O in flight, with what it needs to live.
+#[derive(Debug)]
+pub(super) enum Flight {
+    Aio(Aio, Ends),
+    Uring(Box<UringFlight>),
+}
+
+/// The device and the memory that a transfer is between.
+type Ends = (OwnedFd, Buffer);
+
+pub(super) struct UringFlight(Uring, #[expect(dead_code, reason = "kept until it is over")] Ends);
+
+impl std::fmt::Debug for UringFlight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UringFlight")
+    }
+}
+
+/// What a task keeps of a pin that it took.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Nothing: the controller has the other end of the pipe.
+    Nothing,
+    /// Both ends of a pipe of its own.
+    Pipe([OwnedFd; 2]),
+    /// Direct I/O in flight.
+    Flight(Flight),
+}
+
+/// Pins `span` of `mapping`. `fds` is what the controller sent along.
+pub(super) fn take(
+    mapping: &Arc<Mapping>,
+    span: Span,
+    kind: PinKind,
+    fds: Vec<OwnedFd>,
+) -> io::Result<Taken> {
+    match kind {
+        PinKind::OwnPipe => {
+            let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+            nix::fcntl::fcntl(&writer, FcntlArg::F_SETPIPE_SZ(span.len.max(PAGE) as i32))?;
+            mapping.splice(span, writer.as_fd())?;
+            Ok(Taken::Pipe([reader, writer]))
+        }
+        PinKind::Splice => mapping.splice(span, sent(fds)?.as_fd()).map(|()| Taken::Nothing),
+        PinKind::Direct { engine, direction, .. } => {
+            let device = sent(fds)?;
+            let (buffer, write) = (mapping.buffer(span)?, direction == Direction::FromMemory);
+            match engine {
+                Engine::Aio => {
+                    let aio = Aio::new(1)?;
+                    aio.submit(device.as_fd(), &buffer, 0, write, 0)?;
+                    // What pins no page is over at once, and only its completion says so; the
+                    // device withholds every other.
+                    if let Some(event) = aio.completed()?.first() {
+                        let code = i32::try_from(-event.result).unwrap_or(libc::EIO);
+                        return Err(io::Error::from_raw_os_error(code));
+                    }
+                    Ok(Taken::Flight(Flight::Aio(aio, (device, buffer))))
+                }
+                Engine::Uring => {
+                    let mut ring = Uring::new()?;
+                    ring.submit(device.as_fd(), &buffer, 0, write)?;
+                    wait_for_workers();
+                    let flight = UringFlight(ring, (device, buffer));
+                    Ok(Taken::Flight(Flight::Uring(Box::new(flight))))
+                }
+            }
+        }
+    }
+}
+
+impl Flight {
+    /// Waits for its end; the bytes transferred.
+    pub(super) fn reap(self) -> io::Result<u64> {
+        match self {
+            Self::Aio(aio, _ends) => {
+                let event = aio.complete()?[0];
+                if event.result < 0 {
+                    return Err(io::Error::from_raw_os_error(-event.result as i32));
+                }
+                Ok(event.result as u64)
+            }
+            Self::Uring(mut flight) => flight.0.complete(),
+        }
+    }
+}
+
+/// The descriptor that the controller sent along.
+pub(super) fn sent(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    fds.into_iter().next().ok_or_else(|| io::Error::other("the action came without its descriptor"))
+}
+
+/// Waits until the io_uring workers of this process that took over a submission have handed it
+/// to the device and idle again.
+///
+/// A submission that would block (and one to a suspended device would) is repeated by a worker
+/// after io_uring_enter(2) has returned; only then are the pages pinned.
+fn wait_for_workers() {
+    let pid = nix::unistd::getpid().as_raw();
+    let mut last: (Vec<proc::Glance>, Instant) = (Vec::new(), Instant::now());
+    loop {
+        let workers: Vec<_> = proc::threads(pid)
+            .into_iter()
+            .filter_map(|tid| proc::Glance::at(pid, tid))
+            .filter(|glance| glance.is_io_worker)
+            .collect();
+        let idle = |glance: &proc::Glance| {
+            glance.sleeps() && glance.stack.first().is_some_and(|function| is_worker_loop(function))
+        };
+        if workers.iter().all(idle) {
+            return;
+        }
+        if workers != last.0 {
+            last = (workers, Instant::now());
+        } else if workers.iter().all(proc::Glance::sleeps) && last.1.elapsed() > IDLE {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// How long a worker must have slept unmoved to count as idle in a kernel whose worker has another
+/// name than those known: handing a transfer to the device takes microseconds.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The function in which an idle io_uring worker sleeps in kernels that are known, by its two
+/// names.
+fn is_worker_loop(function: &str) -> bool {
+    function.starts_with("io_wq_worker") || function.starts_with("io_wqe_worker")
+}

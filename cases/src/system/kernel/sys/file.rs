@@ -1,0 +1,232 @@
+//! Ioctls of files: reflink, dedupe, and which blocks a file has or nobody has.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::check::check;
+use crate::action::{PAGE, Span};
+
+/// `struct file_clone_range`.
+#[repr(C)]
+struct CloneRange {
+    from: i64,
+    at: u64,
+    len: u64,
+    to_at: u64,
+}
+
+/// `FICLONERANGE`.
+pub(crate) fn clone_range(from: RawFd, span: Span, to: RawFd, at: u64) -> io::Result<()> {
+    let range = CloneRange { from: from.into(), at: span.at, len: span.len, to_at: at };
+    let request = libc::_IOW::<CloneRange>(0x94, 13);
+    // SAFETY: the structure is the one the request names.
+    check(unsafe { libc::ioctl(to, request as _, &raw const range) }.into()).map(drop)
+}
+
+/// `struct file_dedupe_range` with one `file_dedupe_range_info`.
+#[repr(C)]
+struct DedupeRange {
+    at: u64,
+    len: u64,
+    count: u16,
+    reserved1: u16,
+    reserved2: u32,
+    to: i64,
+    to_at: u64,
+    deduped: u64,
+    status: i32,
+    reserved: u32,
+}
+
+/// `FIDEDUPERANGE`; the bytes deduplicated.
+pub(crate) fn dedupe_range(from: RawFd, span: Span, to: RawFd, at: u64) -> io::Result<u64> {
+    let mut range = DedupeRange {
+        at: span.at,
+        len: span.len,
+        count: 1,
+        reserved1: 0,
+        reserved2: 0,
+        to: to.into(),
+        to_at: at,
+        deduped: 0,
+        status: 0,
+        reserved: 0,
+    };
+    // The request encodes the size of the head alone, 24 bytes.
+    let request = libc::_IOWR::<[u64; 3]>(0x94, 54);
+    // SAFETY: head and one info, as `count` says.
+    check(unsafe { libc::ioctl(from, request as _, &raw mut range) }.into())?;
+    match range.status {
+        0 => Ok(range.deduped),
+        1 => Ok(0),
+        errno => Err(io::Error::from_raw_os_error(-errno)),
+    }
+}
+
+/// `struct fiemap_extent`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FiemapExtent {
+    logical: u64,
+    physical: u64,
+    length: u64,
+    reserved64: [u64; 2],
+    flags: u32,
+    reserved: [u32; 3],
+}
+
+/// `struct fiemap` with room for extents.
+#[repr(C)]
+struct Fiemap {
+    start: u64,
+    length: u64,
+    flags: u32,
+    mapped: u32,
+    count: u32,
+    reserved: u32,
+    extents: [FiemapExtent; 64],
+}
+
+/// Calls `each` with every extent of `span`, by `FS_IOC_FIEMAP`, until it answers `false`.
+fn extents(fd: RawFd, span: Span, mut each: impl FnMut(&FiemapExtent) -> bool) -> io::Result<()> {
+    const SYNC: u32 = 1;
+    const LAST: u32 = 1;
+    let mut start = span.at;
+    while start < span.end() {
+        let none = FiemapExtent {
+            logical: 0,
+            physical: 0,
+            length: 0,
+            reserved64: [0; 2],
+            flags: 0,
+            reserved: [0; 3],
+        };
+        let mut map = Fiemap {
+            start,
+            length: span.end() - start,
+            flags: SYNC,
+            mapped: 0,
+            count: 64,
+            reserved: 0,
+            extents: [none; 64],
+        };
+        // The request encodes the size of the head alone, 32 bytes.
+        let request = libc::_IOWR::<[u64; 4]>(u32::from(b'f'), 11);
+        // SAFETY: `count` says how many extents there is room for.
+        check(unsafe { libc::ioctl(fd, request as _, &raw mut map) }.into())?;
+        let extents = &map.extents[..(map.mapped as usize).min(64)];
+        if !extents.iter().all(&mut each) {
+            break;
+        }
+        match extents.last() {
+            Some(extent) if extent.flags & LAST == 0 => start = extent.logical + extent.length,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// The device's page behind each page of `span`, 0 for a hole.
+pub(crate) fn blocks(fd: RawFd, span: Span) -> io::Result<Vec<u64>> {
+    let mut blocks = vec![0; (span.len / PAGE) as usize];
+    extents(fd, span, |extent| {
+        let first = extent.logical.max(span.at);
+        let last = (extent.logical + extent.length).min(span.end());
+        for at in (first..last).step_by(PAGE as usize) {
+            blocks[((at - span.at) / PAGE) as usize] =
+                (extent.physical + at - extent.logical) / PAGE;
+        }
+        true
+    })?;
+    Ok(blocks)
+}
+
+/// The index plus 1 of the file's page at the device's page `block`, or 0.
+pub(crate) fn find_block(fd: RawFd, block: u64) -> io::Result<u64> {
+    let mut found = 0;
+    extents(fd, Span { at: 0, len: i64::MAX as u64 }, |extent| {
+        let first = extent.physical / PAGE;
+        if (first..first + extent.length / PAGE).contains(&block) {
+            found = extent.logical / PAGE + block - first + 1;
+        }
+        found == 0
+    })?;
+    Ok(found)
+}
+
+/// `struct fsmap`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Fsmap {
+    device: u32,
+    flags: u32,
+    physical: u64,
+    owner: u64,
+    offset: u64,
+    length: u64,
+    reserved: [u64; 3],
+}
+
+/// `struct fsmap_head` with room for records.
+#[repr(C)]
+struct FsmapHead {
+    iflags: u32,
+    oflags: u32,
+    count: u32,
+    entries: u32,
+    reserved: [u64; 6],
+    keys: [Fsmap; 2],
+    records: [Fsmap; Self::ROOM],
+}
+
+impl FsmapHead {
+    const ROOM: usize = 256;
+}
+
+/// Whether the file system counts the device's page `block` as free, by `FS_IOC_GETFSMAP`.
+pub(crate) fn is_free(fd: RawFd, block: u64) -> io::Result<bool> {
+    const SPECIAL_OWNER: u32 = 0x10;
+    const FREE: u64 = 1;
+    const LAST: u32 = 0x20;
+    let at = block * PAGE;
+    let mut map = Box::new(FsmapHead {
+        iflags: 0,
+        oflags: 0,
+        count: FsmapHead::ROOM as u32,
+        entries: 0,
+        reserved: [0; 6],
+        // From the start of the device: records that begin before the first key are left out.
+        keys: [
+            Fsmap::default(),
+            Fsmap {
+                device: u32::MAX,
+                flags: u32::MAX,
+                physical: u64::MAX,
+                owner: u64::MAX,
+                offset: u64::MAX,
+                ..Fsmap::default()
+            },
+        ],
+        records: [Fsmap::default(); FsmapHead::ROOM],
+    });
+    // The request encodes the size of the head alone, 192 bytes.
+    let request = libc::_IOWR::<[u64; 24]>(u32::from(b'X'), 59);
+    loop {
+        // SAFETY: `count` says how many records there is room for.
+        check(unsafe { libc::ioctl(fd, request as _, &raw mut *map) }.into())?;
+        let records = &map.records[..(map.entries as usize).min(FsmapHead::ROOM)];
+        let Some(last) = records.last().copied() else { return Ok(false) };
+        // Free space always has a record; without a reverse map what is in use may have none.
+        if records.iter().any(|record| {
+            (record.physical..record.physical + record.length).contains(&at)
+                && record.flags & SPECIAL_OWNER != 0
+                && record.owner == FREE
+        }) {
+            return Ok(true);
+        }
+        if last.flags & LAST != 0 {
+            return Ok(false);
+        }
+        map.keys[0] = last;
+    }
+}

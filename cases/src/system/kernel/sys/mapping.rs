@@ -1,0 +1,159 @@
+//! Mappings of files: made, read and written through, spliced, and unmapped, with faults as errors.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use super::check::check;
+use super::fault;
+use crate::action::{PAGE, Span};
+
+/// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
+///
+/// Whoever uses the mapping while another task unmaps it meets a fault there, and nobody's memory.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    address: usize,
+    length: usize,
+}
+
+/// A part of a mapping for I/O that the kernel does by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub(super) address: u64,
+    pub(super) length: u64,
+    /// Keeps the range of addresses.
+    _mapping: Arc<Mapping>,
+}
+
+impl Buffer {
+    /// Its bytes.
+    pub(crate) const fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl Mapping {
+    /// Maps `span` of the file.
+    pub(crate) fn new(fd: RawFd, span: Span, flags: libc::c_int) -> io::Result<Self> {
+        // SAFETY: a null hint lets the kernel choose a free range; nothing is overwritten.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                span.len as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                fd,
+                span.at as libc::off_t,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { address: address as usize, length: span.len as usize })
+    }
+
+    /// Unmaps the file; an inaccessible mapping of nothing takes its place.
+    pub(crate) fn unmap(&self) -> io::Result<()> {
+        // SAFETY: the range was mapped by `new` and is ours until `drop`, so nothing else is
+        // replaced; only raw access below ever uses it, and that recovers from faults.
+        let address = unsafe {
+            libc::mmap(
+                self.address as *mut _,
+                self.length,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The address of `span`, if it lies inside.
+    fn part(&self, span: Span) -> io::Result<*mut u8> {
+        if span.end() > self.length as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        Ok((self.address + span.at as usize) as *mut u8)
+    }
+
+    /// Flushes it with `MS_SYNC`.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        // SAFETY: msync does not access memory on the caller's behalf.
+        check(unsafe { libc::msync(self.address as *mut _, self.length, libc::MS_SYNC) }.into())
+            .map(drop)
+    }
+
+    /// Reads one byte of each page.
+    pub(crate) fn touch(&self, span: Span) -> io::Result<()> {
+        let from = self.part(span)?;
+        for offset in (0..span.len).step_by(PAGE as usize) {
+            let mut byte = 0u8;
+            // SAFETY: `fault::copy` recovers from faults; the target is a byte of ours.
+            unsafe { fault::copy(from.add(offset as usize), &raw mut byte, 1) }?;
+        }
+        Ok(())
+    }
+
+    /// Copies content out.
+    pub(crate) fn load(&self, span: Span) -> io::Result<Vec<u8>> {
+        let from = self.part(span)?;
+        let mut bytes = vec![0; span.len as usize];
+        // SAFETY: `fault::copy` recovers from faults; the target has `span.len` bytes.
+        unsafe { fault::copy(from, bytes.as_mut_ptr(), bytes.len()) }?;
+        Ok(bytes)
+    }
+
+    /// Fills with a byte.
+    pub(crate) fn store(&self, span: Span, byte: u8) -> io::Result<()> {
+        let to = self.part(span)?;
+        // SAFETY: `fault::fill` recovers from faults; the target is file memory that nobody else in
+        // this process holds a Rust reference to.
+        unsafe { fault::fill(to, byte, span.len as usize) }
+    }
+
+    /// Pins `span` into a pipe.
+    pub(crate) fn splice(&self, span: Span, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        let mut address = self.part(span)?.cast::<libc::c_void>();
+        let mut left = span.len as usize;
+        while left > 0 {
+            let vector = libc::iovec { iov_base: address, iov_len: left };
+            // SAFETY: one valid iovec; the kernel checks the range itself.
+            let moved =
+                check(unsafe { libc::vmsplice(pipe.as_raw_fd(), &raw const vector, 1, 0) } as _)?;
+            left -= moved as usize;
+            // SAFETY: still inside the range that `part` checked.
+            address = unsafe { address.byte_add(moved as usize) };
+        }
+        Ok(())
+    }
+
+    /// `span` for I/O that the kernel does by itself.
+    pub(crate) fn buffer(self: &Arc<Self>, span: Span) -> io::Result<Buffer> {
+        let address = self.part(span)? as u64;
+        Ok(Buffer { address, length: span.len, _mapping: Arc::clone(self) })
+    }
+
+    /// Synchronous positioned I/O with `span` as the buffer.
+    pub(crate) fn transfer(&self, span: Span, fd: RawFd, at: u64, write: bool) -> io::Result<u64> {
+        let address = self.part(span)?.cast::<libc::c_void>();
+        let (length, at) = (span.len as usize, at as libc::off_t);
+        // SAFETY: the kernel checks the range and reports EFAULT.
+        let moved = unsafe {
+            if write {
+                libc::pwrite(fd, address, length, at)
+            } else {
+                libc::pread(fd, address, length, at)
+            }
+        };
+        check(moved as _).map(|moved| moved as u64)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is ours, and with its last owner nobody is left to use it.
+        unsafe { libc::munmap(self.address as *mut _, self.length) };
+    }
+}

@@ -1,0 +1,222 @@
+//! What each action is on the reference, and the loop of a task that does them.
+
+use nix::libc;
+use reference::sync::Arc;
+use reference::{Answer, Dropper, Errno, Failure, Fs, Remap, Transfer};
+
+use super::actor::{Actor, Pin, Slot};
+use super::script;
+use crate::action::{Action, Content, Direction, FileId, Medium, PAGE, PinId, PinKind, Reply};
+use crate::system::Done;
+
+impl Actor {
+    /// Does what it is told until it is killed or the run is over.
+    pub(super) fn serve(&self) {
+        let fs = &self.shared.fs;
+        while self.task.handle_signals() && self.task.check().is_ok() {
+            let order = self.order.with(|slot| match std::mem::replace(slot, Slot::Busy) {
+                Slot::Ordered(order) => Some(order),
+                other => {
+                    *slot = other;
+                    None
+                }
+            });
+            let Some((action, end)) = order else {
+                // What ends this sleep is seen by the loop's condition.
+                let _ = self.task.park(reference::Sleep::Idle);
+                continue;
+            };
+            let began = fs.log.now();
+            let answer = self.perform(&action);
+            if !self.task.handle_signals() {
+                break;
+            }
+            let result = match answer {
+                Ok(reply) => Ok(reply),
+                Err(failure) => match errno(failure) {
+                    Some(errno) => Err(errno),
+                    None => break,
+                },
+            };
+            let ended = fs.log.now();
+            self.order.with(|slot| *slot = Slot::Free);
+            end.with(|end| *end = Some(Done { result, began, ended }));
+            fs.board.tell();
+        }
+        if self.process.task_ends() && self.task.check().is_ok() {
+            for pins in self.process_pins() {
+                fs.unpin(&self.task, &pins, Dropper::Process);
+            }
+            // What fails here fails because the run is over.
+            let _ = fs.exit(&self.task, &self.process);
+        }
+        self.task.end();
+    }
+
+    /// Does one action.
+    #[expect(clippy::too_many_lines, reason = "one arm per action")]
+    pub(super) fn perform(&self, action: &Action) -> Answer<Reply> {
+        let (fs, task, mm) = (&*self.shared.fs, &self.task, &self.process.mm);
+        match action {
+            Action::Create { file, medium, fill, .. } => self.create(*file, *medium, fill),
+            Action::CreateHuge { file, len, byte, .. } => {
+                self.create(*file, Medium::Dax, &vec![*byte; (len / PAGE) as usize])
+            }
+            Action::Close { file } => {
+                self.on(*file, |_| Ok(()))?;
+                fs.close(task, &self.process, file.0).map(done)
+            }
+            Action::Unlink { file } => fs.unlink(task, &*self.find(*file)?).map(done),
+            Action::Read { file, span } => self
+                .on(*file, |inode| fs.read(task, inode, span.at, span.len))
+                .map(|bytes| Reply::Content(Content::of(&bytes))),
+            Action::Write { file, span, byte } => self
+                .on(*file, |inode| fs.write(task, inode, span.at, &vec![*byte; span.len as usize]))
+                .map(done),
+            Action::DirectIo { file, span, map, buffer, direction } => {
+                let vma = self.vma(*map)?;
+                let buffer = (*buffer, span.len);
+                self.on(*file, |inode| {
+                    fs.direct_io(task, inode, span.at, (mm, &vma), buffer, *direction)
+                })
+                .map(Reply::Count)
+            }
+            Action::Truncate { file, size } => {
+                self.on(*file, |inode| fs.truncate(task, inode, *size)).map(done)
+            }
+            Action::OpenTruncate { file } => {
+                let inode = self.find(*file)?;
+                fs.truncate(task, &inode, 0).map(done)
+            }
+            Action::Fallocate { file, mode, span } => self
+                .on(*file, |inode| fs.fallocate(task, inode, *mode, (span.at, span.len)))
+                .map(done),
+            Action::Clone { from, span, to, at } => {
+                let what = Remap { from: span.at, len: span.len, to: *at, dedupe: false };
+                self.on(*from, |from| self.on(*to, |to| fs.remap(task, from, to, what))).map(done)
+            }
+            Action::Dedupe { from, span, to, at } => {
+                let what = Remap { from: span.at, len: span.len, to: *at, dedupe: true };
+                self.on(*from, |from| self.on(*to, |to| fs.remap(task, from, to, what)))
+                    .map(Reply::Count)
+            }
+            Action::Fsync { file, .. } => self.on(*file, |inode| fs.fsync(task, inode)).map(done),
+            Action::Stat { file } => {
+                self.on(*file, |inode| fs.stat(task, inode)).map(|stat| Reply::Stat {
+                    size: stat.size,
+                    allocated: stat.allocated,
+                    links: stat.links,
+                    inode: stat.inode,
+                })
+            }
+            Action::Blocks { file, span } => {
+                self.on(*file, |inode| Ok(Fs::blocks(inode, span.at, span.len))).map(Reply::Blocks)
+            }
+            Action::FindBlock { file, block } => self.on(*file, |inode| {
+                let state = inode.state();
+                let found = state.extents.iter().find(|(_, extent)| extent.page.number == *block);
+                Ok(Reply::Count(found.map_or(0, |(index, _)| index + 1)))
+            }),
+            Action::IsFree { file, block } => {
+                self.on(*file, |inode| Ok(Reply::Count(u64::from(fs.is_free(inode, *block)))))
+            }
+            Action::Stored { file, span } => self
+                .on(*file, |inode| Ok(fs.stored(inode, span.at, span.len)))
+                .map(|bytes| Reply::Content(Content::of(&bytes))),
+            Action::Map { map, file, span, sharing } => {
+                let pages = span.at / PAGE..span.end().div_ceil(PAGE);
+                self.on(*file, |inode| fs.map(task, mm, map.0, inode, pages, *sharing)).map(done)
+            }
+            Action::Unmap { map } => fs.unmap_all_of(task, mm, map.0).map(done),
+            Action::Touch { map, span } => {
+                fs.touch(task, mm, &self.vma(*map)?, (span.at, span.len)).map(Reply::Count)
+            }
+            Action::Store { map, span, byte } => {
+                fs.store(task, mm, &self.vma(*map)?, (span.at, span.len), *byte).map(Reply::Count)
+            }
+            Action::Load { map, span } => fs
+                .load(task, mm, &self.vma(*map)?, (span.at, span.len))
+                .map(|bytes| Reply::Content(Content::of(&bytes))),
+            Action::Msync { map } => {
+                let vma = self.vma(*map)?;
+                fs.fsync(task, &vma.inode).map(done)
+            }
+            Action::Pin { pin, map, span, kind } => {
+                let held = match kind {
+                    PinKind::Splice => Pin::Splice(self.pin(*map, *span, false)?),
+                    PinKind::OwnPipe => {
+                        Pin::OwnPipe(self.process.number, Some(self.pin(*map, *span, false)?))
+                    }
+                    PinKind::Direct { direction, byte, .. } => Pin::Direct(Transfer {
+                        pins: self.pin(*map, *span, *direction == Direction::IntoMemory)?,
+                        direction: *direction,
+                        byte: *byte,
+                        tag: 0,
+                        ring: Arc::default(),
+                    }),
+                };
+                self.shared.pins.with(|pins| pins.insert(*pin, held));
+                Ok(Reply::Done)
+            }
+            Action::Reap { pin } => self.reap(*pin),
+            Action::PinLongterm { map, span } => {
+                fs.pin_longterm(task, mm, &self.vma(*map)?, (span.at, span.len)).map(done)
+            }
+            Action::DirectLoad { map, span, piece, inflight, direction, submitted, stop } => {
+                let load = script::Load {
+                    map: *map,
+                    span: *span,
+                    piece: *piece,
+                    inflight: *inflight,
+                    direction: *direction,
+                    submitted: *submitted,
+                    stop: *stop,
+                };
+                load.run(self).map(Reply::Count)
+            }
+            Action::Run(script) => {
+                script::run(self, script, &|action| self.perform(action)).map(Reply::Count)
+            }
+        }
+    }
+
+    fn create(&self, file: FileId, medium: Medium, fill: &[u8]) -> Answer<Reply> {
+        let (fs, task) = (&*self.shared.fs, &self.task);
+        let inode = fs.create(medium);
+        self.shared.files.with(|files| files.insert(file, Arc::clone(&inode)));
+        self.process.open(file.0, Arc::clone(&inode));
+        inode.state().size = fill.len() as u64 * PAGE;
+        let mut at = 0;
+        for run in fill.chunk_by(|a, b| a == b) {
+            let len = run.len() as u64 * PAGE;
+            if run[0] != 0 {
+                fs.write(task, &inode, at, &vec![run[0]; len as usize])?;
+            }
+            at += len;
+        }
+        fs.fsync(task, &inode).map(done)
+    }
+
+    fn reap(&self, pin: PinId) -> Answer<Reply> {
+        let ring = self.shared.pins.with(|pins| match pins.get(&pin) {
+            Some(Pin::Direct(transfer)) => Some(Arc::clone(&transfer.ring)),
+            Some(Pin::Submitted(ring)) => Some(Arc::clone(ring)),
+            _ => None,
+        });
+        let (_, bytes) = ring.ok_or(Failure::Errno(Errno(libc::ENOENT)))?.reap(&self.task)?;
+        self.shared.pins.with(|pins| pins.insert(pin, Pin::Over(Content::of(&bytes))));
+        Ok(Reply::Count(bytes.len() as u64))
+    }
+}
+
+fn done<T>(_: T) -> Reply {
+    Reply::Done
+}
+
+/// A failure of the reference as the case sees it; `None` if the run is over.
+fn errno(end: Failure) -> Option<Errno> {
+    match end {
+        Failure::Errno(errno) => Some(errno),
+        Failure::Cancelled => None,
+    }
+}
