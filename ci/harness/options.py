@@ -61,7 +61,7 @@ def memory(text: str) -> str:
 def count(text: str) -> int:
     """A number of CPUs."""
     if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= 255:
-        raise argparse.ArgumentTypeError(f"{text} is no number of CPUs from 1 to 255")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of CPUs from 1 to 255")
     return int(text)
 
 
@@ -72,7 +72,7 @@ def seconds(text: str) -> float:
     except ValueError:
         limit = math.nan
     if not (math.isfinite(limit) and limit > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return limit
 
 

@@ -39,13 +39,13 @@ use crate::target::{self, Target};
 )]
 pub(crate) struct Typed {
     #[command(subcommand)]
-    command: Option<Typedcommand>,
+    command: Option<TypedCommand>,
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Typedcommand {
+enum TypedCommand {
     /// Rebuild the reports of a run from its journal, even if it was cut off
     Report {
         /// Results folder of the run
@@ -392,7 +392,7 @@ fn variant(text: &str) -> Result<String, String> {
 fn text_or_json(text: &str) -> Result<Format, String> {
     match Format::from_str(text, false) {
         Ok(format) if format != Format::Ktap => Ok(format),
-        _ => Err("text or json is needed".to_owned()),
+        _ => Err("must be text or json".to_owned()),
     }
 }
 
@@ -407,7 +407,7 @@ fn time(text: &str) -> Result<Duration, String> {
 /// Refuses what only a kernel's file system has: the reference would pass over it.
 fn needs_a_kernel(fs: Fs, given: &[(&str, bool)]) -> anyhow::Result<()> {
     match given.iter().find(|(_, is_given)| *is_given && fs == Fs::Reference) {
-        Some((name, _)) => bail!("the reference has no {name}: --fs xfs or --fs ext4 has"),
+        Some((name, _)) => bail!("the reference has no {name}: use it with --fs xfs or --fs ext4"),
         None => Ok(()),
     }
 }
@@ -495,21 +495,21 @@ impl Typed {
         caller: Caller,
     ) -> anyhow::Result<Command> {
         Ok(match self.command {
-            Some(Typedcommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
-            Some(Typedcommand::Fuzz(fuzz)) => {
+            Some(TypedCommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
+            Some(TypedCommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
-            Some(Typedcommand::Variants { first, list, table, format }) => {
+            Some(TypedCommand::Variants { first, list, table, format }) => {
                 Command::Variants { first, list, table, format }
             }
-            Some(Typedcommand::New { name }) => Command::New(name),
-            Some(Typedcommand::Completions { shell }) => Command::Completions(shell),
-            Some(Typedcommand::Man) => Command::Man,
-            Some(Typedcommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
+            Some(TypedCommand::New { name }) => Command::New(name),
+            Some(TypedCommand::Completions { shell }) => Command::Completions(shell),
+            Some(TypedCommand::Man) => Command::Man,
+            Some(TypedCommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
                 let patience = Patience::times(timeout_factor);
                 Command::Case(Assignment { case, fs, directory, seed, variant, patience })
             }
-            Some(Typedcommand::Sweep { milliseconds }) => {
+            Some(TypedCommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))
             }
             None => self.run.understand(program, chance, caller)?,
@@ -531,7 +531,7 @@ impl RunArgs {
                     || !asked.dev.is_empty() && asked.dev != target.devices
             });
             if differs {
-                bail!("the run in {} is of another file system or device", results.display());
+                bail!("the last run in {} was on another file system or device", results.display());
             }
             if self.check {
                 return Ok(Command::Nothing);
@@ -599,7 +599,7 @@ impl RunArgs {
         let commands = Typed::command();
         if let Some(name) = self.names.iter().find(|name| commands.find_subcommand(name).is_some())
         {
-            bail!("{name} is no case but a command: it comes first, as in runner {name} --help");
+            bail!("{name} is a command, not a case: put it first, as in runner {name} --help");
         }
         let mut exclude: Vec<_> = self.exclude.iter().map(|name| Exclusion::typed(name)).collect();
         for path in &self.exclude_file {

@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
     Held { dev: PathBuf, by: String },
     #[error("{0} is held open exclusively by another process or by the kernel")]
     Exclusive(PathBuf),
-    #[error("{0} has partitions; daxtests takes only a whole device that carries nothing")]
+    #[error("{0} has partitions; daxtests takes a whole device only if it is blank")]
     Partitioned(PathBuf),
     #[error("{0} does not support DAX (its queue/dax is not 1)")]
     NoDax(PathBuf),

@@ -99,7 +99,7 @@ fn enter(
         went => went,
     };
     for problem in session.testbed.leave()? {
-        print::line(format_args!("when all was over: {}\n{}", problem.title, problem.text));
+        print::line(format_args!("after the last program: {}\n{}", problem.title, problem.text));
         session.tally.trouble();
     }
     went?;

@@ -148,7 +148,7 @@ impl History {
         }
         match end.finished {
             Some(finished) if finished != self.finished() => {
-                Some(format!("{finished} had ended when the run did; the journal lacks some"))
+                Some(format!("the run counted {finished} finished cases; the journal has fewer"))
             }
             _ => None,
         }

@@ -57,7 +57,7 @@ pub(crate) fn judge(evidence: &Evidence, measure: &Measure) -> Judgement {
         },
         Verdict::NotRun if measure.require => Judgement {
             verdict: Verdict::Error,
-            reason: judged.reason.map(|reason| format!("not run, but required to: {reason}")),
+            reason: judged.reason.map(|reason| format!("required, but did not run: {reason}")),
             ..judged
         },
         _ => judged,
@@ -101,7 +101,7 @@ fn problems(evidence: &Evidence, measure: &Measure) -> Vec<Problem> {
     problems.extend(evidence.found());
     problems.extend(
         evidence.watched.wedged.as_ref().map(|what| {
-            Problem::new(Witness::Wedge, "the case leaves what cannot be undone", what)
+            Problem::new(Witness::Wedge, "the case left what only a reboot undoes", what)
         }),
     );
     problems
@@ -141,7 +141,7 @@ fn said(evidence: &Evidence) -> Option<Problem> {
             Some(Problem::new(Witness::Case, gist(text), format!("{text}\n\n{stacks}")))
         }
         ChildEnd::Late(limit) => {
-            let title = format!("not back within {} s", limit.as_secs());
+            let title = format!("did not return within {} s", limit.as_secs());
             Some(Problem::new(Witness::Deadline, title, stacks))
         }
         ChildEnd::Died(_) if !watched.stderr.trim().is_empty() => {
@@ -158,7 +158,7 @@ fn left(evidence: &Evidence) -> Option<Problem> {
     let what = if left.own {
         "the case ended and its process did not"
     } else {
-        "the case leaves tasks behind"
+        "the case left tasks behind"
     };
     let stacks = evidence.watched.stacks.as_deref().unwrap_or_default();
     let text =
@@ -188,7 +188,7 @@ fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
         return whole.then(|| {
             Problem::new(
                 Witness::Transcript,
-                format!("{file} has nothing of {}", measure.case),
+                format!("{file} has no entry for {}", measure.case),
                 format!("--bless expected writes {what} there:\n\n{seen}"),
             )
         });
@@ -344,7 +344,7 @@ mod tests {
     fn late_is_a_hang_and_death_is_an_error() {
         let late = judged(&watched(ChildEnd::Late(Duration::from_mins(1))), "", None);
         assert_eq!(late.verdict, Verdict::Hang);
-        assert_eq!(late.problems[0].title, "not back within 60 s");
+        assert_eq!(late.problems[0].title, "did not return within 60 s");
         let died = judged(&watched(ChildEnd::Died("killed by SIGSEGV".to_owned())), "", None);
         assert_eq!(died.verdict, Verdict::Error);
         assert!(died.reason.unwrap().contains("SIGSEGV"));
@@ -371,7 +371,7 @@ mod tests {
         };
         let seen = judged(&orphan, "", Some("a\nb\n"));
         assert_eq!(seen.verdict, Verdict::Fail);
-        assert_eq!(seen.problems[0].title, "the case leaves tasks behind");
+        assert_eq!(seen.problems[0].title, "the case left tasks behind");
     }
 
     #[test]

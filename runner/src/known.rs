@@ -318,7 +318,7 @@ fn in_range(release: &str, range: &str) -> anyhow::Result<bool> {
             ">" => release > &number[..],
             ">=" => release >= &number[..],
             "=" => release == &number[..],
-            other => bail!("\"{other}\" in \"{range}\" is no comparison"),
+            other => bail!("\"{other}\" in \"{range}\" is not a comparison"),
         };
         if !holds {
             return Ok(false);

@@ -35,7 +35,7 @@ pub(crate) fn begin(name: &str) -> anyhow::Result<()> {
             .open(&path)
             .and_then(|mut file| file.write_all(format!("{}{case}", head(group)).as_bytes()))
             .with_context(|| path.display().to_string())?;
-        print::line(format_args!("{} is new", path.display()));
+        print::line(format_args!("created {}", path.display()));
         next.push(format!("add `mod {module};` to {SOURCE}/lib.rs"));
     }
     next.extend([
@@ -62,7 +62,9 @@ fn parts(name: &str) -> anyhow::Result<(&str, &str)> {
             && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     let Some((group, short)) = name.split_once('/').filter(|(a, b)| plain(a) && plain(b)) else {
-        bail!("\"{name}\" is no name of a case; it is like race/new-pin: letters, digits and -");
+        bail!(
+            "\"{name}\" is not a case name; use GROUP/NAME in letters, digits and -, as in race/new-pin"
+        );
     };
     ensure!(cases::find(name).is_none(), "there is a case {name} already");
     ensure!(

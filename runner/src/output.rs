@@ -32,7 +32,7 @@ pub(crate) enum Error {
     NoFolder { path: PathBuf, folder: PathBuf },
     #[error("{path}: {folder} is not a folder")]
     NotAFolder { path: PathBuf, folder: PathBuf },
-    #[error("{path}: no file can be made in {folder}: {why}")]
+    #[error("{path}: cannot create a file in {folder}: {why}")]
     Closed { path: PathBuf, folder: PathBuf, why: io::Error },
     #[error("{path} is not a {kind}; daxtests did not make it, move it away")]
     NotOurs { path: PathBuf, kind: &'static str },

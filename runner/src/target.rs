@@ -61,7 +61,7 @@ impl Target {
             ];
             return match given.iter().find(|(_, is_given)| *is_given) {
                 Some((name, _)) => {
-                    bail!("the reference has no {name}: --fs xfs or --fs ext4 has")
+                    bail!("the reference has no {name}: use it with --fs xfs or --fs ext4")
                 }
                 None => Ok(()),
             };

@@ -233,7 +233,7 @@ impl Watch<'_> {
         if watched.stacks.is_none() {
             watched.stacks = Some(task::evidence(&tasks));
         }
-        watched.wedged = Some(format!("not to be killed: {}", task::brief(&tasks)));
+        watched.wedged = Some(format!("could not kill: {}", task::brief(&tasks)));
     }
 }
 

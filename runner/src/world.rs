@@ -38,7 +38,7 @@ const DEBUGFS: &str = "/sys/kernel/debug";
 /// Written to, it has each WARN_ON_ONCE warn once more.
 pub(crate) const WARN_AGAIN: &str = "/sys/kernel/debug/clear_warn_once";
 
-/// The ground that the cases stand on.
+/// What the cases run on.
 #[derive(Debug)]
 pub(crate) enum World {
     /// A file system of the running kernel.
@@ -96,7 +96,7 @@ pub(crate) fn check(plan: &Plan, program: &Path) -> anyhow::Result<()> {
         return Ok(());
     };
     if !nix::unistd::geteuid().is_root() {
-        bail!("a device is made and mounted: root is needed");
+        bail!("not root: making and mounting a file system needs it");
     }
     let ask = plan.patience(ASK);
     for dev in &plan.target.devices {

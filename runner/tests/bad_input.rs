@@ -79,7 +79,7 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--results", "clone"], format!("clone {foreign}")),
         (&["--results", "file"], "file is not a folder".to_owned()),
         (&["--results", "file/x"], "file/x: Not a directory (os error 20)".to_owned()),
-        (&["--results", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (&["--results", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
         (&["--results", "good", "--last-failed", "-x", "waits"], "nothing is selected".to_owned()),
         (&["--results", "none", "--last-failed"], format!("none/journal.jsonl: {none}")),
         // The JUnit report.
@@ -87,7 +87,7 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--junit", "none/x.xml"], format!("none/x.xml: there is no folder {}", "none")),
         (&["--junit", "dangling"], format!("dangling: there is no folder {base}/nowhere")),
         (&["--junit", "pipe"], "pipe: nobody reads this pipe".to_owned()),
-        (&["--junit", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (&["--junit", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
         (
             &["--results", "good", "--junit", "good/journal.jsonl"],
             "good/journal.jsonl is one of the results themselves; name another file".to_owned(),
@@ -97,19 +97,25 @@ fn each_is_one_line_and_touches_nothing() {
             "--junit - and --format would both write to standard output".to_owned(),
         ),
         // Transcripts.
-        (&["--bless", "/proc/x"], format!("/proc/x: no file can be made in /proc: {none}")),
+        (&["--bless", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
         (&["--bless", "file"], format!("file: {base}/file is not a folder")),
         (&["--bless", "blessed"], format!("blessed/waits.out is not a regular file; {moved}")),
         // What the reference does not have.
         (
             &["--dev", "/dev/pmem0"],
-            "the reference has no --dev: --fs xfs or --fs ext4 has".to_owned(),
+            "the reference has no --dev: use it with --fs xfs or --fs ext4".to_owned(),
         ),
-        (&["--trace"], "the reference has no --trace: --fs xfs or --fs ext4 has".to_owned()),
-        (&["--force"], "the reference has no --force: --fs xfs or --fs ext4 has".to_owned()),
+        (
+            &["--trace"],
+            "the reference has no --trace: use it with --fs xfs or --fs ext4".to_owned(),
+        ),
+        (
+            &["--force"],
+            "the reference has no --force: use it with --fs xfs or --fs ext4".to_owned(),
+        ),
         (
             &["--no-reflink"],
-            "the reference has no --no-reflink: --fs xfs or --fs ext4 has".to_owned(),
+            "the reference has no --no-reflink: use it with --fs xfs or --fs ext4".to_owned(),
         ),
         // Names.
         (&["waits"], "no case matches \"waits\"; did you mean -g waits?".to_owned()),
@@ -126,7 +132,7 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--exclude-file", "none"], format!("none: {none}")),
         (
             &["variants"],
-            "variants is no case but a command: it comes first, as in runner variants --help"
+            "variants is a command, not a case: put it first, as in runner variants --help"
                 .to_owned(),
         ),
     ];
@@ -161,12 +167,12 @@ fn so_is_what_other_commands_are_given() {
         (&["fuzz", "--fs", "reference", "--results", "clone"], format!("clone {foreign}")),
         (
             &["fuzz", "--fs", "reference", "--dev", "/dev/pmem0"],
-            "the reference has no --dev: --fs xfs or --fs ext4 has".to_owned(),
+            "the reference has no --dev: use it with --fs xfs or --fs ext4".to_owned(),
         ),
         (&["fuzz", "--fs", "reference", "--replay", "none"], format!("none: {none}")),
         (
             &["fuzz", "--fs", "reference", "--replay", "file"],
-            "file is no program of the fuzzer's: expected value at line 1 column 1".to_owned(),
+            "file is not a program of the fuzzer: expected value at line 1 column 1".to_owned(),
         ),
     ];
     let before = all(folder.path());

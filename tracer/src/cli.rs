@@ -66,7 +66,7 @@ impl From<Said> for ProbeLog {
 enum Command {
     /// Print what this kernel offers and which hook each step of the protocol uses
     Hooks,
-    /// Put a load on a mounted DAX file system and print its rounds a second, in the mean and
+    /// Put a load on a mounted DAX file system and print its rounds per second, mean and
     /// undisturbed, for ci/bench
     Bench {
         /// Use the file system mounted from this block device
@@ -86,7 +86,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
     const PAGE: u32 = 4096;
     match text.parse::<u32>() {
         Ok(bytes) if bytes.is_power_of_two() && bytes >= PAGE => Ok(bytes),
-        _ => Err(format!("a power of two from {PAGE} on is needed")),
+        _ => Err(format!("must be a power of two, at least {PAGE}")),
     }
 }
 
@@ -176,7 +176,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         stream.device().mount.display()
     ));
     if let Some(why) = &stream.device().blocks.unknown {
-        note(&format!("note: which page a freed block is, is not known: {why}"));
+        note(&format!("note: cannot tell which page a freed block is: {why}"));
     }
     for finding in stream.self_check() {
         note(&format!("note: the self-check's own break: {finding}"));

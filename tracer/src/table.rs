@@ -158,13 +158,13 @@ fn whole(sectors: u64) -> Result<u64, Unknown> {
 }
 
 fn number(text: &str) -> Result<u64, Unknown> {
-    text.parse().map_err(|_| unknown(format!("{text} is no number")))
+    text.parse().map_err(|_| unknown(format!("{text} is not a number")))
 }
 
 fn device_number(text: &str) -> Result<Number, Unknown> {
     text.split_once(':')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
-        .ok_or_else(|| unknown(format!("{text} is no device's number")))
+        .ok_or_else(|| unknown(format!("{text} is not a device number")))
 }
 
 /// What this machine says of a device.
@@ -189,7 +189,9 @@ fn look(device: Number) -> Result<Made, Unknown> {
     let made_of_others = fs::read_dir(&slaves).is_ok_and(|mut entries| entries.next().is_some());
     if made_of_others {
         let name = sysfs.file_name().unwrap_or_default().display().to_string();
-        return Err(unknown(format!("{name} is made of others, and is no device-mapper device")));
+        return Err(unknown(format!(
+            "{name} consists of other devices and is not a device-mapper device"
+        )));
     }
     Ok(Made::Whole)
 }

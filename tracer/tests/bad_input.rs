@@ -43,7 +43,7 @@ fn what_cannot_be_is_refused() {
     for (arguments, line) in [
         (
             ["--ring-size", "5000"],
-            "error: invalid value '5000' for '--ring-size <BYTES>': a power of two from 4096 on is needed",
+            "error: invalid value '5000' for '--ring-size <BYTES>': must be a power of two, at least 4096",
         ),
         (
             ["--duration", "0s"],

@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Program> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(name)?;
     let program: Program = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no program of the fuzzer's", name()))?;
+        .with_context(|| format!("{} is not a program of the fuzzer", name()))?;
     program.check().map_err(|why| anyhow::anyhow!("{}: {why}", name()))?;
     Ok(program)
 }

@@ -106,7 +106,7 @@ impl OnKernel {
         let log = self.world.log()?;
         if let Some(evidence) = self.left_behind() {
             let divergence = divergence.map_or_else(String::new, |found| found.to_string());
-            let why = format!("what was killed does not end\n{divergence}\n{evidence}");
+            let why = format!("a killed program did not exit\n{divergence}\n{evidence}");
             return Err(broken(Unusable::Wedged(why)));
         }
         if divergence.is_some() {

@@ -40,7 +40,7 @@ fn what_cannot_be_written_is_said_in_a_line() {
         (at("loop"), format!("{}: Too many levels of symbolic links (os error 40)", at("loop"))),
         (
             "/proc/x".to_owned(),
-            "/proc/x: no file can be made in /proc: No such file or directory (os error 2)"
+            "/proc/x: cannot create a file in /proc: No such file or directory (os error 2)"
                 .to_owned(),
         ),
     ] {

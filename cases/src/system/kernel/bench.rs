@@ -416,7 +416,7 @@ fn unused<T>(make: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
             made => return made,
         }
     }
-    Err(io::Error::other(format!("{MOST} of this run are there and were not given back")))
+    Err(io::Error::other(format!("{MOST} devices of this run still exist; they were not released")))
 }
 
 /// Where the page-cache file system of this case is mounted.
