@@ -113,10 +113,10 @@ mod tests {
     #[test]
     fn names_that_cannot_be_are_told_in_a_line() {
         for (name, why) in [
-            ("race", "no name of a case"),
-            ("race/New", "no name of a case"),
-            ("../x", "no name of a case"),
-            ("a/b/c", "no name of a case"),
+            ("race", "not a case name"),
+            ("race/New", "not a case name"),
+            ("../x", "not a case name"),
+            ("a/b/c", "not a case name"),
             ("race/retry", "already"),
             ("waits/more", "is a law"),
         ] {
