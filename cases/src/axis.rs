@@ -1,7 +1,7 @@
 //! The axes that cells are made of: each a table with a row for a value, and in the row all that
 //! is known of it.
 //!
-//! Whoever adds an operation, a kind of pin or a place adds a row and nothing else; which
+//! To add an operation, a kind of pin or a place, add a row and nothing else; which
 //! combinations cannot be is for [`crate::cell`] to say.
 
 pub(crate) mod activity;

@@ -2,7 +2,7 @@
 //!
 //! A [`Case`] is written once, against [`system::System`], and runs on every file system that
 //! offers what it needs. Most are cells: a law that holds for each operation, pin and place.
-//! [`perform`] runs one; what it prints is compared with what is expected by whoever calls it.
+//! [`perform`] runs one; the caller compares what it prints with what is expected.
 
 mod attempt;
 mod axis;

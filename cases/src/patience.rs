@@ -1,6 +1,6 @@
 //! How patient a run is: one factor for every time limit.
 //!
-//! A limit is there to end what hangs, and is chosen for an emulated machine. Whoever has a slower
+//! A limit only ends what hangs, and is chosen for an emulated machine. Whoever has a slower
 //! one stretches all of them alike, those of the runner and those of the cases. A budget that only
 //! says how much is tried, such as the length of a race, is no limit and stays.
 

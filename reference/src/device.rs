@@ -29,7 +29,7 @@ pub struct Transfer {
     pub direction: Direction,
     /// What the device has to give.
     pub byte: u8,
-    /// Told to whoever waits.
+    /// Handed to the waiter.
     pub tag: u64,
     /// Who is told.
     pub ring: Arc<Ring>,

@@ -82,7 +82,7 @@ impl Lots {
         self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) % end
     }
 
-    /// What becomes free when a block is given back: that block, or one kept earlier, or nothing.
+    /// What becomes free when a block is freed: that block, or one kept earlier, or nothing.
     fn release(&mut self, number: u64) -> Option<u64> {
         if self.keeps_one_in == 0 || self.below(self.keeps_one_in) != 0 {
             return Some(number);

@@ -23,7 +23,7 @@ const MESSAGE: usize = 8;
 /// [`tracer::stream::OWN_WARNING`].
 const OWN: &str = "WARNING in rethook_find_ret_addr";
 
-/// Every failure that `log` tells of.
+/// Every failure in `log`.
 pub(crate) fn alarms(log: &Log) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     let (mut at, mut done) = (0, 0);

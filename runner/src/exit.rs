@@ -28,7 +28,7 @@ impl Exit {
     /// How a run went, over all boots that it took, as its journal tells.
     ///
     /// It is never [`Exit::CouldNotRun`]: of a run that could not go on this says that it is
-    /// incomplete. Whoever asks for a report learns from 2 that there is none.
+    /// incomplete. For `report`, 2 says that there is none.
     pub(crate) fn of(history: &History) -> Self {
         Self::from_parts(history, history.incomplete().is_some())
     }

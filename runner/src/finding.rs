@@ -1,4 +1,4 @@
-//! What a rule of the protocol found, as it stands in the journal: in fields, so that nobody has to
+//! A rule's finding as the journal holds it: in fields, so that nobody has to
 //! parse the sentence.
 
 use serde::{Deserialize, Serialize};

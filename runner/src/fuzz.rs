@@ -2,7 +2,7 @@
 //!
 //! A program that the two answer differently is shrunk to the few steps that matter and left as
 //! a replay file and as the skeleton of a case. One that does so once and never again is left as
-//! it is: a race need not come when it is called. What may differ, and why, stands in
+//! it is: a race does not reproduce on demand. What may differ, and why, is listed in
 //! [`tolerance`] and nowhere else.
 
 mod dice;

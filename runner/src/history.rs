@@ -27,9 +27,9 @@ pub(crate) struct History {
     pub(crate) outcomes: Vec<Outcome>,
     /// The case that began and has not ended: name, iteration, when.
     pub(crate) open: Option<(String, u64, Option<SystemTime>)>,
-    /// The executions that began and of which no end stands in the journal.
+    /// Executions that began and have no end in the journal.
     pub(crate) unfinished: BTreeSet<(String, u64)>,
-    /// What the kernel does not tell of, and since which case.
+    /// What the kernel does not report, and since which case.
     pub(crate) silenced: Vec<(String, Option<String>)>,
     /// What went wrong outside of cases.
     pub(crate) troubles: Vec<Problem>,

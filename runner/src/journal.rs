@@ -33,7 +33,7 @@ pub(crate) enum Event {
         /// On which machine, after how many reboots.
         machine: Machine,
     },
-    /// The machine went down. Written by whoever watches it from outside: ci/vm.
+    /// The machine went down. Written from outside, by ci/vm.
     Down {
         /// What the console says of it: "kernel panic: sysrq triggered crash".
         why: String,
@@ -56,7 +56,7 @@ pub(crate) enum Event {
     },
     /// A case ended and was judged.
     CaseEnded(Box<Outcome>),
-    /// The kernel does not tell of something, or not any more: what its log does not show then
+    /// The kernel does not report something, or no longer: what its log does not show then
     /// proves nothing. Before the first case, or while one runs.
     Silenced {
         /// What: "lockdep has switched itself off ...".

@@ -1,6 +1,6 @@
 //! From what was observed of a case to its verdict, in one step.
 //!
-//! First everything that went wrong is listed, whoever tells of it; then it is measured against what
+//! First everything that went wrong is listed, whoever reports it; then it is measured against what
 //! is known of the kernel. Nobody changes a verdict afterwards.
 
 use cases::Ending;

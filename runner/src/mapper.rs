@@ -1,7 +1,7 @@
 //! The device-mapper device that a shape puts between the devices and the file system.
 //!
 //! It carries the run in its name, as the cases' own devices do: it goes with the run, and what a
-//! run that was killed left behind, the next one gives back.
+//! run that was killed left behind, the next one removes.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};

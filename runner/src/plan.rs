@@ -1,6 +1,6 @@
 //! What is to be done, ready to be done: the arguments after they were understood.
 //!
-//! It stands in the journal, so that a run can be resumed without being told again.
+//! The journal holds it, so that a run can be resumed without repeating the arguments.
 
 use std::path::PathBuf;
 use std::time::Duration;

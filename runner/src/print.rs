@@ -2,7 +2,7 @@
 //!
 //! `println!` panics when it cannot write. Whoever closed the pipe (`runner --list | head`) has
 //! seen enough and is told nothing. Any other failure, a full disk for example, is kept: the run
-//! goes on, for the journal has it all, and [`concluded`] tells of it and turns the exit code.
+//! goes on, for the journal has it all, and [`concluded`] reports it and changes the exit code.
 //!
 //! A case's own process talks to its parent through a pipe; that is `child`'s.
 
@@ -43,7 +43,7 @@ pub(crate) fn line(line: impl Display) {
     text(format_args!("{line}\n"));
 }
 
-/// Standard output, for what programs read: a failure is told to whoever writes and kept here.
+/// Standard output, for what programs read: a failure is returned to the writer and remembered here.
 #[derive(Debug)]
 pub(crate) struct Stdout;
 

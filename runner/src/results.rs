@@ -26,7 +26,7 @@ use crate::verdict::Verdict;
 /// Says that daxtests made the folder. ci/vm writes it too.
 const MARKER: &str = ".daxtests-results";
 
-/// What stands in the marker, for who wonders.
+/// The marker's text, for curious readers.
 const MARK: &str = "daxtests keeps results here: it replaces and removes what it wrote itself.\n";
 
 /// The folder of the cases' folders.

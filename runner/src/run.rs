@@ -30,7 +30,7 @@ use crate::verdict::{Problem, Verdict, Witness};
 use crate::watch::{Watch, Watched};
 use crate::world::{self, Unusable, World};
 
-/// How much of a problem's text stands in the journal; the rest is in the case's folder.
+/// How much of a problem's text goes into the journal; the rest is in the case's folder.
 const TEXT: usize = 64 << 10;
 
 /// What to run, and where the results go.
@@ -140,7 +140,7 @@ struct Run<'r> {
     world: World,
     deviations: Deviations,
     interrupt: Interrupt,
-    /// What the kernel does not tell of.
+    /// What the kernel does not report.
     silent: BTreeSet<String>,
     /// Attached when the file system is there.
     trace: Option<Trace>,

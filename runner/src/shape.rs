@@ -11,7 +11,7 @@ use crate::suggest;
 /// A way to make, mount or place a file system.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    /// As it is typed, and stands in the journal, the reports and `expected/known.toml`.
+    /// As typed, and as written in the journal, the reports and `expected/known.toml`.
     pub(crate) name: &'static str,
     /// What it is, in a line.
     pub(crate) about: &'static str,

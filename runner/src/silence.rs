@@ -1,4 +1,4 @@
-//! What keeps the running kernel from telling of faults: its log is clean only as far as it
+//! What keeps the running kernel from reporting faults: its log is clean only as far as it
 //! speaks.
 //!
 //! Debugging code switches itself off, once for all, when it has reported or when something else
@@ -29,7 +29,7 @@ struct Facts {
     warns_again: bool,
 }
 
-/// What the running kernel does not tell of, a sentence each.
+/// What the running kernel does not report, one sentence each.
 pub(crate) fn here() -> anyhow::Result<BTreeSet<String>> {
     let number = |path| fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
     let tainted = number("/proc/sys/kernel/tainted").and_then(|bits| bits.try_into().ok());

@@ -86,7 +86,7 @@ impl Traced {
         problems
     }
 
-    /// What stands in the notes: whether the trace says anything at all.
+    /// The note about the trace: whether it proves anything.
     pub(crate) fn note(&self) -> (String, String) {
         let mut text = match &self.verdict {
             protocol::Ruling::Holds => "the protocol held".to_owned(),

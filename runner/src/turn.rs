@@ -4,7 +4,7 @@
 //! flag for each of those. A warning that another run provokes would be blamed on this one's case;
 //! worse, it would use up the warning that this one's case is to provoke, and the case would pass.
 //! A message names its task at best, and a warning that was not printed names nobody. So no two
-//! cases run at the same time: the kernel log is locked, and whoever holds the lock runs its case.
+//! cases run at the same time: the kernel log is locked, and the runner that holds the lock runs its case.
 //!
 //! Devices, mounts and results are each run's own and need no turn.
 

@@ -56,7 +56,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Who or what tells of a problem.
+/// Who or what reports a problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Witness {
@@ -88,7 +88,7 @@ pub(crate) enum Witness {
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem {
-    /// Who tells of it.
+    /// Who reports it.
     #[serde(default)]
     pub(crate) witness: Witness,
     /// A line that is the same each time: "WARNING in dax_disassociate_entry".

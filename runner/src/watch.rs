@@ -63,7 +63,7 @@ pub(crate) struct Watched {
     pub(crate) stacks: Option<String>,
     /// What a case left running although it ended.
     pub(crate) left: Option<Left>,
-    /// What could not be killed or given back, in words.
+    /// What could not be killed or released, in words.
     pub(crate) wedged: Option<String>,
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn warn_again() {
 impl World {
     /// Enters the world of `plan`; nothing is made yet. `program` is the runner's own binary.
     ///
-    /// The mount stands in a mount namespace of the runner's own: it goes away with the runner,
+    /// The mount is in the runner's own mount namespace: it goes away with the runner,
     /// even if that is killed.
     pub(crate) fn enter(plan: &Plan, program: &Path) -> anyhow::Result<Self> {
         // What a case leaves behind when its parent dies is still found.

@@ -38,7 +38,7 @@ impl Breaks {
     /// Looks for breaks that ended unseen, which [`Breaks::returns`] then counts: those of tasks
     /// that are gone.
     ///
-    /// The kernel counts what a probe missed; this is what no counter tells of.
+    /// The kernel counts what a probe missed; no counter shows this.
     pub(crate) fn settle(&mut self) {
         // Whoever asks for a break's state keeps kprobes from running meanwhile; for its task, not.
         let tasks: Vec<u32> = self.map.keys().filter_map(Result::ok).collect();

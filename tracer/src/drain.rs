@@ -1,7 +1,7 @@
 //! The thread that empties the ring as fast as it fills, and the queue it empties it into.
 //!
 //! The ring is small and its writers never wait: what finds no room is gone. Judging a record
-//! takes many times as long as copying it, and whoever judges has other things to do as well. So
+//! takes many times as long as copying it, and the judge has other things to do as well. So
 //! nothing but this thread reads the ring, and it does nothing else.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -40,7 +40,7 @@ pub struct Alternative {
     pub tells: Option<(&'static str, u32)>,
 }
 
-/// When a hook tells something: else it can be left off, for each costs whoever comes by.
+/// When a hook is of use. At other times it is detached, since every call of the function pays for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// At all times.

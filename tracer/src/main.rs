@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why in one line. Whoever closed the pipe has seen enough and is told nothing; but what was
+/// Says why in one line. A reader that closed the pipe has seen enough and is told nothing; but what was
 /// not printed is not known to be good, so the exit code stays.
 fn could_not_run(error: &anyhow::Error) -> ExitCode {
     let closed = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -124,7 +124,7 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     })
 }
 
-/// Gives measured blocks back, and looks whether the probes tell of the pages that they are.
+/// Frees measured blocks, and checks that the probes report just their pages.
 pub(crate) fn frees(device: &Device, session: &Session, points: &[Point]) -> Result<(), Error> {
     let known: Vec<&Point> =
         points.iter().filter(|point| device.blocks.frame(point.block).is_some()).collect();

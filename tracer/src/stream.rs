@@ -395,7 +395,7 @@ impl Stream {
         (findings, outcome)
     }
 
-    /// `task` and its name, as it stands in a sentence.
+    /// `task` and its name, for a sentence.
     pub fn task(&self, task: u32) -> String {
         match self.names.get(&task).filter(|name| !name.is_empty()) {
             Some(name) => format!("{name}/{task}"),

@@ -94,8 +94,8 @@ impl Devices {
     }
 }
 
-/// Gives back what killed cases of `owner` left behind, and of owners that are gone: held devices,
-/// mounts, null_blk devices. Returns what could not be given back within `patience`, in words.
+/// Releases what killed cases of `owner` left behind, and of owners that are gone: held devices,
+/// mounts, null_blk devices. Returns what could not be released within `patience`, in words.
 pub fn sweep(owner: Owner, patience: Duration) -> Vec<String> {
     bench::sweep(owner, patience)
 }

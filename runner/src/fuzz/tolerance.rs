@@ -1,7 +1,7 @@
 //! What a kernel may do otherwise than the reference, or is known to do wrong, and why that does
 //! not stop the fuzzer.
 //!
-//! What would show in every other program is gone round ([`Tolerance::avoids`]): a step is left out
+//! What would show in every other program is avoided ([`Tolerance::avoids`]): a step is left out
 //! on both sides. What still shows ends its program, with its reason ([`Tolerance::reason`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ const EINTR: i32 = nix::errno::Errno::EINTR as i32;
 const ERESTARTSYS: i32 = 512;
 
 /// A deviation that shows too often to be met again and again, by its id in `expected/known.toml`.
-/// Where that says that it shows here, it is gone round; once it is struck out there, no longer.
+/// Where that says that it shows here, it is avoided; once it is removed there, no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct FindId(&'static str);
 

@@ -4,7 +4,7 @@
 //! (junit-10.xsd of its xunit plugin) and that of Ant's JUnit task. What only one of them knows is
 //! left out: `file`, a case's own `system-out`, and surefire's `flakyFailure`, which besides says
 //! that a case passed although it failed once. So each iteration is a test case with a name of its own,
-//! and what the cases measured stands in the suite's `system-out`.
+//! and what the cases measured is in the suite's `system-out`.
 //!
 //! junit-report puts text into CDATA sections and leaves it to the caller that the text may stand
 //! there.

@@ -3,7 +3,7 @@
 //!
 //! All are made of null_blk (through configfs, so that none of the user's own devices is ever
 //! touched) and device-mapper, and all carry the run that they belong to in their names, so that
-//! whatever a killed case leaves behind can be found and given back, and nothing of another run's.
+//! whatever a killed case leaves behind can be found and released, and nothing of another run's.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -18,7 +18,7 @@ use super::sys::{self, Aligned, Dm};
 use crate::action::Content;
 use crate::system::{Tried, Trouble};
 
-/// What stands in the name of a mount point of a page-cache file system.
+/// Part of the name of a mount point of a page-cache file system.
 const CACHE: &str = "cache-";
 
 /// How many devices of one role a run has at most. More than one only while an older one cannot
@@ -429,7 +429,7 @@ pub(crate) fn cache_mount(owner: Owner) -> PathBuf {
 pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
 /// Gives back all that ended or killed cases of this owner left behind, and of those that are gone;
-/// returns what could not be given back. What is busy is tried again until `patience` is over.
+/// returns what could not be released. What is busy is tried again until `patience` is over.
 pub(crate) fn sweep(owner: Owner, patience: Duration) -> Vec<String> {
     let until = Instant::now() + patience;
     loop {

@@ -10,7 +10,8 @@ use crate::action::{PAGE, Span};
 
 /// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
 ///
-/// Whoever uses the mapping while another task unmaps it meets a fault there, and nobody's memory.
+/// A task that uses the mapping while another unmaps it gets a fault there, and never touches other
+/// memory.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     address: usize,

@@ -39,7 +39,7 @@ pub(crate) fn process(pid: libc::pid_t) -> io::Result<OwnedFd> {
 /// `child` and ends with the code that this returns; nothing that called this goes on in it.
 ///
 /// Of the parent's threads the child has this one only. A lock that another held at this moment
-/// is never given back in the child: `child` takes none but those that the caller holds.
+/// is never released in the child: `child` takes none but those that the caller holds.
 pub(crate) fn fork(
     closing: &[BorrowedFd<'_>],
     child: impl FnOnce() -> i32,
