@@ -9,6 +9,9 @@ use std::fmt;
 pub use reference::{Direction, Medium, Mode, Sharing};
 use serde::{Deserialize, Serialize};
 
+pub use crate::content::{Content, SECTOR, Sector};
+pub use crate::span::{PAGE, Span, page, pages};
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -36,51 +39,6 @@ id! {
 id! {
     /// A number shared by all tasks of a case; starts at 0.
     VarId
-}
-
-/// Bytes in a page. The file systems are made with blocks of this size.
-pub const PAGE: u64 = 4096;
-
-/// The granularity at which content is observed: one byte value per sector.
-pub const SECTOR: u64 = 512;
-
-/// A range of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Span {
-    /// First byte.
-    pub at: u64,
-    /// Number of bytes.
-    pub len: u64,
-}
-
-/// `count` pages from page `first`.
-pub const fn pages(first: u64, count: u64) -> Span {
-    Span { at: first * PAGE, len: count * PAGE }
-}
-
-/// The one page `index`.
-pub const fn page(index: u64) -> Span {
-    pages(index, 1)
-}
-
-impl Span {
-    /// First byte behind the range.
-    pub const fn end(self) -> u64 {
-        self.at + self.len
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (at, end) = (self.at, self.end());
-        if at % PAGE == 0 && self.len == PAGE {
-            write!(f, "page {}", at / PAGE)
-        } else if at % PAGE == 0 && end % PAGE == 0 {
-            write!(f, "pages {}..{}", at / PAGE, end / PAGE)
-        } else {
-            write!(f, "bytes {at}..{end}")
-        }
-    }
 }
 
 /// Which interface submits direct I/O.
@@ -483,94 +441,5 @@ impl fmt::Display for Reply {
                 write!(f, "blocks {}", blocks.join(" "))
             }
         }
-    }
-}
-
-/// What a range of bytes holds, one value per sector of [`SECTOR`] bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Content(pub Vec<Sector>);
-
-/// What one sector holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Sector {
-    /// The same byte throughout.
-    Uniform(u8),
-    /// More than one value: torn.
-    Torn,
-}
-
-impl Content {
-    /// Summarises bytes; a tail shorter than a sector counts as one.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(
-            bytes
-                .chunks(SECTOR as usize)
-                .map(|sector| {
-                    if sector.iter().all(|byte| *byte == sector[0]) {
-                        Sector::Uniform(sector[0])
-                    } else {
-                        Sector::Torn
-                    }
-                })
-                .collect(),
-        )
-    }
-}
-
-impl fmt::Display for Content {
-    /// One sign per page: a letter for the byte that fills it, `.` for zeros, `~` for a torn
-    /// page; a page whose sectors differ is written as its sectors in brackets, and more than
-    /// eight equal pages as `a*512`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = |sector: &Sector| match sector {
-            Sector::Uniform(0) => '.'.to_string(),
-            Sector::Uniform(byte) if byte.is_ascii_graphic() => char::from(*byte).to_string(),
-            Sector::Uniform(byte) => format!("\\x{byte:02x}"),
-            Sector::Torn => '~'.to_string(),
-        };
-        let signs: Vec<String> = self
-            .0
-            .chunks((PAGE / SECTOR) as usize)
-            .map(|page| {
-                if page.iter().all(|sector| *sector == page[0]) {
-                    sign(&page[0])
-                } else {
-                    format!("[{}]", page.iter().map(sign).collect::<String>())
-                }
-            })
-            .collect();
-        for run in signs.chunk_by(|a, b| a == b) {
-            if run.len() > 8 {
-                write!(f, "{}*{}", run[0], run.len())?;
-            } else {
-                write!(f, "{}", run.concat())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_is_written_a_sign_a_page() {
-        let mut bytes = vec![b'a'; PAGE as usize];
-        bytes.extend(vec![0; PAGE as usize]);
-        let mut mixed = vec![b'c'; PAGE as usize];
-        mixed[..2048].fill(b'd');
-        bytes.extend(mixed);
-        assert_eq!(Content::of(&bytes).to_string(), "a.[ddddcccc]");
-        bytes[1] = b'x';
-        assert_eq!(Content::of(&bytes[..4096]).to_string(), "[~aaaaaaa]");
-        assert_eq!(Content::of(&vec![b'z'; 9 * 4096]).to_string(), "z*9");
-    }
-
-    #[test]
-    fn spans_read_in_pages_where_they_are_pages() {
-        assert_eq!(page(3).to_string(), "page 3");
-        assert_eq!(pages(1, 2).to_string(), "pages 1..3");
-        assert_eq!(Span { at: 1, len: 2 }.to_string(), "bytes 1..3");
     }
 }

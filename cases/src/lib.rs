@@ -9,6 +9,7 @@ mod axis;
 mod case;
 mod catalogue;
 mod cell;
+mod content;
 mod deadlock;
 mod evict;
 mod fsync;
@@ -24,6 +25,7 @@ mod race;
 mod reflink;
 mod scripts;
 mod space;
+mod span;
 
 pub mod action;
 pub mod system;
