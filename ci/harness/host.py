@@ -44,6 +44,7 @@ NEEDS = (
     Need("xz", "xz-utils"),
     Need("zstd", "zstd"),
     Need("cc", "gcc"),  # the linker that cargo calls
+    Need("strip", "binutils"),
     Need("dpkg-deb", "dpkg"),
     Need(apt.KEYRING, "debian-archive-keyring"),
 )
