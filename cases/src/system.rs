@@ -13,7 +13,7 @@ use std::fmt;
 pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Content, PinId, Reply, TaskId, VarId};
+use crate::action::{Action, Content, Mode, PinId, Reply, TaskId, VarId};
 use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
@@ -35,8 +35,8 @@ pub enum Need {
     Huge,
     /// A second file system of the same kind that uses the page cache.
     PageCache,
-    /// fallocate's collapse and insert.
-    Shift,
+    /// This mode of fallocate(2).
+    Fallocate(Mode),
     /// `MAP_SYNC`.
     MapSync,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Need {
             Self::Uring => "uring",
             Self::Huge => "huge",
             Self::PageCache => "page-cache",
-            Self::Shift => "shift",
+            Self::Fallocate(mode) => return write!(f, "fallocate-{mode}"),
             Self::MapSync => "map-sync",
         })
     }

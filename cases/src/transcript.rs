@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Direction, Engine, FileId, MapId, Mode, PinKind, Sharing};
+use crate::action::{Action, Direction, Engine, FileId, MapId, PinKind, Sharing};
 
 /// Something a running case tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,15 +112,7 @@ impl Names {
             }
             Action::OpenTruncate { file } => format!("open {} with O_TRUNC", self.file(*file)),
             Action::Fallocate { file, mode, span } => {
-                let verb = match mode {
-                    Mode::Allocate => "allocate",
-                    Mode::Punch => "punch",
-                    Mode::Zero => "zero",
-                    Mode::Collapse => "collapse",
-                    Mode::Insert => "insert",
-                    Mode::Unshare => "unshare",
-                };
-                format!("{verb} {span} of {}", self.file(*file))
+                format!("{mode} {span} of {}", self.file(*file))
             }
             Action::Clone { from, span, to, at } => {
                 format!("reflink {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
@@ -197,7 +189,7 @@ fn say_pin(kind: PinKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::page;
+    use crate::action::{Mode, page};
 
     #[test]
     fn an_action_is_told_in_words() {

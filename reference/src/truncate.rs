@@ -1,5 +1,7 @@
 //! Operations that change how long a file is or where its blocks are.
 
+use std::fmt;
+
 use protocol::event::Operation;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
 
 /// What fallocate is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Mode {
     /// Plain allocation: blocks for holes.
     Allocate,
@@ -27,6 +29,19 @@ pub enum Mode {
     Insert,
     /// `FALLOC_FL_UNSHARE_RANGE`.
     Unshare,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allocate => "allocate",
+            Self::Punch => "punch",
+            Self::Zero => "zero",
+            Self::Collapse => "collapse",
+            Self::Insert => "insert",
+            Self::Unshare => "unshare",
+        })
+    }
 }
 
 impl Mode {

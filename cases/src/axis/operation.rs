@@ -116,7 +116,7 @@ pub(crate) const ALL: &[Operation] = &[
     Operation {
         name: "collapse",
         phrase: "Collapsing, which frees a range and moves what follows,",
-        needs: &[Need::Shift],
+        needs: &[Need::Fallocate(Mode::Collapse)],
         origin: None,
         action: |t| t.before_end().fallocate(Mode::Collapse),
         change: |content, t| {
@@ -129,7 +129,7 @@ pub(crate) const ALL: &[Operation] = &[
     Operation {
         name: "insert",
         phrase: "Inserting, which moves all that follows,",
-        needs: &[Need::Shift],
+        needs: &[Need::Fallocate(Mode::Insert)],
         origin: None,
         action: |t| t.fallocate(Mode::Insert),
         change: |content, t| {

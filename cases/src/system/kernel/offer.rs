@@ -1,7 +1,7 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
 use super::{Kernel, bench, sys};
-use crate::action::{Action, FileId, MapId, Medium, Mode, PAGE, Reply, Sharing, Span, page};
+use crate::action::{Action, FileId, MapId, Medium, PAGE, Reply, Sharing, Span, page};
 use crate::system::{MAIN, Need, System};
 
 impl Kernel {
@@ -29,7 +29,7 @@ impl Kernel {
                 let mount = bench::cache_mount(self.devices.owner);
                 return self.bench().prepare_cache(&self.config.directory, &mount);
             }
-            Need::Reflink | Need::Shift | Need::MapSync => {
+            Need::Reflink | Need::Fallocate(_) | Need::MapSync => {
                 let name = "probe".to_owned();
                 self.try_out(Action::Create {
                     file,
@@ -49,8 +49,7 @@ impl Kernel {
             Need::Reflink => self
                 .try_out(Action::Clone { from: file, span: page(0), to: file, at: 2 * PAGE })
                 .map(drop),
-            Need::Shift => {
-                let mode = Mode::Collapse;
+            Need::Fallocate(mode) => {
                 self.try_out(Action::Fallocate { file, mode, span: page(1) }).map(drop)
             }
             Need::MapSync => {
