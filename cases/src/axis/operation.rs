@@ -139,6 +139,16 @@ pub(crate) const ALL: &[Operation] = &[
         frees: |_| 0..0,
         by_name: false,
     },
+    Operation {
+        name: "unshare",
+        phrase: "Unsharing, which moves shared pages to blocks of the file's own,",
+        needs: &[Need::Fallocate(Mode::Unshare)],
+        origin: None,
+        action: |t| t.fallocate(Mode::Unshare),
+        change: |_, _| (),
+        frees: |_| 0..0,
+        by_name: false,
+    },
 ];
 
 /// Where an operation comes from, unless its pin or place tells better.
