@@ -92,10 +92,24 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..NONE
     },
     Shape {
+        name: "extsize-2m",
+        about: "XFS that allocates 2 MiB at a time: extsize hints on every file",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-d", "extszinherit=512"],
+        ..NONE
+    },
+    Shape {
         name: "no-journal",
         about: "ext4 without a journal",
         fs: Some(Fs::Ext4),
         mkfs: &["-O", "^has_journal"],
+        ..NONE
+    },
+    Shape {
+        name: "bigalloc",
+        about: "ext4 that allocates 64 KiB at a time",
+        fs: Some(Fs::Ext4),
+        mkfs: &["-O", "bigalloc", "-C", "65536"],
         ..NONE
     },
     Shape {
