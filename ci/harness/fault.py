@@ -40,8 +40,8 @@ fault() {{
 		[ "$tries" -gt 0 ] || return
 		sleep 0.2
 	done
-	for filesystem in {filesystems}; do
-		[ "$(cat /sys/kernel/livepatch/{name}/$filesystem/patched)" = 1 ] || return
+	for object in {objects}; do
+		[ "$(cat /sys/kernel/livepatch/{name}/$object/patched)" = 1 ] || return
 	done
 }}
 fault || {{
@@ -72,9 +72,9 @@ def source(fault: str) -> str:
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
 
 
-def patched(fault: str, filesystem: str) -> list[str]:
-    """The functions of a file system that a fault replaces."""
-    tables = re.findall(rf"struct klp_func \w*{filesystem}\w*\[\] = {{(.*?)^}};", source(fault), re.DOTALL | re.MULTILINE)
+def patched(fault: str, where: str) -> list[str]:
+    """The functions of a file system, or of the kernel itself ("vmlinux"), that a fault replaces."""
+    tables = re.findall(rf"struct klp_func \w*{where}\w*\[\] = {{(.*?)^}};", source(fault), re.DOTALL | re.MULTILINE)
     return re.findall(r'\.old_name = "(\w+)"', "".join(tables))
 
 
@@ -189,9 +189,11 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
 
 
 def load(module: Path, filesystems: Sequence[str]) -> str:
-    """The shell lines that put the fault into the guest's kernel; it must take hold in these file systems."""
+    """The shell lines that put the fault into the guest's kernel; it must take hold wherever it is for."""
+    objects = [name for name in ("vmlinux", *filesystems) if patched(module.stem, name)]
     return LOAD.format(
         filesystems=" ".join(filesystems),
+        objects=" ".join(objects),
         module=shlex.quote(str(module)),
         name=module.stem.replace("-", "_"),
         fault=module.stem,

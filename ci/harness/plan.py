@@ -47,6 +47,7 @@ FAULTS = {
     "skip-break": ("waits/punch/splice/*", "kept/punch/splice/*huge", "kept/punch/splice/mapped", "huge/*"),
     "retry": ("race/retry", "--within", "10", "--cpus", "2"),
     "wrong-wait": ("waits/punch/splice/mapped",),
+    "longterm-pin": ("refused/punch/uring-buffer/*",),
 }
 
 # A fault that is found by a race has its time limit in a case's own seconds.

@@ -35,7 +35,6 @@ const HEAD: &str = "\
 #             cases fail with. Of a law those that each of its cells fails with at least one of, if
 #             the reference can run it.
 #   fault     a fault of ci/faults/ under which a step of ci/test shows it to fail; entered by hand
-#   unseen    why nothing turns red those cells of a law that the reference cannot run; by hand
 #   known     the deviations of known.toml with which it fails on a stock kernel
 ";
 
@@ -46,7 +45,6 @@ struct Row {
     #[serde(default)]
     variants: Vec<String>,
     fault: Option<String>,
-    unseen: Option<String>,
     #[serde(default)]
     known: Vec<String>,
 }
@@ -85,7 +83,6 @@ fn render(table: &Table) -> String {
             fields.push(format!("variants = {:?}", row.variants));
         }
         fields.extend(row.fault.iter().map(|fault| format!("fault = {fault:?}")));
-        fields.extend(row.unseen.iter().map(|why| format!("unseen = {why:?}")));
         if !row.known.is_empty() {
             fields.push(format!("known = {:?}", row.known));
         }
@@ -113,7 +110,6 @@ fn make(old: &Table) -> anyhow::Result<(Table, Vec<&'static str>)> {
         let name = row_of(case);
         let row = table.entry(name.to_owned()).or_insert_with(|| Row {
             fault: old.get(name).and_then(|row| row.fault.clone()),
-            unseen: old.get(name).and_then(|row| row.unseen.clone()),
             ..Row::default()
         });
         let known = deviations.finds_of(case);
@@ -136,10 +132,10 @@ fn make(old: &Table) -> anyhow::Result<(Table, Vec<&'static str>)> {
 }
 
 /// Whether no variant need turn `case` red: its own row has a fault that does, or it is a cell that
-/// the reference cannot run, and its law's row has one, or says why not.
+/// the reference cannot run, and its law's row has one.
 fn is_left_to_the_fault(row: &Row, case: &Case) -> bool {
     if case.is_cell() {
-        (row.fault.is_some() || row.unseen.is_some()) && !is_run_by_the_reference(case)
+        row.fault.is_some() && !is_run_by_the_reference(case)
     } else {
         row.fault.is_some()
     }
@@ -227,7 +223,6 @@ mod tests {
         let row = |variants: &[&str], fault: Option<&str>, known: &[&str]| Row {
             variants: owned(variants),
             fault: fault.map(str::to_owned),
-            unseen: None,
             known: owned(known),
         };
         let table: Table = [
