@@ -4,7 +4,7 @@ use std::fmt;
 
 use cases::action::{
     Action, Direction, Engine, FileId, Instruction, MapId, Medium, Mode, PAGE, PinId, PinKind,
-    Script, Sharing, Span, VarId, page, pages,
+    SECTOR, Script, Sharing, Span, VarId, page, pages,
 };
 use serde::{Deserialize, Serialize};
 
@@ -246,18 +246,7 @@ impl Maker {
             7 | 8 => {
                 Action::Truncate { file: self.file(), size: self.dice.below(PAGES + 2) * PAGE }
             }
-            9..=13 => Action::Fallocate {
-                file: self.file(),
-                mode: self.dice.one_of(&[
-                    Mode::Punch,
-                    Mode::Punch,
-                    Mode::Zero,
-                    Mode::Collapse,
-                    Mode::Insert,
-                    Mode::Allocate,
-                ]),
-                span: self.span(),
-            },
+            9..=13 => self.fallocate(),
             14..=16 => Action::Store { map: self.map(), span: self.span(), byte: self.byte() },
             17 => Action::Touch { map: self.map(), span: self.span() },
             18 => Action::Load { map: self.map(), span: self.span() },
@@ -276,6 +265,24 @@ impl Maker {
             _ if self.restraint.reflink => self.remap(),
             _ => self.pin(),
         }
+    }
+
+    fn fallocate(&mut self) -> Action {
+        let file = self.file();
+        let (mode, in_part) = self.dice.one_of(&[
+            (Mode::Punch, false),
+            (Mode::Punch, true),
+            (Mode::Zero, false),
+            (Mode::Collapse, false),
+            (Mode::Insert, false),
+            (Mode::Allocate, false),
+        ]);
+        let mut span = self.span();
+        // What is to be zeroed in place is another matter where the page may be shared.
+        if in_part && self.restraint.reflink && span.len == PAGE {
+            span = Span { at: span.at + SECTOR, len: 2 * SECTOR };
+        }
+        Action::Fallocate { file, mode, span }
     }
 
     /// What only the reference does with nothing left open.
