@@ -8,7 +8,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext};
 
-use crate::layout::{Lost, read, task};
+use crate::memory::{Lost, read};
+use crate::task::task;
 
 /// Who has the arguments of a call.
 pub(crate) trait Arguments {

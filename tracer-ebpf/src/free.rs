@@ -4,11 +4,16 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use protocol::{Kind, counters};
 
-use crate::layout::{
+use crate::blocks::place;
+use crate::globals::{
     DEVICE, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH, GROUP_BLOCKS, IDLE,
-    Lost, Page, argument_at, get, in_detail, place, repeat,
+    get,
 };
+use crate::memory::{Lost, argument_at};
+use crate::page::Page;
+use crate::repeat::repeat;
 use crate::ring::{count, emit, lose, page, record, stack};
+use crate::task::in_detail;
 
 /// Pages of one extent that are looked at: 2 GiB of 4 KiB pages. What a longer extent has beyond
 /// that counts as one lost record.

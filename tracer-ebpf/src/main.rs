@@ -7,7 +7,7 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![allow(
     unsafe_code,
-    reason = "reading kernel memory is what a probe does; each read goes through layout.rs"
+    reason = "reading kernel memory is what a probe does; each read goes through memory.rs"
 )]
 #![allow(
     clippy::needless_borrows_for_generic_args,
@@ -34,11 +34,21 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";
 
+mod blocks;
+mod breaks;
 mod call;
 mod free;
-mod layout;
+mod globals;
+mod inode;
+mod memory;
 mod operation;
+mod page;
 mod pin;
+mod removal;
+mod repeat;
 mod ring;
+mod scan;
+mod task;
+mod under_way;
+mod waits;
 mod warn;
-mod work;

@@ -6,11 +6,12 @@ use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeCont
 use protocol::{Kind, Operation};
 
 use crate::call::{Arguments, Call, keep, kept};
-use crate::layout::{
-    DENTRY_INODE, FAULT_INDEX, FAULT_VMA, Inode, Lost, VMA_FILE, field, in_detail, task, wanted,
-};
+use crate::globals::{DENTRY_INODE, FAULT_INDEX, FAULT_VMA, VMA_FILE};
+use crate::inode::Inode;
+use crate::memory::{Lost, field};
 use crate::ring::{about, emit, record};
-use crate::work::somebody_waits;
+use crate::task::{in_detail, task, wanted};
+use crate::waits::somebody_waits;
 
 fn operation(
     kind: Kind,

@@ -10,10 +10,11 @@ use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeCont
 use protocol::{Kind, counters};
 
 use crate::call::{Arguments, Call, keep, kept};
-use crate::layout::{
-    BIO_COUNT, BIO_VECS, Inode, Lost, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, Page, Shot, field, get, read,
-    read_to, repeat,
-};
+use crate::globals::{BIO_COUNT, BIO_VECS, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, get};
+use crate::inode::Inode;
+use crate::memory::{Lost, field, read, read_to};
+use crate::page::{Page, Shot};
+use crate::repeat::repeat;
 use crate::ring::{count, emit, page, record, stack_if_wanted};
 
 /// `struct bio_vec`: include/linux/bvec.h.

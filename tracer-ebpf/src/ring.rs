@@ -9,7 +9,11 @@ use aya_log_ebpf::{debug, trace};
 use protocol::event::loss_mark;
 use protocol::{Event, Kind, counters};
 
-use crate::layout::{DEVICE, Inode, Lost, Page, get, in_detail, process, task};
+use crate::globals::{DEVICE, get};
+use crate::inode::Inode;
+use crate::memory::Lost;
+use crate::page::Page;
+use crate::task::{in_detail, process, task};
 
 /// Resized when loaded.
 #[map]

@@ -13,7 +13,7 @@ use aya_ebpf::programs::{FEntryContext, PerfEventContext};
 use protocol::Kind;
 
 use crate::call::Arguments;
-use crate::layout::{Lost, read};
+use crate::memory::{Lost, read};
 use crate::ring::{emit, record, stack};
 
 /// The kernel looks up what a trap at an address means.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
 
-/// What the probes know of a break under way: `Break` in tracer-ebpf/src/work.rs.
+/// What the probes know of a break under way: `Break` in tracer-ebpf/src/under_way.rs.
 pub(crate) type Break = [u64; 10];
 
 /// Whether it waits, as far as was seen: the lower half of its last word.

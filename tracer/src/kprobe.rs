@@ -20,7 +20,7 @@ use crate::tracefs;
 const GROUP: &str = "daxtests";
 
 /// Calls that a return probe can have under way: as many as the probes remember breaks
-/// (`BREAKS` in tracer-ebpf/src/work.rs). The kernel allows 4096 (kernel/trace/trace_kprobe.c,
+/// (`BREAKS` in tracer-ebpf/src/under_way.rs). The kernel allows 4096 (kernel/trace/trace_kprobe.c,
 /// `KRETPROBE_MAXACTIVE_MAX`).
 const PLACES: u32 = 1024;
 
