@@ -42,7 +42,7 @@ id! {
 }
 
 /// Which interface submits direct I/O.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Engine {
     /// Linux native AIO: io_submit(2).
     Aio,
@@ -51,7 +51,7 @@ pub enum Engine {
 }
 
 /// How pages are pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PinKind {
     /// vmsplice(2) into a pipe: held until the pipe is closed.
     Splice,
@@ -67,6 +67,49 @@ pub enum PinKind {
         /// What the device's sectors hold before the transfer.
         byte: u8,
     },
+}
+
+impl PinKind {
+    /// Which way data goes, seen from the pinned pages.
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Splice | Self::OwnPipe => Direction::FromMemory,
+            Self::Direct { direction, .. } => direction,
+        }
+    }
+
+    /// What the pages are filled with, if they are written.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Splice | Self::OwnPipe => 0,
+            Self::Direct { byte, .. } => byte,
+        }
+    }
+
+    /// Whether it ends some time after its release: [`Action::Reap`] waits for that, and the
+    /// process that took it cannot end before.
+    pub const fn is_reaped(self) -> bool {
+        matches!(self, Self::Direct { .. })
+    }
+
+    /// Whether the kernel takes a plain reference for it (`FOLL_GET`), and no pin (`FOLL_PIN`).
+    pub const fn is_reference(self) -> bool {
+        matches!(self, Self::Splice | Self::OwnPipe)
+    }
+}
+
+impl fmt::Display for PinKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (engine, direction) = match self {
+            Self::Splice | Self::OwnPipe => return f.write_str("vmsplice"),
+            Self::Direct { engine: Engine::Aio, direction, .. } => ("AIO", direction),
+            Self::Direct { engine: Engine::Uring, direction, .. } => ("io_uring", direction),
+        };
+        match direction {
+            Direction::FromMemory => write!(f, "{engine} direct write from it"),
+            Direction::IntoMemory => write!(f, "{engine} direct read into it"),
+        }
+    }
 }
 
 /// One thing for a task to do.

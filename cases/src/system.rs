@@ -13,7 +13,7 @@ use std::fmt;
 pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Content, Mode, PinId, Reply, TaskId, VarId};
+use crate::action::{Action, Content, Mode, PinId, PinKind, Reply, TaskId, VarId};
 use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
@@ -25,6 +25,8 @@ pub const MAIN: TaskId = TaskId(0);
 pub enum Need {
     /// `FICLONERANGE`, `FIDEDUPERANGE` and copy-on-write of shared blocks.
     Reflink,
+    /// Pins of this kind.
+    Pin(PinKind),
     /// Direct I/O whose completion can be withheld (device-mapper and brd).
     HeldIo,
     /// A device on which direct I/O takes a while (null_blk).
@@ -45,6 +47,7 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reflink => "reflink",
+            Self::Pin(kind) => return write!(f, "pins by {kind}"),
             Self::HeldIo => "held-io",
             Self::SlowIo => "slow-io",
             Self::Uring => "uring",

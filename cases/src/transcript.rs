@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Direction, Engine, FileId, MapId, PinKind, Sharing};
+use crate::action::{Action, Direction, FileId, MapId, PinKind, Sharing};
 
 /// Something a running case tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,9 +139,8 @@ impl Names {
             Action::Load { map, span } => format!("load {span} of the {}", self.map(*map)),
             Action::Msync { map } => format!("msync the {}", self.map(*map)),
             Action::Pin { map, span, kind, .. } => format!(
-                "pin {span} of the {} ({}){}",
+                "pin {span} of the {} ({kind}){}",
                 self.map(*map),
-                say_pin(*kind),
                 if *kind == PinKind::OwnPipe { " and keep it to itself" } else { "" }
             ),
             Action::Reap { .. } => "reap the direct I/O".to_owned(),
@@ -165,24 +164,6 @@ impl fmt::Display for Action {
     /// In the words of a transcript, with numbers where a case has names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Names::default().say(self))
-    }
-}
-
-fn say_pin(kind: PinKind) -> &'static str {
-    match kind {
-        PinKind::Splice | PinKind::OwnPipe => "vmsplice",
-        PinKind::Direct { engine: Engine::Aio, direction: Direction::FromMemory, .. } => {
-            "AIO direct write from it"
-        }
-        PinKind::Direct { engine: Engine::Aio, direction: Direction::IntoMemory, .. } => {
-            "AIO direct read into it"
-        }
-        PinKind::Direct { engine: Engine::Uring, direction: Direction::FromMemory, .. } => {
-            "io_uring direct write from it"
-        }
-        PinKind::Direct { engine: Engine::Uring, direction: Direction::IntoMemory, .. } => {
-            "io_uring direct read into it"
-        }
     }
 }
 

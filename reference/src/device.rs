@@ -12,7 +12,7 @@ use crate::task::{Interruptible, Sleep, Task};
 use crate::waitqueue::WaitQueue;
 
 /// Which way direct I/O moves data, seen from the pinned memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// The device reads the pages: a write(2) to it. A read pin.
     FromMemory,

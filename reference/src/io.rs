@@ -377,13 +377,7 @@ impl Fs {
 
     /// What a device does with pinned pages at the end of a transfer: what it read from them,
     /// or gave to them.
-    pub(crate) fn transfer(
-        &self,
-        task: &Task,
-        pins: &Pins,
-        direction: Direction,
-        byte: u8,
-    ) -> Vec<u8> {
+    pub fn transfer(&self, task: &Task, pins: &Pins, direction: Direction, byte: u8) -> Vec<u8> {
         match direction {
             Direction::FromMemory => pins.read(),
             Direction::IntoMemory => {

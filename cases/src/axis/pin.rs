@@ -44,7 +44,7 @@ pub(crate) const SPLICE: Pin =
 const AIO_READ: Pin = Pin {
     name: "aio-read",
     phrase: "an AIO direct read into it",
-    needs: &[Need::HeldIo],
+    needs: &[Need::Pin(direct(Engine::Aio, Direction::IntoMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Aio, Direction::IntoMemory),
 };
@@ -52,7 +52,7 @@ const AIO_READ: Pin = Pin {
 const AIO_WRITE: Pin = Pin {
     name: "aio-write",
     phrase: "an AIO direct write from it",
-    needs: &[Need::HeldIo],
+    needs: &[Need::Pin(direct(Engine::Aio, Direction::FromMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Aio, Direction::FromMemory),
 };
@@ -60,7 +60,7 @@ const AIO_WRITE: Pin = Pin {
 const URING_READ: Pin = Pin {
     name: "uring-read",
     phrase: "an io_uring direct read into it",
-    needs: &[Need::HeldIo, Need::Uring],
+    needs: &[Need::Pin(direct(Engine::Uring, Direction::IntoMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Uring, Direction::IntoMemory),
 };
@@ -68,7 +68,7 @@ const URING_READ: Pin = Pin {
 const URING_WRITE: Pin = Pin {
     name: "uring-write",
     phrase: "an io_uring direct write from it",
-    needs: &[Need::HeldIo, Need::Uring],
+    needs: &[Need::Pin(direct(Engine::Uring, Direction::FromMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Uring, Direction::FromMemory),
 };
@@ -77,11 +77,11 @@ value!(Pin, "pin");
 
 impl Kind for Pin {
     fn writes(&self) -> bool {
-        matches!(self.kind, PinKind::Direct { direction: Direction::IntoMemory, .. })
+        self.kind.direction() == Direction::IntoMemory
     }
 
     fn is_in_flight(&self) -> bool {
-        matches!(self.kind, PinKind::Direct { .. })
+        self.kind.is_reaped()
     }
 }
 
@@ -107,9 +107,8 @@ impl Pin {
         content: &[u8],
     ) -> Checked<Held> {
         let id = t.pin_as(task, map, span, self.kind)?;
-        let writes = self.writes();
-        let seen =
-            content.iter().map(|byte| char::from(if writes { DEVICE } else { *byte })).collect();
+        let given = self.writes().then(|| self.kind.byte());
+        let seen = content.iter().map(|byte| char::from(given.unwrap_or(*byte))).collect();
         Ok(Held { id, kind: self.kind, task, span, seen })
     }
 }
@@ -124,28 +123,23 @@ impl Held {
 
     /// Lets go of it, the last one, with which `op` must finish: no sooner, and because of it.
     pub(crate) fn ends(&self, t: &mut Test<'_>, op: &Op) -> Checked {
-        match self.kind {
-            PinKind::Splice | PinKind::OwnPipe => t.ends_with(op, self.id),
-            PinKind::Direct { .. } => {
-                let released = self.release(t)?;
-                let done = t.finished(op)?;
-                crate::test::waited(op, &done, released)
-            }
+        if !self.kind.is_reaped() {
+            return t.ends_with(op, self.id);
         }
+        let released = self.release(t)?;
+        let done = t.finished(op)?;
+        crate::test::waited(op, &done, released)
     }
 
     fn reap(&self, t: &mut Test<'_>) -> Checked {
-        match self.kind {
-            PinKind::Splice | PinKind::OwnPipe => Ok(()),
-            PinKind::Direct { .. } => t.reap_as(self.task, self.id, self.span.len),
-        }
+        if self.kind.is_reaped() { t.reap_as(self.task, self.id, self.span.len) } else { Ok(()) }
     }
 
     /// The pages it wrote, and what they hold once it is gone.
     pub(crate) fn leaves(&self, content: &mut [u8]) {
-        if let PinKind::Direct { direction: Direction::IntoMemory, byte, .. } = self.kind {
+        if self.kind.direction() == Direction::IntoMemory {
             let first = (self.span.at / crate::action::PAGE) as usize;
-            content[first..first + self.seen.len()].fill(byte);
+            content[first..first + self.seen.len()].fill(self.kind.byte());
         }
     }
 

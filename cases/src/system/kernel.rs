@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
 use folders::Folders;
-use pin::Holder;
+use pin::Pins;
 use sys::Vars;
 
 use wire::{Request, Response};
@@ -135,7 +135,7 @@ struct Kernel {
     vars: Vars,
     tasks: BTreeMap<TaskId, Task>,
     operations: BTreeMap<OpId, UnderWay>,
-    pins: BTreeMap<PinId, Holder>,
+    pins: Pins,
     names: Names,
     control: Control,
     devices: Devices,
@@ -165,7 +165,7 @@ impl Kernel {
             vars,
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
-            pins: BTreeMap::new(),
+            pins: Pins::default(),
             names: Names::default(),
             control,
             devices,
@@ -469,15 +469,7 @@ impl System for Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        // Held I/O first: a process with direct I/O in flight cannot end before it completes.
-        for holder in std::mem::take(&mut self.pins).into_values() {
-            if let Holder::Device(slice) = holder {
-                let given = self.bench().give_back(slice);
-                if let Err(error) = given {
-                    eprintln!("a held device: {error}");
-                }
-            }
-        }
+        self.give_up();
         let mut pids = self.pids();
         for pid in &pids {
             kill(*pid);

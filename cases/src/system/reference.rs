@@ -321,9 +321,13 @@ impl System for Reference {
     fn release(&mut self, pin: PinId) -> Tried<u64> {
         let before = self.shared.fs.log.now();
         match self.shared.pins.with(|pins| pins.remove(&pin)) {
-            Some(actor::Pin::Splice(held)) => {
-                let content = Content::of(&held.read());
-                self.shared.fs.unpin(&self.hand, &held, Dropper::Process);
+            Some(actor::Pin::Held { pins, kind }) => {
+                let (direction, byte) = (kind.direction(), kind.byte());
+                let moved = self.shared.fs.transfer(&self.hand, &pins, direction, byte);
+                let content = Content::of(&moved);
+                // unpin_user_page() is the device's way, whoever takes it.
+                let dropper = if kind.is_reference() { Dropper::Process } else { Dropper::Device };
+                self.shared.fs.unpin(&self.hand, &pins, dropper);
                 self.shared.pins.with(|pins| pins.insert(pin, actor::Pin::Over(content)));
                 Ok(before)
             }

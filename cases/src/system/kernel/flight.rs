@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag};
 
-use super::proc;
 use super::sys::{Aio, Buffer, Mapping, Uring};
+use super::{pin, proc};
 use crate::action::{Direction, Engine, PAGE, PinKind, Span};
 
 /// A direct I/O in flight, with what it needs to live.
@@ -57,7 +57,6 @@ pub(super) fn take(
             mapping.splice(span, writer.as_fd())?;
             Ok(Taken::Pipe([reader, writer]))
         }
-        PinKind::Splice => mapping.splice(span, sent(fds)?.as_fd()).map(|()| Taken::Nothing),
         PinKind::Direct { engine, direction, .. } => {
             let device = sent(fds)?;
             let (buffer, write) = (mapping.buffer(span)?, direction == Direction::FromMemory);
@@ -82,6 +81,7 @@ pub(super) fn take(
                 }
             }
         }
+        _ => pin::take(mapping, span, kind, &sent(fds)?).map(|()| Taken::Nothing),
     }
 }
 

@@ -20,6 +20,7 @@ impl Kernel {
         // Out of the way of the identifiers that cases count up from 1.
         let (file, map) = (FileId(u32::MAX), MapId(u32::MAX));
         match need {
+            Need::Pin(kind) => return self.offers_pin(kind),
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {

@@ -2,20 +2,23 @@
 //!
 //! How a task takes it is [`super::flight`]'s.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno as Raw;
 use nix::fcntl::{FcntlArg, OFlag};
 
 use super::bench::{HeldSlice, trouble};
+use super::sys::Mapping;
 use super::{Kernel, task};
-use crate::action::{Action, Content, PAGE, PinId, PinKind, TaskId};
-use crate::system::{OpId, Tried, Trouble};
+use crate::action::{Action, Content, Engine, PAGE, PinId, PinKind, Span, TaskId};
+use crate::system::{Need, OpId, System as _, Tried, Trouble};
 
 /// Who holds a pin.
 #[derive(Debug)]
-pub(super) enum Holder {
+enum Holder {
     /// The only reader of the pipe.
     Pipe {
         reader: OwnedFd,
@@ -28,12 +31,47 @@ pub(super) enum Holder {
     Task(TaskId),
 }
 
+/// All pins of a case.
+#[derive(Debug, Default)]
+pub(super) struct Pins {
+    holders: BTreeMap<PinId, Holder>,
+}
+
+/// Takes a pin of which its task keeps nothing, with what [`Kernel::equip`] sent along.
+pub(super) fn take(
+    mapping: &Arc<Mapping>,
+    span: Span,
+    kind: PinKind,
+    sent: &OwnedFd,
+) -> io::Result<()> {
+    match kind {
+        PinKind::Splice => mapping.splice(span, sent.as_fd()),
+        PinKind::OwnPipe | PinKind::Direct { .. } => {
+            Err(io::Error::other("its task keeps a part of this pin"))
+        }
+    }
+}
+
 impl Kernel {
+    /// Whether pages can be pinned so.
+    pub(super) fn offers_pin(&mut self, kind: PinKind) -> Result<(), String> {
+        match kind {
+            PinKind::Splice | PinKind::OwnPipe => Ok(()),
+            PinKind::Direct { engine, .. } => {
+                self.offers(Need::HeldIo)?;
+                match engine {
+                    Engine::Aio => Ok(()),
+                    Engine::Uring => self.offers(Need::Uring),
+                }
+            }
+        }
+    }
+
     /// What `action` of `task` needs to be sent along: our side of a pin or device stays here.
     pub(super) fn equip(&mut self, task: TaskId, action: &Action) -> Tried<Vec<OwnedFd>> {
         match action {
             Action::Pin { pin, kind: PinKind::OwnPipe, .. } => {
-                self.pins.insert(*pin, Holder::Task(task));
+                self.pins.holders.insert(*pin, Holder::Task(task));
                 Ok(Vec::new())
             }
             Action::Pin { pin, span, kind: PinKind::Splice, .. } => {
@@ -45,12 +83,12 @@ impl Kernel {
                     nix::fcntl::fcntl(&reader, command)
                         .map_err(|error| trouble("a pipe's size")(error.into()))?;
                 }
-                self.pins.insert(*pin, Holder::Pipe { reader, len: span.len });
+                self.pins.holders.insert(*pin, Holder::Pipe { reader, len: span.len });
                 Ok(vec![writer])
             }
             Action::Pin { pin, span, kind: PinKind::Direct { byte, .. }, .. } => {
                 let (slice, device) = self.bench().hold(span.len, *byte)?;
-                self.pins.insert(*pin, Holder::Device(slice));
+                self.pins.holders.insert(*pin, Holder::Device(slice));
                 Ok(vec![device])
             }
             Action::DirectLoad { .. } => Ok(vec![self.bench().slow()?]),
@@ -61,7 +99,7 @@ impl Kernel {
     /// `pin` was refused, so nobody holds it. The pages that came before the one that could not be
     /// had may still lie in the pipe, and go with it.
     pub(super) fn refused(&mut self, pin: PinId) -> Tried<()> {
-        if let Some(Holder::Device(slice)) = self.pins.remove(&pin) {
+        if let Some(Holder::Device(slice)) = self.pins.holders.remove(&pin) {
             self.bench().give_back(slice).map_err(trouble("the held device"))?;
         }
         Ok(())
@@ -69,7 +107,7 @@ impl Kernel {
 
     /// Whether any pin may still be held, `op` aside.
     pub(super) fn holds(&self, op: OpId) -> bool {
-        let held = self.pins.values().any(|holder| match holder {
+        let held = self.pins.holders.values().any(|holder| match holder {
             Holder::Pipe { .. } => true,
             // The pin goes with the process.
             Holder::Task(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
@@ -88,7 +126,7 @@ impl Kernel {
     /// Whether the release of `pin` drops its references before it returns. The end of direct
     /// I/O comes in its own time.
     pub(super) fn is_let_go_at_once(&self, pin: PinId) -> bool {
-        matches!(self.pins.get(&pin), Some(Holder::Pipe { .. }))
+        matches!(self.pins.holders.get(&pin), Some(Holder::Pipe { .. }))
     }
 
     /// As [`crate::system::System::release`].
@@ -99,26 +137,26 @@ impl Kernel {
                 why: why.to_owned(),
             })
         };
-        match self.pins.remove(&pin) {
+        match self.pins.holders.remove(&pin) {
             Some(Holder::Pipe { reader, len }) => {
                 let before = task::now();
                 let content = drain(&reader, len).map_err(trouble("a pipe"))?;
                 drop(reader);
-                self.pins.insert(pin, Holder::Released(content));
+                self.pins.holders.insert(pin, Holder::Released(content));
                 Ok(before)
             }
             Some(Holder::Device(mut slice)) => {
                 let before = task::now();
                 slice.resume().map_err(trouble("the held device"))?;
-                self.pins.insert(pin, Holder::Device(slice));
+                self.pins.holders.insert(pin, Holder::Device(slice));
                 Ok(before)
             }
             Some(kept @ Holder::Task(_)) => {
-                self.pins.insert(pin, kept);
+                self.pins.holders.insert(pin, kept);
                 unknown("its task keeps it")
             }
             Some(over @ Holder::Released(_)) => {
-                self.pins.insert(pin, over);
+                self.pins.holders.insert(pin, over);
                 unknown("it was released before")
             }
             None => unknown("there is no such pin"),
@@ -132,17 +170,35 @@ impl Kernel {
             Holder::Device(slice) => !slice.is_resumed(),
             Holder::Released(_) | Holder::Task(_) => false,
         };
-        let pins: Vec<_> =
-            self.pins.iter().filter(|(_, holder)| held(holder)).map(|(pin, _)| *pin).collect();
+        let pins: Vec<_> = self
+            .pins
+            .holders
+            .iter()
+            .filter(|(_, holder)| held(holder))
+            .map(|(pin, _)| *pin)
+            .collect();
         for pin in &pins {
             self.let_go(*pin)?;
         }
         Ok(!pins.is_empty())
     }
 
+    /// Gives up all pins at the end of a case. Held I/O goes before anything else ends: a process
+    /// with direct I/O in flight cannot end before it completes.
+    pub(super) fn give_up(&mut self) {
+        for holder in std::mem::take(&mut self.pins).holders.into_values() {
+            if let Holder::Device(slice) = holder {
+                let given = self.bench().give_back(slice);
+                if let Err(error) = given {
+                    eprintln!("a held device: {error}");
+                }
+            }
+        }
+    }
+
     /// As [`crate::system::System::transferred`].
     pub(super) fn content(&self, pin: PinId) -> Tried<Content> {
-        match self.pins.get(&pin) {
+        match self.pins.holders.get(&pin) {
             Some(Holder::Released(content)) => Ok(content.clone()),
             Some(Holder::Device(slice)) => slice.content().map_err(trouble("the held device")),
             _ => Err(Trouble::Machinery {

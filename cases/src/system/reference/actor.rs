@@ -6,7 +6,7 @@ use nix::libc;
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Answer, Errno, Fs, Inode, Pins, Process, Ring, Task, Transfer, Vma, WaitQueue};
 
-use crate::action::{Action, Content, FileId, MapId, PinId, Span, VarId};
+use crate::action::{Action, Content, FileId, MapId, PinId, PinKind, Span, VarId};
 use crate::system::{Done, Kinship};
 
 /// What all tasks share.
@@ -28,8 +28,8 @@ impl Shared {
 /// A pin that the case can release, in each of its states.
 #[derive(Debug)]
 pub(super) enum Pin {
-    /// In a pipe.
-    Splice(Pins),
+    /// In something that lets go of it when it is told to.
+    Held { pins: Pins, kind: PinKind },
     /// In direct I/O that the device withholds.
     Direct(Transfer),
     /// In direct I/O that the device may complete.

@@ -142,18 +142,15 @@ impl Actor {
                 fs.fsync(task, &vma.inode).map(done)
             }
             Action::Pin { pin, map, span, kind } => {
-                let held = match kind {
-                    PinKind::Splice => Pin::Splice(self.pin(*map, *span, false)?),
-                    PinKind::OwnPipe => {
-                        Pin::OwnPipe(self.process.number, Some(self.pin(*map, *span, false)?))
-                    }
-                    PinKind::Direct { direction, byte, .. } => Pin::Direct(Transfer {
-                        pins: self.pin(*map, *span, *direction == Direction::IntoMemory)?,
-                        direction: *direction,
-                        byte: *byte,
-                        tag: 0,
-                        ring: Arc::default(),
-                    }),
+                let (kind, direction) = (*kind, kind.direction());
+                let pins = self.pin(*map, *span, direction == Direction::IntoMemory)?;
+                let held = if kind == PinKind::OwnPipe {
+                    Pin::OwnPipe(self.process.number, Some(pins))
+                } else if kind.is_reaped() {
+                    let (byte, ring) = (kind.byte(), Arc::default());
+                    Pin::Direct(Transfer { pins, direction, byte, tag: 0, ring })
+                } else {
+                    Pin::Held { pins, kind }
                 };
                 self.shared.pins.with(|pins| pins.insert(*pin, held));
                 Ok(Reply::Done)

@@ -21,7 +21,8 @@ pub(crate) struct Mapping {
 /// A part of a mapping for I/O that the kernel does by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
-    pub(super) address: u64,
+    /// Its first byte, in this process.
+    pub(crate) address: u64,
     pub(super) length: u64,
     /// Keeps the range of addresses.
     _mapping: Arc<Mapping>,
