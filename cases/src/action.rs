@@ -67,6 +67,14 @@ pub enum PinKind {
         /// What the device's sectors hold before the transfer.
         byte: u8,
     },
+    /// process_vm_readv(2) or process_vm_writev(2) by another process, whose own memory
+    /// userfaultfd(2) withholds. `byte` fills that memory at the release.
+    Remote {
+        /// Which way: a read of the pages, or a write to them.
+        direction: Direction,
+        /// What is written to them.
+        byte: u8,
+    },
 }
 
 impl PinKind {
@@ -74,7 +82,7 @@ impl PinKind {
     pub const fn direction(self) -> Direction {
         match self {
             Self::Splice | Self::OwnPipe => Direction::FromMemory,
-            Self::Direct { direction, .. } => direction,
+            Self::Direct { direction, .. } | Self::Remote { direction, .. } => direction,
         }
     }
 
@@ -82,7 +90,7 @@ impl PinKind {
     pub const fn byte(self) -> u8 {
         match self {
             Self::Splice | Self::OwnPipe => 0,
-            Self::Direct { byte, .. } => byte,
+            Self::Direct { byte, .. } | Self::Remote { byte, .. } => byte,
         }
     }
 
@@ -102,6 +110,12 @@ impl fmt::Display for PinKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (engine, direction) = match self {
             Self::Splice | Self::OwnPipe => return f.write_str("vmsplice"),
+            Self::Remote { direction: Direction::FromMemory, .. } => {
+                return f.write_str("another's process_vm_readv");
+            }
+            Self::Remote { direction: Direction::IntoMemory, .. } => {
+                return f.write_str("another's process_vm_writev");
+            }
             Self::Direct { engine: Engine::Aio, direction, .. } => ("AIO", direction),
             Self::Direct { engine: Engine::Uring, direction, .. } => ("io_uring", direction),
         };

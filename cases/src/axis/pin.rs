@@ -25,15 +25,20 @@ pub(crate) struct Pin {
     kind: PinKind,
 }
 
-/// What the device's sectors hold before the transfer, where it is what a page gets.
+/// What a page gets, where it is written.
 const DEVICE: u8 = b'z';
 
 const fn direct(engine: Engine, direction: Direction) -> PinKind {
     PinKind::Direct { engine, direction, byte: DEVICE }
 }
 
+const fn remote(direction: Direction) -> PinKind {
+    PinKind::Remote { direction, byte: DEVICE }
+}
+
 /// All of them.
-pub(crate) const ALL: &[Pin] = &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE];
+pub(crate) const ALL: &[Pin] =
+    &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE, VM_READ, VM_WRITE];
 
 /// One that is read and one that is written, by different means, where more would show no more.
 pub(crate) const PAIR: &[Pin] = &[SPLICE, AIO_READ];
@@ -71,6 +76,22 @@ const URING_WRITE: Pin = Pin {
     needs: &[Need::Pin(direct(Engine::Uring, Direction::FromMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Uring, Direction::FromMemory),
+};
+
+const VM_READ: Pin = Pin {
+    name: "vm-read",
+    phrase: "another process's process_vm_readv",
+    needs: &[Need::Pin(remote(Direction::FromMemory))],
+    origin: None,
+    kind: remote(Direction::FromMemory),
+};
+
+const VM_WRITE: Pin = Pin {
+    name: "vm-write",
+    phrase: "another process's process_vm_writev",
+    needs: &[Need::Pin(remote(Direction::IntoMemory))],
+    origin: None,
+    kind: remote(Direction::IntoMemory),
 };
 
 value!(Pin, "pin");

@@ -2,6 +2,8 @@
 //!
 //! How a task takes it is [`super::flight`]'s.
 
+mod remote;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -10,9 +12,10 @@ use std::sync::Arc;
 use nix::errno::Errno as Raw;
 use nix::fcntl::{FcntlArg, OFlag};
 
+use self::remote::Peer;
 use super::bench::{HeldSlice, trouble};
 use super::sys::Mapping;
-use super::{Kernel, task};
+use super::{Kernel, PATIENCE, task};
 use crate::action::{Action, Content, Engine, PAGE, PinId, PinKind, Span, TaskId};
 use crate::system::{Need, OpId, System as _, Tried, Trouble};
 
@@ -25,7 +28,12 @@ enum Holder {
         len: u64,
     },
     Device(HeldSlice),
-    /// Read out of the pipe at release.
+    /// Another process, and what it fills the pages with at release.
+    Peer {
+        line: OwnedFd,
+        byte: u8,
+    },
+    /// Read out of the pipe, or told by the peer, at release.
     Released(Content),
     /// The task keeps it.
     Task(TaskId),
@@ -35,6 +43,7 @@ enum Holder {
 #[derive(Debug, Default)]
 pub(super) struct Pins {
     holders: BTreeMap<PinId, Holder>,
+    peer: Option<Peer>,
 }
 
 /// Takes a pin of which its task keeps nothing, with what [`Kernel::equip`] sent along.
@@ -46,6 +55,7 @@ pub(super) fn take(
 ) -> io::Result<()> {
     match kind {
         PinKind::Splice => mapping.splice(span, sent.as_fd()),
+        PinKind::Remote { direction, .. } => remote::take(sent, &mapping.buffer(span)?, direction),
         PinKind::OwnPipe | PinKind::Direct { .. } => {
             Err(io::Error::other("its task keeps a part of this pin"))
         }
@@ -63,6 +73,13 @@ impl Kernel {
                     Engine::Aio => Ok(()),
                     Engine::Uring => self.offers(Need::Uring),
                 }
+            }
+            PinKind::Remote { .. } => {
+                if self.pins.peer.is_none() {
+                    let peer = Peer::new().map_err(|error| format!("userfaultfd: {error}"))?;
+                    self.pins.peer = Some(peer);
+                }
+                Ok(())
             }
         }
     }
@@ -91,6 +108,17 @@ impl Kernel {
                 self.pins.holders.insert(*pin, Holder::Device(slice));
                 Ok(vec![device])
             }
+            Action::Pin { pin, kind: kind @ PinKind::Remote { .. }, .. } => {
+                let Some(peer) = &self.pins.peer else {
+                    return Err(Trouble::Machinery {
+                        what: format!("a pin by {kind}"),
+                        why: "nobody has asked whether it is offered".to_owned(),
+                    });
+                };
+                let [line, theirs] = peer.line().map_err(trouble("the peer"))?;
+                self.pins.holders.insert(*pin, Holder::Peer { line, byte: kind.byte() });
+                Ok(vec![theirs])
+            }
             Action::DirectLoad { .. } => Ok(vec![self.bench().slow()?]),
             _ => Ok(Vec::new()),
         }
@@ -108,7 +136,7 @@ impl Kernel {
     /// Whether any pin may still be held, `op` aside.
     pub(super) fn holds(&self, op: OpId) -> bool {
         let held = self.pins.holders.values().any(|holder| match holder {
-            Holder::Pipe { .. } => true,
+            Holder::Pipe { .. } | Holder::Peer { .. } => true,
             // The pin goes with the process.
             Holder::Task(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
             Holder::Device(slice) => !slice.is_resumed(),
@@ -126,7 +154,7 @@ impl Kernel {
     /// Whether the release of `pin` drops its references before it returns. The end of direct
     /// I/O comes in its own time.
     pub(super) fn is_let_go_at_once(&self, pin: PinId) -> bool {
-        matches!(self.pins.holders.get(&pin), Some(Holder::Pipe { .. }))
+        matches!(self.pins.holders.get(&pin), Some(Holder::Pipe { .. } | Holder::Peer { .. }))
     }
 
     /// As [`crate::system::System::release`].
@@ -151,6 +179,12 @@ impl Kernel {
                 self.pins.holders.insert(pin, Holder::Device(slice));
                 Ok(before)
             }
+            Some(Holder::Peer { line, byte }) => {
+                let before = task::now();
+                let content = remote::release(&line, byte, self.config.patience.of(PATIENCE))?;
+                self.pins.holders.insert(pin, Holder::Released(content));
+                Ok(before)
+            }
             Some(kept @ Holder::Task(_)) => {
                 self.pins.holders.insert(pin, kept);
                 unknown("its task keeps it")
@@ -166,7 +200,7 @@ impl Kernel {
     /// Lets go of every pin that is held here. Whether there was one.
     pub(super) fn let_all_go(&mut self) -> Tried<bool> {
         let held = |holder: &Holder| match holder {
-            Holder::Pipe { .. } => true,
+            Holder::Pipe { .. } | Holder::Peer { .. } => true,
             Holder::Device(slice) => !slice.is_resumed(),
             Holder::Released(_) | Holder::Task(_) => false,
         };

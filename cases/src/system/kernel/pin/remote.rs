@@ -1,0 +1,398 @@
+//! Pins of another process's memory: process_vm_readv(2) and process_vm_writev(2).
+//!
+//! The kernel pins the pages of the other process, and copies then. What it copies to or from is
+//! memory that userfaultfd(2) withholds: the copy waits there, and the pages stay pinned, until
+//! the memory is provided. That it waits is an event, and so is its end; nothing here takes time.
+//!
+//! A process of the case's own, the *peer*, does all of that, a thread for each pin. It is made
+//! before there is any pin, has no file of the file system under test, and maps none.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+use self::sys::Withheld;
+use crate::action::{Content, Direction, PAGE};
+use crate::system::kernel::bench::trouble;
+use crate::system::kernel::sys::{Buffer, fork};
+use crate::system::kernel::{GRACE, kill, proc, wire};
+use crate::system::{Errno, Tried, Trouble};
+
+/// What a thread of the peer is asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Transfer {
+    pid: i32,
+    address: u64,
+    len: u64,
+    direction: Direction,
+}
+
+/// The process that pins, as the case sees it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    socket: OwnedFd,
+    pid: i32,
+}
+
+impl Peer {
+    /// Makes it, if the kernel offers what it needs.
+    pub(super) fn new() -> io::Result<Self> {
+        drop(Withheld::new(PAGE)?);
+        let (ours, theirs) = wire::pair()?;
+        let pid = fork(&[ours.as_fd()], || {
+            // For stacks and the kernel log only.
+            let _ = nix::sys::prctl::set_name(c"peer");
+            serve(&theirs)
+        })?;
+        Ok(Self { socket: ours, pid })
+    }
+
+    /// Both ends of a pin: the case's, and one for the task whose memory is to be pinned.
+    pub(super) fn line(&self) -> io::Result<[OwnedFd; 2]> {
+        let (ours, theirs) = wire::pair()?;
+        wire::send(self.socket.as_fd(), &(), &[theirs.as_raw_fd()])?;
+        Ok([ours.try_clone()?, ours])
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        kill(self.pid);
+        if !proc::ends(self.pid, Instant::now() + GRACE) {
+            eprintln!("the peer, process {}, does not end", self.pid);
+        }
+    }
+}
+
+/// Has the peer pin `buffer`, which is this process's.
+pub(super) fn take(line: &OwnedFd, buffer: &Buffer, direction: Direction) -> io::Result<()> {
+    let pid = nix::unistd::getpid().as_raw();
+    let transfer = Transfer { pid, address: buffer.address, len: buffer.len(), direction };
+    wire::send(line.as_fd(), &transfer, &[])?;
+    match wire::receive::<Result<(), Errno>>(line.as_fd(), true)? {
+        Some((Ok(()), _)) => Ok(()),
+        Some((Err(errno), _)) => Err(io::Error::from_raw_os_error(errno.0)),
+        None => Err(io::Error::other("the peer is gone")),
+    }
+}
+
+/// Provides the memory, filled with `byte`, and waits for the end of the transfer: what went
+/// through. The pages are not pinned any more then.
+pub(super) fn release(line: &OwnedFd, byte: u8, patience: Duration) -> Tried<Content> {
+    let what = "the end of a process_vm transfer";
+    wire::send(line.as_fd(), &byte, &[]).map_err(trouble(what))?;
+    if !wire::readable_until(line, Instant::now() + patience)? {
+        let (what, seconds) = (what.to_owned(), patience.as_secs());
+        return Err(Trouble::Stuck { what, seconds, state: String::new() });
+    }
+    let broken = |why: String| Err(Trouble::Machinery { what: what.to_owned(), why });
+    match wire::receive::<Result<Content, Errno>>(line.as_fd(), true).map_err(trouble(what))? {
+        Some((Ok(content), _)) => Ok(content),
+        Some((Err(errno), _)) => broken(errno.to_string()),
+        None => broken("the peer is gone".to_owned()),
+    }
+}
+
+/// The peer: a thread for each line that comes, until the case is gone. Returns the exit code.
+fn serve(socket: &OwnedFd) -> i32 {
+    loop {
+        match wire::receive::<()>(socket.as_fd(), true) {
+            Ok(Some(((), lines))) => {
+                for line in lines {
+                    std::thread::spawn(move || {
+                        if let Err(error) = hold(&line) {
+                            eprintln!("a pin of the peer's ended: {error}");
+                        }
+                    });
+                }
+            }
+            Ok(None) => return 0,
+            Err(error) => {
+                eprintln!("the peer ended: {error}");
+                return 1;
+            }
+        }
+    }
+}
+
+/// One pin, from its beginning to its end. Nothing is released if nobody asks for it.
+fn hold(line: &OwnedFd) -> io::Result<()> {
+    let Some((transfer, _)) = wire::receive::<Transfer>(line.as_fd(), true)? else {
+        return Ok(());
+    };
+    let waiting = match Waiting::begin(transfer) {
+        Ok(waiting) => waiting,
+        Err(error) => return wire::send(line.as_fd(), &Err::<(), _>(errno(&error)), &[]),
+    };
+    wire::send(line.as_fd(), &Ok::<_, Errno>(()), &[])?;
+    let Some((byte, _)) = wire::receive::<u8>(line.as_fd(), true)? else {
+        return Ok(());
+    };
+    let content = waiting.end(byte).map_err(|error| errno(&error));
+    wire::send(line.as_fd(), &content, &[])
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A transfer that waits for its own side.
+struct Waiting {
+    memory: Arc<Withheld>,
+    /// Does it.
+    transfer: JoinHandle<io::Result<u64>>,
+}
+
+impl Waiting {
+    /// Returns once the pages are pinned.
+    fn begin(transfer: Transfer) -> io::Result<Self> {
+        let memory = Arc::new(Withheld::new(transfer.len)?);
+        let (over, ends) = nix::unistd::pipe()?;
+        let thread = {
+            let memory = Arc::clone(&memory);
+            std::thread::spawn(move || {
+                let Transfer { pid, address, direction, .. } = transfer;
+                let moved = memory.transfer(pid, address, direction);
+                drop(ends);
+                moved
+            })
+        };
+        let mut events = [
+            PollFd::new(memory.asked().as_fd(), PollFlags::POLLIN),
+            PollFd::new(over.as_fd(), PollFlags::POLLIN),
+        ];
+        while let Err(error) = poll(&mut events, PollTimeout::NONE) {
+            if error != nix::errno::Errno::EINTR {
+                return Err(error.into());
+            }
+        }
+        if events[0].revents().is_some_and(|seen| seen.contains(PollFlags::POLLIN)) {
+            return Ok(Self { memory, transfer: thread });
+        }
+        // It came to an end and pinned nothing.
+        ended(thread)?;
+        Err(io::Error::from_raw_os_error(libc::EFAULT))
+    }
+
+    /// Lets it go on with memory full of `byte`: what the memory holds in the end.
+    fn end(self, byte: u8) -> io::Result<Content> {
+        self.memory.provide(byte)?;
+        let moved = ended(self.transfer)?;
+        let bytes = self.memory.bytes();
+        if moved != bytes.len() as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(Content::of(bytes))
+    }
+}
+
+fn ended(thread: JoinHandle<io::Result<u64>>) -> io::Result<u64> {
+    thread.join().map_err(|_| io::Error::other("the transfer panicked"))?
+}
+
+mod sys {
+    //! Memory that userfaultfd(2) withholds, and transfers to and from it.
+
+    #![allow(unsafe_code, reason = "raw memory, and calls that have no safe wrapper")]
+
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    use crate::action::{Direction, PAGE};
+
+    fn check(result: i64) -> io::Result<u64> {
+        u64::try_from(result).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `struct uffdio_api`.
+    #[repr(C)]
+    struct Api {
+        version: u64,
+        features: u64,
+        ioctls: u64,
+    }
+
+    /// `struct uffdio_register`.
+    #[repr(C)]
+    struct Register {
+        start: u64,
+        len: u64,
+        mode: u64,
+        ioctls: u64,
+    }
+
+    /// `struct uffdio_copy`.
+    #[repr(C)]
+    struct Copy {
+        to: u64,
+        from: u64,
+        len: u64,
+        mode: u64,
+        copied: i64,
+    }
+
+    nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
+    nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
+    nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
+
+    /// `UFFD_API`.
+    const API: u64 = 0xaa;
+
+    /// `UFFDIO_REGISTER_MODE_MISSING`.
+    const MISSING: u64 = 1;
+
+    /// Memory that nobody has touched: whoever does, the kernel included, waits until it is
+    /// provided.
+    #[derive(Debug)]
+    pub(super) struct Withheld {
+        address: usize,
+        len: usize,
+        events: OwnedFd,
+    }
+
+    impl Withheld {
+        /// `len` bytes.
+        pub(super) fn new(len: u64) -> io::Result<Self> {
+            // Not UFFD_USER_MODE_ONLY: it is the kernel that must wait.
+            let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+            // SAFETY: no memory is involved.
+            let events = check(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?;
+            // SAFETY: it was made just now, and nobody else knows of it.
+            let events = unsafe { OwnedFd::from_raw_fd(events as i32) };
+            let mut api = Api { version: API, features: 0, ioctls: 0 };
+            // SAFETY: the structure is the call's and outlives it.
+            unsafe { uffdio_api(events.as_raw_fd(), &raw mut api) }?;
+            let (access, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // SAFETY: a null hint lets the kernel choose a free range; nothing is overwritten.
+            let address =
+                unsafe { libc::mmap(std::ptr::null_mut(), len as usize, access, flags, -1, 0) };
+            if address == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            let memory = Self { address: address as usize, len: len as usize, events };
+            let mut register = Register {
+                start: memory.address as u64,
+                len: memory.whole(),
+                mode: MISSING,
+                ioctls: 0,
+            };
+            // SAFETY: as above, and the range is our own.
+            unsafe { uffdio_register(memory.events.as_raw_fd(), &raw mut register) }?;
+            Ok(memory)
+        }
+
+        /// Its length in whole pages.
+        fn whole(&self) -> u64 {
+            (self.len as u64).next_multiple_of(PAGE)
+        }
+
+        /// Can be read from once somebody waits for the memory.
+        pub(super) fn asked(&self) -> &OwnedFd {
+            &self.events
+        }
+
+        /// Provides all of it, filled with `byte`.
+        pub(super) fn provide(&self, byte: u8) -> io::Result<()> {
+            let source = vec![byte; self.whole() as usize];
+            let mut copy = Copy {
+                to: self.address as u64,
+                from: source.as_ptr() as u64,
+                len: self.whole(),
+                mode: 0,
+                copied: 0,
+            };
+            // SAFETY: the source outlives the call, and the kernel writes to the range only, which
+            // is our own.
+            unsafe { uffdio_copy(self.events.as_raw_fd(), &raw mut copy) }?;
+            Ok(())
+        }
+
+        /// Moves memory of process `pid` here, or what is here there; how many bytes.
+        pub(super) fn transfer(
+            &self,
+            pid: i32,
+            address: u64,
+            direction: Direction,
+        ) -> io::Result<u64> {
+            let own = libc::iovec { iov_base: self.address as *mut _, iov_len: self.len };
+            let other = libc::iovec { iov_base: address as *mut _, iov_len: self.len };
+            let call = match direction {
+                Direction::FromMemory => libc::process_vm_readv,
+                Direction::IntoMemory => libc::process_vm_writev,
+            };
+            // SAFETY: the own side is ours for as long as this lives and is read by nobody before
+            // the end of this; the other side is mapped by the caller for such transfers.
+            check(unsafe { call(pid, &raw const own, 1, &raw const other, 1, 0) } as i64)
+        }
+
+        /// What it holds, once it is provided and the transfer is over.
+        pub(super) fn bytes(&self) -> &[u8] {
+            // SAFETY: the range is ours, and nobody writes to it any more.
+            unsafe { std::slice::from_raw_parts(self.address as *const u8, self.len) }
+        }
+    }
+
+    impl Drop for Withheld {
+        fn drop(&mut self) {
+            // SAFETY: the range is ours, and with its last owner nobody is left to use it.
+            unsafe { libc::munmap(self.address as *mut _, self.len) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::action::{Action, FileId, MapId, Medium, PinId, PinKind, Reply, Sharing, page};
+    use crate::patience::Patience;
+    use crate::system::kernel::{Config, Owner, open};
+    use crate::system::{MAIN, Need, System};
+
+    use super::*;
+
+    fn did(system: &mut dyn System, action: Action) -> Reply {
+        let op = system.start(MAIN, action).unwrap();
+        system.wait(op).unwrap().result.unwrap()
+    }
+
+    #[test]
+    fn the_transfer_waits_for_the_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { directory: folder.path().to_owned(), patience: Patience::default() };
+        let mut system = open(&config, Owner::here().unwrap()).unwrap();
+        let system = system.as_mut();
+        let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
+        let fill = b"ab".to_vec();
+        did(system, Action::Create { file, name, medium: Medium::Dax, fill });
+        let span = crate::action::pages(0, 2);
+        did(system, Action::Map { map, file, span, sharing: Sharing::Shared });
+        let kinds = [Direction::FromMemory, Direction::IntoMemory]
+            .map(|direction| PinKind::Remote { direction, byte: b'z' });
+        for kind in kinds {
+            if let Err(why) = system.offers(Need::Pin(kind)) {
+                // A kernel without it, or one that keeps it from this user.
+                assert!(why.starts_with("userfaultfd: "), "{why}");
+                return;
+            }
+        }
+        for (number, kind, span) in [(1, kinds[0], page(0)), (2, kinds[1], page(1))] {
+            did(system, Action::Pin { pin: PinId(number), map, span, kind });
+        }
+        did(system, Action::Store { map, span: page(0), byte: b'x' });
+        let held = |system: &mut dyn System| match did(system, Action::Load { map, span }) {
+            Reply::Content(content) => content.to_string(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(held(system), "xb");
+        for (number, seen) in [(1, "x"), (2, "z")] {
+            system.release(PinId(number)).unwrap();
+            assert_eq!(system.transferred(PinId(number)).unwrap().to_string(), seen);
+        }
+        assert_eq!(held(system), "xz");
+    }
+}
