@@ -18,7 +18,6 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed=EBPF_TOOLCHAIN");
     println!("cargo:rerun-if-env-changed=PATH");
     println!("cargo:rerun-if-changed=../protocol/src");
-    println!("cargo:rustc-check-cfg=cfg(probes)");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     let object = out.join("tracer-ebpf");
     // Whatever an earlier build left there must not pass for this build's probes.
