@@ -52,6 +52,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "zeros", about: "a write to a hole that is mapped", run: zeros },
     Scenario { name: "copy", about: "a write to a shared, pinned, mapped block", run: copy },
     Scenario { name: "dedupe", about: "dedupe of blocks that were never written", run: dedupe },
+    Scenario { name: "second", about: "dedupe of pages of which the second differ", run: second },
+    Scenario { name: "parts", about: "parts of shared and of new pages", run: parts },
     Scenario { name: "map", about: "mmap under a pin against truncate", run: map },
     Scenario { name: "interrupt", about: "a signal must end a truncate", run: interrupt },
 ];
@@ -431,6 +433,49 @@ fn dedupe(world: &World) -> Answer<()> {
         let shared = fs.remap(task, &one, &other, what)?;
         assert_eq!(shared, 0, "a page never written and one of \"b\" differ");
         assert_eq!(shown(fs, process, task, 2, 0)?, b'b', "dedupe changes nothing");
+        Ok(())
+    });
+    join(tasks);
+    Ok(())
+}
+
+fn second(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 2)?, world.file(2, 2)?);
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
+    world.spawn(&mut tasks, move |fs, process, task| {
+        let vma = process.mm.find(2)?;
+        fs.store(task, &process.mm, &vma, (PAGE, PAGE), b'c')?;
+        let what = Remap { from: 0, len: 2 * PAGE, to: 0, dedupe: true };
+        assert_eq!(fs.remap(task, &one, &other, what)?, 0, "the second pages differ");
+        Ok(())
+    });
+    join(tasks);
+    Ok(())
+}
+
+/// Half a page.
+const HALF: u64 = PAGE / 2;
+
+fn parts(world: &World) -> Answer<()> {
+    let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
+    world.spawn(&mut tasks, move |fs, process, task| {
+        let byte = |map, at| -> Answer<u8> {
+            let vma = process.mm.find(map)?;
+            Ok(fs.load(task, &process.mm, &vma, (at, 1))?[0])
+        };
+        let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
+        fs.remap(task, &one, &other, what)?;
+        fs.truncate(task, &one, HALF)?;
+        fs.truncate(task, &one, PAGE)?;
+        assert_eq!(byte(1, HALF)?, 0, "what was cut off reads as zeros");
+        assert_eq!(byte(2, HALF)?, b'b', "the other file has what it had");
+        fs.truncate(task, &other, 0)?;
+        fs.truncate(task, &other, PAGE)?;
+        fs.write(task, &other, HALF, &[b'w'; HALF as usize])?;
+        assert_eq!(byte(2, 0)?, 0, "beside what is written to a hole there are zeros");
         Ok(())
     });
     join(tasks);
