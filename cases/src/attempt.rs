@@ -98,6 +98,7 @@ mod tests {
                     Report::Line(line) => lines.push(line),
                     Report::Note { name, value } => lines.push(format!("{name}: {value}")),
                     Report::Observed(observed) => lines.extend(observed),
+                    Report::Found(found) => lines.push(found.to_string()),
                 },
             );
         (ending, lines)

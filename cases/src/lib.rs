@@ -18,6 +18,7 @@ mod huge;
 mod law;
 mod livelock;
 mod mapping;
+pub mod oracle;
 mod origin;
 mod patience;
 mod perform;

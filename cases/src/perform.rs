@@ -1,6 +1,7 @@
 //! Runs a case: offers it what it needs, and tells how it ended.
 
 use crate::case::{Body, Case};
+use crate::oracle::Watch;
 use crate::system::System;
 use crate::test::{Ending, Stop, Test};
 use crate::transcript::Report;
@@ -17,7 +18,8 @@ pub fn perform(
             return Ending::NotRun(format!("needs {need}: {why}"));
         }
     }
-    let mut test = Test::new(system, seed, sink);
+    let mut watch = Watch::new(system);
+    let mut test = Test::new(&mut watch, seed, sink);
     let went = match case.body {
         Body::Function(run) => run(&mut test),
         Body::Cell(cell) => cell.run(&mut test),
@@ -26,8 +28,13 @@ pub fn perform(
     if case.is_cell() {
         sink(Report::Observed(observed));
     }
-    match went {
-        Ok(()) => Ending::Pass,
+    let ending = match went {
+        // After anything else a look could hang, and would prove nothing.
+        Ok(()) => watch.finish().map_or_else(Ending::from, |()| Ending::Pass),
         Err(Stop(ending)) => ending,
+    };
+    for found in watch.findings().take() {
+        sink(Report::Found(found));
     }
+    ending
 }

@@ -14,6 +14,7 @@ pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Content, Mode, PinId, PinKind, Reply, TaskId, VarId};
+use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
@@ -226,6 +227,11 @@ pub trait System {
 
     /// Sets a variable.
     fn set_var(&mut self, var: VarId, value: u64);
+
+    /// Looks at files of the file system under test without leaving a trace: nothing stays open,
+    /// nothing is mapped, and no event tells of it. Only while no operation is under way, which may
+    /// hold locks that a look takes.
+    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>>;
 
     /// What time limits are multiplied by.
     fn patience(&self) -> Patience;

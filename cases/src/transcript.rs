@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Direction, FileId, MapId, PinKind, Sharing};
+use crate::oracle::Found;
 
 /// Something a running case tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub enum Report {
     /// What was observed in a cell, in order, before it was judged: what its law's contract is
     /// compared with.
     Observed(Vec<String>),
+    /// An oracle found that a rule was broken.
+    Found(Found),
     /// A measurement or remark that is not compared.
     Note {
         /// What was measured.

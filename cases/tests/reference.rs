@@ -18,16 +18,17 @@ struct Run {
 
 fn run(case: &Case, config: &Config) -> Run {
     let mut system = Reference::new(config);
-    let (mut transcript, mut observed) = (String::new(), Vec::new());
+    let (mut transcript, mut observed, mut found) = (String::new(), Vec::new(), Vec::new());
     let ending = perform(case, &mut system, config.seed, &mut |report| match report {
         Report::Line(line) => {
             transcript.push_str(&line);
             transcript.push('\n');
         }
         Report::Observed(what) => observed = what,
+        Report::Found(what) => found.push(what.to_string()),
         Report::Note { .. } => {}
     });
-    let findings = system.findings().iter().map(ToString::to_string).collect();
+    let findings = system.findings().iter().map(ToString::to_string).chain(found).collect();
     Run { ending, transcript, observed, findings }
 }
 

@@ -23,6 +23,8 @@ pub mod judge;
 #[cfg(feature = "rules")]
 mod mark;
 #[cfg(feature = "rules")]
+pub mod oracle;
+#[cfg(feature = "rules")]
 mod pins;
 #[cfg(feature = "rules")]
 pub mod rule;

@@ -21,17 +21,23 @@ pub enum Rule {
     Fsync,
     /// No WARN, BUG or oops.
     Warning,
+    /// While a page is pinned its block stays that file's and offset's, whatever is done.
+    KeptBlock,
+    /// A file shows what was written to it, or zeros.
+    ForeignBytes,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::MissedWait,
         Self::Livelock,
         Self::LostWakeup,
         Self::LockHeld,
         Self::Fsync,
         Self::Warning,
+        Self::KeptBlock,
+        Self::ForeignBytes,
     ];
 
     /// The name by which people speak of it.
@@ -43,6 +49,8 @@ impl Rule {
             Self::LockHeld => "lock held while waiting",
             Self::Fsync => "fsync",
             Self::Warning => "warning",
+            Self::KeptBlock => "kept block",
+            Self::ForeignBytes => "foreign bytes",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::event::Counting;
 
 use crate::errno::{ENOSPC, Errno};
-use crate::page::Page;
+use crate::page::{Content, Page};
 use crate::sync::{Arc, Leaf};
 
 /// One block of a file.
@@ -22,6 +22,9 @@ pub struct Extent {
 
 /// A file's blocks by page index.
 pub type Extents = BTreeMap<u64, Extent>;
+
+/// What every block of a new volume holds, so that it shows if a file shows it: no test writes this.
+pub(crate) const MARKER: u8 = 0xda;
 
 /// An allocator that hands out any block that is free, as XFS does to test itself
 /// (`CONFIG_XFS_DEBUG`), and that keeps some for itself, as XFS does for its own lists.
@@ -96,7 +99,9 @@ impl Blocks {
     /// Adds a block that was never used; its number.
     fn add(&mut self, is_dax: bool, shape: Counting) -> u64 {
         let number = self.pages.len() as u64 + 1;
-        self.pages.push(Arc::new(Page::new(number, is_dax, shape)));
+        let page = Page::new(number, is_dax, shape);
+        page.content(|content| *content = Content::Filled(MARKER));
+        self.pages.push(Arc::new(page));
         self.shares.push(0);
         number
     }

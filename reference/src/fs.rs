@@ -91,6 +91,11 @@ impl Fs {
         }
     }
 
+    /// The volume whose blocks are pages.
+    pub(crate) fn storage(&self) -> &Volume {
+        &self.dax
+    }
+
     /// A number for a new process.
     pub fn new_process(&self) -> u32 {
         self.numbers.with(|numbers| {

@@ -53,6 +53,12 @@ impl Fs {
         })
     }
 
+    /// What a read of up to `len` bytes from the file's beginning would show now. Nothing tells of
+    /// it, and no lock is taken but that of the file's state.
+    pub fn shown(inode: &Inode, len: u64) -> Vec<u8> {
+        Self::read_held(inode, 0, len)
+    }
+
     fn read_held(inode: &Inode, at: u64, len: u64) -> Vec<u8> {
         let state = inode.state();
         let len = len.min(state.size.saturating_sub(at));
@@ -168,6 +174,11 @@ impl Fs {
     /// Whether the block at `place` of the file's volume is free.
     pub fn is_free(&self, inode: &Inode, place: u64) -> bool {
         self.volume(inode).is_free(place)
+    }
+
+    /// The same of the volume whose blocks are pages.
+    pub fn is_free_storage(&self, place: u64) -> bool {
+        self.storage().is_free(place)
     }
 
     /// Accesses each page of a mapping's bytes as the processor does, faulting as often as it

@@ -66,7 +66,11 @@ pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
     let ending = match open(task) {
         Ok(opened) => {
             cases::perform(case, world.insert(opened).system(), task.seed, &mut |report| {
-                if let Err(error) = tell(&Message::Report(report)) {
+                let message = match report {
+                    Report::Found(found) => Message::Finding((&found).into()),
+                    other => Message::Report(other),
+                };
+                if let Err(error) = tell(&message) {
                     lost.get_or_insert(error);
                 }
             })

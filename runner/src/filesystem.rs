@@ -3,6 +3,7 @@
 //! Everything that may never return runs in a process of its own with a deadline.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,15 @@ pub(crate) struct FileSystem {
     /// How long a tool may take.
     patience: Duration,
 }
+
+/// What free space holds before the first case: a value that no case writes.
+const MARKER: u8 = 0xda;
+
+/// How many folders are filled: more than a small file system has groups.
+const FOLDERS: u32 = 8;
+
+/// Bytes in each of them.
+const FILLED: usize = 1 << 20;
 
 /// What part of the time for umount it may be busy.
 const BUSY: u32 = 6;
@@ -117,6 +127,21 @@ impl FileSystem {
             Ok(false) => Err(Error::NotDax(self.point.clone())),
             Err(why) => Err(Error::Io { path: probe, why }),
         }
+    }
+
+    /// Fills with [`MARKER`] what is given to the first files, and frees it again: what a block held
+    /// before shows if a file shows it. What the cases themselves give back is as good from then on.
+    ///
+    /// Not all free space: to write a gigabyte takes an emulated machine longer than many a run. A
+    /// file system spreads folders over its groups, and files begin where their folder's group
+    /// does.
+    pub(crate) fn fill(&self) -> Result<(), Error> {
+        let folder = self.point.join(".daxtests-fill");
+        let filled = fill(&folder);
+        let removed = fs::remove_dir_all(&folder);
+        // Else the space may not be free yet when the first case begins.
+        let synced = File::open(&self.point).and_then(|point| Ok(rustix::fs::syncfs(point)?));
+        filled.and(removed).and(synced).map_err(|why| Error::Io { path: folder, why })
     }
 
     /// What may help where the kernel refused to mount it with `why`.
@@ -192,6 +217,20 @@ fn said(kmsg: &mut Kmsg) -> String {
     };
     let said: Vec<_> = log.records.into_iter().map(|record| record.text).collect();
     if said.is_empty() { String::new() } else { format!("; the kernel says: {}", said.join("; ")) }
+}
+
+/// Makes folders in a new one, each with a file of [`MARKER`].
+fn fill(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir(folder)?;
+    let bytes = vec![MARKER; FILLED];
+    for number in 0..FOLDERS {
+        let folder = folder.join(number.to_string());
+        fs::create_dir(&folder)?;
+        let mut file = File::create_new(folder.join("filled"))?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 fn is_dax(path: &Path) -> std::io::Result<bool> {

@@ -36,6 +36,21 @@ impl From<&protocol::Finding> for Finding {
     }
 }
 
+impl From<&cases::oracle::Found> for Finding {
+    /// An oracle knows files by the names that the case gives them, which its sentence has.
+    fn from(found: &cases::oracle::Found) -> Self {
+        Self {
+            rule: found.rule.clone(),
+            text: found.text.clone(),
+            tasks: Vec::new(),
+            inode: 0,
+            page: 0,
+            index: found.index,
+            events: Vec::new(),
+        }
+    }
+}
+
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.rule, self.text)

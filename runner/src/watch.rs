@@ -326,6 +326,7 @@ impl Told {
                 Ok(Message::Report(Report::Note { name, value })) => {
                     self.notes.push((name, value));
                 }
+                Ok(Message::Report(Report::Found(found))) => self.findings.push((&found).into()),
                 Ok(Message::Finding(finding)) => self.findings.push(finding),
                 Ok(Message::Ending(ending)) => self.ending = Some(ending),
                 // Something else wrote to standard output.

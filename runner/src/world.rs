@@ -211,6 +211,7 @@ impl World {
         }
         kernel.files.make()?;
         kernel.mount()?;
+        kernel.files.fill()?;
         Ok(Some((kernel.files.mkfs().line(), kernel.files.options())))
     }
 

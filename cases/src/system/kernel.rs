@@ -41,6 +41,7 @@ pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};
 use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
 use crate::action::{Action, Content, PinId, TaskId, VarId};
+use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
 use crate::transcript::Names;
 
@@ -452,6 +453,10 @@ impl System for Kernel {
 
     fn set_var(&mut self, var: VarId, value: u64) {
         self.vars.var(var.0).store(value, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
+        self.control.inspect(what, self.config.patience.of(PATIENCE))
     }
 
     fn patience(&self) -> Patience {

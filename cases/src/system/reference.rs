@@ -22,6 +22,7 @@ use super::{
     Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WaitChannel,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
+use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
 use crate::transcript::Names;
 
@@ -374,6 +375,10 @@ impl System for Reference {
 
     fn set_var(&mut self, var: VarId, value: u64) {
         self.shared.vars.change(var, |old| *old = value);
+    }
+
+    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
+        Ok(what.iter().map(|what| self.shared.inspect(what)).collect())
     }
 
     fn patience(&self) -> Patience {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId, pages};
+use cases::oracle::Watch;
 use cases::system::{Kinship, MAIN, OpId, Signal, System};
 
 use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, broken_by, first_map};
@@ -25,8 +26,14 @@ pub(crate) fn run(
     reference: &mut dyn System,
     kind: Subject,
 ) -> Option<Divergence> {
+    let mut watched = Watch::new(subject);
+    let findings = watched.findings();
+    let found = || {
+        let found = findings.borrow_mut().pop()?;
+        Some(Divergence::at_end(format!("finding {}", found.rule), found.text))
+    };
     let mut pair = Pair {
-        systems: [subject, reference],
+        systems: [&mut watched, reference],
         kind,
         busy: BTreeMap::new(),
         pins: BTreeMap::new(),
@@ -39,12 +46,15 @@ pub(crate) fn run(
         return Some(Divergence::at_end("the program could not begin".to_owned(), why));
     }
     for (number, step) in program.steps.iter().enumerate() {
-        if let Err(mut divergence) = pair.step(step) {
+        let diverged = pair.step(step).err().map(|divergence| *divergence);
+        // What an oracle found is the cause of what differs then.
+        if let Some(mut divergence) = found().or(diverged) {
             divergence.step = Some(number + 1);
-            return Some(*divergence);
+            return Some(divergence);
         }
     }
-    pair.end().err().map(|divergence| *divergence)
+    let diverged = pair.end().err().map(|divergence| *divergence);
+    found().or(diverged)
 }
 
 struct Pair<'a> {

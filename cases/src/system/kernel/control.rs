@@ -5,12 +5,17 @@
 //! the function in which the operation sleeps, another task allocates, writes, syncs and removes
 //! a file of its own on the same file system. What goes through there does not hold the operation
 //! up. The task is forked before the first pin is taken, so it holds none.
+//!
+//! While no operation is under way the same task looks at files for the oracles: it has none open
+//! and none mapped, so nothing depends on whether it looks.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bench::trouble;
+use super::proc;
 use super::wire::{self, Request, Response};
+use crate::oracle::{Inspected, Inspection};
 use crate::system::{Errno, Tried, Trouble};
 
 /// The task, and how far it has come.
@@ -43,19 +48,7 @@ impl Control {
     /// many rounds since `mark` went through.
     pub(super) fn rounds_since(&mut self, mark: Round) -> Tried<u32> {
         if self.passed < self.begun && wire::readable(&self.socket, Duration::ZERO)? {
-            match wire::receive(self.socket.as_fd(), false).map_err(trouble("the control"))? {
-                Some((Response::Done(_, done), _)) => {
-                    self.passed += 1;
-                    self.refused = done.result.err();
-                }
-                Some((other, _)) => return Err(out_of_turn("the control", &other)),
-                None => {
-                    return Err(Trouble::Machinery {
-                        what: "the control".to_owned(),
-                        why: "its task is gone".to_owned(),
-                    });
-                }
-            }
+            self.rounds_end()?;
         }
         if self.passed == self.begun && self.refused.is_none() {
             wire::send(self.socket.as_fd(), &Request::Control(self.begun), &[])
@@ -65,10 +58,62 @@ impl Control {
         Ok(self.passed.saturating_sub(mark.0))
     }
 
+    /// Takes in that the round under way ended, which it has said.
+    fn rounds_end(&mut self) -> Tried<()> {
+        match wire::receive(self.socket.as_fd(), false).map_err(trouble("the control"))? {
+            Some((Response::Done(_, done), _)) => {
+                self.passed += 1;
+                self.refused = done.result.err();
+                Ok(())
+            }
+            Some((other, _)) => Err(out_of_turn("the control", &other)),
+            None => Err(gone()),
+        }
+    }
+
+    /// Lets it look at files, once the round that is under way is done.
+    pub(super) fn inspect(
+        &mut self,
+        what: &[Inspection],
+        limit: Duration,
+    ) -> Tried<Vec<Inspected>> {
+        let until = Instant::now() + limit;
+        while self.passed < self.begun {
+            self.hear(until, limit)?;
+            self.rounds_end()?;
+        }
+        wire::send(self.socket.as_fd(), &Request::Inspect(what.to_vec()), &[])
+            .map_err(trouble("a look at the files"))?;
+        self.hear(until, limit)?;
+        match wire::receive(self.socket.as_fd(), false).map_err(trouble("a look at the files"))? {
+            Some((Response::Inspected(Ok(seen)), _)) => Ok(seen),
+            Some((Response::Inspected(Err(errno)), _)) => Err(Trouble::Machinery {
+                what: "a look at the files".to_owned(),
+                why: errno.to_string(),
+            }),
+            Some((other, _)) => Err(out_of_turn("the control", &other)),
+            None => Err(gone()),
+        }
+    }
+
+    /// Waits until it says something.
+    fn hear(&self, until: Instant, limit: Duration) -> Tried<()> {
+        if wire::readable_until(&self.socket, until)? {
+            return Ok(());
+        }
+        let state = proc::describe(self.pid);
+        let what = "a look at the files, with nothing else under way,".to_owned();
+        Err(Trouble::Stuck { what, seconds: limit.as_secs(), state })
+    }
+
     /// Whether the experiment cannot be made, because there is no space for example.
     pub(super) const fn is_refused(&self) -> bool {
         self.refused.is_some()
     }
+}
+
+fn gone() -> Trouble {
+    Trouble::Machinery { what: "the control".to_owned(), why: "its task is gone".to_owned() }
 }
 
 /// A task said something that nobody asked for.

@@ -23,7 +23,9 @@ mod uring;
 pub(crate) use self::aio::Aio;
 pub(crate) use self::aligned::Aligned;
 pub(crate) use self::fault::install_handlers;
-pub(crate) use self::file::{blocks, clone_range, dedupe_range, find_block, is_free};
+pub(crate) use self::file::{
+    blocks, clone_range, dedupe_range, find_block, is_free, written_block,
+};
 pub(crate) use self::mapper::{Dm, device_mapper};
 pub(crate) use self::mapping::{Buffer, Mapping};
 pub(crate) use self::shared::Vars;

@@ -77,6 +77,12 @@ impl Actor {
                     let done = Done { result, began, ended: now() };
                     wire::send(socket.as_fd(), &Response::Done(number, done), &[])?;
                 }
+                Request::Inspect(what) => {
+                    let seen: io::Result<_> =
+                        what.iter().map(|what| self.folders.inspect(what)).collect();
+                    let seen = seen.map_err(|error| errno(&error));
+                    wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
+                }
                 Request::Spawn(kinship) => {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::trouble;
 use crate::action::Action;
+use crate::oracle::{Inspected, Inspection};
 use crate::system::{Done, Errno, Kinship, Tried};
 
 /// The largest message: the content of a few MiB, sector by sector.
@@ -37,6 +38,8 @@ pub(crate) enum Request {
     Spawn(Kinship),
     /// Do a round of the control experiment and report it under the number.
     Control(u32),
+    /// Look at files.
+    Inspect(Vec<Inspection>),
 }
 
 /// From a task.
@@ -46,6 +49,8 @@ pub(crate) enum Response {
     Hello { pid: i32, tid: i32 },
     /// The numbered action ended.
     Done(u32, Done),
+    /// What was seen in files.
+    Inspected(Result<Vec<Inspected>, Errno>),
     /// It could not make a new task.
     NoSpawn(Errno),
 }
@@ -58,6 +63,8 @@ impl fmt::Display for Response {
             Self::Done(number, Done { result: Err(errno), .. }) => {
                 write!(f, "{number} was refused: {errno}")
             }
+            Self::Inspected(Ok(_)) => f.write_str("it looked at the files"),
+            Self::Inspected(Err(errno)) => write!(f, "it could not look at the files: {errno}"),
             Self::NoSpawn(errno) => write!(f, "no new task: {errno}"),
         }
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use nix::libc;
+use protocol::oracle::Written;
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Answer, Errno, Fs, Inode, Pins, Process, Ring, Task, Transfer, Vma, WaitQueue};
 
-use crate::action::{Action, Content, FileId, MapId, PinId, PinKind, Span, VarId};
+use crate::action::{Action, Content, FileId, MapId, PAGE, PinId, PinKind, Span, VarId};
+use crate::oracle::{Inspected, Inspection, LOOKED_AT};
 use crate::system::{Done, Kinship};
 
 /// What all tasks share.
@@ -22,6 +24,31 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(fs: Arc<Fs>) -> Self {
         Self { fs, files: Leaf::default(), pins: Leaf::default(), vars: Vars::default() }
+    }
+
+    /// Looks at a file.
+    pub(super) fn inspect(&self, what: &Inspection) -> Inspected {
+        let inode = self.files.with(|files| files.get(&what.file).cloned());
+        let Some(inode) = inode.filter(|inode| inode.state().links > 0) else {
+            let blocks = what.pages.iter();
+            return Inspected::Nameless {
+                free: blocks.map(|(_, block)| self.fs.is_free_storage(*block)).collect(),
+            };
+        };
+        let block = |index: u64| {
+            let state = inode.state();
+            let extent = state.extents.get(&index).filter(|extent| extent.written);
+            extent.map(|extent| extent.page.number)
+        };
+        let foreign = what.may_show.as_ref().and_then(|values| {
+            let may_show: Written = values.iter().copied().collect();
+            let (at, byte) = may_show.foreign(&Fs::shown(&inode, LOOKED_AT))?;
+            Some((at as u64, byte, block(at as u64 / PAGE).unwrap_or(0)))
+        });
+        Inspected::Named {
+            blocks: what.pages.iter().map(|(index, _)| block(*index)).collect(),
+            foreign,
+        }
     }
 }
 

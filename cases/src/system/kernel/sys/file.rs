@@ -87,8 +87,20 @@ struct Fiemap {
     extents: [FiemapExtent; 64],
 }
 
+/// Whether what is dirty is written back first. A DAX file has its blocks without it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dirty {
+    WrittenBack,
+    LeftAlone,
+}
+
 /// Calls `each` with every extent of `span`, by `FS_IOC_FIEMAP`, until it answers `false`.
-fn extents(fd: RawFd, span: Span, mut each: impl FnMut(&FiemapExtent) -> bool) -> io::Result<()> {
+fn extents(
+    fd: RawFd,
+    span: Span,
+    dirty: Dirty,
+    mut each: impl FnMut(&FiemapExtent) -> bool,
+) -> io::Result<()> {
     const SYNC: u32 = 1;
     const LAST: u32 = 1;
     let mut start = span.at;
@@ -104,7 +116,7 @@ fn extents(fd: RawFd, span: Span, mut each: impl FnMut(&FiemapExtent) -> bool) -
         let mut map = Fiemap {
             start,
             length: span.end() - start,
-            flags: SYNC,
+            flags: if dirty == Dirty::WrittenBack { SYNC } else { 0 },
             mapped: 0,
             count: 64,
             reserved: 0,
@@ -129,7 +141,7 @@ fn extents(fd: RawFd, span: Span, mut each: impl FnMut(&FiemapExtent) -> bool) -
 /// The device's page behind each page of `span`, 0 for a hole.
 pub(crate) fn blocks(fd: RawFd, span: Span) -> io::Result<Vec<u64>> {
     let mut blocks = vec![0; (span.len / PAGE) as usize];
-    extents(fd, span, |extent| {
+    extents(fd, span, Dirty::WrittenBack, |extent| {
         let first = extent.logical.max(span.at);
         let last = (extent.logical + extent.length).min(span.end());
         for at in (first..last).step_by(PAGE as usize) {
@@ -141,10 +153,25 @@ pub(crate) fn blocks(fd: RawFd, span: Span) -> io::Result<Vec<u64>> {
     Ok(blocks)
 }
 
+/// The block of a page of a file, if it has one that was written.
+pub(crate) fn written_block(fd: RawFd, index: u64) -> io::Result<Option<u64>> {
+    const UNWRITTEN: u32 = 0x800;
+    let at = index * PAGE;
+    let mut block = None;
+    extents(fd, Span { at, len: PAGE }, Dirty::LeftAlone, |extent| {
+        let holds = (extent.logical..extent.logical + extent.length).contains(&at);
+        if holds && extent.flags & UNWRITTEN == 0 {
+            block = Some((extent.physical + at - extent.logical) / PAGE);
+        }
+        true
+    })?;
+    Ok(block)
+}
+
 /// The index plus 1 of the file's page at the device's page `block`, or 0.
 pub(crate) fn find_block(fd: RawFd, block: u64) -> io::Result<u64> {
     let mut found = 0;
-    extents(fd, Span { at: 0, len: i64::MAX as u64 }, |extent| {
+    extents(fd, Span { at: 0, len: i64::MAX as u64 }, Dirty::WrittenBack, |extent| {
         let first = extent.physical / PAGE;
         if (first..first + extent.length / PAGE).contains(&block) {
             found = extent.logical / PAGE + block - first + 1;

@@ -1,0 +1,329 @@
+//! What must hold at every step of every case and every random program, whatever they are about.
+//!
+//! [`Watch`] stands between a case and its [`System`]. It sees what begins and what ends, and while
+//! nothing is under way it looks at the files: [`kept`] at the blocks of pinned pages, [`foreign`]
+//! at what files show. Whoever looks keeps nothing open and maps nothing, so nothing is changed by
+//! it. While an operation is under way nobody looks, for it may hold the locks that a look takes;
+//! what was not seen then is no evidence either way.
+//!
+//! What is right and what is wrong is `protocol`'s to say.
+
+mod foreign;
+mod kept;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use protocol::Rule;
+use serde::{Deserialize, Serialize};
+
+use self::foreign::Contents;
+use self::kept::Pinned;
+use crate::action::{Action, Content, FileId, Medium, PinId, PinKind, Reply, TaskId, VarId};
+use crate::patience::Patience;
+use crate::system::{Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried};
+use crate::transcript::Names;
+
+/// What an oracle found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The rule, by its name.
+    pub rule: String,
+    /// The index of the page in its file.
+    pub index: u64,
+    /// What was done and what was seen then: a sentence, lower case, no full stop.
+    pub text: String,
+}
+
+impl Found {
+    fn new(rule: Rule, index: u64, text: String) -> Self {
+        Self { rule: rule.name().to_owned(), index, text }
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.rule, self.text)
+    }
+}
+
+/// What is to be looked at in a file of the file system under test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Which.
+    pub file: FileId,
+    /// Pages whose blocks are of interest, with the block that each had.
+    pub pages: Vec<(u64, u64)>,
+    /// The values that it may show, if its content is of interest.
+    pub may_show: Option<Vec<u8>>,
+}
+
+/// What was seen in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Inspected {
+    /// It has a name.
+    Named {
+        /// The block of each page that was asked for; none for a hole, and for a block that was
+        /// never written, which no page maps.
+        blocks: Vec<Option<u64>>,
+        /// The first byte that it may not show, if any: where, what, and in which block.
+        foreign: Option<(u64, u8, u64)>,
+    },
+    /// It has no name any more. Whether each of the blocks that were asked for is free.
+    Nameless {
+        /// As the file system counts it.
+        free: Vec<bool>,
+    },
+}
+
+/// How many bytes of a file are looked at. Files of cases are shorter, but for those that take all
+/// free space or are mapped by huge entries.
+pub const LOOKED_AT: u64 = 64 * crate::action::PAGE;
+
+/// What was found so far.
+pub type Findings = Rc<RefCell<Vec<Found>>>;
+
+/// A system with somebody who watches.
+pub struct Watch<'s> {
+    system: &'s mut dyn System,
+    names: Names,
+    /// What is under way.
+    busy: BTreeMap<OpId, Action>,
+    /// The DAX files that were made.
+    files: BTreeSet<FileId>,
+    pinned: Pinned,
+    contents: Contents,
+    found: Findings,
+}
+
+impl std::fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("found", &self.found).finish_non_exhaustive()
+    }
+}
+
+impl<'s> Watch<'s> {
+    /// Watches what is done to `system` from now on.
+    pub fn new(system: &'s mut dyn System) -> Self {
+        Self {
+            system,
+            names: Names::default(),
+            busy: BTreeMap::new(),
+            files: BTreeSet::new(),
+            pinned: Pinned::default(),
+            contents: Contents::default(),
+            found: Findings::default(),
+        }
+    }
+
+    /// What is found, now and later.
+    pub fn findings(&self) -> Findings {
+        Rc::clone(&self.found)
+    }
+
+    /// Looks at all files once more, if nothing is under way.
+    pub fn finish(&mut self) -> Tried<()> {
+        self.forget_the_gone()?;
+        if !self.busy.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.files.iter().copied().collect();
+        self.look_at("all was over", &wanted)
+    }
+
+    /// Takes those off the list that have ended, or were killed.
+    fn forget_the_gone(&mut self) -> Tried<()> {
+        let busy: Vec<_> = self.busy.keys().copied().collect();
+        for op in busy {
+            if matches!(self.system.look(op)?, Look::Done(_) | Look::Gone)
+                && let Some(action) = self.busy.remove(&op)
+            {
+                self.contents.end(&action);
+            }
+        }
+        Ok(())
+    }
+
+    /// `op` has ended, with this result, or its task was killed.
+    fn ended(&mut self, op: OpId, result: Option<&Result<Reply, Errno>>) -> Tried<()> {
+        let Some(action) = self.busy.remove(&op) else {
+            return Ok(());
+        };
+        self.contents.end(&action);
+        let is_quiet = self.busy.is_empty();
+        let went_well = result.is_some_and(Result::is_ok);
+        if let (Action::Pin { pin, map, span, kind }, true, true) = (&action, went_well, is_quiet)
+            && let Some(file) = self.contents.shared_file(*map, &self.files)
+        {
+            let at = self.contents.offset(*map);
+            let pages: Vec<_> = kept::pages(at, *span).map(|index| (index, 0)).collect();
+            let what = Inspection { file, pages: pages.clone(), may_show: None };
+            if let [Inspected::Named { blocks, .. }] = &self.system.inspect(&[what])?[..] {
+                let there = pages.iter().zip(blocks);
+                let held = there.filter_map(|((index, _), block)| Some((*index, (*block)?)));
+                self.pinned.add(*pin, file, held.collect(), *kind == PinKind::OwnPipe);
+            }
+        }
+        if is_quiet && changes(&action) {
+            let mut wanted = self.contents.touched(&action, &self.files);
+            wanted.extend(self.pinned.files());
+            let words = self.names.say(&action);
+            self.look_at(&words, &wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at files, after something with these words was done.
+    fn look_at(&mut self, words: &str, wanted: &BTreeSet<FileId>) -> Tried<()> {
+        let what: Vec<_> = wanted
+            .iter()
+            .map(|file| Inspection {
+                file: *file,
+                pages: self.pinned.pages(*file),
+                may_show: self.contents.may_show(*file).map(|written| written.values().collect()),
+            })
+            .filter(|what| !what.pages.is_empty() || what.may_show.is_some())
+            .collect();
+        if what.is_empty() {
+            return Ok(());
+        }
+        let seen = self.system.inspect(&what)?;
+        for (what, seen) in what.iter().zip(seen) {
+            let name = self.names.file(what.file).into_owned();
+            let mut found = self.pinned.judge(what, &seen, words, &name);
+            found.extend(self.contents.judge(what.file, &seen, words, &name));
+            self.found.borrow_mut().extend(found);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an action may change what a file shows, or where its blocks are.
+fn changes(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Create { .. }
+            | Action::CreateHuge { .. }
+            | Action::Read { .. }
+            | Action::Stat { .. }
+            | Action::Blocks { .. }
+            | Action::FindBlock { .. }
+            | Action::IsFree { .. }
+            | Action::Stored { .. }
+            | Action::Map { .. }
+            | Action::Touch { .. }
+            | Action::Load { .. }
+            | Action::Pin { .. }
+            | Action::Reap { .. }
+            | Action::PinLongterm { .. }
+    )
+}
+
+impl System for Watch<'_> {
+    fn offers(&mut self, need: Need) -> Result<(), String> {
+        self.system.offers(need)
+    }
+
+    fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
+        self.system.spawn(of, kinship)
+    }
+
+    fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId> {
+        self.names.learn(&action);
+        self.contents.learn(&action);
+        match &action {
+            Action::Create { file, medium: Medium::Dax, .. } | Action::CreateHuge { file, .. } => {
+                self.files.insert(*file);
+            }
+            _ => {}
+        }
+        let op = self.system.start(task, action.clone())?;
+        self.busy.insert(op, action);
+        Ok(op)
+    }
+
+    fn look(&mut self, op: OpId) -> Tried<Look> {
+        let look = self.system.look(op)?;
+        self.heard(op, &look)?;
+        Ok(look)
+    }
+
+    fn settle(&mut self, op: OpId) -> Tried<Look> {
+        let look = self.system.settle(op)?;
+        self.heard(op, &look)?;
+        Ok(look)
+    }
+
+    fn wait(&mut self, op: OpId) -> Tried<Done> {
+        let done = self.system.wait(op)?;
+        self.ended(op, Some(&done.result))?;
+        Ok(done)
+    }
+
+    fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
+        let done = self.system.wait_for(op, seconds)?;
+        if let Some(done) = &done {
+            self.ended(op, Some(&done.result))?;
+        }
+        Ok(done)
+    }
+
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {
+        if signal == Signal::Kill {
+            // Whose they are is the case's to know; what nobody else keeps may go with any process.
+            self.pinned.forget_own();
+        }
+        self.system.signal(task, signal)?;
+        if signal == Signal::Kill { self.forget_the_gone() } else { Ok(()) }
+    }
+
+    fn release(&mut self, pin: PinId) -> Tried<u64> {
+        self.pinned.remove(pin);
+        self.system.release(pin)
+    }
+
+    fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
+        self.pinned.remove(pin);
+        self.system.release_last(pin, op)
+    }
+
+    fn transferred(&mut self, pin: PinId) -> Tried<Content> {
+        self.system.transferred(pin)
+    }
+
+    fn var(&self, var: VarId) -> u64 {
+        self.system.var(var)
+    }
+
+    fn set_var(&mut self, var: VarId, value: u64) {
+        self.system.set_var(var, value);
+    }
+
+    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
+        self.system.inspect(what)
+    }
+
+    fn patience(&self) -> Patience {
+        self.system.patience()
+    }
+
+    fn now(&self) -> u64 {
+        self.system.now()
+    }
+
+    fn describe(&mut self) -> String {
+        self.system.describe()
+    }
+}
+
+impl Watch<'_> {
+    /// What a look at `op` tells of its end.
+    fn heard(&mut self, op: OpId, look: &Look) -> Tried<()> {
+        match look {
+            Look::Done(done) => self.ended(op, Some(&done.result)),
+            Look::Gone => self.ended(op, None),
+            Look::Blocked(_) | Look::Running => Ok(()),
+        }
+    }
+}
