@@ -234,7 +234,9 @@ impl Kernel {
     fn stuck(&mut self, op: OpId, begun: Instant, why: &str) -> Tried<Trouble> {
         let what = self.operation(op)?.words.clone();
         let state = format!("{why}{}", self.describe());
-        Ok(Trouble::Stuck { what, seconds: begun.elapsed().as_secs(), state })
+        // Rounded up: nobody is told of a wait of 0 s.
+        let seconds = begun.elapsed().as_millis().div_ceil(1000) as u64;
+        Ok(Trouble::Stuck { what, seconds, state })
     }
 
     /// What to say of an operation that has not returned in time: if it sleeps while a pin is
