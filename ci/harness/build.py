@@ -60,6 +60,11 @@ def lying(folder: Path, required: tuple[str, ...]) -> list[Path]:
     return there({name: folder.absolute() / name for name in PROGRAMS}, required)
 
 
+def strip(program: Path, folder: Path) -> None:
+    """Put a copy of a program into a folder, for a guest: two thirds of it are for debuggers, and a guest reads all."""
+    run(["strip", "--strip-debug", "-o", folder / program.name, program], f"copying {program.name} for the guest")
+
+
 def there(programs: dict[str, Path], required: tuple[str, ...]) -> list[Path]:
     """Those of the programs that are there; what is `required` must be."""
     for name in required:

@@ -231,7 +231,7 @@ def keep(programs: Iterable[Path]) -> None:
     shutil.rmtree(PROGRAMS, ignore_errors=True)
     PROGRAMS.mkdir(parents=True)
     for program in programs:
-        shutil.copy2(program, PROGRAMS)
+        build.strip(program, PROGRAMS)
 
 
 def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]]:

@@ -15,7 +15,6 @@ from .guest import Work
 from .kernel import Kernel
 from .machine import End, Hardware, Machine, leave_on_signals, persistently, stamp
 from .options import Options
-from .say import run as call
 from .say import say
 
 # What of the host's environment a guest gets: how programs talk, not where things lie.
@@ -208,9 +207,7 @@ def one(
         # Copies, for the next build may come while the guest runs these.
         (share / "bin").mkdir()
         for program in programs:
-            shutil.copy2(program, share / "bin")
-            # Two thirds of it are for debuggers, and the guest reads all of it.
-            call(["strip", "--strip-debug", str(share / "bin" / program.name)], "stripping a program for the guest")
+            build.strip(program, share / "bin")
         if asked.command:
             end = boot(asked.command)
             if end.code is None:
