@@ -17,8 +17,10 @@ use crate::exit;
 use crate::fs::Fs;
 use crate::fuzz;
 use crate::history::History;
+use crate::known::KnownFile;
 use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
+use crate::report::compare::Form;
 use crate::results::Results;
 use crate::run::RunRequest;
 use crate::select::{Exclusion, Selection, exclude_file};
@@ -54,6 +56,18 @@ enum TypedCommand {
         /// stderr
         #[arg(long, value_name = "PATH")]
         junit: Option<PathBuf>,
+    },
+    /// Compare two runs: what fails now and did not, what no longer does, what was not run
+    ///
+    /// Exits with 1 if a case of NEW fails that did not in OLD, or if NEW is incomplete.
+    Compare {
+        /// Results folder, or journal, of the run to compare with
+        old: PathBuf,
+        /// Results folder, or journal, of the run to judge
+        new: PathBuf,
+        /// Print for people, programs or a pull request
+        #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORMAT")]
+        format: Form,
     },
     /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
@@ -108,7 +122,7 @@ enum TypedCommand {
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
-const PLANNING: [&str; 20] = [
+const PLANNING: [&str; 21] = [
     "names",
     "variant",
     "no_reflink",
@@ -128,11 +142,12 @@ const PLANNING: [&str; 20] = [
     "require",
     "timeout_factor",
     "bless",
+    "known",
     "results",
 ];
 
 /// Arguments that only a run heeds. None is to be passed over in silence.
-const RUNNING: [&str; 17] = [
+const RUNNING: [&str; 18] = [
     "fs",
     "dev",
     "variant",
@@ -149,6 +164,7 @@ const RUNNING: [&str; 17] = [
     "timeout_factor",
     "bless",
     "trace",
+    "known",
     "junit",
 ];
 
@@ -274,6 +290,10 @@ struct RunArgs {
     /// Treat a case that cannot run here as an error
     #[arg(long, help_heading = "Judgement")]
     require: bool,
+    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
+    /// See the head of expected/known.toml
+    #[arg(long, value_name = "FILE", help_heading = "Judgement")]
+    known: Vec<PathBuf>,
     /// Multiply every time limit; for slow machines
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor, help_heading = "Judgement")]
     timeout_factor: f64,
@@ -323,6 +343,10 @@ struct FuzzArgs {
     /// Run this program, as an earlier run left it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "steps", "results"])]
     replay: Option<PathBuf>,
+    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
+    /// See the head of expected/known.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "against_variant")]
+    known: Vec<PathBuf>,
     /// Write programs that diverge to DIR [default: daxtests-results/fuzz]. A folder that is
     /// neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR")]
@@ -354,6 +378,7 @@ impl FuzzArgs {
             timeout_factor: 1.0,
             bless: None,
             trace: None,
+            known: KnownFile::read(&self.known)?,
             caller: Caller::default(),
         };
         // What is made inside the usual folder must not make that somebody else's.
@@ -462,6 +487,15 @@ pub(crate) enum Command {
         /// Another place for the report.
         junit: Option<PathBuf>,
     },
+    /// Compare two runs.
+    Compare {
+        /// The one to compare with.
+        old: PathBuf,
+        /// The one to judge.
+        new: PathBuf,
+        /// How to tell.
+        format: Form,
+    },
     /// Hold a file system against the reference.
     Fuzz(Box<fuzz::FuzzRequest>),
     /// Show what catches each variant of the reference.
@@ -496,6 +530,9 @@ impl Typed {
     ) -> anyhow::Result<Command> {
         Ok(match self.command {
             Some(TypedCommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
+            Some(TypedCommand::Compare { old, new, format }) => {
+                Command::Compare { old, new, format }
+            }
             Some(TypedCommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
@@ -564,7 +601,10 @@ impl RunArgs {
         if self.variant.is_some() && fs != Fs::Reference {
             bail!("only the reference has variants: --fs reference");
         }
-        needs_a_kernel(fs, &[("--trace", self.trace.is_some())])?;
+        needs_a_kernel(
+            fs,
+            &[("--trace", self.trace.is_some()), ("--known", !self.known.is_empty())],
+        )?;
         let target = self.target.understand(fs)?;
         let repeats = self.duration.is_some() || self.until_fail;
         let plan = Plan {
@@ -580,6 +620,7 @@ impl RunArgs {
             timeout_factor: self.timeout_factor,
             bless: self.bless,
             trace: self.trace,
+            known: KnownFile::read(&self.known)?,
             caller: self.called_as.map_or(caller, Caller::Harness),
         };
         if self.check {

@@ -63,7 +63,7 @@ impl History {
         self.last = time.or(self.last);
         match &entry.event {
             Event::Begun { plan, machine } => {
-                self.plan = Some(plan.clone());
+                self.plan = Some(Plan::clone(plan));
                 self.machine = machine.clone();
                 self.began = time;
             }

@@ -24,7 +24,7 @@ pub(crate) enum Event {
     /// The run began.
     Begun {
         /// What it is to do.
-        plan: Plan,
+        plan: Box<Plan>,
         /// On which machine.
         machine: Machine,
     },
@@ -334,7 +334,7 @@ mod tests {
     use crate::plan;
 
     fn begun() -> Entry {
-        Entry::now(Event::Begun { plan: plan::example(), machine: Machine::default() })
+        Entry::now(Event::Begun { plan: plan::example().into(), machine: Machine::default() })
     }
 
     fn case_begun(case: &str) -> Entry {

@@ -1,16 +1,17 @@
-//! Deviations that are known: `expected/known.toml`.
+//! Deviations that are known: `expected/known.toml`, and what files of `--known` change in it.
 //!
 //! The only place that knows them, by their ids, and where kernel versions stand, in conditions
 //! only. Prefer a symbol.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, bail, ensure};
 use cases::Case;
 use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fs::Fs;
 use crate::machine;
@@ -22,8 +23,14 @@ use crate::which::{Axes, Which};
 static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
+    /// Whether what is built in applies, too. In files of --known only, as is the next.
+    #[serde(default)]
+    built_in: Option<bool>,
+    /// The finds, by their ids, that the kernel no longer has.
+    #[serde(default)]
+    fixed: Vec<String>,
     #[serde(default)]
     find: Vec<Find>,
     #[serde(default)]
@@ -56,15 +63,48 @@ struct Raw {
 pub(crate) struct Find {
     /// Its name, by which all others know it.
     pub(crate) id: String,
-    /// Its section in `docs/finds.md`.
-    pub(crate) number: u32,
+    /// Its section in `docs/finds.md`; a find of somebody else's has none.
+    #[serde(default)]
+    pub(crate) number: Option<u32>,
     /// What is wrong, in a line.
     pub(crate) what: String,
 }
 
+impl Find {
+    /// ", docs/finds.md, 7".
+    fn section(&self) -> String {
+        self.number.map_or(String::new(), |number| format!(", docs/finds.md, {number}"))
+    }
+}
+
 impl std::fmt::Display for Find {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} (docs/finds.md, {})", self.id, self.what, self.number)
+        let section = self.section();
+        let section = section.trim_start_matches(", ");
+        let section = if section.is_empty() { String::new() } else { format!(" ({section})") };
+        write!(f, "{}: {}{section}", self.id, self.what)
+    }
+}
+
+/// A file of --known: what else is known of the kernels that somebody tests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownFile {
+    /// As it was typed.
+    pub(crate) path: PathBuf,
+    /// What it says. The journal holds it: a run that goes on is judged as it was begun.
+    text: String,
+}
+
+impl KnownFile {
+    /// Reads the files, and refuses them if they do not hold together.
+    pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Self>> {
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            Ok(Self { path: path.clone(), text })
+        };
+        let files = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+        Deviations::with("6.1.0", &files)?;
+        Ok(files)
     }
 }
 
@@ -117,19 +157,58 @@ pub(crate) struct Deviations {
 impl Deviations {
     /// Those that are built into the runner, for a machine whose `uname -r` is `release`.
     pub(crate) fn built_in(release: &str) -> anyhow::Result<Self> {
-        Self::parse(TEXT, release, &cases::axes()).context("expected/known.toml")
+        Self::with(release, &[])
     }
 
+    /// The same, as `files` change it, one after the other.
+    pub(crate) fn with(release: &str, files: &[KnownFile]) -> anyhow::Result<Self> {
+        let axes = cases::axes();
+        let mut all =
+            Self { known: Vec::new(), release: release.to_owned(), symbols: OnceCell::new() };
+        let mut finds = Vec::new();
+        all.add(TEXT, &mut finds, &axes).context("expected/known.toml")?;
+        for file in files {
+            all.add(&file.text, &mut finds, &axes)
+                .with_context(|| file.path.display().to_string())?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, text: &str, finds: &mut Vec<Find>, axes: &Axes) -> anyhow::Result<()> {
+        let File { built_in, fixed, find, known } = toml::from_str(text).map_err(|error| {
+            // Its own text draws the place, over several lines.
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            anyhow::anyhow!("line {line}: {}", error.message())
+        })?;
+        if built_in == Some(false) {
+            self.known.clear();
+            finds.clear();
+        }
+        for id in fixed {
+            ensure!(finds.iter().any(|find| find.id == id), "fixed: no find has the id {id}");
+            self.known.retain(|known| known.id != id);
+        }
+        for find in find {
+            ensure!(
+                finds.iter().all(|other| other.id != find.id),
+                "there is a find with the id {} already",
+                find.id
+            );
+            finds.push(find);
+        }
+        for raw in known {
+            let entry = format!("the entry of {} for {}", raw.id, raw.case);
+            self.known.push(Deviation::from_raw(raw, finds, axes).context(entry)?);
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
     fn parse(text: &str, release: &str, axes: &Axes) -> anyhow::Result<Self> {
-        let File { find: finds, known } = toml::from_str(text)?;
-        let known = known
-            .into_iter()
-            .map(|raw| {
-                let entry = format!("the entry of {} for {}", raw.id, raw.case);
-                Deviation::from_raw(raw, &finds, axes).context(entry)
-            })
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Self { known, release: release.to_owned(), symbols: OnceCell::new() })
+        let mut all =
+            Self { known: Vec::new(), release: release.to_owned(), symbols: OnceCell::new() };
+        all.add(text, &mut Vec::new(), axes)?;
+        Ok(all)
     }
 
     /// Those that apply to `case` on `target` here.
@@ -246,10 +325,10 @@ impl Deviation {
             seen: Regex::new(&raw.seen)?,
             findings: raw.findings.map(|text| Regex::new(&format!("^(?:{text})"))).transpose()?,
             reason: format!(
-                "{} ({}, docs/finds.md, {}{})",
+                "{} ({}{}{})",
                 raw.reason.trim(),
                 find.id,
-                find.number,
+                find.section(),
                 raw.commit.map_or(String::new(), |commit| format!("; {commit}")),
             ),
             flaky: raw.flaky,
@@ -373,6 +452,40 @@ mod tests {
                 cases::all().iter().any(|case| known.which.is_match(case)),
                 "{known:?} is for no case"
             );
+        }
+    }
+
+    fn with(release: &str, text: &str) -> anyhow::Result<Deviations> {
+        Deviations::with(release, &[KnownFile { path: "ours.toml".into(), text: text.to_owned() }])
+    }
+
+    #[test]
+    fn a_file_adds_and_takes_away() {
+        let unmapped = |known: &Deviations| known.all().iter().any(|known| known.id == "unmapped");
+        assert!(unmapped(&with("6.12.1", "").unwrap()));
+        // A fix was backported.
+        let fixed = with("6.12.1", "fixed = [\"unmapped\"]").unwrap();
+        assert!(!unmapped(&fixed) && !fixed.all().is_empty());
+        // Another kernel, of which we know nothing; and one find of it, without a number.
+        let own = ENTRY.replace("number = 1\n", "").replace("unmapped\"", "ours\"");
+        let alone = with("6.12.1", &format!("built-in = false\n{own}")).unwrap();
+        assert_eq!(alone.all().len(), 1);
+        assert_eq!(
+            alone.all()[0].reason,
+            "the scan skips files that nobody maps (ours; cee91fa13a8e)"
+        );
+        assert!(with("6.12.1", &own).unwrap().all().len() > fixed.all().len());
+    }
+
+    #[test]
+    fn a_file_that_does_not_hold_together_is_refused() {
+        for (text, words) in [
+            ("fixed = [\"unmaped\"]", "no find has the id unmaped"),
+            ("built_in = false", "unknown field"),
+            (ENTRY, "there is a find with the id unmapped already"),
+        ] {
+            let error = format!("{:#}", with("6.12.1", text).unwrap_err());
+            assert!(error.starts_with("ours.toml: ") && error.contains(words), "{error}");
         }
     }
 
@@ -501,12 +614,13 @@ mod tests {
                 let mut cells = line.split('|').map(str::trim).skip(1);
                 let number = cells.next()?.parse().ok()?;
                 let id = cells.next()?.trim_matches('`').to_owned();
-                Some(Find { id, number, what: cells.next()?.to_owned() })
+                Some(Find { id, number: Some(number), what: cells.next()?.to_owned() })
             })
             .collect();
         assert_eq!(rows, *FINDS);
         for find in &*FINDS {
-            assert!(text.contains(&format!("\n## {}. ", find.number)), "{find} has no section");
+            let number = find.number.unwrap();
+            assert!(text.contains(&format!("\n## {number}. ")), "{find} has no section");
             let entries = Deviations::built_in("6.12.0").unwrap();
             assert!(entries.all().iter().any(|known| known.id == find.id), "{find} shows nowhere");
         }

@@ -124,6 +124,11 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             report::terminal::print_summary(&history, &folder);
             Ok(Exit::of(&history))
         }
+        Command::Compare { old, new, format } => {
+            let comparison = report::compare::of(&old, &new)?;
+            print::text(comparison.text(format));
+            Ok(comparison.exit())
+        }
         Command::Fuzz(order) => fuzz::run(&order),
         Command::Variants { list: true, .. } => Ok(variants::list()),
         Command::Variants { table: Some(path), .. } => red::keep(&path),

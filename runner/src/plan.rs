@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use crate::fs::Fs;
+use crate::known::KnownFile;
 use crate::target::Target;
 
 /// Who called the runner, and with which words, quoted for a shell.
@@ -70,6 +71,9 @@ pub(crate) struct Plan {
     /// Whether cases are traced, and which timelines are kept.
     #[serde(default)]
     pub(crate) trace: Option<Keep>,
+    /// What else is known of the kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) known: Vec<KnownFile>,
     /// Who called the runner, for the commands that do something again.
     #[serde(default)]
     pub(crate) caller: Caller,
@@ -117,6 +121,7 @@ pub(crate) fn example() -> Plan {
         timeout_factor: 1.0,
         trace: None,
         bless: None,
+        known: Vec::new(),
         caller: Caller::user("runner", true),
     }
 }

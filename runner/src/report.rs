@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod agreement;
 pub(crate) mod clean;
+pub(crate) mod compare;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;

@@ -33,6 +33,9 @@ pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
     if plan.timeout_factor != 1.0 {
         words.extend(["--timeout-factor".to_owned(), plan.timeout_factor.to_string()]);
     }
+    for file in &plan.known {
+        words.extend(["--known".to_owned(), file.path.display().to_string()]);
+    }
     match plan.trace {
         Some(Keep::All) => words.push("--trace".to_owned()),
         Some(Keep::Failed) => words.push("--trace=failed".to_owned()),

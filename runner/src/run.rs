@@ -90,7 +90,7 @@ pub(crate) fn run(request: RunRequest) -> anyhow::Result<Exit> {
         silent: BTreeSet::new(),
         timeline: None,
         world: World::enter(&plan, &request.program)?,
-        deviations: Deviations::built_in(&machine::here().kernel)?,
+        deviations: Deviations::with(&machine::here().kernel, &plan.known)?,
         history: History::of(&entries),
         program: request.program,
         plan,
@@ -181,7 +181,7 @@ impl Run<'_> {
                 self.emit(Event::CaseEnded(Box::new(died)))?;
             }
         } else {
-            let plan = self.plan.clone();
+            let plan = self.plan.clone().into();
             self.emit(Event::Begun { plan, machine })?;
         }
         if !self.take_turn()? {
@@ -277,9 +277,6 @@ impl Run<'_> {
             patience: Patience::times(self.plan.timeout_factor),
         };
         self.results.begin_case(case.name, iteration)?;
-        if let Some(trace) = &mut self.trace {
-            trace.begin();
-        }
         let evidence = self.collect(&task, case)?;
         let judgement = judge(&evidence, &self.measure(case, &self.known(case)?));
         self.conclude(case, iteration, &evidence, judgement)?;

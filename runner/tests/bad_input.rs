@@ -114,6 +114,10 @@ fn each_is_one_line_and_touches_nothing() {
             "the reference has no --force: use it with --fs xfs or --fs ext4".to_owned(),
         ),
         (
+            &["--known", "file"],
+            "the reference has no --known: use it with --fs xfs or --fs ext4".to_owned(),
+        ),
+        (
             &["--no-reflink"],
             "the reference has no --no-reflink: use it with --fs xfs or --fs ext4".to_owned(),
         ),
@@ -162,6 +166,17 @@ fn so_is_what_other_commands_are_given() {
             "--list has no results: --results goes with --list --last-failed only".to_owned(),
         ),
         (&["report", "none"], format!("none/journal.jsonl: {none}")),
+        (&["compare", "good", "none"], format!("NEW: none: {none}")),
+        (&["compare", "clone", "good"], format!("OLD: clone/journal.jsonl: {none}")),
+        (
+            &["compare", "file", "good"],
+            "OLD: file: its journal does not say what was run".to_owned(),
+        ),
+        (&["--fs", "xfs", "--dev", "x", "--known", "none"], format!("none: {none}")),
+        (
+            &["--fs", "xfs", "--dev", "x", "--known", "file"],
+            "file: line 1: key with no value, expected `=`".to_owned(),
+        ),
         (&["report", "good", "--junit", "clone"], "clone is a folder; name a file".to_owned()),
         (&["--resume", "clone"], format!("clone/journal.jsonl: {none}")),
         (&["fuzz", "--fs", "reference", "--results", "clone"], format!("clone {foreign}")),

@@ -151,7 +151,7 @@ impl Testbed {
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
-        let known = Tolerance::here(&request.plan.target)?;
+        let known = Tolerance::here(&request.plan.target, &request.plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
         let mut bed = OnKernel { world, known, devices, directory, like };

@@ -14,7 +14,7 @@ use cases::action::{
 use cases::system::Errno;
 
 use crate::fs::Fs;
-use crate::known::{self, Deviations};
+use crate::known::{self, Deviations, KnownFile};
 use crate::machine;
 use crate::target::Target;
 use crate::verdict::Problem;
@@ -129,8 +129,8 @@ fn is_dax(file: FileId) -> bool {
 
 impl Tolerance {
     /// Of this machine.
-    pub(crate) fn here(target: &Target) -> anyhow::Result<Self> {
-        let deviations = Deviations::built_in(&machine::here().kernel)?;
+    pub(crate) fn here(target: &Target, known: &[KnownFile]) -> anyhow::Result<Self> {
+        let deviations = Deviations::with(&machine::here().kernel, known)?;
         let mut finds = BTreeSet::new();
         for find in FindId::ALL {
             if deviations.has(find.0, target)? {

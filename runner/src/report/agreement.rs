@@ -80,7 +80,10 @@ impl Story {
             history.add(&entry);
             entries.push(entry);
         };
-        emit(&mut history, Event::Begun { plan: self.plan.clone(), machine: machine.clone() });
+        emit(
+            &mut history,
+            Event::Begun { plan: self.plan.clone().into(), machine: machine.clone() },
+        );
         let mut fates = self.fates.iter().copied();
         let mut finished = false;
         let mut good = false;

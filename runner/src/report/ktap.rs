@@ -249,7 +249,7 @@ mod tests {
         let mut ktap = Ktap::to(Vec::new());
         let machine = Machine { kernel: "6.12".to_owned(), ..Machine::default() };
         let mut history = History::default();
-        for event in std::iter::once(Event::Begun { plan, machine }).chain(events) {
+        for event in std::iter::once(Event::Begun { plan: plan.into(), machine }).chain(events) {
             let entry = Entry::now(event);
             history.add(&entry);
             ktap.entry(&entry, &history);

@@ -31,7 +31,7 @@ fn ran(results: &Results, cases: &[&str]) {
     results.check().unwrap();
     let mut journal = results.begin().unwrap();
     let mut say = |event| journal.append(&Entry::now(event)).unwrap();
-    say(Event::Begun { plan: plan::example(), machine: Machine::default() });
+    say(Event::Begun { plan: plan::example().into(), machine: Machine::default() });
     for case in cases {
         say(Event::CaseBegun { case: (*case).to_owned(), iteration: 1, seed: 0 });
         results.begin_case(case, 1).unwrap();

@@ -141,7 +141,7 @@ fn outcome(case: &str, verdict: Verdict) -> Outcome {
 fn entries() -> Vec<Entry> {
     let mut events = vec![
         Event::Begun {
-            plan: plan::example(),
+            plan: plan::example().into(),
             machine: Machine { kernel: "6.12.107+deb12-amd64".to_owned(), ..Machine::default() },
         },
         Event::Prepared {
