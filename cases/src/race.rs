@@ -163,6 +163,76 @@ fn new_pin(t: &mut Test<'_>) -> Checked {
     Ok(())
 }
 
+case! {
+    /// fsync locks the entry of each page while it writes the page back. A break that looks for
+    /// busy pages at that moment must wait for such an entry: if it skips the entry, it misses the
+    /// pin.
+    fsync_beside_punch: "race/fsync-beside-punch",
+    groups: ["race"], needs: [], limit: 600,
+    origin: "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning \
+             entries\"), in v6.15",
+}
+fn fsync_beside_punch(t: &mut Test<'_>) -> Checked {
+    let (dirty, pinned) = (pages(0, IDLE), page(IDLE - 1));
+    let data = t.file("data", &"d".repeat(IDLE as usize))?;
+    let map = t.map(data)?;
+    let race = t.new_race();
+    let [filled, ready, begun, held, synced, slept] = t.new_vars();
+    let syncer = t.begin_script(
+        vec![
+            Instruction::AwaitRound(ready),
+            Instruction::Pause { most: LONGEST },
+            Instruction::Do(Action::Fsync { file: data.id, data_only: false }),
+            Instruction::Mark(synced),
+        ],
+        ROUNDS,
+        race.stop,
+    )?;
+    let holder = t.begin_script(
+        vec![
+            Instruction::AwaitRound(filled),
+            Instruction::Hold { map, span: pinned, slot: 0 },
+            Instruction::Set(held, 1),
+            Instruction::Mark(ready),
+            Instruction::AwaitRound(begun),
+            Instruction::Sleep { most: HOLD },
+            // Before the pin goes, so that seeing 1 proves the pin.
+            Instruction::Set(held, 0),
+            Instruction::Drop { slot: 0 },
+        ],
+        ROUNDS,
+        race.stop,
+    )?;
+    let breaker = t.begin_script(
+        vec![
+            Instruction::Do(Action::Store { map, span: dirty, byte: b'd' }),
+            Instruction::Mark(filled),
+            Instruction::AwaitRound(ready),
+            Instruction::Pause { most: LONGEST },
+            Instruction::Mark(begun),
+            Instruction::Do(Action::Fallocate { file: data.id, mode: Mode::Punch, span: dirty }),
+            Instruction::CountIf { var: held, into: race.missed },
+            Instruction::CountSleeps { into: slept },
+            Instruction::AwaitRound(synced),
+            Instruction::Mark(race.rounds),
+        ],
+        ROUNDS,
+        race.stop,
+    )?;
+    let rounds = t.race(&breaker, &[&syncer, &holder], &race)?;
+    t.note("breaks seen waiting", &t.var(slept));
+    if t.var(race.missed) != 0 {
+        return fail(
+            "punch returns only when the last page is no longer pinned",
+            &format!("in round {rounds} or so it returned while the page was pinned"),
+            "what the break does with an entry that write-back has locked",
+        );
+    }
+    exercised("breaks waited for a pin", t.var(slept))?;
+    t.say("no punch returned while a page was pinned");
+    Ok(())
+}
+
 /// Direct I/O into a mapped page, held in flight, while `action` gives the page's block away
 /// and another file takes all space that is free.
 fn canary_after(
