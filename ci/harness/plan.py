@@ -83,6 +83,13 @@ RENAMED_CASES = (
 )
 
 
+# What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files.
+EXPORTED = (
+    *("waits/punch/splice/mapped", "waits/punch/splice/unmapped", "waits/collapse/splice/other-process"),
+    *("interrupted/punch/splice/*", "reflink/dedupe-signal", "history/dedupe-two-extents-differ"),
+)
+
+
 def steps() -> list[Step]:
     """All steps."""
     # As one selection of packages and features, so that both steps share what they build, and with the
@@ -105,6 +112,7 @@ def steps() -> list[Step]:
         *faults(),
         *renamed(),
         *commands(),
+        reproducers(),
         *traced(),
     ]
 
@@ -177,6 +185,14 @@ def commands() -> list[Step]:
         Step("crash", crash, 2 * (TIMEOUT + BESIDE), where=where),
         command("cost", replace(where, icount=True), "ci/bench/run", "2", "1", COST),
     ]
+
+
+def reproducers() -> Step:
+    """Exported cases in a machine: they must say what the runner says."""
+    where = Where(FAULTY_KERNEL, "xfs", cpus=1)
+    places = ["--kernel", where.kernel, "--fs", where.filesystem]
+    words = python("reproducers", "--programs", PROGRAMS, "--results", RESULTS / "reproducers", *places, *EXPORTED)
+    return Step("reproducers", words, TIMEOUT + BESIDE, where=where)
 
 
 def fuzzing() -> list[Step]:

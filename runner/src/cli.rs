@@ -69,6 +69,13 @@ enum TypedCommand {
         #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORMAT")]
         format: Form,
     },
+    /// Print a case as a C program that needs nothing of daxtests
+    ///
+    /// It does what the case does, and exits with 1 if the kernel does not do what it must.
+    Export {
+        /// Case to export
+        case: String,
+    },
     /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
     /// Show which case and which rule catches each bug of the reference
@@ -496,6 +503,8 @@ pub(crate) enum Command {
         /// How to tell.
         format: Form,
     },
+    /// Print a case as a C program.
+    Export(&'static Case),
     /// Hold a file system against the reference.
     Fuzz(Box<fuzz::FuzzRequest>),
     /// Show what catches each variant of the reference.
@@ -532,6 +541,13 @@ impl Typed {
             Some(TypedCommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
             Some(TypedCommand::Compare { old, new, format }) => {
                 Command::Compare { old, new, format }
+            }
+            Some(TypedCommand::Export { case }) => {
+                let one = Selection { names: vec![case], ..Selection::default() };
+                match one.of(&cases::all())?[..] {
+                    [case] => Command::Export(case),
+                    ref many => bail!("{} cases match; name one", many.len()),
+                }
             }
             Some(TypedCommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))

@@ -15,6 +15,7 @@ mod device;
 mod evidence;
 mod exit;
 mod expected;
+mod export;
 mod filesystem;
 mod finding;
 mod fs;
@@ -128,6 +129,10 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             let comparison = report::compare::of(&old, &new)?;
             print::text(comparison.text(format));
             Ok(comparison.exit())
+        }
+        Command::Export(case) => {
+            print::text(export::c(case)?);
+            Ok(Exit::Expected)
         }
         Command::Fuzz(order) => fuzz::run(&order),
         Command::Variants { list: true, .. } => Ok(variants::list()),

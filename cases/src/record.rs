@@ -1,0 +1,242 @@
+//! A case written down as it runs on the reference: what each task does, and what must come of it.
+//!
+//! The reference is right by definition, so what it answers is what a kernel must answer. What is
+//! written down can be made into a program that needs nothing of daxtests.
+
+use crate::action::{Action, Content, PinId, Reply, TaskId, VarId};
+use crate::case::Case;
+use crate::oracle::{Inspected, Inspection};
+use crate::patience::Patience;
+use crate::perform::perform;
+use crate::system::reference::{Config, Reference};
+use crate::system::{Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried};
+use crate::test::Ending;
+use crate::transcript::Names;
+
+/// Something that happens in a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A task comes from another.
+    Spawn {
+        /// The new one.
+        task: TaskId,
+        /// The one it comes from.
+        of: TaskId,
+        /// How.
+        kinship: Kinship,
+    },
+    /// A task begins an action.
+    Start {
+        /// The operation, from now on.
+        op: OpId,
+        /// Who.
+        task: TaskId,
+        /// What.
+        action: Action,
+        /// The same in the words of the transcript: "punch pages 1..3 of data".
+        words: String,
+    },
+    /// An operation is seen to wait for a pin, or for another operation.
+    Blocked(OpId),
+    /// An operation ends.
+    End {
+        /// Which.
+        op: OpId,
+        /// With what.
+        result: Result<Reply, Errno>,
+    },
+    /// A task gets a signal.
+    Signal {
+        /// Who.
+        task: TaskId,
+        /// Which.
+        signal: Signal,
+    },
+    /// A pin is let go.
+    Release(PinId),
+    /// What went through a released pin.
+    Transferred {
+        /// Which.
+        pin: PinId,
+        /// What.
+        content: Content,
+    },
+}
+
+/// Runs `case` on the reference and writes it down; how it ended if it did not pass.
+pub fn record(case: &Case, seed: u64) -> Result<Vec<Deed>, Ending> {
+    let mut recorder = Recorder {
+        system: Reference::new(&Config { seed, ..Config::default() }),
+        names: Names::default(),
+        deeds: Vec::new(),
+    };
+    match perform(case, &mut recorder, seed, &mut |_| {}) {
+        Ending::Pass => Ok(recorder.deeds),
+        other => Err(other),
+    }
+}
+
+/// Stands before the reference and writes down.
+struct Recorder {
+    system: Reference,
+    names: Names,
+    deeds: Vec<Deed>,
+}
+
+impl Recorder {
+    fn heard(&mut self, op: OpId, look: &Look) {
+        match look {
+            Look::Done(done) => self.end(op, done),
+            Look::Blocked(_) => self.deeds.push(Deed::Blocked(op)),
+            Look::Running | Look::Gone => {}
+        }
+    }
+
+    /// An operation ends once, however often it is looked at.
+    fn end(&mut self, op: OpId, done: &Done) {
+        let is_known = self
+            .deeds
+            .iter()
+            .any(|deed| matches!(deed, Deed::End { op: other, .. } if *other == op));
+        if !is_known {
+            self.deeds.push(Deed::End { op, result: done.result.clone() });
+        }
+    }
+}
+
+impl System for Recorder {
+    fn offers(&mut self, need: Need) -> Result<(), String> {
+        self.system.offers(need)
+    }
+
+    fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
+        let task = self.system.spawn(of, kinship)?;
+        self.deeds.push(Deed::Spawn { task, of, kinship });
+        Ok(task)
+    }
+
+    fn start(&mut self, task: TaskId, action: Action) -> Tried<OpId> {
+        self.names.learn(&action);
+        let words = self.names.say(&action);
+        let op = self.system.start(task, action.clone())?;
+        self.deeds.push(Deed::Start { op, task, action, words });
+        Ok(op)
+    }
+
+    fn look(&mut self, op: OpId) -> Tried<Look> {
+        let look = self.system.look(op)?;
+        // A moment's look proves nothing; that it has ended does.
+        if matches!(look, Look::Done(_)) {
+            self.heard(op, &look);
+        }
+        Ok(look)
+    }
+
+    fn settle(&mut self, op: OpId) -> Tried<Look> {
+        let look = self.system.settle(op)?;
+        self.heard(op, &look);
+        Ok(look)
+    }
+
+    fn wait(&mut self, op: OpId) -> Tried<Done> {
+        let done = self.system.wait(op)?;
+        self.end(op, &done);
+        Ok(done)
+    }
+
+    fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
+        let done = self.system.wait_for(op, seconds)?;
+        if let Some(done) = &done {
+            self.end(op, done);
+        }
+        Ok(done)
+    }
+
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {
+        self.deeds.push(Deed::Signal { task, signal });
+        self.system.signal(task, signal)
+    }
+
+    fn release(&mut self, pin: PinId) -> Tried<u64> {
+        self.deeds.push(Deed::Release(pin));
+        self.system.release(pin)
+    }
+
+    fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
+        self.deeds.push(Deed::Release(pin));
+        self.system.release_last(pin, op)
+    }
+
+    fn transferred(&mut self, pin: PinId) -> Tried<Content> {
+        let content = self.system.transferred(pin)?;
+        self.deeds.push(Deed::Transferred { pin, content: content.clone() });
+        Ok(content)
+    }
+
+    fn var(&self, var: VarId) -> u64 {
+        self.system.var(var)
+    }
+
+    fn set_var(&mut self, var: VarId, value: u64) {
+        self.system.set_var(var, value);
+    }
+
+    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
+        self.system.inspect(what)
+    }
+
+    fn patience(&self) -> Patience {
+        self.system.patience()
+    }
+
+    fn now(&self) -> u64 {
+        self.system.now()
+    }
+
+    fn describe(&mut self) -> String {
+        self.system.describe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Mode;
+
+    #[test]
+    fn a_cell_is_written_down_in_its_order() {
+        let case = crate::find("waits/punch/splice/mapped").unwrap();
+        let deeds = record(case, 1).unwrap();
+        let position = |wanted: &dyn Fn(&Deed) -> bool| deeds.iter().position(wanted).unwrap();
+        let op = deeds
+            .iter()
+            .find_map(|deed| match deed {
+                Deed::Start { op, action: Action::Fallocate { mode: Mode::Punch, .. }, .. } => {
+                    Some(*op)
+                }
+                _ => None,
+            })
+            .unwrap();
+        let pinned =
+            position(&|deed| matches!(deed, Deed::Start { action: Action::Pin { .. }, .. }));
+        let blocked = position(&|deed| *deed == Deed::Blocked(op));
+        let released = position(&|deed| matches!(deed, Deed::Release(_)));
+        let ended = position(&|deed| *deed == Deed::End { op, result: Ok(Reply::Done) });
+        assert!(pinned < blocked && blocked < released && released < ended, "{deeds:#?}");
+    }
+
+    #[test]
+    fn what_cannot_run_is_not_written_down() {
+        let case = crate::find("waits/punch/splice/huge").unwrap();
+        assert!(matches!(record(case, 1), Err(Ending::NotRun(_))));
+    }
+
+    /// For a person to read: cargo test -p cases deeds -- --ignored --nocapture
+    #[test]
+    #[ignore = "it only prints"]
+    fn deeds() {
+        for name in std::env::var("CASE").unwrap().split(' ') {
+            println!("{name}: {:#?}", record(crate::find(name).unwrap(), 1));
+        }
+    }
+}

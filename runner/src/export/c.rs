@@ -1,0 +1,622 @@
+//! The C program of a case that was written down.
+//!
+//! What it needs of `pieces.c` goes before it, and nothing else: the program is meant to be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use cases::action::{
+    Action, Content, Direction, FileId, MapId, Medium, Mode, PinId, PinKind, Reply, Sector,
+    Sharing, Span, TaskId,
+};
+use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
+use cases::{Case, Deed};
+
+/// Parts of programs. Each begins with a line `//: NAME NEEDED...`.
+static PIECES: &str = include_str!("pieces.c");
+
+/// How wide a comment is, tabs apart.
+const WIDTH: usize = 90;
+
+type Told<T> = Result<T, String>;
+
+/// A process of the program, and what it has.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    files: BTreeSet<FileId>,
+    maps: BTreeSet<MapId>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Where each task is: in the process that begins, 0, or in one forked from it.
+    place: BTreeMap<TaskId, u32>,
+    processes: BTreeMap<u32, Process>,
+    names: BTreeMap<FileId, String>,
+    /// The pins whose pipes all processes share.
+    pins: BTreeSet<PinId>,
+    /// Operations that are begun and waited for apart.
+    apart: BTreeSet<OpId>,
+    /// Those that have not ended.
+    under_way: BTreeMap<OpId, TaskId>,
+    begun: BTreeMap<OpId, (Action, String)>,
+    globals: String,
+    calls: String,
+    body: String,
+}
+
+/// The program of `case`; why there is none.
+pub(super) fn program(case: &Case, deeds: &[Deed]) -> Told<String> {
+    let mut writer = Writer::default();
+    writer.place.insert(MAIN, 0);
+    writer.processes.insert(0, Process::default());
+    for (index, deed) in deeds.iter().enumerate() {
+        writer.deed(deed, deeds.get(index + 1))?;
+    }
+    Ok(writer.text(case))
+}
+
+impl Writer {
+    fn deed(&mut self, deed: &Deed, next: Option<&Deed>) -> Told<()> {
+        match deed {
+            Deed::Spawn { task, of, kinship } => self.spawn(*task, *of, *kinship),
+            Deed::Start { op, task, action, words } => {
+                self.begun.insert(*op, (action.clone(), words.clone()));
+                let at_once = matches!(next, Some(Deed::End { op: other, .. }) if other == op);
+                if at_once && self.process(*task)? == 0 {
+                    // Told when it ends: what it answers is part of the call.
+                    self.knows(0, action, words)
+                } else {
+                    self.begin(*op, *task, action, words, next)
+                }
+            }
+            Deed::Blocked(op) => {
+                self.line(&format!("expect_blocked({});", operation(*op)));
+                Ok(())
+            }
+            Deed::End { op, result } => self.end(*op, result),
+            Deed::Signal { task, signal } => self.signal(*task, *signal),
+            Deed::Release(pin) => {
+                if !self.pins.contains(pin) {
+                    return Err("it lets go of a pin of another kind than vmsplice".to_owned());
+                }
+                self.line(&format!("unpin(&{});", name_of_pin(*pin)));
+                Ok(())
+            }
+            Deed::Transferred { pin, content } => {
+                let pin = name_of_pin(*pin);
+                let expected = signs(content)?;
+                self.line(&format!(
+                    "same({pin}.bytes, {pin}.length, \"{expected}\", \"what the pipe held\");"
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.body, "\t{line}");
+    }
+
+    fn process(&self, task: TaskId) -> Told<u32> {
+        self.place.get(&task).copied().ok_or_else(|| format!("nobody made task {}", task.0))
+    }
+
+    fn spawn(&mut self, task: TaskId, of: TaskId, kinship: Kinship) -> Told<()> {
+        let from = self.process(of)?;
+        match kinship {
+            // Threads come with what they do.
+            Kinship::Thread if from == 0 => {
+                self.place.insert(task, 0);
+            }
+            Kinship::Process if from == 0 => {
+                self.place.insert(task, task.0);
+                let copy = self.processes[&0].clone();
+                self.processes.insert(task.0, copy);
+                let _ = writeln!(self.globals, "static struct process process{};", task.0);
+                self.line(&format!("fork_process(&process{});", task.0));
+            }
+            _ => return Err("a forked process makes tasks of its own".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Begins what is not over at once, or is done by another process.
+    fn begin(
+        &mut self,
+        op: OpId,
+        task: TaskId,
+        action: &Action,
+        words: &str,
+        next: Option<&Deed>,
+    ) -> Told<()> {
+        let process = self.process(task)?;
+        self.knows(process, action, words)?;
+        // What is read is compared where it is read.
+        let result = match next {
+            Some(Deed::End { op: other, result }) if *other == op => Some(result),
+            _ => None,
+        };
+        let call = self.call(action, result, words)?;
+        let _ = writeln!(
+            self.calls,
+            "/* {words} */\nstatic long call{}(void)\n{{\n\treturn {call};\n}}\n",
+            op.0
+        );
+        self.apart.insert(op);
+        self.under_way.insert(op, task);
+        let (name, words) = (operation(op), quoted(words));
+        self.line(&if process == 0 {
+            format!("begin_operation({name}, {words}, call{});", op.0)
+        } else {
+            format!("begin_in(&process{process}, {name}, {words}, call{});", op.0)
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, op: OpId, result: &Result<Reply, Errno>) -> Told<()> {
+        let (action, words) =
+            self.begun.get(&op).cloned().ok_or("an operation ends that nobody began")?;
+        if self.apart.contains(&op) {
+            self.under_way.remove(&op);
+            let compared = matches!(result, Ok(Reply::Content(_) | Reply::Stat { .. }));
+            if compared && !self.calls.contains(&format!("call{}(void)", op.0)) {
+                return Err(format!("{words}: it ends later than it begins, and reads"));
+            }
+            let expected = expected(&action, result)?;
+            self.line(&format!("expect_end({}, {expected});", operation(op)));
+            return Ok(());
+        }
+        let call = self.call(&action, Some(result), &words)?;
+        if matches!(action, Action::Create { .. }) {
+            self.line(&format!("{call};"));
+        } else {
+            let expected = expected(&action, result)?;
+            self.line(&format!("expect({call}, {expected}, {});", quoted(&words)));
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Told<()> {
+        let process = self.process(task)?;
+        match signal {
+            Signal::Kill if process != 0 => {
+                self.under_way.retain(|_, whose| *whose != task);
+                self.line(&format!("kill_process(&process{process});"));
+            }
+            Signal::Kill => return Err("it kills the process that began".to_owned()),
+            Signal::Handled => {
+                let Some((op, _)) = self.under_way.iter().find(|(_, whose)| **whose == task) else {
+                    return Err("it signals a task that is idle".to_owned());
+                };
+                let line = format!("interrupt({});", operation(*op));
+                self.line(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an action of a process on what came to be after it was forked; learns what it makes.
+    fn knows(&mut self, process: u32, action: &Action, words: &str) -> Told<()> {
+        let (files, maps) = (files(action), maps(action));
+        let has = self.processes.entry(process).or_default();
+        if let Action::Create { file, medium, name, .. } = action {
+            if *medium != Medium::Dax {
+                return Err(format!("{words}: it wants a second file system"));
+            }
+            has.files.insert(*file);
+            self.names.insert(*file, name.clone());
+            let _ = writeln!(self.globals, "static int {};", descriptor(*file));
+            return Ok(());
+        }
+        if files.iter().any(|file| !has.files.contains(file)) {
+            return Err(format!("{words}: the file was made after the process was forked"));
+        }
+        if let Action::Map { map, .. } = action {
+            has.maps.insert(*map);
+            let line = format!("static struct map {};\n", mapping(*map));
+            if !self.globals.contains(&line) {
+                self.globals.push_str(&line);
+            }
+            return Ok(());
+        }
+        if maps.iter().any(|map| !has.maps.contains(map)) {
+            return Err(format!("{words}: the mapping was made after the process was forked"));
+        }
+        if let Action::Pin { pin, .. } = action {
+            let _ = writeln!(self.globals, "static struct pin {};", name_of_pin(*pin));
+        }
+        Ok(())
+    }
+
+    /// The expression that does an action, and compares what it reads.
+    #[expect(clippy::too_many_lines, reason = "one arm per action")]
+    fn call(
+        &mut self,
+        action: &Action,
+        result: Option<&Result<Reply, Errno>>,
+        words: &str,
+    ) -> Told<String> {
+        let what = quoted(words);
+        let name = |file: &FileId| quoted(self.names.get(file).map_or("", String::as_str));
+        let content = || match result {
+            Some(Ok(Reply::Content(content))) => signs(content),
+            Some(Err(_)) => Ok(String::new()),
+            _ => Err(format!("{words}: what it reads is not known when it begins")),
+        };
+        Ok(match action {
+            Action::Create { file, fill, .. } => {
+                let fill: String =
+                    fill.iter().map(|byte| sign(Sector::Uniform(*byte))).collect::<Told<_>>()?;
+                format!("create(&{}, {}, \"{fill}\")", descriptor(*file), name(file))
+            }
+            Action::Close { file } => format!("answer(close({}))", descriptor(*file)),
+            Action::Unlink { file } => format!("unlink_file({})", name(file)),
+            Action::Read { file, span } => {
+                let (file, expected) = (descriptor(*file), content()?);
+                format!("holds({file}, {}, \"{expected}\", {what})", range(*span))
+            }
+            Action::Write { file, span, byte } => {
+                format!("fill({}, {}, '{}')", descriptor(*file), range(*span), char::from(*byte))
+            }
+            Action::DirectIo { file, span, map, buffer, direction } => format!(
+                "direct({}, {}, {}.at + {buffer}, {}, {})",
+                name(file),
+                span.at,
+                mapping(*map),
+                span.len,
+                u8::from(*direction == Direction::FromMemory),
+            ),
+            Action::Truncate { file, size } => {
+                format!("answer(ftruncate({}, {size}))", descriptor(*file))
+            }
+            Action::OpenTruncate { file } => format!("open_truncated({})", name(file)),
+            Action::Fallocate { file, mode, span } => {
+                format!(
+                    "answer(fallocate({}, {}, {}))",
+                    descriptor(*file),
+                    flags(*mode),
+                    range(*span)
+                )
+            }
+            Action::Clone { from, span, to, at } => format!(
+                "clone_range({}, {}, {}, {at})",
+                descriptor(*from),
+                range(*span),
+                descriptor(*to)
+            ),
+            Action::Dedupe { from, span, to, at } => format!(
+                "dedupe_range({}, {}, {}, {at})",
+                descriptor(*from),
+                range(*span),
+                descriptor(*to)
+            ),
+            Action::Fsync { file, data_only } => {
+                let call = if *data_only { "fdatasync" } else { "fsync" };
+                format!("answer({call}({}))", descriptor(*file))
+            }
+            Action::Stat { file } => match result {
+                Some(Ok(Reply::Stat { size, .. })) => {
+                    format!("size_is({}, {size}, {what})", descriptor(*file))
+                }
+                _ => return Err(format!("{words}: what it answers is not known when it begins")),
+            },
+            Action::Map { map, file, span, sharing } => {
+                let flags = match sharing {
+                    Sharing::Shared => "MAP_SHARED",
+                    Sharing::Private => "MAP_PRIVATE",
+                    Sharing::Sync => "MAP_SHARED_VALIDATE | MAP_SYNC",
+                };
+                let (map, file) = (mapping(*map), descriptor(*file));
+                format!("map_file(&{map}, {file}, {}, {flags})", range(*span))
+            }
+            Action::Unmap { map } => {
+                let map = mapping(*map);
+                format!("answer(munmap({map}.at, {map}.length))")
+            }
+            Action::Touch { map, span } => {
+                format!("touch(&{}, {})", mapping(*map), range(*span))
+            }
+            Action::Store { map, span, byte } => {
+                format!("store(&{}, {}, '{}')", mapping(*map), range(*span), char::from(*byte))
+            }
+            Action::Load { map, span } => {
+                let expected = content()?;
+                format!("shows(&{}, {}, \"{expected}\", {what})", mapping(*map), range(*span))
+            }
+            Action::Msync { map } => {
+                let map = mapping(*map);
+                format!("answer(msync({map}.at, {map}.length, MS_SYNC))")
+            }
+            Action::Pin { pin, map, span, kind: PinKind::Splice } => {
+                self.pins.insert(*pin);
+                format!("pin_pages(&{}, &{}, {})", name_of_pin(*pin), mapping(*map), range(*span))
+            }
+            Action::PinLongterm { map, span } => {
+                format!("register_buffer(&{}, {})", mapping(*map), range(*span))
+            }
+            Action::Pin { kind: PinKind::OwnPipe, .. } => {
+                return Err(format!("{words}: a pipe of a process's own is not exported yet"));
+            }
+            Action::Pin { kind: PinKind::Remote { .. }, .. } => {
+                return Err(format!("{words}: userfaultfd is not exported yet"));
+            }
+            Action::Pin { kind: PinKind::Direct { .. }, .. }
+            | Action::Reap { .. }
+            | Action::DirectLoad { .. } => {
+                return Err(format!("{words}: direct I/O wants a device that holds it"));
+            }
+            Action::Blocks { .. }
+            | Action::FindBlock { .. }
+            | Action::IsFree { .. }
+            | Action::Stored { .. } => {
+                return Err(format!("{words}: blocks are not looked up by exports yet"));
+            }
+            Action::CreateHuge { .. } => {
+                return Err(format!("{words}: huge files are not exported yet"));
+            }
+            Action::Run(_) => return Err(format!("{words}: a script is not exported")),
+        })
+    }
+
+    fn text(&self, case: &Case) -> String {
+        let mut body = String::new();
+        for pin in &self.pins {
+            let _ =
+                writeln!(body, "\tif (pipe({}.pipe))\n\t\tcannot(\"pipe\");", name_of_pin(*pin));
+        }
+        let signals: Vec<_> =
+            [("touch(", "SIGBUS", "on_bus"), ("interrupt(", "SIGUSR1", "on_signal")]
+                .into_iter()
+                .chain([("store(", "SIGBUS", "on_bus"), ("shows(", "SIGBUS", "on_bus")])
+                .filter(|(call, ..)| self.body.contains(call) || self.calls.contains(call))
+                .map(|(_, signal, handler)| (signal, handler))
+                .collect();
+        let signals: BTreeMap<_, _> = signals.into_iter().collect();
+        let mut handlers = String::new();
+        for (signal, handler) in &signals {
+            if *signal == "SIGUSR1" {
+                handlers.push_str("static void on_signal(int signal)\n{\n\t(void)signal;\n}\n\n");
+            }
+            let _ = writeln!(
+                body,
+                "\tif (sigaction({signal}, &(struct sigaction){{ .sa_handler = {handler} }}, NULL))\n\
+                 \t\tcannot(\"sigaction\");"
+            );
+        }
+        if !self.apart.is_empty() {
+            body.push_str(
+                "\toperations = mmap(NULL, sizeof(*operations) * OPERATIONS, PROT_READ | PROT_WRITE,\n\
+                 \t\t\t  MAP_SHARED | MAP_ANONYMOUS, -1, 0);\n\
+                 \tif (operations == MAP_FAILED)\n\t\tcannot(\"mmap\");\n",
+            );
+        }
+        body.push_str(&self.body);
+        let mut text = head(case);
+        let mut globals = self.globals.clone();
+        let most = self.apart.iter().map(|op| op.0 + 1).max();
+        if let Some(most) = most {
+            let _ = writeln!(
+                globals,
+                "\n/* Shared with forked processes. */\n#define OPERATIONS {most}\nstatic struct operation *operations;"
+            );
+        }
+        text.push_str(&pieces(&format!("{body}{}{globals}", self.calls)));
+        let _ = write!(text, "{globals}\n{handlers}{}", self.calls);
+        let names: Vec<_> = self.names.values().map(|name| quoted(name)).collect();
+        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names));
+        text
+    }
+}
+
+/// The comment that a program begins with.
+fn head(case: &Case) -> String {
+    let mut text = format!(
+        "// SPDX-License-Identifier: MIT OR Apache-2.0\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
+        case.name
+    );
+    let mut line = String::new();
+    for word in case.description().split_whitespace() {
+        if line.len() + word.len() > WIDTH {
+            let _ = writeln!(text, " *{line}");
+            line.clear();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, " *{line}\n *");
+    text.push_str(
+        " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
+         \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o dax=always\n\
+         \x20*\n\
+         \x20* Exit status: 0 the kernel does what it must, 1 it does not, 2 it could not be tried. Run it as\n\
+         \x20* root, so that warnings in the kernel log count and stacks are printed. It may leave a process\n\
+         \x20* that hangs.\n */\n",
+    );
+    text
+}
+
+/// How a program ends: the process that the user waits for, which cannot hang.
+fn last(names: &[String]) -> String {
+    format!(
+        r#"int main(int argc, char **argv)
+{{
+	static const char *const names[] = {{ {} }};
+	char made[4096], path[4352];
+	struct pollfd verdict = {{ .events = POLLIN }};
+	int ends[2], warn, status;
+	char code = 2;
+
+	if (argc != 2) {{
+		fprintf(stderr, "usage: %s FOLDER (on a DAX file system)\n", argv[0]);
+		return 2;
+	}}
+	snprintf(made, sizeof(made), "%s/daxtests-XXXXXX", argv[1]);
+	folder = mkdtemp(made);
+	if (!folder || pipe(ends)) {{
+		perror(argv[1]);
+		return 2;
+	}}
+	kernel_log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (kernel_log < 0)
+		fprintf(stderr, "note: /dev/kmsg: %s: warnings are not looked for\n", strerror(errno));
+	else
+		lseek(kernel_log, 0, SEEK_END);
+	/* A WARN_ON_ONCE that has warned since boot warns again. */
+	warn = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);
+	if (warn >= 0 && write(warn, "1", 1) != 1)
+		fprintf(stderr, "note: clear_warn_once: %s\n", strerror(errno));
+	switch (fork()) {{
+	case -1:
+		perror("fork");
+		return 2;
+	case 0:
+		close(ends[0]);
+		verdicts = ends[1];
+		run();
+		check_kernel_log();
+		puts("as it must be");
+		fflush(stdout);
+		end(0);
+	}}
+	close(ends[1]);
+	verdict.fd = ends[0];
+	if (poll(&verdict, 1, 300000) == 0) {{
+		fputs("FAIL: it did not end within 5 min\n", stderr);
+		return 1;
+	}}
+	if (read(ends[0], &code, 1) != 1)
+		fputs("cannot tell: the test died\n", stderr);
+	if (code)
+		return code;
+	waitpid(-1, &status, 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {{
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		unlink(path);
+	}}
+	rmdir(folder);
+	return 0;
+}}
+"#,
+        names.join(", ")
+    )
+}
+
+/// The pieces that `program` needs, each after those that it needs itself.
+fn pieces(program: &str) -> String {
+    let all: Vec<(&str, Vec<&str>, &str)> = PIECES
+        .split("//: ")
+        .skip(1)
+        .map(|piece| {
+            let (first, text) = piece.split_once('\n').expect("a piece has lines");
+            let mut names = first.split(' ');
+            (names.next().expect("a piece has a name"), names.collect(), text)
+        })
+        .collect();
+    let mut wanted: BTreeSet<&str> = ["begin", "kernel_log"].into();
+    for (name, ..) in &all {
+        if program.contains(&format!("{name}(")) || program.contains(&format!("struct {name} ")) {
+            wanted.insert(name);
+        }
+    }
+    // Those that pieces need stand before them.
+    for (name, needed, _) in all.iter().rev() {
+        if wanted.contains(name) {
+            wanted.extend(needed);
+        }
+    }
+    all.iter().filter(|(name, ..)| wanted.contains(name)).map(|(.., text)| *text).collect()
+}
+
+fn descriptor(file: FileId) -> String {
+    format!("fd{}", file.0)
+}
+
+fn mapping(map: MapId) -> String {
+    format!("map{}", map.0)
+}
+
+fn name_of_pin(pin: PinId) -> String {
+    format!("pin{}", pin.0)
+}
+
+fn operation(op: OpId) -> String {
+    format!("&operations[{}]", op.0)
+}
+
+fn range(span: Span) -> String {
+    format!("{}, {}", span.at, span.len)
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn flags(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Allocate => "0",
+        Mode::Punch => "FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE",
+        Mode::Zero => "FALLOC_FL_ZERO_RANGE",
+        Mode::Collapse => "FALLOC_FL_COLLAPSE_RANGE",
+        Mode::Insert => "FALLOC_FL_INSERT_RANGE",
+        Mode::Unshare => "FALLOC_FL_UNSHARE_RANGE",
+    }
+}
+
+/// What a call must return.
+fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
+    Ok(match result {
+        Err(errno) => format!("-{:?}", nix::errno::Errno::from_raw(errno.0)),
+        Ok(Reply::Count(count)) => match action {
+            Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
+            // How many faults it took is the kernel's to choose.
+            _ => "0".to_owned(),
+        },
+        Ok(Reply::Blocks(_)) => return Err("blocks are not looked up by exports yet".to_owned()),
+        Ok(Reply::Done | Reply::Content(_) | Reply::Stat { .. }) => "0".to_owned(),
+    })
+}
+
+/// Content as `same` in `pieces.c` has it: a sign a sector.
+fn signs(content: &Content) -> Told<String> {
+    content.0.iter().map(|sector| sign(*sector)).collect()
+}
+
+fn sign(sector: Sector) -> Told<char> {
+    match sector {
+        Sector::Uniform(0) => Ok('.'),
+        Sector::Uniform(byte) if byte.is_ascii_alphanumeric() => Ok(char::from(byte)),
+        Sector::Uniform(byte) => Err(format!("the byte {byte} has no sign")),
+        Sector::Torn => Ok('~'),
+    }
+}
+
+fn files(action: &Action) -> Vec<FileId> {
+    match action {
+        Action::Close { file }
+        | Action::Read { file, .. }
+        | Action::Write { file, .. }
+        | Action::Truncate { file, .. }
+        | Action::Fallocate { file, .. }
+        | Action::Fsync { file, .. }
+        | Action::Stat { file }
+        | Action::Map { file, .. } => vec![*file],
+        Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
+        // By its name, or not at all.
+        _ => Vec::new(),
+    }
+}
+
+fn maps(action: &Action) -> Vec<MapId> {
+    match action {
+        Action::Unmap { map }
+        | Action::Touch { map, .. }
+        | Action::Store { map, .. }
+        | Action::Load { map, .. }
+        | Action::Msync { map }
+        | Action::DirectIo { map, .. }
+        | Action::Pin { map, .. }
+        | Action::PinLongterm { map, .. } => vec![*map],
+        _ => Vec::new(),
+    }
+}

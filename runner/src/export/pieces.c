@@ -1,0 +1,529 @@
+//: begin
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+
+#define PAGE 4096L
+#define SECTOR 512L
+
+static const char *folder;	/* in which the files are made */
+static int verdicts;		/* the pipe to the parent, who exits with what it reads */
+
+static _Noreturn void end(int code)
+{
+	char byte = (char)code;
+
+	if (write(verdicts, &byte, 1) != 1)
+		_exit(2);
+	_exit(code);
+}
+
+/* The kernel does what it must not. */
+static _Noreturn __attribute__((format(printf, 1, 2))) void deviates(const char *format, ...)
+{
+	va_list words;
+
+	va_start(words, format);
+	fputs("FAIL: ", stderr);
+	vfprintf(stderr, format, words);
+	fputc('\n', stderr);
+	va_end(words);
+	end(1);
+}
+
+static _Noreturn void cannot(const char *what)
+{
+	fprintf(stderr, "cannot run: %s: %s\n", what, strerror(errno));
+	end(2);
+}
+
+static void expect(long seen, long expected, const char *what)
+{
+	if (seen == expected)
+		return;
+	deviates("%s: expected %s, seen %s", what,
+		 expected < 0 ? strerror((int)-expected) : expected ? "another count" : "success",
+		 seen < 0 ? strerror((int)-seen) : seen ? "another count" : "success");
+}
+
+//: answer
+/* What a system call says: its value, or -errno. */
+static long answer(long value)
+{
+	return value < 0 ? -errno : value;
+}
+
+//: create
+/* A file with a page of each letter; '.' is a hole. */
+static void create(int *fd, const char *name, const char *fill)
+{
+	char page[PAGE], path[4096];
+	struct statx stx;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	*fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (*fd < 0 || ftruncate(*fd, (off_t)strlen(fill) * PAGE))
+		cannot(path);
+	for (long i = 0; fill[i]; i++) {
+		memset(page, fill[i], PAGE);
+		if (fill[i] != '.' && pwrite(*fd, page, PAGE, i * PAGE) != PAGE)
+			cannot(path);
+	}
+	if (fsync(*fd) || statx(*fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
+		cannot(path);
+	if (!(stx.stx_attributes & STATX_ATTR_DAX)) {
+		fprintf(stderr, "cannot run: %s is not a DAX file: mount with -o dax=always\n", path);
+		end(2);
+	}
+}
+
+//: unlink_file answer
+static long unlink_file(const char *name)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return answer(unlink(path));
+}
+
+//: open_truncated answer
+static long open_truncated(const char *name)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_WRONLY | O_TRUNC);
+	return fd < 0 ? -errno : answer(close(fd));
+}
+
+//: fill answer
+static long fill(int fd, off_t at, size_t length, char byte)
+{
+	char *bytes = malloc(length);
+	ssize_t count;
+
+	memset(bytes, byte, length);
+	count = pwrite(fd, bytes, length, at);
+	free(bytes);
+	return count == (ssize_t)length ? 0 : answer(count < 0 ? -1 : 1);
+}
+
+//: same
+/* Compares with a sign a sector: a letter, '.' for zeros, '~' for sectors that hold several values. */
+static void same(const char *bytes, long length, const char *expected, const char *what)
+{
+	char seen[65536] = "";
+	long n = 0;
+
+	for (long at = 0; at < length && n < (long)sizeof(seen) - 1; at += SECTOR) {
+		long end = at + SECTOR < length ? at + SECTOR : length;
+		char sign = bytes[at] ? bytes[at] : '.';
+
+		for (long i = at; i < end; i++)
+			if (bytes[i] != bytes[at])
+				sign = '~';
+		seen[n++] = sign;
+	}
+	if (strcmp(seen, expected))
+		deviates("%s, by sectors:\n  expected %s\n  seen     %s", what, expected, seen);
+}
+
+//: holds same
+/* Reads a file and compares. */
+static long holds(int fd, off_t at, size_t length, const char *expected, const char *what)
+{
+	char *bytes = malloc(length);
+	ssize_t count = pread(fd, bytes, length, at);
+
+	if (count < 0)
+		return -errno;
+	same(bytes, count, expected, what);
+	free(bytes);
+	return 0;
+}
+
+//: size_is
+static long size_is(int fd, off_t size, const char *what)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_size != size)
+		deviates("%s: expected %ld bytes, seen %ld", what, (long)size, (long)st.st_size);
+	return 0;
+}
+
+//: clone_range answer
+static long clone_range(int from, off_t at, size_t length, int to, off_t into)
+{
+	struct file_clone_range range = {
+		.src_fd = from, .src_offset = (__u64)at, .src_length = length, .dest_offset = (__u64)into,
+	};
+
+	return answer(ioctl(to, FICLONERANGE, &range));
+}
+
+//: dedupe_range
+/* The bytes that are shared now, or an error; FILE_DEDUPE_RANGE_DIFFERS is 0 bytes. */
+static long dedupe_range(int from, off_t at, size_t length, int to, off_t into)
+{
+	struct {
+		struct file_dedupe_range range;
+		struct file_dedupe_range_info info;
+	} d = {
+		.range = { .src_offset = (__u64)at, .src_length = length, .dest_count = 1 },
+		.info = { .dest_fd = to, .dest_offset = (__u64)into },
+	};
+
+	if (ioctl(from, FIDEDUPERANGE, &d))
+		return -errno;
+	if (d.info.status == FILE_DEDUPE_RANGE_DIFFERS)
+		return 0;
+	return d.info.status < 0 ? d.info.status : (long)d.info.bytes_deduped;
+}
+
+//: direct answer
+/* Direct I/O between a file and a mapping; the bytes transferred. */
+static long direct(const char *name, off_t at, char *buffer, size_t length, int is_write)
+{
+	char path[4096];
+	long count;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_RDWR | O_DIRECT);
+	if (fd < 0)
+		return -errno;
+	count = answer(is_write ? pwrite(fd, buffer, length, at) : pread(fd, buffer, length, at));
+	close(fd);
+	return count;
+}
+
+//: map_file
+struct map {
+	char *at;
+	size_t length;
+};
+
+static long map_file(struct map *map, int fd, off_t at, size_t length, int flags)
+{
+	map->length = length;
+	map->at = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, fd, at);
+	return map->at == MAP_FAILED ? -errno : 0;
+}
+
+//: fault
+/* A SIGBUS is told as EFAULT. */
+static __thread sigjmp_buf *bus;
+
+static void on_bus(int signal)
+{
+	(void)signal;
+	if (!bus)
+		_exit(2);
+	siglongjmp(*bus, 1);
+}
+
+//: touch fault map_file
+static __attribute__((noinline)) void touch_each(const volatile char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i += PAGE)
+		(void)bytes[i];
+}
+
+static long touch(const struct map *map, size_t at, size_t length)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 1)) {
+		bus = NULL;
+		return -EFAULT;
+	}
+	bus = &here;
+	touch_each(map->at + at, length);
+	bus = NULL;
+	return 0;
+}
+
+//: store fault map_file
+static long store(const struct map *map, size_t at, size_t length, char byte)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 1)) {
+		bus = NULL;
+		return -EFAULT;
+	}
+	bus = &here;
+	memset(map->at + at, byte, length);
+	bus = NULL;
+	return 0;
+}
+
+//: shows fault map_file same
+/* Reads through a mapping and compares. */
+static long shows(const struct map *map, size_t at, size_t length, const char *expected, const char *what)
+{
+	sigjmp_buf here;
+	char *bytes = malloc(length);
+
+	if (sigsetjmp(here, 1)) {
+		bus = NULL;
+		return -EFAULT;
+	}
+	bus = &here;
+	memcpy(bytes, map->at + at, length);
+	bus = NULL;
+	same(bytes, (long)length, expected, what);
+	free(bytes);
+	return 0;
+}
+
+//: pin_pages map_file
+/* A pipe with pages of a mapping in it, pinned by vmsplice(2). */
+struct pin {
+	int pipe[2];
+	char bytes[65536];
+	long length;
+};
+
+static long pin_pages(struct pin *pin, const struct map *map, size_t at, size_t length)
+{
+	struct iovec iov = { map->at + at, length };
+	ssize_t count = vmsplice(pin->pipe[1], &iov, 1, 0);
+
+	if (count < 0)
+		return -errno;
+	if (count != (ssize_t)length) {
+		errno = EIO;
+		cannot("vmsplice");
+	}
+	return 0;
+}
+
+//: unpin pin_pages
+/* Takes the pages out of the pipe: nobody else refers to them. */
+static void unpin(struct pin *pin)
+{
+	int length;	/* a forked process may have filled it */
+
+	if (ioctl(pin->pipe[0], FIONREAD, &length) || length > (int)sizeof(pin->bytes))
+		cannot("looking into the pipe");
+	pin->length = length;
+	for (int done = 0; done < length;) {
+		ssize_t count = read(pin->pipe[0], pin->bytes + done, (size_t)(length - done));
+
+		if (count <= 0)
+			cannot("reading the pipe");
+		done += (int)count;
+	}
+}
+
+//: register_buffer map_file answer
+#include <linux/io_uring.h>
+
+/* Asks for a long-term pin: a registered buffer of io_uring. */
+static long register_buffer(const struct map *map, size_t at, size_t length)
+{
+	struct io_uring_params params = { 0 };
+	struct iovec iov = { map->at + at, length };
+	int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+	long said;
+
+	if (ring < 0)
+		cannot("io_uring_setup");
+	said = answer(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1));
+	close(ring);
+	return said;
+}
+
+//: operation
+/* An operation that another thread, or another process, is at. */
+struct operation {
+	long (*call)(void);
+	const char *what;
+	long result;
+	pid_t task;
+	int done;
+	pthread_t thread;
+};
+
+static void *perform(void *argument)
+{
+	struct operation *op = argument;
+	long result;
+
+	__atomic_store_n(&op->task, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	result = op->call();
+	op->result = result;
+	__atomic_store_n(&op->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static inline int is_done(struct operation *op)
+{
+	return __atomic_load_n(&op->done, __ATOMIC_ACQUIRE);
+}
+
+//: state operation
+/* The state of its task: S and D are asleep, R runs. */
+static char state(struct operation *op)
+{
+	char path[64], text[512] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", __atomic_load_n(&op->task, __ATOMIC_ACQUIRE));
+	fd = open(path, O_RDONLY);
+	if (fd >= 0) {
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = 0;
+		close(fd);
+	}
+	return strrchr(text, ')') ? strrchr(text, ')')[2] : '?';
+}
+
+//: print_stack operation
+static void print_stack(struct operation *op)
+{
+	char path[64], line[256];
+	FILE *stack;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", op->task);
+	stack = fopen(path, "r");
+	while (stack && fgets(line, sizeof(line), stack))
+		fprintf(stderr, "  %s", line);
+	if (stack)
+		fclose(stack);
+}
+
+//: begin_operation operation
+static void begin_operation(struct operation *op, const char *what, long (*call)(void))
+{
+	op->what = what;
+	op->call = call;
+	errno = pthread_create(&op->thread, NULL, perform, op);
+	if (errno)
+		cannot("pthread_create");
+}
+
+//: expect_blocked operation state
+/* It must sleep now, and must not have returned a second later. */
+static void expect_blocked(struct operation *op)
+{
+	int asleep = 0;
+
+	for (int looks = 0; asleep < 50; looks++) {
+		char now = state(op);
+
+		if (is_done(op))
+			deviates("%s: it must wait, and returned: %s", op->what,
+				 op->result < 0 ? strerror((int)-op->result) : "success");
+		asleep = now == 'S' || now == 'D' ? asleep + 1 : 0;
+		if (looks >= 500)
+			deviates("%s: it must wait, and neither sleeps nor returns", op->what);
+		usleep(20000);
+	}
+}
+
+//: expect_end operation print_stack
+static void expect_end(struct operation *op, long expected)
+{
+	for (int looks = 0; !is_done(op); looks++) {
+		if (looks >= 3000) {
+			print_stack(op);
+			deviates("%s: it did not return within 30 s, and nothing holds it up", op->what);
+		}
+		usleep(10000);
+	}
+	expect(op->result, expected, op->what);
+}
+
+//: process operation
+/* A forked process that does what it is told. */
+struct process {
+	pid_t pid;
+	int orders[2];
+};
+
+static void fork_process(struct process *process)
+{
+	struct operation *op;
+
+	if (pipe(process->orders))
+		cannot("pipe");
+	process->pid = fork();
+	if (process->pid < 0)
+		cannot("fork");
+	if (process->pid)
+		return;
+	close(process->orders[1]);
+	while (read(process->orders[0], &op, sizeof(op)) == sizeof(op))
+		perform(op);
+	_exit(0);
+}
+
+static void begin_in(struct process *process, struct operation *op, const char *what, long (*call)(void))
+{
+	op->what = what;
+	op->call = call;
+	if (write(process->orders[1], &op, sizeof(op)) != sizeof(op))
+		cannot("a forked process");
+}
+
+//: kill_process process
+static void kill_process(struct process *process)
+{
+	kill(process->pid, SIGKILL);
+	for (int looks = 0; waitpid(process->pid, NULL, WNOHANG) == 0; looks++) {
+		if (looks >= 3000)
+			deviates("process %d was sent SIGKILL and did not end within 30 s", process->pid);
+		usleep(10000);
+	}
+}
+
+//: interrupt operation
+static void interrupt(struct operation *op)
+{
+	syscall(SYS_tkill, op->task, SIGUSR1);
+}
+
+//: kernel_log
+/* What the kernel warns of from now on. */
+static int kernel_log = -1;
+
+static void check_kernel_log(void)
+{
+	char line[8192], *text;
+	ssize_t length;
+
+	while (kernel_log >= 0) {
+		length = read(kernel_log, line, sizeof(line) - 1);
+		if (length < 0 && errno == EPIPE)
+			continue;
+		if (length <= 0)
+			return;
+		line[length] = 0;
+		text = strchr(line, ';');
+		if (text && (strstr(text, "WARNING: ") || strstr(text, "BUG: ") || strstr(text, "Oops")))
+			deviates("the kernel log: %.*s", (int)strcspn(text + 1, "\n"), text + 1);
+	}
+}
