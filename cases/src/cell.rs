@@ -29,9 +29,20 @@ pub(crate) struct Law<P: 'static, L: 'static> {
     pub(crate) last: &'static [L],
     /// A cell's description, as a sentence.
     pub(crate) about: fn(&Operation, &P, &L) -> String,
-    /// Whether it is about blocks that the operation frees.
-    pub(crate) frees: bool,
+    /// What it is about.
+    pub(crate) concerns: Concerns,
     pub(crate) body: fn(&mut Test<'_>, &Operation, &P, &'static L) -> Checked,
+}
+
+/// What a law is about, without which there is nothing to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concerns {
+    /// Whatever there is.
+    Anything,
+    /// Blocks of pinned pages that the operation frees.
+    Freed,
+    /// Pages that the operation leaves as they are.
+    Left,
 }
 
 #[derive(Debug)]
@@ -58,9 +69,9 @@ pub struct Excluded {
 }
 
 /// Why `operation`, a pin of the kind `pin` and the place of `last` cannot be together, if they
-/// cannot. `frees` says that it must be about blocks that the operation frees.
+/// cannot. `concerns` says what there must be.
 fn cannot<P: Kind, L: Last>(
-    frees: bool,
+    concerns: Concerns,
     operation: &Operation,
     pin: &P,
     last: &L,
@@ -75,10 +86,15 @@ fn cannot<P: Kind, L: Last>(
     if place.outlives_its_holder() && pin.is_in_flight() {
         return Some("a process does not end before its direct I/O does");
     }
-    if frees && !place.loses_its_block(operation) {
-        return Some("the operation takes no block from the pinned page");
+    match concerns {
+        Concerns::Freed if !place.loses_its_block(operation) => {
+            Some("the operation takes no block from the pinned page")
+        }
+        Concerns::Left if !place.keeps_a_page(operation) => {
+            Some("the operation leaves no page of the file as it was")
+        }
+        _ => None,
     }
-    None
 }
 
 /// The product of the axes.
@@ -98,6 +114,7 @@ static CELLS: LazyLock<Cells> = LazyLock::new(|| {
     cells.add(&law::progress::LAW);
     cells.add(&law::kept::LAW);
     cells.add(&law::refused::LAW);
+    cells.add(&law::durable::LAW);
     cells
 });
 
@@ -133,7 +150,7 @@ impl Cells {
         let Product { law, operation, pin, last } = product;
         let values = [operation.name(), pin.name(), last.name()];
         let name = format!("{}/{}", law.name, values.join("/"));
-        if let Some(why) = cannot(law.frees, operation, pin, last) {
+        if let Some(why) = cannot(law.concerns, operation, pin, last) {
             self.excluded.push(Excluded { name, why });
             return;
         }

@@ -1,12 +1,11 @@
 //! fsync of a file some of whose pages are pinned neither waits for the pin, nor fails because
 //! of it, nor skips what was dirty.
 //!
-//! Of a DAX file the last part is shown on the reference only. `stored` reads around the file
-//! system, but the device it reads is the memory that was stored to: what no fsync wrote back reads
-//! the same. That a kernel's fsync skips a page is seen where there is a page cache; for DAX it
-//! takes an oracle on the kernel's side, of what was written back.
+//! Of a page-cache file the device tells: it is read around the cache. A DAX file reads as it was
+//! stored to whether it was written back or not; that fsync skips no page of it is for the oracle
+//! *durable* to say ([`crate::oracle`]), which sees what the kernel flushes.
 
-use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, Span, page, pages};
+use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, SECTOR, Span, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::test::{Checked, File, Test};
@@ -38,8 +37,7 @@ fn under_read_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
 }
 
 case! {
-    /// fsync of a DAX file with a page pinned for reading returns and succeeds. That it writes all
-    /// is shown on the reference only: a kernel's DAX file reads as it was stored to in any case.
+    /// fsync of a DAX file with a page pinned for reading returns, succeeds, and writes back all.
     read_pin: "fsync/under-read-pin",
     groups: ["quick"], needs: [], limit: 180, origin: origin::WRITEBACK,
 }
@@ -79,8 +77,9 @@ fn under_write_pin(t: &mut Test<'_>, medium: Medium) -> Checked {
 }
 
 case! {
-    /// fsync of a DAX file into which direct I/O is in flight returns and succeeds, and what the I/O
-    /// brought is there. That a later one writes it is shown on the reference only.
+    /// fsync of a DAX file into which direct I/O is in flight returns, succeeds, and writes back
+    /// what was stored; what the I/O brought is there. Whether a later fsync writes that, too, is
+    /// open: a kernel keeps no record of what DMA brings to a page that it has written back.
     write_pin: "fsync/under-write-pin",
     groups: ["quick"], needs: [HeldIo], limit: 180, origin: origin::WRITEBACK,
 }
@@ -133,4 +132,25 @@ case! {
 }
 fn mixed_page_cache(t: &mut Test<'_>) -> Checked {
     mixed(t, Medium::PageCache)
+}
+
+case! {
+    /// A page that was stored to is written back by fsync although a part of it was written with
+    /// write(2) since. It shares its block with nobody, but lies beside a page that did: copy-on-write
+    /// of that one may have prepared a block for this one, too.
+    part_written: "fsync/part-written-beside-shared",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::COW_EDGES,
+}
+fn part_written(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "aaaaaaaa")?;
+    let other = t.file("other", ".")?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: other.id, at: 0 })?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(5), byte: b'x' })?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'b' })?;
+    let part = Span { at: 5 * PAGE, len: SECTOR };
+    t.run(Action::Write { file: data.id, span: part, byte: b'y' })?;
+    syncs(t, data)?;
+    t.reads(data, "baaaa[yxxxxxxx]aa")?;
+    t.reads(other, "a")
 }

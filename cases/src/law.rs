@@ -3,6 +3,7 @@
 //! Each is one body that holds for all of its cells. What a cell is called and what it needs
 //! follows from its coordinates ([`crate::cell`]).
 
+pub(crate) mod durable;
 pub(crate) mod interrupted;
 pub(crate) mod kept;
 pub(crate) mod progress;

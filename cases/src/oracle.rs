@@ -2,12 +2,13 @@
 //!
 //! [`Watch`] stands between a case and its [`System`]. It sees what begins and what ends, and while
 //! nothing is under way it looks at the files: [`kept`] at the blocks of pinned pages, [`foreign`]
-//! at what files show. Whoever looks keeps nothing open and maps nothing, so nothing is changed by
+//! at what files show. [`durable`] asks what was written back when a sync has ended. Whoever looks keeps nothing open and maps nothing, so nothing is changed by
 //! it. While an operation is under way nobody looks, for it may hold the locks that a look takes;
 //! what was not seen then is no evidence either way.
 //!
 //! What is right and what is wrong is `protocol`'s to say.
 
+mod durable;
 mod foreign;
 mod kept;
 
@@ -18,11 +19,14 @@ use std::rc::Rc;
 use protocol::Rule;
 use serde::{Deserialize, Serialize};
 
+use self::durable::Durability;
 use self::foreign::Contents;
 use self::kept::Pinned;
 use crate::action::{Action, Content, FileId, Medium, PinId, PinKind, Reply, TaskId, VarId};
 use crate::patience::Patience;
-use crate::system::{Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried};
+use crate::system::{
+    Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks,
+};
 use crate::transcript::Names;
 
 /// What an oracle found.
@@ -94,6 +98,7 @@ pub struct Watch<'s> {
     files: BTreeSet<FileId>,
     pinned: Pinned,
     contents: Contents,
+    durability: Durability,
     found: Findings,
 }
 
@@ -113,6 +118,7 @@ impl<'s> Watch<'s> {
             files: BTreeSet::new(),
             pinned: Pinned::default(),
             contents: Contents::default(),
+            durability: Durability::default(),
             found: Findings::default(),
         }
     }
@@ -120,6 +126,11 @@ impl<'s> Watch<'s> {
     /// What is found, now and later.
     pub fn findings(&self) -> Findings {
         Rc::clone(&self.found)
+    }
+
+    /// Why a rule could not be judged, if one could not: its name and the reason.
+    pub fn undecided(&self) -> Option<(Rule, &str)> {
+        self.durability.undecided().map(|why| (Rule::Durable, why))
     }
 
     /// Looks at all files once more, if nothing is under way.
@@ -140,6 +151,7 @@ impl<'s> Watch<'s> {
                 && let Some(action) = self.busy.remove(&op)
             {
                 self.contents.end(&action);
+                self.durability.end(op, None);
             }
         }
         Ok(())
@@ -151,6 +163,13 @@ impl<'s> Watch<'s> {
             return Ok(());
         };
         self.contents.end(&action);
+        if self.durability.asks_after(op) {
+            self.durability.learn(self.system.written_back()?);
+        }
+        for (file, index) in self.durability.end(op, result) {
+            let found = durable::found(index, &self.names.say(&action), &self.names.file(file));
+            self.found.borrow_mut().push(found);
+        }
         let is_quiet = self.busy.is_empty();
         let went_well = result.is_some_and(Result::is_ok);
         if let (Action::Pin { pin, map, span, kind }, true, true) = (&action, went_well, is_quiet)
@@ -238,7 +257,11 @@ impl System for Watch<'_> {
             }
             _ => {}
         }
+        if Durability::asks_before(&action, &self.contents, &self.files) {
+            self.durability.learn(self.system.written_back()?);
+        }
         let op = self.system.start(task, action.clone())?;
+        self.durability.begin(op, &action, &self.contents, &self.files);
         self.busy.insert(op, action);
         Ok(op)
     }
@@ -302,6 +325,10 @@ impl System for Watch<'_> {
 
     fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
         self.system.inspect(what)
+    }
+
+    fn written_back(&mut self) -> Tried<WriteBacks> {
+        self.system.written_back()
     }
 
     fn patience(&self) -> Patience {

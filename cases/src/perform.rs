@@ -33,6 +33,9 @@ pub fn perform(
         Ok(()) => watch.finish().map_or_else(Ending::from, |()| Ending::Pass),
         Err(Stop(ending)) => ending,
     };
+    if let Some((rule, why)) = watch.undecided() {
+        sink(Report::Note { name: rule.name().to_owned(), value: format!("undecided: {why}") });
+    }
     for found in watch.findings().take() {
         sink(Report::Found(found));
     }

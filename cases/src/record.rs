@@ -9,7 +9,9 @@ use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
 use crate::perform::perform;
 use crate::system::reference::{Config, Reference};
-use crate::system::{Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried};
+use crate::system::{
+    Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks,
+};
 use crate::test::Ending;
 use crate::transcript::Names;
 
@@ -183,6 +185,10 @@ impl System for Recorder {
 
     fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
         self.system.inspect(what)
+    }
+
+    fn written_back(&mut self) -> Tried<WriteBacks> {
+        self.system.written_back()
     }
 
     fn patience(&self) -> Patience {

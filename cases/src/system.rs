@@ -9,11 +9,12 @@ pub mod kernel;
 pub mod reference;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Content, Mode, PinId, PinKind, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, Mode, PinId, PinKind, Reply, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
 
@@ -119,6 +120,15 @@ pub struct Released {
     pub at: u64,
     /// Where the operation slept on although the pin was gone, if it did.
     pub slept_on: Option<WaitChannel>,
+}
+
+/// What was seen of write-back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteBacks {
+    /// The pages, in order.
+    pub pages: Vec<(FileId, Range<u64>)>,
+    /// Why there may have been more, if there may.
+    pub missed: Option<String>,
 }
 
 /// What an operation is doing.
@@ -232,6 +242,10 @@ pub trait System {
     /// nothing is mapped, and no event tells of it. Only while no operation is under way, which may
     /// hold locks that a look takes.
     fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>>;
+
+    /// Which pages of the file system under test were written back since this was last asked. Takes
+    /// no lock of the file system, so it may be asked at any time.
+    fn written_back(&mut self) -> Tried<WriteBacks>;
 
     /// What time limits are multiplied by.
     fn patience(&self) -> Patience;

@@ -127,6 +127,8 @@ variants! {
     dedupe_compares_first: DedupeComparesFirst, None;
     zero_skips_shared: ZeroSkipsShared, None;
     new_block_not_zeroed: NewBlockNotZeroed, Some(Rule::ForeignBytes);
+    break_forgets_dirty: BreakForgetsDirty, Some(Rule::Durable);
+    part_write_forgets_dirty: PartWriteForgetsDirty, Some(Rule::Durable);
     fsync_takes_inode_lock: FsyncTakesInodeLock, Some(Rule::LockHeld);
     map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
     // Signals leave no event.

@@ -48,6 +48,7 @@ FAULTS = {
     "retry": ("race/retry", "--within", "10", "--cpus", "2"),
     "wrong-wait": ("waits/punch/splice/mapped",),
     "longterm-pin": ("refused/punch/uring-buffer/*",),
+    "skip-writeback": ("durable/punch/splice/mapped", "durable/punch/splice/*huge", "fsync/under-read-pin"),
 }
 
 # A fault that is found by a race has its time limit in a case's own seconds.

@@ -25,11 +25,13 @@ pub enum Rule {
     KeptBlock,
     /// A file shows what was written to it, or zeros.
     ForeignBytes,
+    /// What a sync says is on the medium was written back.
+    Durable,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MissedWait,
         Self::Livelock,
         Self::LostWakeup,
@@ -38,6 +40,7 @@ impl Rule {
         Self::Warning,
         Self::KeptBlock,
         Self::ForeignBytes,
+        Self::Durable,
     ];
 
     /// The name by which people speak of it.
@@ -51,6 +54,7 @@ impl Rule {
             Self::Warning => "warning",
             Self::KeptBlock => "kept block",
             Self::ForeignBytes => "foreign bytes",
+            Self::Durable => "durable",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The file system: what everything else is a part of.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use protocol::event::{Counting, Event, Kind, Operation};
@@ -48,6 +49,7 @@ pub struct Fs {
     dax: Volume,
     cache: Volume,
     numbers: Leaf<Numbers>,
+    written_back: Leaf<BTreeSet<(u64, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +77,7 @@ impl Fs {
             dax: Volume::new(1, true, config.shape, config.blocks, config.scatter),
             cache: Volume::new(2, false, config.shape, config.blocks, config.scatter),
             numbers: Leaf::default(),
+            written_back: Leaf::default(),
         })
     }
 
@@ -229,6 +232,18 @@ impl Fs {
         if state.dirty.remove(&index) {
             self.say_page(task, inode, index, Kind::Clean);
         }
+    }
+
+    /// Notes that a page's content is on the medium.
+    pub(crate) fn note_written_back(&self, inode: &Inode, index: u64) {
+        if inode.medium == Medium::Dax {
+            self.written_back.with(|pages| pages.insert((inode.number, index)));
+        }
+    }
+
+    /// The DAX pages that were written back since this was last asked: inode and index.
+    pub fn take_written_back(&self) -> BTreeSet<(u64, u64)> {
+        self.written_back.with(std::mem::take)
     }
 
     fn say_page(&self, task: &Task, inode: &Inode, index: u64, kind: Kind) {

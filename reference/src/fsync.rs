@@ -1,5 +1,7 @@
 //! fsync: what is dirty becomes clean, whoever has it pinned.
 
+use std::ops::Range;
+
 use protocol::event::Operation;
 
 use crate::errno::{Answer, EIO};
@@ -69,6 +71,21 @@ impl Fs {
             extent.page.copy_from(page);
             extent.written = true;
         }
+        self.note_written_back(inode, index);
         self.mark_clean(task, inode, state, index);
+    }
+
+    /// Writes what is dirty in `range`.
+    pub(crate) fn write_back(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut InodeState,
+        range: Range<u64>,
+    ) {
+        let dirty: Vec<u64> = state.dirty.range(range).copied().collect();
+        for index in dirty {
+            self.clean(task, inode, state, index);
+        }
     }
 }

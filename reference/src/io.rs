@@ -134,6 +134,9 @@ impl Fs {
                         page.content(|content| content.write(at, here));
                         if inode.medium == Medium::PageCache {
                             self.mark_dirty(task, inode, &mut state, index);
+                        } else if len < SIZE && self.has(Variant::PartWriteForgetsDirty) {
+                            // What XFS does where copy-on-write has a block at hand.
+                            self.mark_clean(task, inode, &mut state, index);
                         }
                         break;
                     }

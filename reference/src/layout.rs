@@ -34,8 +34,18 @@ impl Fs {
         for file in held.iter().filter(|file| !file.range.is_empty()) {
             if answer.is_ok() && self.shape == Counting::IdleAtZero {
                 // Linux commit bde708f1a65d ("fs/dax: always remove DAX page-cache entries when
-                // breaking layouts"), in v6.15.
-                self.remove_entries(task, file.inode, &mut file.inode.state(), file.range.clone());
+                // breaking layouts"), in v6.15. That one forgets what is dirty, as the variant does.
+                let mut state = file.inode.state();
+                if !self.has(Variant::BreakForgetsDirty) {
+                    self.write_back(task, file.inode, &mut state, file.range.clone());
+                }
+                self.remove_entries(task, file.inode, &mut state, file.range.clone());
+            } else if answer.is_ok() && self.has(Variant::BreakForgetsDirty) {
+                let mut state = file.inode.state();
+                let dirty: Vec<u64> = state.dirty.range(file.range.clone()).copied().collect();
+                for index in dirty {
+                    self.mark_clean(task, file.inode, &mut state, index);
+                }
             }
             self.say_break(task, file, Kind::BreakEnd, code(&answer));
         }

@@ -130,6 +130,7 @@ impl Fs {
         for (_, extent) in &blocks {
             volume.share(&extent.page);
         }
+        self.write_back(task, source, &mut source.state(), from..from + count);
         for index in from..from + count {
             for vma in source.vmas() {
                 vma.write_protect(index);

@@ -5,6 +5,7 @@
 
 use protocol::Finding;
 use protocol::event::Counting;
+use protocol::oracle::durable::Durable;
 
 use crate::device::Direction;
 use crate::device::{Ring, Transfer};
@@ -55,6 +56,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "second", about: "dedupe of pages of which the second differ", run: second },
     Scenario { name: "parts", about: "parts of shared and of new pages", run: parts },
     Scenario { name: "map", about: "mmap under a pin against truncate", run: map },
+    Scenario { name: "dirty", about: "fsync after punch and write beside it", run: dirty },
     Scenario { name: "interrupt", about: "a signal must end a truncate", run: interrupt },
 ];
 
@@ -494,6 +496,28 @@ fn map(world: &World) -> Answer<()> {
         }
     });
     world.spawn(&mut tasks, move |fs, _, task| fs.truncate(task, &inode, 0));
+    join(tasks);
+    Ok(())
+}
+
+fn dirty(world: &World) -> Answer<()> {
+    let inode = world.file(1, 2)?;
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
+    world.spawn(&mut tasks, move |fs, _, task| {
+        let mut durable = Durable::default();
+        durable.stored(inode.number, 0..2);
+        fs.fallocate(task, &inode, Mode::Punch, (0, PAGE))?;
+        durable.dropped(inode.number, &(0..1));
+        fs.write(task, &inode, PAGE, &[b'w'; HALF as usize])?;
+        let promise = durable.promise(inode.number, &(0..2));
+        fs.fsync(task, &inode)?;
+        for (file, index) in fs.take_written_back() {
+            durable.written_back(file, index..index + 1);
+        }
+        assert_eq!(durable.kept(promise), [], "fsync writes back what was stored");
+        Ok(())
+    });
     join(tasks);
     Ok(())
 }

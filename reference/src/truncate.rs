@@ -249,12 +249,7 @@ impl Fs {
     /// Forgets which page is where from `first` on, because that is about to change.
     fn forget_from(&self, task: &Task, inode: &Inode, state: &mut InodeState, first: u64) {
         Self::unmap(inode, &(first..u64::MAX), true);
-        if inode.medium == Medium::PageCache {
-            let dirty: Vec<u64> = state.dirty.iter().copied().collect();
-            for index in dirty {
-                self.clean(task, inode, state, index);
-            }
-        }
+        self.write_back(task, inode, state, first..u64::MAX);
         self.remove_entries(task, inode, state, first..u64::MAX);
     }
 }

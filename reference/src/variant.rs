@@ -98,6 +98,10 @@ variants! {
     ZeroSkipsShared = "zero-skips-shared",
     /// A new block is not zeroed: around what is stored in it the file shows what it held before.
     NewBlockNotZeroed = "new-block-not-zeroed",
+    /// A break forgets which pages of the file are dirty, so no fsync writes them back.
+    BreakForgetsDirty = "break-forgets-dirty",
+    /// write(2) of a part of a page forgets that the page is dirty, so no fsync writes back the rest.
+    PartWriteForgetsDirty = "part-write-forgets-dirty",
     /// fsync takes the inode lock, which a waiting break keeps.
     FsyncTakesInodeLock = "fsync-takes-inode-lock",
     /// mmap takes the inode lock, which a waiting break keeps.

@@ -194,6 +194,9 @@ impl Run<'_> {
             Some(None) => {}
             None => return Ok(()),
         }
+        if let Some(what) = self.world.unrecorded().map(str::to_owned) {
+            self.emit(Event::Silenced { what })?;
+        }
         self.complain_of_log("while the file system was made")?;
         if let (Some(keep), Some(dev)) = (self.plan.trace, self.world.device()) {
             self.trace = Some(Trace::attach(dev, keep)?);

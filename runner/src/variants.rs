@@ -1,9 +1,9 @@
 //! What catches each bug that can be put into the reference: the test of the tester.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cases::system::reference::{Config, Reference};
-use cases::{Case, Ending, all, perform};
+use cases::{Case, Ending, Report, all, perform};
 use protocol::Rule;
 use rayon::prelude::*;
 use reference::Variant;
@@ -70,14 +70,13 @@ fn row(variant: Variant, first: bool) -> Catchers {
     let mut broken: BTreeMap<Rule, Vec<_>> = BTreeMap::new();
     for case in all() {
         let mut system = Reference::new(&with(variant));
-        if fails(case, &mut system) {
+        let (fails, mut rules) = outcome(case, &mut system);
+        if fails {
             failed.push(case.name);
         }
-        for finding in system.findings() {
-            let cases = broken.entry(finding.rule).or_default();
-            if cases.last() != Some(&case.name) {
-                cases.push(case.name);
-            }
+        rules.extend(system.findings().iter().map(|finding| finding.rule));
+        for rule in rules {
+            broken.entry(rule).or_default().push(case.name);
         }
         if first && !(failed.is_empty() && broken.is_empty()) {
             break;
@@ -93,10 +92,22 @@ pub(crate) fn with(variant: Variant) -> Config {
 
 /// Whether a case fails by its own word, whatever the rules find in its run.
 pub(crate) fn fails(case: &Case, system: &mut Reference) -> bool {
-    matches!(
-        perform(case, system, Config::default().seed, &mut |_| {}),
-        Ending::Fail(_) | Ending::Hang(_)
-    )
+    outcome(case, system).0
+}
+
+/// The same, and the rules of oracles that are broken in its run.
+///
+/// That something was not written back no case can see by itself: there the oracle's word is its
+/// own.
+fn outcome(case: &Case, system: &mut Reference) -> (bool, BTreeSet<Rule>) {
+    let mut found = BTreeSet::new();
+    let ending = perform(case, system, Config::default().seed, &mut |report| {
+        if let Report::Found(what) = report {
+            found.extend(Rule::ALL.into_iter().find(|rule| rule.name() == what.rule));
+        }
+    });
+    let fails = matches!(ending, Ending::Fail(_) | Ending::Hang(_));
+    (fails || found.contains(&Rule::Durable), found)
 }
 
 /// A row of the matrix: how many, and the first of them by name.

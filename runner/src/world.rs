@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cases::system::kernel::Owner;
+use cases::system::kernel::{Owner, Recording};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -35,6 +35,9 @@ const TURN: Duration = Duration::from_mins(30);
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 
+/// Where tracefs is mounted, and is already where debugfs is.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
 /// Written to, it has each WARN_ON_ONCE warn once more.
 pub(crate) const WARN_AGAIN: &str = "/sys/kernel/debug/clear_warn_once";
 
@@ -59,6 +62,8 @@ pub(crate) struct KernelFs {
     mounted: bool,
     /// The kernel log since it was last drained.
     pub(crate) kmsg: Kmsg,
+    /// Of what the kernel writes back, for the cases to read; or why there is none.
+    recording: Result<Recording, String>,
     turn: Turn,
     /// How long to wait for it.
     longest: Duration,
@@ -124,6 +129,19 @@ pub(crate) fn warn_again() {
     let _ = fs::write(WARN_AGAIN, "1");
 }
 
+/// Has what is written back recorded from now on.
+fn record() -> Result<Recording, String> {
+    let none: Option<&str> = None;
+    if !Path::new(TRACEFS).join("instances").exists() {
+        // In this mount namespace; where it cannot be had, what follows says so.
+        let _ = mount(none, TRACEFS, Some("tracefs"), MsFlags::empty(), none);
+    }
+    let begun = Owner::here().and_then(Recording::begin);
+    begun.map_err(|why| {
+        format!("what is written back cannot be seen, nor whether fsync does: {why}")
+    })
+}
+
 impl World {
     /// Enters the world of `plan`; nothing is made yet. `program` is the runner's own binary.
     ///
@@ -157,6 +175,7 @@ impl World {
             patience,
             mounted: false,
             kmsg: Kmsg::open().context("/dev/kmsg")?,
+            recording: record(),
             turn: Turn::new().context("/dev/kmsg")?,
             longest: plan.patience(TURN),
             program: program.to_owned(),
@@ -213,6 +232,14 @@ impl World {
         kernel.mount()?;
         kernel.files.fill()?;
         Ok(Some((kernel.files.mkfs().line(), kernel.files.options())))
+    }
+
+    /// Why cases will not see what is written back, if they will not.
+    pub(crate) fn unrecorded(&self) -> Option<&str> {
+        match self {
+            Self::Kernel(kernel) => kernel.recording.as_ref().err().map(String::as_str),
+            Self::Reference(_) => None,
+        }
     }
 
     /// Before a case: a directory of its own, and a kernel that warns again.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::operation::{Operation, Target};
 use super::pin::{Held, Pin};
 use super::value::{Value, value};
-use crate::action::{Action, MapId, PAGE, Sharing, Span, TaskId, page, pages};
+use crate::action::{Action, FileId, MapId, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::huge;
 use crate::origin;
 use crate::system::{MAIN, Need, Signal};
@@ -218,13 +218,26 @@ impl Place {
 
     /// Whether an operation on such a file may lose the block of a pinned page.
     pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
+        let target = self.target(FileId(0));
+        let frees = (operation.frees)(target);
+        (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
+    }
+
+    /// Whether an operation on such a file leaves pages as they were.
+    pub(crate) fn keeps_a_page(&self, operation: &Operation) -> bool {
+        let target = self.target(FileId(0));
+        let mut content = vec![b'x'; target.pages as usize];
+        (operation.change)(&mut content, target);
+        content.contains(&b'x')
+    }
+
+    /// What an operation is about in such a file.
+    fn target(&self, file: FileId) -> Target {
         let pages = match self.size {
             Size::Small => SMALL.len() as u64,
             Size::Huge => huge::FILE.len / PAGE,
         };
-        let target = Target { file: crate::action::FileId(0), pages, span: self.changed };
-        let frees = (operation.frees)(target);
-        (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
+        Target { file, pages, span: self.changed }
     }
 
     /// Does `check` with the file mapped.
@@ -274,11 +287,8 @@ impl Place {
         check: &dyn Fn(&mut Test<'_>, Scene) -> Checked,
     ) -> Checked {
         self.map(t, &|t, mapped| {
-            let Mapped { map, holder, pinned, .. } = mapped;
-            let range = (pinned.at / PAGE) as usize..(pinned.end() / PAGE) as usize;
-            let pin = pin.take(t, holder, map, pinned, &mapped.content[range])?;
-            mapped.move_on(t)?;
-            check(t, Scene { mapped, pin })
+            let scene = mapped.pinned_by(t, pin)?;
+            check(t, scene)
         })
     }
 }
@@ -287,6 +297,24 @@ impl Place {
 const SMALL: &str = "abcd";
 
 impl Mapped {
+    /// Fills the file through a mapping of its own, which is gone then.
+    pub(crate) fn is_stored_to(&mut self, t: &mut Test<'_>, byte: u8) -> Checked {
+        let map = t.map(self.file)?;
+        let span = Span { at: 0, len: self.file.pages * PAGE };
+        t.run(Action::Store { map, span, byte })?;
+        t.run(Action::Unmap { map })?;
+        self.content.fill(byte);
+        Ok(())
+    }
+
+    /// The page is pinned, and what comes then comes.
+    pub(crate) fn pinned_by(self, t: &mut Test<'_>, pin: &Pin) -> Checked<Scene> {
+        let range = (self.pinned.at / PAGE) as usize..(self.pinned.end() / PAGE) as usize;
+        let pin = pin.take(t, self.holder, self.map, self.pinned, &self.content[range])?;
+        self.move_on(t)?;
+        Ok(Scene { mapped: self, pin })
+    }
+
     /// Does what comes between the pin and the operation.
     pub(crate) fn move_on(&self, t: &mut Test<'_>) -> Checked {
         match self.place.since {

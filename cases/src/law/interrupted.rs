@@ -7,7 +7,7 @@ use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::system::Signal;
 use crate::test::{Checked, Test};
 
@@ -25,7 +25,7 @@ pub(crate) const LAW: Law<Pin, Interruption> = Law {
             operation.phrase().trim_end_matches(','),
         )
     },
-    frees: false,
+    concerns: Concerns::Anything,
     body,
 };
 

@@ -7,7 +7,7 @@ use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last as _;
 use crate::axis::place::Place;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::test::{Checked, Test, fail};
 
 pub(crate) const LAW: Law<Pin, Place> = Law {
@@ -25,7 +25,7 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
             pin.phrase()
         )
     },
-    frees: true,
+    concerns: Concerns::Freed,
     body,
 };
 

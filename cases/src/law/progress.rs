@@ -5,7 +5,7 @@ use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Activity> = Law {
@@ -22,7 +22,7 @@ pub(crate) const LAW: Law<Pin, Activity> = Law {
             activity.phrase()
         )
     },
-    frees: false,
+    concerns: Concerns::Anything,
     body,
 };
 

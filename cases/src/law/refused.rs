@@ -8,7 +8,7 @@ use crate::axis::pin::{self, Refused};
 use crate::axis::place::Last as _;
 use crate::axis::place::Place;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Refused, Place> = Law {
@@ -24,7 +24,7 @@ pub(crate) const LAW: Law<Refused, Place> = Law {
             operation.phrase().to_lowercase()
         )
     },
-    frees: false,
+    concerns: Concerns::Anything,
     body,
 };
 

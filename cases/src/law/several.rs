@@ -7,7 +7,7 @@ use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last as _;
 use crate::axis::place::signs;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::system::MAIN;
 use crate::test::{Checked, Test};
 
@@ -25,7 +25,7 @@ pub(crate) const LAW: Law<Pin, Order> = Law {
             order.phrase()
         )
     },
-    frees: false,
+    concerns: Concerns::Anything,
     body,
 };
 

@@ -5,7 +5,7 @@ use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last as _;
 use crate::axis::place::Place;
 use crate::axis::value::Value as _;
-use crate::cell::Law;
+use crate::cell::{Concerns, Law};
 use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Place> = Law {
@@ -21,7 +21,7 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
             pin.phrase()
         )
     },
-    frees: false,
+    concerns: Concerns::Anything,
     body,
 };
 

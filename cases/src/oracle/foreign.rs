@@ -9,13 +9,13 @@ use protocol::Rule;
 use protocol::oracle::Written;
 
 use super::{Found, Inspected};
-use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Sharing};
+use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Sharing, Span};
 
-/// A mapping: of which file, from which byte on, and how.
+/// A mapping: of which bytes of which file, and how.
 #[derive(Clone, Debug)]
 struct Mapped {
     file: FileId,
-    at: u64,
+    span: Span,
     sharing: Sharing,
     /// What was stored to a private mapping; whoever transfers from it may write that to a file.
     private: Written,
@@ -85,8 +85,8 @@ impl Contents {
                 self.of(*file).add(*byte);
             }
             Action::Map { map, file, span, sharing } => {
-                let (file, at, sharing) = (*file, span.at, *sharing);
-                let mapped = Mapped { file, at, sharing, private: Written::default() };
+                let (file, span, sharing) = (*file, *span, *sharing);
+                let mapped = Mapped { file, span, sharing, private: Written::default() };
                 self.maps.insert(*map, mapped);
             }
             Action::Store { map, byte, .. } => {
@@ -147,7 +147,12 @@ impl Contents {
 
     /// The byte of its file at which a mapping begins.
     pub(super) fn offset(&self, map: MapId) -> u64 {
-        self.maps.get(&map).map_or(0, |mapped| mapped.at)
+        self.maps.get(&map).map_or(0, |mapped| mapped.span.at)
+    }
+
+    /// All of a mapping, seen from its beginning.
+    pub(super) fn extent(&self, map: MapId) -> Option<Span> {
+        Some(Span { at: 0, len: self.maps.get(&map)?.span.len })
     }
 
     /// Which of `files` may show something else after `action`.

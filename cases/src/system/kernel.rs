@@ -19,6 +19,7 @@ mod stat;
 mod sys;
 mod task;
 mod wire;
+mod writeback;
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -35,11 +36,14 @@ use folders::Folders;
 use pin::Pins;
 use sys::Vars;
 
-use wire::{Request, Response};
+use wire::{Made, Request, Response};
 
 pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};
-use super::{Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble};
+pub use self::writeback::Recording;
+use super::{
+    Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WriteBacks,
+};
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
 use crate::patience::Patience;
@@ -140,6 +144,7 @@ struct Kernel {
     names: Names,
     control: Control,
     devices: Devices,
+    writeback: writeback::Reader,
     offers: BTreeMap<Need, Result<(), String>>,
 }
 
@@ -161,6 +166,17 @@ impl Kernel {
                 return Err(trouble);
             }
         };
+        // After the forks, so that nobody else has it open when this is over.
+        let writeback = writeback::Reader::open(devices.owner, &config.directory)
+            .map_err(trouble(config.directory.display()));
+        let writeback = match writeback {
+            Ok(reader) => reader,
+            Err(trouble) => {
+                kill(control.pid);
+                kill(main.pid);
+                return Err(trouble);
+            }
+        };
         let mut kernel = Self {
             config: config.clone(),
             vars,
@@ -170,6 +186,7 @@ impl Kernel {
             names: Names::default(),
             control,
             devices,
+            writeback,
             offers: BTreeMap::new(),
         };
         kernel.admit(MAIN, socket, main);
@@ -218,7 +235,10 @@ impl Kernel {
             return Ok(());
         }
         match wire::receive(task.socket.as_fd(), false) {
-            Ok(Some((Response::Done(number, done), _))) => {
+            Ok(Some((Response::Done(number, done, made), _))) => {
+                if let Some(Made { file, inode }) = made {
+                    self.writeback.learn(file, inode);
+                }
                 let refused = done.result.is_err();
                 let mut action = None;
                 if let Some(operation) = self.operations.get_mut(&OpId(number)) {
@@ -457,6 +477,10 @@ impl System for Kernel {
 
     fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
         self.control.inspect(what, self.config.patience.of(PATIENCE))
+    }
+
+    fn written_back(&mut self) -> Tried<WriteBacks> {
+        Ok(self.writeback.take())
     }
 
     fn patience(&self) -> Patience {

@@ -20,6 +20,7 @@ use reference::{Dropper, Fs, Scatter, Standing, Task, Transfer, Variant};
 use self::actor::{Actor, Shared};
 use super::{
     Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WaitChannel,
+    WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
@@ -379,6 +380,19 @@ impl System for Reference {
 
     fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
         Ok(what.iter().map(|what| self.shared.inspect(what)).collect())
+    }
+
+    fn written_back(&mut self) -> Tried<WriteBacks> {
+        let pages = self.shared.fs.take_written_back();
+        let file = |inode| {
+            self.shared.files.with(|files| {
+                let found = files.iter().find(|(_, file)| file.number == inode);
+                found.map(|(file, _)| *file)
+            })
+        };
+        let pages =
+            pages.into_iter().filter_map(|(inode, index)| Some((file(inode)?, index..index + 1)));
+        Ok(WriteBacks { pages: pages.collect(), missed: None })
     }
 
     fn patience(&self) -> Patience {

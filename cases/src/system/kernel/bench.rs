@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::owner::Owner;
 use super::sys::{self, Aligned, Dm};
+use super::writeback;
 use crate::action::Content;
 use crate::system::{Tried, Trouble};
 
@@ -473,6 +474,9 @@ fn sweep_once(owner: Owner) -> Vec<String> {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => note(&mount, fs::remove_dir(&mount)),
             Err(error) => note(&mount, Err(error.into())),
         }
+    }
+    for (path, result) in writeback::sweep(owner) {
+        note(&path, result);
     }
     for device in entries(Path::new("/sys/kernel/config/nullb")) {
         if takes(&device).is_some() {

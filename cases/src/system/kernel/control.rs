@@ -61,7 +61,7 @@ impl Control {
     /// Takes in that the round under way ended, which it has said.
     fn rounds_end(&mut self) -> Tried<()> {
         match wire::receive(self.socket.as_fd(), false).map_err(trouble("the control"))? {
-            Some((Response::Done(_, done), _)) => {
+            Some((Response::Done(_, done, _), _)) => {
                 self.passed += 1;
                 self.refused = done.result.err();
                 Ok(())

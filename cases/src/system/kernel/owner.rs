@@ -58,6 +58,11 @@ impl Owner {
         format!("{}shape", self.prefix())
     }
 
+    /// The name under which tracefs records for its run.
+    pub(super) fn recording(self) -> String {
+        format!("{}recording", self.prefix())
+    }
+
     /// Whether a device is for this owner to give back: its own, or that of a process that is gone.
     pub(super) fn may_take(self, name: &str) -> bool {
         let Some(other) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else {

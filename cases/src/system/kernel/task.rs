@@ -17,7 +17,7 @@ use super::flight::{self, Taken};
 use super::folders::Folders;
 use super::script;
 use super::sys::{self, Aligned, Mapping, Uring, Vars};
-use super::wire::{self, Request, Response};
+use super::wire::{self, Made, Request, Response};
 use crate::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Reply, Sharing, Span,
 };
@@ -69,13 +69,14 @@ impl Actor {
                     let began = now();
                     let result = self.perform(&action, fds).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
-                    wire::send(socket.as_fd(), &Response::Done(number, done), &[])?;
+                    let made = if done.result.is_ok() { self.made(&action) } else { None };
+                    wire::send(socket.as_fd(), &Response::Done(number, done, made), &[])?;
                 }
                 Request::Control(number) => {
                     let began = now();
                     let result = self.folders.exercise().map(done).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
-                    wire::send(socket.as_fd(), &Response::Done(number, done), &[])?;
+                    wire::send(socket.as_fd(), &Response::Done(number, done, None), &[])?;
                 }
                 Request::Inspect(what) => {
                     let seen: io::Result<_> =
@@ -94,6 +95,17 @@ impl Actor {
             }
         }
         Ok(())
+    }
+
+    /// The file that `action`, which went well, made on the file system under test.
+    fn made(&self, action: &Action) -> Option<Made> {
+        let (Action::Create { file, medium: Medium::Dax, .. } | Action::CreateHuge { file, .. }) =
+            action
+        else {
+            return None;
+        };
+        let inode = self.file(*file).and_then(|file| file.metadata()).ok()?.ino();
+        Some(Made { file: *file, inode })
     }
 
     /// Makes a new task, which serves `socket`.

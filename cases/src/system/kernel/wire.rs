@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bench::trouble;
-use crate::action::Action;
+use crate::action::{Action, FileId};
 use crate::oracle::{Inspected, Inspection};
 use crate::system::{Done, Errno, Kinship, Tried};
 
@@ -42,13 +42,22 @@ pub(crate) enum Request {
     Inspect(Vec<Inspection>),
 }
 
+/// A file of the file system under test that was made.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// Which.
+    pub(crate) file: FileId,
+    /// By what the kernel knows it.
+    pub(crate) inode: u64,
+}
+
 /// From a task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
     /// It is there.
     Hello { pid: i32, tid: i32 },
-    /// The numbered action ended.
-    Done(u32, Done),
+    /// The numbered action ended, and made this file.
+    Done(u32, Done, Option<Made>),
     /// What was seen in files.
     Inspected(Result<Vec<Inspected>, Errno>),
     /// It could not make a new task.
@@ -59,8 +68,8 @@ impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hello { pid, tid } => write!(f, "task {tid} of process {pid} is there"),
-            Self::Done(number, Done { result: Ok(_), .. }) => write!(f, "{number} is done"),
-            Self::Done(number, Done { result: Err(errno), .. }) => {
+            Self::Done(number, Done { result: Ok(_), .. }, _) => write!(f, "{number} is done"),
+            Self::Done(number, Done { result: Err(errno), .. }, _) => {
                 write!(f, "{number} was refused: {errno}")
             }
             Self::Inspected(Ok(_)) => f.write_str("it looked at the files"),

@@ -1,0 +1,47 @@
+//! What was stored to a file before an operation is written back by the fsync after it, whatever
+//! page was pinned meanwhile.
+//!
+//! A break unmaps the file and a kernel may take its pages out of the mapping; it must not forget
+//! which of them are dirty. That they were written back is for the oracle to say.
+
+use crate::action::Action;
+use crate::axis::operation::Operation;
+use crate::axis::pin::{self, Pin};
+use crate::axis::place::Last as _;
+use crate::axis::place::Place;
+use crate::axis::value::Value as _;
+use crate::cell::{Concerns, Law};
+use crate::test::{Checked, Test};
+
+pub(crate) const LAW: Law<Pin, Place> = Law {
+    name: "durable",
+    // What is dirty does not depend on how a page is pinned.
+    pins: &[pin::SPLICE],
+    last: Place::ALL,
+    about: |operation, pin, place| {
+        format!(
+            "{} a page {} that is pinned by {} leaves other pages of the file dirty, and the next \
+             fsync writes them back.",
+            operation.phrase(),
+            place.phrase(),
+            pin.phrase()
+        )
+    },
+    concerns: Concerns::Left,
+    body,
+};
+
+fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Place) -> Checked {
+    place.map(t, &|t, mut mapped| {
+        mapped.is_stored_to(t, b'x')?;
+        let scene = mapped.pinned_by(t, pin)?;
+        let op = t.begin(scene.mapped.action(operation))?;
+        // Whether it waits is another law.
+        t.settled(&op)?;
+        let mut mapped = scene.ends_with(t, &op)?;
+        mapped.change(operation);
+        let sync = t.begin(Action::Fsync { file: mapped.file.id, data_only: false })?;
+        t.finished(&sync)?;
+        mapped.is_unchanged(t)
+    })
+}

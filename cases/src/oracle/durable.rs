@@ -1,0 +1,461 @@
+//! The oracle *durable*: which pages were stored to through mappings, and what a sync that says
+//! that all is well must have written back.
+//!
+//! What was written back is the system's to report. It is asked before a store, so that nothing
+//! older counts for it, and after everything that ends. Where two things were under way at once and
+//! their order matters, it is open, and nobody is accused: a page that was stored to while something
+//! else replaced it need not be written back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use protocol::Rule;
+use protocol::oracle::durable::{Durable, Promise};
+
+use super::Found;
+use super::foreign::Contents;
+use super::kept;
+use crate::action::{Action, Direction, FileId, Instruction, Mode, PAGE, Reply};
+use crate::system::{Errno, OpId, WriteBacks};
+
+/// Every page of a file.
+const ALL: Range<u64> = 0..u64::MAX;
+
+/// Pages of a file.
+type Pages = (FileId, Range<u64>);
+
+/// What an action is to the pages of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Role {
+    /// It stores to pages through a mapping; all of them if it replies this, whatever else it
+    /// may say if that is none.
+    Store(Pages, Option<Reply>),
+    /// It makes other pages of them.
+    Change { of: Vec<Pages>, how: How },
+    /// It promises that they are on the medium.
+    Sync(Pages),
+}
+
+/// How pages change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum How {
+    /// They are gone, or overwritten by what needs no write-back.
+    Dropped,
+    /// Those from the first index on begin at the second.
+    Moved(u64, u64),
+    /// The first are the second file's as well, from that index on; as far as the reply says.
+    Shared(Pages, FileId, u64),
+}
+
+/// What is under way.
+#[derive(Debug)]
+enum UnderWay {
+    Store {
+        pages: Pages,
+        reply: Option<Reply>,
+        /// Pages that need no write-back for this store, or may have had it.
+        open: BTreeSet<u64>,
+        /// Something may have been written back unseen since it began.
+        unseen: bool,
+    },
+    Change {
+        of: Vec<Pages>,
+        how: How,
+    },
+    Sync {
+        file: FileId,
+        promise: Promise,
+    },
+}
+
+/// What is dirty, and what is under way that makes it so or not.
+#[derive(Debug, Default)]
+pub(super) struct Durability {
+    pages: Durable,
+    under_way: BTreeMap<OpId, UnderWay>,
+    /// Why write-back may have gone unseen, if it may.
+    unseen: Option<String>,
+    /// Why a sync could not be judged, if one could not.
+    undecided: Option<String>,
+}
+
+impl Durability {
+    /// Whether it must be known what was written back so far, before `action` begins.
+    pub(super) fn asks_before(
+        action: &Action,
+        contents: &Contents,
+        files: &BTreeSet<FileId>,
+    ) -> bool {
+        matches!(role(action, contents, files), Some(Role::Store(..)))
+    }
+
+    /// Whether it must be known now that `op` has ended.
+    pub(super) fn asks_after(&self, op: OpId) -> bool {
+        match self.under_way.get(&op) {
+            Some(UnderWay::Store { .. }) => true,
+            Some(UnderWay::Change { .. }) => !self.pages.is_empty(),
+            Some(UnderWay::Sync { promise, .. }) => !promise.is_empty(),
+            None => false,
+        }
+    }
+
+    /// These were written back since this was last said.
+    pub(super) fn learn(&mut self, written: WriteBacks) {
+        for (file, pages) in written.pages {
+            for under_way in self.under_way.values_mut() {
+                if let UnderWay::Store { pages: (of, stored), open, .. } = under_way
+                    && *of == file
+                {
+                    open.extend(common(stored, &pages));
+                }
+            }
+            self.pages.written_back(number(file), pages);
+        }
+        if let Some(why) = written.missed {
+            self.pages.missed();
+            for under_way in self.under_way.values_mut() {
+                if let UnderWay::Store { unseen, .. } = under_way {
+                    *unseen = true;
+                }
+            }
+            self.unseen = Some(why);
+        }
+    }
+
+    /// `op`, which does `action`, is about to begin.
+    pub(super) fn begin(
+        &mut self,
+        op: OpId,
+        action: &Action,
+        contents: &Contents,
+        files: &BTreeSet<FileId>,
+    ) {
+        let Some(role) = role(action, contents, files) else {
+            return;
+        };
+        let under_way = match role {
+            Role::Store(pages, reply) => {
+                let open = self.changing(pages.0).flat_map(|of| common(&pages.1, of)).collect();
+                UnderWay::Store { pages, reply, open, unseen: false }
+            }
+            Role::Sync((file, pages)) => {
+                let mut promise = self.pages.promise(number(file), &pages);
+                for changing in self.changing(file) {
+                    promise.forget(number(file), changing);
+                }
+                UnderWay::Sync { file, promise }
+            }
+            Role::Change { of, how } => {
+                for (file, changing) in &of {
+                    for other in self.under_way.values_mut() {
+                        match other {
+                            UnderWay::Store { pages, open, .. } if pages.0 == *file => {
+                                open.extend(common(&pages.1, changing));
+                            }
+                            UnderWay::Sync { promise, .. } => {
+                                promise.forget(number(*file), changing);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                UnderWay::Change { of, how }
+            }
+        };
+        self.under_way.insert(op, under_way);
+    }
+
+    /// `op` has ended so, or its task was killed. The pages that it should have written back and
+    /// did not, if it is a sync: each in a file.
+    pub(super) fn end(
+        &mut self,
+        op: OpId,
+        result: Option<&Result<Reply, Errno>>,
+    ) -> Vec<(FileId, u64)> {
+        let reply = result.and_then(|result| result.as_ref().ok());
+        match (self.under_way.remove(&op), reply) {
+            (
+                Some(UnderWay::Store { pages: (file, pages), reply: full, open, unseen }),
+                Some(reply),
+            ) if full.as_ref().is_none_or(|full| full == reply) => {
+                self.pages.stored(number(file), pages.filter(|index| !open.contains(index)));
+                if unseen {
+                    self.pages.missed();
+                }
+                Vec::new()
+            }
+            (Some(UnderWay::Change { of, how }), reply) => {
+                self.change(of, how, reply);
+                Vec::new()
+            }
+            (Some(UnderWay::Sync { file, promise }), Some(_)) => {
+                let (unknown, missing): (Vec<_>, Vec<_>) =
+                    self.pages.kept(promise).into_iter().partition(|missing| missing.undecided);
+                if !unknown.is_empty() {
+                    self.undecided = self.unseen.clone();
+                }
+                missing.into_iter().map(|missing| (file, missing.index)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Something that changes pages has ended, with this reply if it went well.
+    fn change(&mut self, of: Vec<Pages>, how: How, reply: Option<&Reply>) {
+        match (how, reply) {
+            (How::Moved(from, to), Some(_)) => {
+                for (file, _) in of {
+                    self.pages.moved(number(file), from, to);
+                }
+            }
+            (How::Shared((from, mut pages), to, at), Some(reply)) => {
+                if let Reply::Count(bytes) = reply {
+                    pages.end = pages.end.min(pages.start + bytes / PAGE);
+                }
+                self.pages.shared(number(from), &pages, number(to), at);
+            }
+            // What failed may have done a part of it. Of what is shared the source stays.
+            (How::Shared((from, pages), ..), None) => {
+                for (file, changed) in of {
+                    if (file, &changed) != (from, &pages) {
+                        self.pages.dropped(number(file), &changed);
+                    }
+                }
+            }
+            (How::Dropped | How::Moved(..), _) => {
+                for (file, pages) in of {
+                    self.pages.dropped(number(file), &pages);
+                }
+            }
+        }
+    }
+
+    /// Why a sync could not be judged, if one could not.
+    pub(super) fn undecided(&self) -> Option<&str> {
+        self.undecided.as_deref()
+    }
+
+    /// Pages of a file that something under way changes.
+    fn changing(&self, file: FileId) -> impl Iterator<Item = &Range<u64>> {
+        let changes = self.under_way.values().filter_map(|under_way| match under_way {
+            UnderWay::Change { of, .. } => Some(of),
+            _ => None,
+        });
+        changes.flatten().filter(move |(of, _)| *of == file).map(|(_, pages)| pages)
+    }
+}
+
+/// What is found of a page of a file that has this name, after a sync with these words.
+pub(super) fn found(index: u64, words: &str, name: &str) -> Found {
+    let text = format!(
+        "after {words}: page {index} of {name} was stored to through a mapping, and not written \
+         back since"
+    );
+    Found::new(Rule::Durable, index, text)
+}
+
+fn number(file: FileId) -> u64 {
+    u64::from(file.0)
+}
+
+fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
+    a.start.max(b.start)..a.end.min(b.end)
+}
+
+/// The pages that lie in a span of a file as a whole.
+fn whole(at: u64, len: u64) -> Range<u64> {
+    at.div_ceil(PAGE)..at.saturating_add(len) / PAGE
+}
+
+/// What `action` is to the pages of `files`, if it is anything.
+fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Option<Role> {
+    let is_ours = |file: &FileId| files.contains(file);
+    let dropped = |file: FileId, pages: Range<u64>| {
+        is_ours(&file).then(|| Role::Change { of: vec![(file, pages)], how: How::Dropped })
+    };
+    let behind_map = |map, span| {
+        let file = contents.shared_file(map, files)?;
+        Some((file, kept::pages(contents.offset(map), span)))
+    };
+    match action {
+        Action::Store { map, span, .. } => Some(Role::Store(behind_map(*map, *span)?, None)),
+        // On DAX that is a copy by the CPU; from any other file it is DMA.
+        Action::DirectIo { file, span, map, buffer, direction: Direction::IntoMemory }
+            if is_ours(file) =>
+        {
+            let to = behind_map(*map, crate::action::Span { at: *buffer, len: span.len })?;
+            Some(Role::Store(to, Some(Reply::Count(span.len))))
+        }
+        Action::Write { file, span, .. }
+        | Action::DirectIo { file, span, direction: Direction::FromMemory, .. } => {
+            dropped(*file, whole(span.at, span.len))
+        }
+        Action::Truncate { file, size } => dropped(*file, size.div_ceil(PAGE)..u64::MAX),
+        Action::OpenTruncate { file } => dropped(*file, ALL),
+        Action::Fallocate { file, mode, span } => {
+            let moved = |from, to| {
+                let of = vec![(*file, span.at / PAGE..u64::MAX)];
+                is_ours(file).then_some(Role::Change { of, how: How::Moved(from, to) })
+            };
+            let (first, end) = (span.at / PAGE, span.end() / PAGE);
+            match mode {
+                Mode::Punch | Mode::Zero => dropped(*file, whole(span.at, span.len)),
+                Mode::Collapse => moved(end, first),
+                Mode::Insert => moved(first, end),
+                // Both leave what is dirty where it is: it is nobody else's.
+                Mode::Allocate | Mode::Unshare => None,
+            }
+        }
+        Action::Clone { from, span, to, at } | Action::Dedupe { from, span, to, at } => {
+            if !is_ours(from) || !is_ours(to) {
+                return None;
+            }
+            let first = span.at / PAGE;
+            // All that there is, if no length is given.
+            let count = if span.len == 0 { u64::MAX - first } else { span.len.div_ceil(PAGE) };
+            let (pages, at) = (first..first + count, at / PAGE);
+            let of = vec![(*from, pages.clone()), (*to, at..at.saturating_add(count))];
+            Some(Role::Change { of, how: How::Shared((*from, pages), *to, at) })
+        }
+        Action::Fsync { file, .. } => is_ours(file).then_some(Role::Sync((*file, ALL))),
+        Action::Msync { map } => Some(Role::Sync(behind_map(*map, contents.extent(*map)?)?)),
+        // In which order its steps met those of others is open.
+        Action::Run(script) => {
+            let mut of = Vec::new();
+            for step in &script.steps {
+                let Instruction::Do(action) = step else {
+                    continue;
+                };
+                match role(action, contents, files) {
+                    Some(Role::Store((file, _), _)) => of.push((file, ALL)),
+                    Some(Role::Change { of: theirs, .. }) => {
+                        of.extend(theirs.into_iter().map(|(file, _)| (file, ALL)));
+                    }
+                    Some(Role::Sync(_)) | None => {}
+                }
+            }
+            Some(Role::Change { of, how: How::Dropped })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{MapId, Medium, Sharing, Span, page, pages};
+
+    const FILE: FileId = FileId(1);
+    const MAP: MapId = MapId(1);
+
+    #[derive(Default)]
+    struct Bed {
+        contents: Contents,
+        durability: Durability,
+        ops: u32,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let mut bed = Self::default();
+            let (name, fill) = (String::new(), b"abcd".to_vec());
+            bed.contents.learn(&Action::Create { file: FILE, name, medium: Medium::Dax, fill });
+            let (span, sharing) = (pages(0, 4), Sharing::Shared);
+            bed.contents.learn(&Action::Map { map: MAP, file: FILE, span, sharing });
+            bed
+        }
+
+        fn begin(&mut self, action: &Action) -> OpId {
+            self.ops += 1;
+            let op = OpId(self.ops);
+            self.durability.begin(op, action, &self.contents, &[FILE].into());
+            op
+        }
+
+        fn end(&mut self, op: OpId) -> Vec<u64> {
+            let missing = self.durability.end(op, Some(&Ok(Reply::Done)));
+            missing.into_iter().map(|(_, index)| index).collect()
+        }
+
+        fn does(&mut self, action: &Action) -> Vec<u64> {
+            let op = self.begin(action);
+            self.end(op)
+        }
+
+        fn written_back(&mut self, pages: Range<u64>) {
+            self.durability.learn(WriteBacks { pages: vec![(FILE, pages)], missed: None });
+        }
+    }
+
+    fn store(span: Span) -> Action {
+        Action::Store { map: MAP, span, byte: b'x' }
+    }
+
+    fn punch(span: Span) -> Action {
+        Action::Fallocate { file: FILE, mode: Mode::Punch, span }
+    }
+
+    const FSYNC: Action = Action::Fsync { file: FILE, data_only: false };
+
+    #[test]
+    fn a_page_that_an_fsync_leaves_out_is_found() {
+        let mut bed = Bed::new();
+        bed.does(&store(pages(0, 4)));
+        bed.written_back(0..2);
+        bed.does(&punch(page(3)));
+        assert_eq!(bed.does(&FSYNC), [2]);
+    }
+
+    #[test]
+    fn an_fsync_promises_nothing_that_is_stored_meanwhile() {
+        let mut bed = Bed::new();
+        let early = bed.begin(&store(page(0)));
+        let sync = bed.begin(&FSYNC);
+        bed.end(early);
+        assert_eq!(bed.end(sync), [] as [u64; 0]);
+        assert_eq!(bed.does(&FSYNC), [0]);
+    }
+
+    #[test]
+    fn write_back_while_a_store_is_under_way_may_have_met_it() {
+        let mut bed = Bed::new();
+        let op = bed.begin(&store(pages(0, 2)));
+        bed.written_back(1..2);
+        bed.end(op);
+        assert_eq!(bed.does(&FSYNC), [0]);
+    }
+
+    #[test]
+    fn what_a_change_under_way_may_take_is_open() {
+        let mut bed = Bed::new();
+        bed.does(&store(pages(0, 3)));
+        let change = bed.begin(&punch(page(1)));
+        let op = bed.begin(&store(page(1)));
+        bed.end(op);
+        assert_eq!(bed.does(&FSYNC), [0, 2]);
+        bed.end(change);
+        assert_eq!(bed.does(&FSYNC), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn msync_promises_its_mapping() {
+        let mut bed = Bed::new();
+        let (map, span, sharing) = (MapId(2), page(2), Sharing::Shared);
+        bed.contents.learn(&Action::Map { map, file: FILE, span, sharing });
+        bed.does(&store(pages(1, 2)));
+        assert_eq!(bed.does(&Action::Msync { map }), [2]);
+        assert_eq!(bed.does(&FSYNC), [1]);
+    }
+
+    #[test]
+    fn what_nobody_could_see_is_undecided() {
+        let mut bed = Bed::new();
+        let missed = || WriteBacks { pages: Vec::new(), missed: Some("no eyes".to_owned()) };
+        bed.durability.learn(missed());
+        bed.does(&store(page(0)));
+        assert_eq!(bed.durability.undecided(), None);
+        bed.durability.learn(missed());
+        assert_eq!(bed.does(&FSYNC), [] as [u64; 0]);
+        assert_eq!(bed.durability.undecided(), Some("no eyes"));
+    }
+}
