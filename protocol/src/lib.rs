@@ -18,6 +18,7 @@ extern crate std;
 pub mod config;
 pub mod counters;
 pub mod event;
+pub mod hold;
 #[cfg(feature = "rules")]
 pub mod judge;
 #[cfg(feature = "rules")]
@@ -37,6 +38,7 @@ pub mod state;
 #[cfg(feature = "rules")]
 pub use config::Config;
 pub use event::{Counting, Event, Kind, Operation, flag};
+pub use hold::HoldPoint;
 #[cfg(feature = "rules")]
 pub use judge::{Judge, judge};
 #[cfg(feature = "rules")]
