@@ -1,5 +1,6 @@
 //! Page faults, and copy-on-write.
 
+use protocol::HoldPoint;
 use protocol::event::Operation;
 
 use crate::errno::{Answer, EFAULT, Errno};
@@ -32,6 +33,7 @@ impl Fs {
                 if vma.is_dead() {
                     return Err(EFAULT.into());
                 }
+                self.pass(task, HoldPoint::FaultEntered)?;
                 match self.enter(task, vma, at, write) {
                     Ok(()) => return Ok(()),
                     Err(NotYours::Errno(errno)) => return Err(errno.into()),

@@ -8,6 +8,7 @@ use protocol::event::{Counting, Event, Kind, Operation};
 use crate::device::Device;
 use crate::errno::{Answer, Errno, code};
 use crate::extent::{Extent, Scatter, Volume};
+use crate::hold::Holds;
 use crate::inode::{Inode, InodeState, Medium};
 use crate::log::Log;
 use crate::page::{Content, Page};
@@ -42,6 +43,8 @@ pub struct Fs {
     pub log: Log,
     /// Its tasks.
     pub board: Arc<Board>,
+    /// Tasks that are to be held.
+    pub holds: Holds,
     /// What direct I/O goes to.
     pub device: Device,
     variant: Option<Variant>,
@@ -70,6 +73,7 @@ impl Fs {
                 newer_pins: config.newer_pins,
                 ..protocol::Config::reference(config.shape)
             }),
+            holds: Holds::default(),
             device: Device::new(),
             board,
             variant: config.variant,

@@ -1,5 +1,6 @@
 //! The layout break: no new pins, and wait until the old ones are gone.
 
+use protocol::HoldPoint;
 use protocol::event::{Counting, Event, Kind, flag};
 
 use crate::errno::{Answer, EINTR, Failure, code};
@@ -66,10 +67,14 @@ impl Fs {
         interrupt: Interruptible,
     ) -> Answer<()> {
         loop {
-            let Some((inode, page)) = held.iter().find_map(|file| {
-                let page = self.find_busy_page(task, file)?;
-                Some((file.inode, page))
-            }) else {
+            let mut busy = None;
+            for file in &*held {
+                if let Some(page) = self.find_busy_page(task, file)? {
+                    busy = Some((file.inode, page));
+                    break;
+                }
+            }
+            let Some((inode, page)) = busy else {
                 return Ok(());
             };
             let slept = self.wait_until_idle(task, inode, &page, held, interrupt)?;
@@ -99,9 +104,9 @@ impl Fs {
     ///
     /// A page counts that is entered in the file's mapping, or whose block this file alone uses:
     /// one of the two is what the caller is about to give away.
-    fn find_busy_page(&self, task: &Task, file: &Locked<'_>) -> Option<Arc<Page>> {
+    fn find_busy_page(&self, task: &Task, file: &Locked<'_>) -> Answer<Option<Arc<Page>>> {
         if file.range.is_empty() {
-            return None;
+            return Ok(None);
         }
         let inode = file.inode;
         let mut range = file.range.clone();
@@ -113,10 +118,11 @@ impl Fs {
         if !self.has(Variant::NoUnmap) {
             Self::unmap(inode, &range, false);
         }
+        self.pass(task, HoldPoint::Unmapped)?;
         if self.has(Variant::SkipUnmapped) && inode.vmas().is_empty() {
             // Linux commit cee91fa13a8e ("fs/dax: return unmapped busy pages from
             // dax_layout_busy_page_range()"), in v6.15, removed this.
-            return None;
+            return Ok(None);
         }
         let state = inode.state();
         let busy = state.extents.range(range).find_map(|(index, extent)| {
@@ -137,7 +143,10 @@ impl Fs {
         self.log.record(task, event);
         drop(state);
         turn();
-        busy.map(|(_, page, _)| page)
+        let point =
+            if busy.is_some() { HoldPoint::ScanFoundBusy } else { HoldPoint::ScanFoundNone };
+        self.pass(task, point)?;
+        Ok(busy.map(|(_, page, _)| page))
     }
 
     fn matters(&self, inode: &Inode, state: &crate::inode::InodeState, index: u64) -> bool {
@@ -166,6 +175,7 @@ impl Fs {
             if self.has(Variant::UninterruptibleBreak) { Interruptible::Never } else { interrupt };
         let about = Event { inode: inode.number, page: page.number, ..self.event(Kind::WaitBegin) };
         self.log.record(task, about);
+        self.pass(task, HoldPoint::WaitEntered)?;
         let mut slept = false;
         let answer = page.waiters.wait(
             task,
