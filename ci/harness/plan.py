@@ -86,7 +86,7 @@ RENAMED_CASES = (
 
 # What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files.
 EXPORTED = (
-    *("waits/punch/splice/mapped", "waits/punch/splice/unmapped", "waits/collapse/splice/other-process"),
+    *("waits/punch/splice/mapped", "waits/punch/splice/unmapped", "waits/collapse/splice/other-process", "waits/zero/vm-write/mapped"),
     *("interrupted/punch/splice/*", "reflink/dedupe-signal", "history/dedupe-two-extents-differ"),
 )
 

@@ -44,7 +44,7 @@ mod tests {
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
     /// expresses.
-    const SAMPLE: [&str; 10] = [
+    const SAMPLE: [&str; 13] = [
         "waits/punch/splice/unmapped",
         "waits/truncate-down/splice/other-process",
         "waits/collapse/splice/unlinked",
@@ -53,6 +53,9 @@ mod tests {
         "several/punch/splice/231",
         "progress/punch/splice/fault",
         "refused/punch/uring-buffer/mapped",
+        "evict/own-pin-at-exit",
+        "waits/punch/vm-read/unmapped",
+        "waits/punch/vm-write/other-process",
         "reflink/dedupe-signal",
         "history/dedupe-two-extents-differ",
     ];
@@ -94,7 +97,7 @@ mod tests {
         // A case that pins by splice says the same as those that pin otherwise.
         for case in cases::all().iter().filter(|case| !matches!(case.group(), "race" | "livelock"))
         {
-            if case.coordinate("pin").is_none_or(|pin| pin == "splice") {
+            if case.coordinate("pin").is_none_or(|pin| matches!(pin, "splice" | "vm-write")) {
                 exported += usize::from(c(case).is_ok());
             }
         }

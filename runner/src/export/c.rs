@@ -33,8 +33,8 @@ struct Writer {
     place: BTreeMap<TaskId, u32>,
     processes: BTreeMap<u32, Process>,
     names: BTreeMap<FileId, String>,
-    /// The pins whose pipes all processes share.
-    pins: BTreeSet<PinId>,
+    /// The pins that can be let go, and whether another process has them.
+    pins: BTreeMap<PinId, bool>,
     /// Operations that are begun and waited for apart.
     apart: BTreeSet<OpId>,
     /// Those that have not ended.
@@ -77,17 +77,21 @@ impl Writer {
             Deed::End { op, result } => self.end(*op, result),
             Deed::Signal { task, signal } => self.signal(*task, *signal),
             Deed::Release(pin) => {
-                if !self.pins.contains(pin) {
-                    return Err("it lets go of a pin of another kind than vmsplice".to_owned());
-                }
-                self.line(&format!("unpin(&{});", name_of_pin(*pin)));
+                let line = match self.pins.get(pin) {
+                    Some(false) => format!("unpin(&{});", name_of_pin(*pin)),
+                    Some(true) => format!("unpin_remote({});", name_of_pin(*pin)),
+                    None => return Err("it lets go of a pin that is not exported".to_owned()),
+                };
+                self.line(&line);
                 Ok(())
             }
             Deed::Transferred { pin, content } => {
-                let pin = name_of_pin(*pin);
                 let expected = signs(content)?;
+                let (is_remote, pin) = (self.pins.get(pin) == Some(&true), name_of_pin(*pin));
+                let of = if is_remote { "->" } else { "." };
+                let length = if is_remote { "(long)" } else { "" };
                 self.line(&format!(
-                    "same({pin}.bytes, {pin}.length, \"{expected}\", \"what the pipe held\");"
+                    "same({pin}{of}bytes, {length}{pin}{of}length, \"{expected}\", \"what went through the pin\");"
                 ));
                 Ok(())
             }
@@ -223,8 +227,16 @@ impl Writer {
         if maps.iter().any(|map| !has.maps.contains(map)) {
             return Err(format!("{words}: the mapping was made after the process was forked"));
         }
-        if let Action::Pin { pin, .. } = action {
-            let _ = writeln!(self.globals, "static struct pin {};", name_of_pin(*pin));
+        match action {
+            Action::Pin { pin, kind: PinKind::Splice, .. } => {
+                let _ = writeln!(self.globals, "static struct pin {};", name_of_pin(*pin));
+                self.pins.insert(*pin, false);
+            }
+            Action::Pin { pin, kind: PinKind::Remote { .. }, .. } => {
+                let _ = writeln!(self.globals, "static struct remote *{};", name_of_pin(*pin));
+                self.pins.insert(*pin, true);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -329,18 +341,22 @@ impl Writer {
                 format!("answer(msync({map}.at, {map}.length, MS_SYNC))")
             }
             Action::Pin { pin, map, span, kind: PinKind::Splice } => {
-                self.pins.insert(*pin);
                 format!("pin_pages(&{}, &{}, {})", name_of_pin(*pin), mapping(*map), range(*span))
             }
             Action::PinLongterm { map, span } => {
                 format!("register_buffer(&{}, {})", mapping(*map), range(*span))
             }
-            Action::Pin { kind: PinKind::OwnPipe, .. } => {
-                return Err(format!("{words}: a pipe of a process's own is not exported yet"));
+            Action::Pin { map, span, kind: PinKind::OwnPipe, .. } => {
+                format!("pin_own(&{}, {})", mapping(*map), range(*span))
             }
-            Action::Pin { kind: PinKind::Remote { .. }, .. } => {
-                return Err(format!("{words}: userfaultfd is not exported yet"));
-            }
+            Action::Pin { pin, map, span, kind: PinKind::Remote { direction, byte } } => format!(
+                "pin_remote({}, &{}, {}, {}, '{}')",
+                name_of_pin(*pin),
+                mapping(*map),
+                range(*span),
+                u8::from(*direction == Direction::IntoMemory),
+                sign(Sector::Uniform(*byte))?
+            ),
             Action::Pin { kind: PinKind::Direct { .. }, .. }
             | Action::Reap { .. }
             | Action::DirectLoad { .. } => {
@@ -361,28 +377,31 @@ impl Writer {
 
     fn text(&self, case: &Case) -> String {
         let mut body = String::new();
-        for pin in &self.pins {
-            let _ =
-                writeln!(body, "\tif (pipe({}.pipe))\n\t\tcannot(\"pipe\");", name_of_pin(*pin));
+        for (pin, is_remote) in &self.pins {
+            let pin = name_of_pin(*pin);
+            let _ = if *is_remote {
+                writeln!(body, "\t{pin} = begin_remote();")
+            } else {
+                writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");")
+            };
         }
-        let signals: Vec<_> =
-            [("touch(", "SIGBUS", "on_bus"), ("interrupt(", "SIGUSR1", "on_signal")]
-                .into_iter()
-                .chain([("store(", "SIGBUS", "on_bus"), ("shows(", "SIGBUS", "on_bus")])
-                .filter(|(call, ..)| self.body.contains(call) || self.calls.contains(call))
-                .map(|(_, signal, handler)| (signal, handler))
-                .collect();
-        let signals: BTreeMap<_, _> = signals.into_iter().collect();
-        let mut handlers = String::new();
-        for (signal, handler) in &signals {
-            if *signal == "SIGUSR1" {
-                handlers.push_str("static void on_signal(int signal)\n{\n\t(void)signal;\n}\n\n");
-            }
+        let calls = |names: &[&str]| {
+            names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
+        };
+        let mut handle = |signal, handler| {
             let _ = writeln!(
                 body,
                 "\tif (sigaction({signal}, &(struct sigaction){{ .sa_handler = {handler} }}, NULL))\n\
                  \t\tcannot(\"sigaction\");"
             );
+        };
+        let mut handlers = "";
+        if calls(&["touch(", "store(", "shows("]) {
+            handle("SIGBUS", "on_bus");
+        }
+        if calls(&["interrupt("]) {
+            handle("SIGUSR1", "on_signal");
+            handlers = "static void on_signal(int signal)\n{\n\t(void)signal;\n}\n\n";
         }
         if !self.apart.is_empty() {
             body.push_str(

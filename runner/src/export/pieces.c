@@ -72,7 +72,7 @@ static long answer(long value)
 
 //: create
 /* A file with a page of each letter; '.' is a hole. */
-static void create(int *fd, const char *name, const char *fill)
+static long create(int *fd, const char *name, const char *fill)
 {
 	char page[PAGE], path[4096];
 	struct statx stx;
@@ -92,6 +92,7 @@ static void create(int *fd, const char *name, const char *fill)
 		fprintf(stderr, "cannot run: %s is not a DAX file: mount with -o dax=always\n", path);
 		end(2);
 	}
+	return 0;
 }
 
 //: unlink_file answer
@@ -336,6 +337,152 @@ static void unpin(struct pin *pin)
 			cannot("reading the pipe");
 		done += (int)count;
 	}
+}
+
+//: pin_own map_file
+/* Pins pages in a pipe of the process's own, until it ends. */
+static long pin_own(const struct map *map, size_t at, size_t length)
+{
+	struct iovec iov = { map->at + at, length };
+	ssize_t count;
+	int ends[2];
+
+	if (pipe(ends))
+		cannot("pipe");
+	count = vmsplice(ends[1], &iov, 1, 0);
+	if (count >= 0 && count != (ssize_t)length) {
+		errno = EIO;
+		cannot("vmsplice");
+	}
+	return count < 0 ? -errno : 0;
+}
+
+//: remote answer map_file
+#include <sys/prctl.h>
+#include <linux/userfaultfd.h>
+
+/*
+ * Another process that pins pages, by process_vm_readv(2) or process_vm_writev(2), and keeps them:
+ * userfaultfd(2) withholds the memory of its own that it copies to or from. It is forked before
+ * any file is mapped.
+ */
+struct remote {
+	int step;
+	pid_t pid;
+	char *at, *own;
+	size_t length;
+	int is_write;
+	char byte, bytes[65536];
+	long result;
+};
+
+enum { IDLE, ASKED, PINNED, RELEASED, DONE };
+
+static int step_of(struct remote *remote)
+{
+	return __atomic_load_n(&remote->step, __ATOMIC_ACQUIRE);
+}
+
+static void set_step(struct remote *remote, int step)
+{
+	__atomic_store_n(&remote->step, step, __ATOMIC_RELEASE);
+}
+
+static void *transfer(void *argument)
+{
+	struct remote *remote = argument;
+	struct iovec own = { remote->own, remote->length }, theirs = { remote->at, remote->length };
+
+	remote->result = answer(remote->is_write ? process_vm_writev(remote->pid, &own, 1, &theirs, 1, 0) :
+						   process_vm_readv(remote->pid, &own, 1, &theirs, 1, 0));
+	if (step_of(remote) == ASKED)
+		set_step(remote, DONE);
+	return NULL;
+}
+
+static _Noreturn void serve(struct remote *remote)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register withheld = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_copy copy = { 0 };
+	struct pollfd event = { .events = POLLIN };
+	pthread_t thread;
+	char *filled;
+
+	event.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (event.fd < 0 || ioctl(event.fd, UFFDIO_API, &api))
+		cannot("userfaultfd");
+	while (step_of(remote) != ASKED)
+		usleep(1000);
+	remote->own = mmap(NULL, remote->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	withheld.range.start = (__u64)(unsigned long)remote->own;
+	withheld.range.len = remote->length;
+	if (remote->own == MAP_FAILED || ioctl(event.fd, UFFDIO_REGISTER, &withheld))
+		cannot("userfaultfd");
+	if (pthread_create(&thread, NULL, transfer, remote))
+		cannot("pthread_create");
+	/* Its copy waits for this memory, so the pages are pinned; or it has failed. */
+	while (poll(&event, 1, 10) == 0 && step_of(remote) != DONE)
+		;
+	if (step_of(remote) == DONE)
+		_exit(0);
+	set_step(remote, PINNED);
+	while (step_of(remote) != RELEASED)
+		usleep(1000);
+	filled = malloc(remote->length);
+	memset(filled, remote->byte, remote->length);
+	copy.dst = withheld.range.start;
+	copy.src = (__u64)(unsigned long)filled;
+	copy.len = remote->length;
+	if (ioctl(event.fd, UFFDIO_COPY, &copy))
+		cannot("UFFDIO_COPY");
+	pthread_join(thread, NULL);
+	memcpy(remote->bytes, remote->own, remote->length);
+	set_step(remote, DONE);
+	_exit(0);
+}
+
+static struct remote *begin_remote(void)
+{
+	struct remote *remote =
+		mmap(NULL, sizeof(*remote), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (remote == MAP_FAILED)
+		cannot("mmap");
+	switch (fork()) {
+	case -1:
+		cannot("fork");
+	case 0:
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		serve(remote);
+	}
+	return remote;
+}
+
+static long pin_remote(struct remote *remote, const struct map *map, size_t at, size_t length, int is_write, char byte)
+{
+	remote->pid = getpid();
+	remote->at = map->at + at;
+	remote->length = length;
+	remote->is_write = is_write;
+	remote->byte = byte;
+	set_step(remote, ASKED);
+	while (step_of(remote) == ASKED)
+		usleep(1000);
+	return step_of(remote) == PINNED ? 0 : remote->result;
+}
+
+//: unpin_remote remote
+static void unpin_remote(struct remote *remote)
+{
+	set_step(remote, RELEASED);
+	for (int looks = 0; step_of(remote) != DONE; looks++) {
+		if (looks >= 3000)
+			deviates("the transfer that held the pin did not end within 30 s");
+		usleep(10000);
+	}
+	if (remote->result != (long)remote->length)
+		deviates("the transfer that held the pin ended with %ld", remote->result);
 }
 
 //: register_buffer map_file answer
