@@ -1,5 +1,6 @@
 """Everything that `ci/test` does, in the order of doing it: plain commands, whose exit codes are their verdicts."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -197,14 +198,15 @@ def reproducers() -> Step:
 
 
 def fuzzing() -> list[Step]:
-    """Random programs on the kernel and on the reference."""
+    """Programs on the kernel and on the reference: those that diverged once, and random ones."""
 
     def fuzz(where: Where) -> Step:
         name = f"fuzz-{where}"
-        words = ["runner", "fuzz", "--fs", where.filesystem, "--dev", "/dev/pmem0", "--seed", SEED]
-        words += ["--duration", f"{FUZZING}s", "--results", RESULTS / name]
+        fuzz = f"runner fuzz --fs {where.filesystem} --dev /dev/pmem0"
+        known = f"{fuzz} --replay expected/corpus"
+        random = f"{fuzz} --seed {SEED} --duration {FUZZING}s --results {shlex.quote(str(RESULTS / name))}"
         # Longer than a boot and the last program take on two busy CPUs without KVM.
-        return command(name, where, *words, timeout=FUZZING + 300)
+        return command(name, where, "sh", "-c", f"{known} && {random}", timeout=FUZZING + 300)
 
     return [fuzz(Where(FAULTY_KERNEL, filesystem, cpus=1)) for filesystem in FILESYSTEMS]
 

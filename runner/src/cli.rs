@@ -337,7 +337,7 @@ struct FuzzArgs {
     /// Compare the reference that has this bug with the one that has none
     #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "shape", "no_reflink", "mkfs_options", "mount_options", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
-    /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the program until it
+    /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the programs until one
     /// diverges or the time is up
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
@@ -347,9 +347,9 @@ struct FuzzArgs {
     /// Steps in a program before it is shrunk
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     steps: usize,
-    /// Run this program, as an earlier run left it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "steps", "results"])]
-    replay: Option<PathBuf>,
+    /// Run this program, as an earlier run left it, or all programs in this folder; repeatable
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["seed", "steps", "results"])]
+    replay: Vec<PathBuf>,
     /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
     /// See the head of expected/known.toml
     #[arg(long, value_name = "FILE", conflicts_with = "against_variant")]

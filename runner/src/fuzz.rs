@@ -5,6 +5,8 @@
 //! it is: a race does not reproduce on demand. What may differ, and why, is listed in
 //! [`tolerance`] and nowhere else.
 
+#[cfg(test)]
+mod corpus;
 mod dice;
 mod execute;
 mod keep;
@@ -13,10 +15,12 @@ mod request;
 mod seen;
 mod shrink;
 mod skeleton;
+mod spent;
 mod tally;
 mod testbed;
 mod tolerance;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -56,8 +60,8 @@ pub(crate) fn run(request: &FuzzRequest) -> anyhow::Result<Exit> {
         print::yield_stdout();
     }
     // What can be wrong with what was typed is told before the device is touched.
-    let replay = request.replay.as_deref().map(keep::read).transpose()?;
-    if replay.is_none() {
+    let replay = keep::read_all(&request.replay)?;
+    if replay.is_empty() {
         // Now, and not when there is something to be lost.
         for folder in &request.results {
             Results::at(folder).check()?;
@@ -70,7 +74,7 @@ pub(crate) fn run(request: &FuzzRequest) -> anyhow::Result<Exit> {
         }
     }
     let interrupt = Interrupt::listen().context("signalfd")?;
-    match enter(request, replay.as_ref(), interrupt) {
+    match enter(request, &replay, interrupt) {
         Err(error) if error.is::<Wedged>() => {
             print::line(format_args!("{error}"));
             Ok(Exit::NeedsReboot)
@@ -81,7 +85,7 @@ pub(crate) fn run(request: &FuzzRequest) -> anyhow::Result<Exit> {
 
 fn enter(
     request: &FuzzRequest,
-    replay: Option<&Program>,
+    replay: &[(PathBuf, Program)],
     mut interrupt: Interrupt,
 ) -> anyhow::Result<Exit> {
     let Some(testbed) = Testbed::enter(request, &mut || interrupt.count() > 0)? else {
@@ -89,10 +93,7 @@ fn enter(
     };
     let mut session = Session { request, testbed, interrupt, tally: Tally::default() };
     let begin = Instant::now();
-    let went = match replay {
-        Some(program) => session.replay(program),
-        None => session.go(),
-    };
+    let went = if replay.is_empty() { session.go() } else { session.replay(replay) };
     let went = match went {
         // Whatever else is done to that file system will not end either.
         Err(error) if error.is::<Wedged>() => return Err(error),
@@ -109,6 +110,9 @@ fn enter(
         "{programs} programs in {seconds:.1} s ({rate:.1} a second), {}",
         session.tally
     ));
+    if let Some(spent) = session.testbed.spent() {
+        print::line(format_args!("where the time went:{spent}"));
+    }
     let exit = session.tally.exit();
     if request.json {
         print::json(&session.tally.told(request.plan.seed, seconds, exit));
@@ -124,27 +128,43 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs one program, again and again if a time is given, until it diverges.
-    fn replay(&mut self, program: &Program) -> anyhow::Result<()> {
+    /// Runs programs, again and again if a time is given, until one diverges.
+    fn replay(&mut self, programs: &[(PathBuf, Program)]) -> anyhow::Result<()> {
         let begin = Instant::now();
+        // Whoever names one program wants to see it run, whatever it does.
+        let restraint = self.testbed.restraint();
+        let (programs, others): (Vec<_>, Vec<_>) = programs
+            .iter()
+            .partition(|(_, program)| programs.len() == 1 || program.fits(restraint));
+        if !others.is_empty() {
+            print::line(format_args!(
+                "{} programs left out: they do what programs on this file system do not",
+                others.len()
+            ));
+        }
         loop {
-            self.tally.programs += 1;
-            match self.run(program)? {
-                Some(divergence) => {
-                    print::line(format_args!("{divergence}"));
-                    match divergence.tolerated {
-                        Some(reason) => self.tally.tolerate(&divergence, reason),
-                        None => self.tally.again(&divergence.kind),
-                    }
+            let mut diverged = false;
+            for (path, program) in &programs {
+                self.tally.programs += 1;
+                let met = self.run(program)?;
+                if self.is_interrupted() {
                     return Ok(());
                 }
-                None if self.request.duration.is_none_or(|limit| begin.elapsed() >= limit) => {
-                    print::line(format_args!("no divergence"));
-                    return Ok(());
+                let Some(divergence) = met else {
+                    continue;
+                };
+                print::line(format_args!("{}: {divergence}", path.display()));
+                diverged = true;
+                match divergence.tolerated {
+                    Some(reason) => self.tally.tolerate(&divergence, reason),
+                    None => self.tally.again(&divergence.kind),
                 }
-                None => {}
             }
-            if self.is_interrupted() {
+            if diverged {
+                return Ok(());
+            }
+            if self.request.duration.is_none_or(|limit| begin.elapsed() >= limit) {
+                print::line(format_args!("no divergence"));
                 return Ok(());
             }
         }

@@ -8,6 +8,7 @@ use cases::system::{Kinship, MAIN, OpId, Signal, System};
 
 use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, broken_by, first_map};
 use super::seen::{Divergence, Seen};
+use super::spent::{Spent, Timed};
 use super::tolerance::{Stage, Tolerance, zeroed};
 
 /// What is held against the reference.
@@ -25,8 +26,10 @@ pub(crate) fn run(
     subject: &mut dyn System,
     reference: &mut dyn System,
     kind: Subject,
+    spent: &Spent,
 ) -> Option<Divergence> {
-    let mut watched = Watch::new(subject);
+    let mut timed = Timed { system: subject, spent: spent.clone() };
+    let mut watched = Watch::new(&mut timed);
     let findings = watched.findings();
     let found = || {
         let found = findings.borrow_mut().pop()?;
@@ -141,6 +144,7 @@ impl Pair<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Checked {
+        let mut first = None;
         match step {
             Step::Do(task, action) => {
                 if self.busy.contains_key(task) {
@@ -159,6 +163,7 @@ impl Pair<'_> {
                     return Ok(());
                 }
                 let ops = self.start(*task, action)?;
+                first = Some(*task);
                 self.busy.insert(*task, (action.clone(), ops));
                 self.stage.begin(process(*task), action);
                 if let Action::Pin { pin, .. } = action {
@@ -183,7 +188,7 @@ impl Pair<'_> {
                 }
             }
         }
-        self.compare()
+        self.compare(first)
     }
 
     fn start(&mut self, task: u32, action: &Action) -> Checked<[OpId; 2]> {
@@ -248,14 +253,16 @@ impl Pair<'_> {
         self.judge(&action, "", seen)
     }
 
-    /// Lets all operations come to rest and compares what they do.
-    fn compare(&mut self) -> Checked {
+    /// Lets all operations come to rest, that of task `first` before the others, and compares what
+    /// they do: what has just begun may end what another waits for.
+    fn compare(&mut self, first: Option<u32>) -> Checked {
         if !self.loads.is_empty() {
             // Nothing settles under a load, and what goes on beside it has no order.
             return Ok(());
         }
         self.stage.breaking.clear();
-        for task in self.busy.keys().copied().collect::<Vec<_>>() {
+        let others = self.busy.keys().copied().filter(|task| Some(*task) != first);
+        for task in first.into_iter().chain(others).collect::<Vec<_>>() {
             let Some((action, ops)) = self.busy.get(&task).cloned() else {
                 continue;
             };

@@ -66,8 +66,31 @@ fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::File::create_new(path)?.write_all(bytes)
 }
 
+/// Reads the programs that are in these files and folders, each with its path.
+pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Program)>> {
+    let mut programs = Vec::new();
+    for path in paths {
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            files = fs::read_dir(path)
+                .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+                .with_context(|| path.display().to_string())?;
+            files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
+            files.sort();
+            if files.is_empty() {
+                anyhow::bail!("{}: no program of the fuzzer is in it", path.display());
+            }
+        }
+        for file in files {
+            let program = read(&file)?;
+            programs.push((file, program));
+        }
+    }
+    Ok(programs)
+}
+
 /// Reads a program that was left in a file.
-pub(super) fn read(path: &Path) -> anyhow::Result<Program> {
+fn read(path: &Path) -> anyhow::Result<Program> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(name)?;
     let program: Program = serde_json::from_str(&text)

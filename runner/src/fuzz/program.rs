@@ -129,6 +129,23 @@ impl Program {
         Ok(())
     }
 
+    /// Whether it does nothing that a random program under this restraint would not.
+    pub(crate) fn fits(&self, restraint: Restraint) -> bool {
+        let Restraint { reflink, loads, evict, direct } = restraint;
+        self.steps.iter().all(|step| match step {
+            Step::Load(_) => loads,
+            Step::Release(_) | Step::Signal(_) => true,
+            Step::Do(_, action) => match action {
+                Action::Clone { .. }
+                | Action::Dedupe { .. }
+                | Action::Fallocate { mode: Mode::Unshare, .. } => reflink,
+                Action::Create { .. } | Action::Close { .. } | Action::Unlink { .. } => evict,
+                Action::DirectIo { .. } | Action::PinLongterm { .. } => direct,
+                _ => true,
+            },
+        })
+    }
+
     /// One in which fallocate refuses its range while a page of the file is pinned.
     pub(crate) fn of_a_refusal() -> Self {
         let (file, _) = FILES[0];

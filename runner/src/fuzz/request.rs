@@ -18,8 +18,8 @@ pub(crate) struct FuzzRequest {
     pub(crate) duration: Option<Duration>,
     /// Steps of a program.
     pub(crate) steps: usize,
-    /// Runs this program instead.
-    pub(crate) replay: Option<PathBuf>,
+    /// Runs these programs instead, or those in these folders.
+    pub(crate) replay: Vec<PathBuf>,
     /// Whether programs read the outcome: one document on standard output.
     pub(crate) json: bool,
     /// Where programs that diverge are left: the last of these, which are made in turn.

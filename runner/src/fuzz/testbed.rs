@@ -22,6 +22,7 @@ use super::execute::{self, Subject};
 use super::program::{Program, Restraint};
 use super::request::FuzzRequest;
 use super::seen::Divergence;
+use super::spent::Spent;
 use super::tolerance::{self, Tolerance};
 
 /// The machine cannot go on.
@@ -56,6 +57,7 @@ pub(super) struct OnKernel {
     directory: PathBuf,
     /// The reference that this kernel is held against.
     like: Config,
+    spent: Spent,
 }
 
 impl OnKernel {
@@ -92,25 +94,27 @@ impl OnKernel {
         if !self.world.take_turn(stop)? {
             return Ok(None);
         }
-        world::warn_again();
-        let mut system = self.devices.open(&kernel::Config {
-            directory: self.directory.clone(),
-            patience: Patience::default(),
-        })?;
+        let spent = self.spent.clone();
+        spent.on("having WARN_ON_ONCE warn again", world::warn_again);
+        let config =
+            kernel::Config { directory: self.directory.clone(), patience: Patience::default() };
+        let mut system = spent.on("making tasks", || self.devices.open(&config))?;
         let subject = Subject::Kernel(self.known.clone());
-        let mut divergence = execute::run(program, system.as_mut(), reference, subject);
+        let mut divergence = execute::run(program, system.as_mut(), reference, subject, &spent);
         if let Some(divergence) = &mut divergence {
             divergence.add("what its tasks did", &system.describe());
         }
-        drop(system);
-        let log = self.world.log()?;
-        if let Some(evidence) = self.left_behind() {
+        spent.on("ending tasks", || drop(system));
+        let log = spent.on("reading the kernel log", || self.world.log())?;
+        if let Some(evidence) = spent.on("ending tasks", || self.left_behind()) {
             let divergence = divergence.map_or_else(String::new, |found| found.to_string());
             let why = format!("a killed program did not exit\n{divergence}\n{evidence}");
             return Err(broken(Unusable::Wedged(why)));
         }
         if divergence.is_some() {
-            self.world.remove(&self.directory).map_err(broken)?;
+            spent
+                .on("emptying the directory", || self.world.remove(&self.directory))
+                .map_err(broken)?;
             self.directory = begin(&mut self.world)?;
         }
         let mut found: Vec<_> = divergence.into_iter().collect();
@@ -154,9 +158,18 @@ impl Testbed {
         let known = Tolerance::here(&request.plan.target, &request.plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
-        let mut bed = OnKernel { world, known, devices, directory, like };
+        let spent = Spent::default();
+        let mut bed = OnKernel { world, known, devices, directory, like, spent };
         bed.look(stop)?;
         Ok(Some(Self::Kernel(Box::new(bed))))
+    }
+
+    /// Where the time of the programs went, if they ran on a kernel.
+    pub(super) fn spent(&self) -> Option<&Spent> {
+        match self {
+            Self::Kernel(bed) => Some(&bed.spent),
+            Self::Variant(_) => None,
+        }
     }
 
     pub(super) fn restraint(&self) -> Restraint {
@@ -184,8 +197,13 @@ impl Testbed {
         match self {
             Self::Variant(variant) => {
                 let mut variant = Reference::new(&Config { variant: *variant, ..config });
-                let divergence =
-                    execute::run(program, &mut variant, &mut reference, Subject::Variant);
+                let divergence = execute::run(
+                    program,
+                    &mut variant,
+                    &mut reference,
+                    Subject::Variant,
+                    &Spent::default(),
+                );
                 Ok(divergence.or_else(|| {
                     let found = variant.findings().into_iter().next()?;
                     Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
