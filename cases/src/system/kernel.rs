@@ -7,6 +7,7 @@
 mod actor;
 mod bench;
 mod control;
+mod crew;
 mod flight;
 mod folders;
 mod observe;
@@ -21,17 +22,18 @@ mod task;
 mod wire;
 mod writeback;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
+use crew::Crew;
 use folders::Folders;
 use pin::Pins;
 use sys::Vars;
@@ -76,19 +78,42 @@ pub fn open(config: &Config, owner: Owner) -> Tried<Box<dyn System>> {
 pub struct Devices {
     owner: Owner,
     bench: Rc<RefCell<Bench>>,
+    /// What the last program left to the next.
+    crew: Rc<RefCell<Option<Crew>>>,
+    /// Shared by all processes of a program, and by all programs.
+    vars: Rc<Cell<Option<Vars>>>,
     stuck: Rc<RefCell<Vec<i32>>>,
 }
 
 impl Devices {
     /// No device yet; those to come are `owner`'s.
     pub fn new(owner: Owner) -> Self {
-        Self { owner, bench: Rc::new(RefCell::new(Bench::new(owner))), stuck: Rc::default() }
+        let bench = Rc::new(RefCell::new(Bench::new(owner)));
+        Self { owner, bench, crew: Rc::default(), vars: Rc::default(), stuck: Rc::default() }
     }
 
     /// Opens the kernel's file system for one program. Its files are the program's to remove,
     /// but for those in the page cache.
     pub fn open(&self, config: &Config) -> Tried<Box<dyn System>> {
         Ok(Box::new(Kernel::new(config, self.clone())?))
+    }
+
+    /// Vars that are all 0. Mapping them anew would let every program leave some memory.
+    fn vars(&self) -> io::Result<Vars> {
+        let vars = match self.vars.get() {
+            Some(vars) => vars,
+            None => Vars::new()?,
+        };
+        self.vars.set(Some(vars));
+        for number in 0..Vars::COUNT as u32 {
+            vars.var(number).store(0, std::sync::atomic::Ordering::SeqCst);
+        }
+        Ok(vars)
+    }
+
+    /// What the last program left, if that was in this directory.
+    fn crew(&self, directory: &Path) -> Option<Crew> {
+        self.crew.borrow_mut().take().filter(|crew| crew.serves(directory))
     }
 
     /// Processes of programs that were killed and have not ended yet.
@@ -120,6 +145,11 @@ struct Task {
 }
 
 impl Task {
+    /// One that has said hello over `socket`.
+    const fn new(socket: OwnedFd, Hello { pid, tid }: Hello) -> Self {
+        Self { socket, pid, tid, gone: false, busy: false }
+    }
+
     /// Whether it is there and does something.
     const fn is_busy(&self) -> bool {
         self.busy && !self.gone
@@ -143,6 +173,12 @@ struct Kernel {
     pins: Pins,
     names: Names,
     control: Control,
+    /// Threads of the main process that a program before made and this one has no use for yet.
+    idle: Vec<Task>,
+    /// Operations that were found blocked.
+    rested: BTreeMap<OpId, observe::Rested>,
+    /// Releases and signals so far: what a blocked operation may wait for.
+    stirred: u64,
     devices: Devices,
     writeback: writeback::Reader,
     offers: BTreeMap<Need, Result<(), String>>,
@@ -150,21 +186,10 @@ struct Kernel {
 
 impl Kernel {
     fn new(config: &Config, devices: Devices) -> Tried<Self> {
-        let vars = Vars::new().map_err(trouble("shared memory"))?;
-        let folders = Folders {
-            dax: config.directory.clone(),
-            page_cache: bench::cache_mount(devices.owner),
-        };
-        // Both before there is any pin, of which a fork would be another holder.
-        let limit = config.patience.of(PATIENCE);
-        let (socket, control) = first_task(c"control", &folders, vars, limit)?;
-        let control = Control::new(socket, control.pid);
-        let (socket, main) = match first_task(c"daxtests-case", &folders, vars, limit) {
-            Ok(main) => main,
-            Err(trouble) => {
-                kill(control.pid);
-                return Err(trouble);
-            }
+        let vars = devices.vars().map_err(trouble("shared memory"))?;
+        let crew = match devices.crew(&config.directory) {
+            Some(crew) => crew,
+            None => Crew::new(config, &devices, vars)?,
         };
         // After the forks, so that nobody else has it open when this is over.
         let writeback = writeback::Reader::open(devices.owner, &config.directory)
@@ -172,25 +197,26 @@ impl Kernel {
         let writeback = match writeback {
             Ok(reader) => reader,
             Err(trouble) => {
-                kill(control.pid);
-                kill(main.pid);
+                kill(crew.control.pid);
+                kill(crew.main.pid);
                 return Err(trouble);
             }
         };
-        let mut kernel = Self {
+        Ok(Self {
             config: config.clone(),
             vars,
-            tasks: BTreeMap::new(),
+            tasks: [(MAIN, crew.main)].into(),
             operations: BTreeMap::new(),
             pins: Pins::default(),
             names: Names::default(),
-            control,
+            control: crew.control,
+            idle: crew.threads,
+            rested: BTreeMap::new(),
+            stirred: 0,
             devices,
             writeback,
             offers: BTreeMap::new(),
-        };
-        kernel.admit(MAIN, socket, main);
-        Ok(kernel)
+        })
     }
 
     /// The processes that are not known to be gone, each once.
@@ -203,12 +229,32 @@ impl Kernel {
         pids
     }
 
-    fn bench(&self) -> RefMut<'_, Bench> {
-        self.devices.bench.borrow_mut()
+    /// Leaves to the next program what that can go on with, if there may be one and all is at rest.
+    /// The processes that are this one's to end.
+    fn leave_crew(&mut self) -> Vec<i32> {
+        let mut pids = self.pids();
+        let at_rest = self.operations.values().all(|operation| operation.done.is_some())
+            && self.tasks.values().all(|task| !task.gone);
+        let Some(main) = self.tasks.get(&MAIN).map(|task| task.pid) else {
+            return pids;
+        };
+        if Rc::strong_count(&self.devices.bench) == 1 || !at_rest {
+            return pids;
+        }
+        let tasks = std::mem::take(&mut self.tasks).into_values();
+        let tasks = tasks.chain(std::mem::take(&mut self.idle));
+        let tasks = tasks.filter(|task| task.pid == main).collect();
+        let limit = self.config.patience.of(GRACE);
+        let directory = &self.config.directory;
+        if let Some(crew) = Crew::rested(directory, &mut self.control, tasks, limit) {
+            pids.retain(|pid| *pid != main && *pid != self.control.pid);
+            *self.devices.crew.borrow_mut() = Some(crew);
+        }
+        pids
     }
 
-    fn admit(&mut self, id: TaskId, socket: OwnedFd, Hello { pid, tid }: Hello) {
-        self.tasks.insert(id, Task { socket, pid, tid, gone: false, busy: false });
+    fn bench(&self) -> RefMut<'_, Bench> {
+        self.devices.bench.borrow_mut()
     }
 
     fn task(&self, id: TaskId) -> Tried<&Task> {
@@ -376,14 +422,21 @@ impl System for Kernel {
     }
 
     fn spawn(&mut self, of: TaskId, kinship: Kinship) -> Tried<TaskId> {
+        let id = TaskId(self.tasks.len() as u32);
+        if of == MAIN
+            && kinship == Kinship::Thread
+            && let Some(idle) = self.idle.pop()
+        {
+            self.tasks.insert(id, idle);
+            return Ok(id);
+        }
         let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
         let parent = &self.task(of)?.socket;
         wire::send(parent.as_fd(), &Request::Spawn(kinship), &[theirs.as_raw_fd()])
             .map_err(trouble("a new task"))?;
         drop(theirs);
         let hello = greeted(&ours, Some(parent), self.config.patience.of(PATIENCE))?;
-        let id = TaskId(self.tasks.len() as u32);
-        self.admit(id, ours, hello);
+        self.tasks.insert(id, Task::new(ours, hello));
         Ok(id)
     }
 
@@ -426,6 +479,7 @@ impl System for Kernel {
 
     fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {
         let (pid, tid) = (self.task(task)?.pid, self.task(task)?.tid);
+        self.stirred += 1;
         match signal {
             Signal::Handled => {
                 sys::kill_thread(pid, tid, libc::SIGUSR1).map_err(trouble("a signal"))
@@ -450,6 +504,7 @@ impl System for Kernel {
                 for other in self.tasks.values_mut().filter(|other| other.pid == pid) {
                     other.gone = true;
                 }
+                self.idle.retain(|other| other.pid != pid);
                 Ok(())
             }
         }
@@ -499,7 +554,7 @@ impl System for Kernel {
 impl Drop for Kernel {
     fn drop(&mut self) {
         self.give_up();
-        let mut pids = self.pids();
+        let mut pids = self.leave_crew();
         for pid in &pids {
             kill(*pid);
         }

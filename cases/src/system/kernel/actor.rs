@@ -43,6 +43,20 @@ impl Actor {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Closes and unmaps all that the process has: what is in flight first, which may use the rest.
+    pub(super) fn let_go(&self) {
+        let mut tables = self.tables();
+        let left = (
+            std::mem::take(&mut tables.flights),
+            std::mem::take(&mut tables.kept),
+            std::mem::take(&mut tables.maps),
+            std::mem::take(&mut tables.files),
+        );
+        // The end of an inode may wait, and only for itself.
+        drop(tables);
+        drop(left);
+    }
+
     pub(super) fn file(&self, file: FileId) -> io::Result<Arc<File>> {
         let mut tables = self.tables();
         if let Some(known) = tables.files.get(&file) {

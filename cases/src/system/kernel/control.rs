@@ -39,6 +39,22 @@ impl Control {
         Self { socket, pid, begun: 0, passed: 0, refused: None }
     }
 
+    /// The same task for somebody else to talk to, once it does nothing.
+    pub(super) fn idle(&mut self, limit: Duration) -> Tried<Self> {
+        self.rest(Instant::now() + limit, limit)?;
+        let socket = self.socket.try_clone().map_err(trouble("the control"))?;
+        Ok(Self::new(socket, self.pid))
+    }
+
+    /// Waits until the round that is under way is done.
+    fn rest(&mut self, until: Instant, limit: Duration) -> Tried<()> {
+        while self.passed < self.begun {
+            self.hear(until, limit)?;
+            self.rounds_end()?;
+        }
+        Ok(())
+    }
+
     /// Now.
     pub(super) const fn mark(&self) -> Round {
         Round(self.begun)
@@ -78,10 +94,7 @@ impl Control {
         limit: Duration,
     ) -> Tried<Vec<Inspected>> {
         let until = Instant::now() + limit;
-        while self.passed < self.begun {
-            self.hear(until, limit)?;
-            self.rounds_end()?;
-        }
+        self.rest(until, limit)?;
         wire::send(self.socket.as_fd(), &Request::Inspect(what.to_vec()), &[])
             .map_err(trouble("a look at the files"))?;
         self.hear(until, limit)?;

@@ -100,6 +100,14 @@ impl Scene {
     }
 }
 
+/// An operation that was found blocked, as it was then.
+#[derive(Debug)]
+pub(super) struct Rested {
+    glance: Glance,
+    /// How many releases and signals there had been.
+    stirred: u64,
+}
+
 /// The time that a task has run in the kernel since it was first looked at.
 struct Ticks {
     ran: u64,
@@ -150,15 +158,43 @@ impl Kernel {
 
     /// As [`crate::system::System::settle`].
     pub(super) fn settled(&mut self, op: OpId) -> Tried<Look> {
+        if let Some(place) = self.still_rests(op)? {
+            return Ok(Look::Blocked(place));
+        }
+        let look = self.judged(op)?;
+        self.rested.remove(&op);
+        if let (Look::Blocked(_), Some(glance)) = (&look, self.glance(op)?.filter(Glance::sleeps)) {
+            self.rested.insert(op, Rested { glance, stirred: self.stirred });
+        }
+        Ok(look)
+    }
+
+    /// Where `op` sleeps if it was found blocked before and has slept on since: nothing was released
+    /// and nobody signalled, and its task has not run once. What others began meanwhile has not
+    /// woken it, and whoever ends a wait wakes the waiter before going on.
+    fn still_rests(&mut self, op: OpId) -> Tried<Option<WaitChannel>> {
+        let known = self.rested.get(&op).is_some_and(|rested| rested.stirred == self.stirred);
+        if !known || self.ended(op, Duration::ZERO)?.is_some() {
+            return Ok(None);
+        }
+        let now = self.glance(op)?;
+        let then = self.rested.get(&op).map(|rested| &rested.glance);
+        Ok(now.filter(|now| Some(now) == then).map(|now| now.place()))
+    }
+
+    /// Looks until it is clear what `op` does.
+    fn judged(&mut self, op: OpId) -> Tried<Look> {
         let patience = self.config.patience;
         let begun = Instant::now();
         let (mut own, mut all) = (Scene::new(), Scene::new());
-        let mut ticks = Ticks::new(self.glance(op)?.as_ref());
+        let mut ticks = None;
         loop {
+            // Nearly all return before the first look.
             if let Some(end) = self.ended(op, PAUSE)? {
                 return Ok(end);
             }
             let glance = self.glance(op)?;
+            let ticks = ticks.get_or_insert_with(|| Ticks::new(glance.as_ref()));
             ticks.see(glance.as_ref());
             if ticks.ran > patience.count(SPIN) {
                 return Ok(Look::Running);

@@ -159,6 +159,7 @@ impl Kernel {
 
     /// As [`crate::system::System::release`].
     pub(super) fn let_go(&mut self, pin: PinId) -> Tried<u64> {
+        self.stirred += 1;
         let unknown = |why: &str| {
             Err(Trouble::Machinery {
                 what: format!("the release of pin {}", pin.0),

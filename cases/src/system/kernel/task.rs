@@ -84,6 +84,12 @@ impl Actor {
                     let seen = seen.map_err(|error| errno(&error));
                     wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
                 }
+                Request::LetGo => {
+                    let began = now();
+                    self.let_go();
+                    let done = Done { result: Ok(Reply::Done), began, ended: now() };
+                    wire::send(socket.as_fd(), &Response::Done(0, done, None), &[])?;
+                }
                 Request::Spawn(kinship) => {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));

@@ -40,6 +40,8 @@ pub(crate) enum Request {
     Control(u32),
     /// Look at files.
     Inspect(Vec<Inspection>),
+    /// Close and unmap all that the process has.
+    LetGo,
 }
 
 /// A file of the file system under test that was made.

@@ -1,0 +1,82 @@
+//! What a program leaves to the next one in the same directory: the control, and the main process
+//! with its threads, which have let go of all that was the program's.
+//!
+//! Making and ending processes takes longer than most of what random programs do. A process that
+//! was forked under way is not kept: what it inherited was the program's.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::bench::{self, trouble};
+use super::control::Control;
+use super::folders::Folders;
+use super::sys::Vars;
+use super::wire::{self, Request, Response};
+use super::{Config, Devices, PATIENCE, Task, first_task, kill, proc};
+use crate::system::{Done, Tried};
+
+/// The control, the main task, and threads of its process that nobody uses yet.
+#[derive(Debug)]
+pub(super) struct Crew {
+    directory: PathBuf,
+    pub(super) control: Control,
+    pub(super) main: Task,
+    pub(super) threads: Vec<Task>,
+}
+
+impl Crew {
+    /// A new one, whose files are in the directory of `config`.
+    pub(super) fn new(config: &Config, devices: &Devices, vars: Vars) -> Tried<Self> {
+        let folders = Folders {
+            dax: config.directory.clone(),
+            page_cache: bench::cache_mount(devices.owner),
+        };
+        // Both before there is any pin, of which a fork would be another holder.
+        let limit = config.patience.of(PATIENCE);
+        let (socket, control) = first_task(c"control", &folders, vars, limit)?;
+        let control = Control::new(socket, control.pid);
+        let (socket, main) = match first_task(c"daxtests-case", &folders, vars, limit) {
+            Ok(main) => main,
+            Err(trouble) => {
+                kill(control.pid);
+                return Err(trouble);
+            }
+        };
+        let directory = config.directory.clone();
+        Ok(Self { directory, control, main: Task::new(socket, main), threads: Vec::new() })
+    }
+
+    /// One that has let go of everything within `limit`; none if it has not. Its processes are then
+    /// the caller's to end.
+    pub(super) fn rested(
+        directory: &Path,
+        control: &mut Control,
+        tasks: Vec<Task>,
+        limit: Duration,
+    ) -> Option<Self> {
+        let mut tasks = tasks.into_iter();
+        let main = tasks.next()?;
+        let control = control.idle(limit).ok()?;
+        lets_go(&main.socket, limit).ok()?.then_some(())?;
+        let directory = directory.to_owned();
+        Some(Self { directory, control, main, threads: tasks.collect() })
+    }
+
+    /// Whether it can go on in this directory.
+    pub(super) fn serves(&self, directory: &Path) -> bool {
+        self.directory == directory
+            && !proc::is_gone(self.control.pid)
+            && !proc::is_gone(self.main.pid)
+    }
+}
+
+/// Has the process of this task close and unmap all that it has; whether it did in time.
+fn lets_go(main: &OwnedFd, limit: Duration) -> Tried<bool> {
+    wire::send(main.as_fd(), &Request::LetGo, &[]).map_err(trouble("the main task"))?;
+    if !wire::readable_until(main, Instant::now() + limit)? {
+        return Ok(false);
+    }
+    let said = wire::receive(main.as_fd(), false).map_err(trouble("the main task"))?;
+    Ok(matches!(said, Some((Response::Done(_, Done { result: Ok(_), .. }, _), _))))
+}
