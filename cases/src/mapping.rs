@@ -1,9 +1,9 @@
 //! What a mapping shows: the file, whatever was there when it was first looked at.
 
-use crate::action::{Action, Mode, page, pages};
+use crate::action::{Action, Mode, PAGE, SECTOR, Span, page, pages};
 use crate::case::case;
 use crate::origin;
-use crate::test::{Checked, Test};
+use crate::test::{Checked, File, Test};
 
 case! {
     /// What write(2) puts where a mapping has read zeros shows in that mapping, in each of two
@@ -22,4 +22,49 @@ fn write_shows(t: &mut Test<'_>) -> Checked {
     t.run(Action::Write { file: data.id, span: page(3), byte: b'y' })?;
     t.reads(data, "a.xy")?;
     t.loads(map, pages(1, 3), ".xy")
+}
+
+/// A file that ends in the middle of its second page, and a mapping that has stored behind the end.
+fn stored_behind_end(t: &mut Test<'_>) -> Checked<File> {
+    let data = t.file("data", "ab")?;
+    let map = t.map(data)?;
+    t.run(Action::Truncate { file: data.id, size: PAGE + SECTOR })?;
+    let span = Span { at: PAGE + 2 * SECTOR, len: SECTOR };
+    t.run(Action::Store { map, span, byte: b'z' })?;
+    t.reads(data, "ab")?;
+    Ok(data)
+}
+
+case! {
+    /// What a mapping stored behind the end of a file, in its last page, is not in the file when a
+    /// write further on makes that longer.
+    write_behind_end: "mapping/stored-behind-end-write",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::BEHIND_END,
+}
+fn write_behind_end(t: &mut Test<'_>) -> Checked {
+    let data = stored_behind_end(t)?;
+    t.run(Action::Write { file: data.id, span: page(2), byte: b'c' })?;
+    t.reads(data, "a[b.......]c")
+}
+
+case! {
+    /// The same when truncate makes it longer.
+    truncate_behind_end: "mapping/stored-behind-end-truncate",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::BEHIND_END,
+}
+fn truncate_behind_end(t: &mut Test<'_>) -> Checked {
+    let data = stored_behind_end(t)?;
+    t.run(Action::Truncate { file: data.id, size: 2 * PAGE })?;
+    t.reads(data, "a[b.......]")
+}
+
+case! {
+    /// The same when fallocate makes it longer.
+    allocate_behind_end: "mapping/stored-behind-end-allocate",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::BEHIND_END,
+}
+fn allocate_behind_end(t: &mut Test<'_>) -> Checked {
+    let data = stored_behind_end(t)?;
+    t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: page(2) })?;
+    t.reads(data, "a[b.......].")
 }

@@ -41,6 +41,9 @@ pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all 
 /// What was mapped before a block was there.
 pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
      tree traversals\")";
+/// Bytes behind the end of a file.
+pub(crate) const BEHIND_END: &str =
+    "mmap(2): what is stored behind the end of a file in its last page is not written out";
 /// Busy pages without a mapping.
 pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
      dax_layout_busy_page_range()\"), in v6.15";

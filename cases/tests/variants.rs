@@ -129,6 +129,7 @@ variants! {
     new_block_not_zeroed: NewBlockNotZeroed, Some(Rule::ForeignBytes);
     break_forgets_dirty: BreakForgetsDirty, Some(Rule::Durable);
     part_write_forgets_dirty: PartWriteForgetsDirty, Some(Rule::Durable);
+    shows_behind_end: ShowsBehindEnd, None;
     fsync_takes_inode_lock: FsyncTakesInodeLock, Some(Rule::LockHeld);
     map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
     // Signals leave no event.

@@ -83,9 +83,23 @@ impl Fs {
                 invalidate: None,
                 range: 0..0,
             };
+            self.zero_behind_end(task, &mut held, at)?;
             self.prepare_write(task, &mut held, at, bytes.len() as u64)?;
             self.write_held(task, &mut held, at, bytes)
         })
+    }
+
+    /// Zeroes what lies behind the end of a file in its last page, up to `to`, where it is about to
+    /// go on: a mapping may have stored there.
+    fn zero_behind_end(&self, task: &Task, held: &mut Locked<'_>, to: u64) -> Answer<()> {
+        let size = held.inode.state().size;
+        let len = size.next_multiple_of(SIZE).min(to).saturating_sub(size);
+        // The variant is what ext4 does: docs/finds.md, 21.
+        if len == 0 || self.has(Variant::ShowsBehindEnd) {
+            return Ok(());
+        }
+        self.prepare_write(task, held, size, len)?;
+        self.zero_bytes(task, held.inode, &mut held.inode.state(), size, len)
     }
 
     /// Sees to it that bytes can be stored in place: what is shared is copied, after its layout
@@ -319,6 +333,7 @@ impl Fs {
                     invalidate: None,
                     range: 0..0,
                 };
+                self.zero_behind_end(task, &mut held, at)?;
                 self.prepare_write(task, &mut held, at, len)?;
                 let pins = self.pin_buffer(task, inode, (mm, vma), buffer, false)?;
                 let written = self

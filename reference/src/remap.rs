@@ -137,6 +137,8 @@ impl Fs {
             }
         }
         let mut state = destination.state();
+        // fs/xfs/xfs_reflink.c, `xfs_reflink_zero_posteof`.
+        self.extend(task, destination, &mut state, what.to)?;
         Self::unmap(destination, &(to..to + count), false);
         self.free_range(task, destination, &mut state, to..to + count);
         for (index, extent) in blocks {

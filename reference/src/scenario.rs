@@ -478,6 +478,11 @@ fn parts(world: &World) -> Answer<()> {
         fs.truncate(task, &other, PAGE)?;
         fs.write(task, &other, HALF, &[b'w'; HALF as usize])?;
         assert_eq!(byte(2, 0)?, 0, "beside what is written to a hole there are zeros");
+        fs.truncate(task, &one, HALF)?;
+        let vma = process.mm.find(1)?;
+        fs.store(task, &process.mm, &vma, (HALF, 1), b's')?;
+        fs.write(task, &one, PAGE, &[b'w'])?;
+        assert_eq!(byte(1, HALF)?, 0, "what was stored behind the end stays behind");
         Ok(())
     });
     join(tasks);

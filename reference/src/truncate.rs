@@ -81,12 +81,8 @@ impl Fs {
             let mut held = inode.hold(task)?;
             self.break_held(task, &mut held)?;
             let mut state = inode.state();
-            let old = state.size;
-            if size < old {
-                self.zero_bytes(task, inode, &mut state, size, size.next_multiple_of(SIZE) - size)?;
-            } else {
-                self.zero_bytes(task, inode, &mut state, old, old.next_multiple_of(SIZE) - old)?;
-            }
+            self.extend(task, inode, &mut state, size)?;
+            self.zero_bytes(task, inode, &mut state, size, size.next_multiple_of(SIZE) - size)?;
             state.size = size;
             let behind = size.div_ceil(SIZE)..u64::MAX;
             Self::unmap(inode, &behind, true);
@@ -95,8 +91,26 @@ impl Fs {
         })
     }
 
+    /// Makes a file longer, if `size` is. What lay behind its end shows nothing of what was there.
+    pub(crate) fn extend(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut InodeState,
+        size: u64,
+    ) -> Answer<()> {
+        let end = state.size;
+        if size > end {
+            if !self.has(Variant::ShowsBehindEnd) {
+                self.zero_bytes(task, inode, state, end, end.next_multiple_of(SIZE) - end)?;
+            }
+            state.size = size;
+        }
+        Ok(())
+    }
+
     /// Zeroes bytes of one page in place, if it has a block.
-    fn zero_bytes(
+    pub(crate) fn zero_bytes(
         &self,
         task: &Task,
         inode: &Inode,
@@ -176,13 +190,13 @@ impl Fs {
             match mode {
                 Mode::Allocate => {
                     self.allocate(inode, &mut state, at, len)?;
-                    state.size = state.size.max(at + len);
+                    self.extend(task, inode, &mut state, at + len)?;
                 }
                 Mode::Punch => self.punch(task, inode, &mut state, at, len)?,
                 Mode::Zero => {
                     self.punch(task, inode, &mut state, at, len)?;
                     self.allocate(inode, &mut state, at, len)?;
-                    state.size = state.size.max(at + len);
+                    self.extend(task, inode, &mut state, at + len)?;
                 }
                 Mode::Collapse => self.collapse(task, inode, &mut state, at, len),
                 Mode::Insert => self.insert(task, inode, &mut state, at, len),
@@ -191,7 +205,7 @@ impl Fs {
                         self.copy_block(task, inode, &mut state, index)?;
                     }
                     self.allocate(inode, &mut state, at, len)?;
-                    state.size = state.size.max(at + len);
+                    self.extend(task, inode, &mut state, at + len)?;
                 }
             }
             Ok(())

@@ -102,6 +102,8 @@ variants! {
     BreakForgetsDirty = "break-forgets-dirty",
     /// write(2) of a part of a page forgets that the page is dirty, so no fsync writes back the rest.
     PartWriteForgetsDirty = "part-write-forgets-dirty",
+    /// What a mapping stored behind the end of a file becomes part of it when that grows.
+    ShowsBehindEnd = "shows-behind-end",
     /// fsync takes the inode lock, which a waiting break keeps.
     FsyncTakesInodeLock = "fsync-takes-inode-lock",
     /// mmap takes the inode lock, which a waiting break keeps.

@@ -153,12 +153,15 @@ impl Session<'_> {
                 let Some(divergence) = met else {
                     continue;
                 };
-                print::line(format_args!("{}: {divergence}", path.display()));
-                diverged = true;
-                match divergence.tolerated {
-                    Some(reason) => self.tally.tolerate(&divergence, reason),
-                    None => self.tally.again(&divergence.kind),
+                let path = path.display();
+                if let Some(reason) = divergence.tolerated {
+                    print::line(format_args!("{path}: tolerated, {reason}: {divergence}"));
+                    self.tally.tolerate(&divergence, reason);
+                } else {
+                    print::line(format_args!("{path}: {divergence}"));
+                    self.tally.again(&divergence.kind);
                 }
+                diverged = true;
             }
             if diverged {
                 return Ok(());

@@ -6,7 +6,9 @@ use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId,
 use cases::oracle::Watch;
 use cases::system::{Kinship, MAIN, OpId, Signal, System};
 
-use super::program::{FILES, LOADER, PAGES, Program, STOP, Step, TASKS, broken_by, first_map};
+use super::program::{
+    FILES, LOADER, MOST_PAGES, PAGES, Program, STOP, Step, TASKS, broken_by, first_map,
+};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
 use super::tolerance::{Stage, Tolerance, zeroed};
@@ -118,6 +120,7 @@ impl Pair<'_> {
             }
         }
         for (file, _) in FILES {
+            self.stage.sizes.insert(file, PAGES * PAGE);
             for process in [0, 3, 4] {
                 self.stage.maps.insert((process, first_map(file)), file);
             }
@@ -268,8 +271,12 @@ impl Pair<'_> {
             };
             let seen = self.settled(ops);
             let ended = matches!(seen[0], Seen::Returned(_));
+            let done = matches!(seen[0], Seen::Returned(Ok(_)));
             let refused = matches!(seen[0], Seen::Returned(Err(_)));
             self.judge(&action, "", seen)?;
+            if done {
+                self.stage.end(&action);
+            }
             if ended {
                 self.busy.remove(&task);
             } else {
@@ -364,7 +371,7 @@ impl Pair<'_> {
         for (file, _) in FILES {
             for action in [
                 Action::Stat { file },
-                Action::Read { file, span: pages(0, 2 * PAGES) },
+                Action::Read { file, span: pages(0, MOST_PAGES) },
                 Action::Load { map: first_map(file), span: pages(0, PAGES) },
                 Action::Truncate { file, size: PAGE },
                 // The next program begins with an empty directory.

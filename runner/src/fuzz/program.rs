@@ -15,6 +15,11 @@ pub(crate) const FILES: [(FileId, Medium); 3] =
     [(FileId(1), Medium::Dax), (FileId(2), Medium::Dax), (FileId(3), Medium::PageCache)];
 /// Pages of each.
 pub(crate) const PAGES: u64 = 4;
+/// Pages that the DAX files of a program may come to have, as one of these. What is mapped in the
+/// beginning is the first [`PAGES`] of them.
+const LENGTHS: [u64; 6] = [PAGES, PAGES, PAGES, 8, 16, 64];
+/// Pages that are compared when a program is over: more than any file has.
+pub(crate) const MOST_PAGES: u64 = 256;
 /// Tasks: two threads of the first process beside the main one, and two forked processes.
 pub(crate) const TASKS: u32 = 5;
 /// The task that only runs loads, a thread of the first process too.
@@ -83,12 +88,23 @@ pub(crate) struct Restraint {
 struct Maker {
     dice: Dice,
     restraint: Restraint,
-    maps: Vec<(MapId, FileId)>,
+    maps: Vec<Mapped>,
     pins: Vec<PinId>,
     next: u32,
     loaded: bool,
+    /// How many pages of DAX files are of interest.
+    length: u64,
     /// What the main task is to do with a file of its own, the next step last.
     life: Vec<Action>,
+}
+
+/// A mapping.
+#[derive(Clone, Copy, Debug)]
+struct Mapped {
+    map: MapId,
+    file: FileId,
+    /// How many pages it has.
+    pages: u64,
 }
 
 impl Program {
@@ -98,19 +114,26 @@ impl Program {
         // Not both: the break of a copy-on-write fault has no inode lock to hold a load off with.
         let loads = restraint.loads && dice.once_in(4);
         let restraint = Restraint { reflink: restraint.reflink && !loads, loads, ..restraint };
+        let length = dice.one_of(&LENGTHS);
+        let first = |file| Mapped { map: first_map(file), file, pages: PAGES };
         let mut maker = Maker {
             dice,
             restraint,
-            maps: FILES.iter().map(|(file, _)| (first_map(*file), *file)).collect(),
+            maps: FILES.iter().map(|(file, _)| first(*file)).collect(),
             pins: Vec::new(),
             next: 100,
             loaded: false,
+            length,
             life: Vec::new(),
         };
         if restraint.evict && maker.dice.once_in(4) {
             maker.life = maker.life();
         }
-        let steps = (0..len).map(|_| maker.step()).collect();
+        let mut steps = if length > PAGES { maker.lengthen() } else { Vec::new() };
+        steps.truncate(len);
+        while steps.len() < len {
+            steps.push(maker.step());
+        }
         Self { steps, seed }
     }
 
@@ -214,8 +237,47 @@ impl Maker {
         ]
     }
 
+    /// Makes a DAX file longer, with holes, blocks that were never written and, where blocks can be
+    /// shared, another whose blocks lie in another order; and maps it.
+    fn lengthen(&mut self) -> Vec<Step> {
+        let (file, other) = (FILES[0].0, FILES[1].0);
+        let mut actions = vec![Action::Truncate { file, size: self.length * PAGE }];
+        for _ in 0..2 + self.dice.below(3) {
+            let span = self.span();
+            let byte = self.byte();
+            actions.push(if self.dice.once_in(3) {
+                Action::Fallocate { file, mode: Mode::Allocate, span }
+            } else {
+                Action::Write { file, span, byte }
+            });
+        }
+        if self.restraint.reflink && self.dice.once_in(2) {
+            let (first, count) = (self.dice.below(self.length - 2), 2 + self.dice.below(2));
+            for page_of in first..(first + count).min(self.length) {
+                let at = (first + count - 1 - (page_of - first)) * PAGE;
+                actions.push(Action::Clone { from: file, span: page(page_of), to: other, at });
+            }
+        }
+        actions.push(self.map_anew(file));
+        actions.into_iter().map(|action| Step::Do(0, action)).collect()
+    }
+
+    fn map_anew(&mut self, file: FileId) -> Action {
+        let map = MapId(self.fresh());
+        let is_dax = FILES.contains(&(file, Medium::Dax));
+        let span = if is_dax { self.span() } else { pages(0, PAGES) };
+        let span = if self.dice.once_in(2) { pages(0, PAGES) } else { span };
+        let mut sharing =
+            self.dice.one_of(&[Sharing::Shared, Sharing::Private, Sharing::Sync, Sharing::Sync]);
+        if sharing == Sharing::Sync && !is_dax {
+            sharing = Sharing::Shared;
+        }
+        self.maps.push(Mapped { map, file, pages: span.len / PAGE });
+        Action::Map { map, file, span, sharing }
+    }
+
     fn load(&mut self) -> Action {
-        let (map, _) = self.maps[self.dice.below(2) as usize];
+        let map = self.maps[self.dice.below(2) as usize].map;
         if self.dice.once_in(2) {
             let steps = vec![Instruction::PinUnpin { map, span: page(self.dice.below(PAGES)) }];
             return Action::Run(Script { steps, rounds: 300, stop: STOP, seed: 1 });
@@ -240,14 +302,60 @@ impl Maker {
         }
     }
 
-    fn map(&mut self) -> MapId {
+    fn map(&mut self) -> Mapped {
         let at = self.dice.below(self.maps.len() as u64) as usize;
-        self.maps[at].0
+        self.maps[at]
     }
 
+    /// Pages of a file that has as many as every one begins with.
+    fn short(&mut self) -> Span {
+        self.within(PAGES)
+    }
+
+    /// Pages of a DAX file.
     fn span(&mut self) -> Span {
-        let first = self.dice.below(PAGES);
-        pages(first, 1 + self.dice.below(PAGES - first))
+        self.within(self.length)
+    }
+
+    fn within(&mut self, length: u64) -> Span {
+        let first = self.dice.below(length);
+        // A few most often: what matters is where they begin and end.
+        let most = if self.dice.once_in(4) { length } else { PAGES };
+        pages(first, 1 + self.dice.below(most.min(length - first)))
+    }
+
+    /// Bytes of a file, which need not begin or end with a page. Of what the page cache has, only
+    /// whole pages: that is of less interest.
+    fn bytes(&mut self, file: FileId) -> Span {
+        if !FILES.contains(&(file, Medium::Dax)) {
+            return self.short();
+        }
+        let span = self.span();
+        self.part(span)
+    }
+
+    /// A part of some pages, or all of them.
+    fn part(&mut self, span: Span) -> Span {
+        let unit = match self.dice.below(8) {
+            0..=3 => return span,
+            // What a sector has is told exactly.
+            4..=6 => SECTOR,
+            _ => 1,
+        };
+        let units = span.len / unit;
+        let first = self.dice.below(units);
+        let count = 1 + self.dice.below(units - first);
+        Span { at: span.at + first * unit, len: count * unit }
+    }
+
+    /// Bytes of a mapping, and the mapping.
+    fn mapped(&mut self) -> (MapId, Span) {
+        let Mapped { map, file, pages } = self.map();
+        let span = self.within(pages);
+        if !FILES.contains(&(file, Medium::Dax)) {
+            return (map, span);
+        }
+        (map, self.part(span))
     }
 
     fn byte(&mut self) -> u8 {
@@ -261,23 +369,41 @@ impl Maker {
         match self.dice.below(32) {
             0..=6 => self.pin(),
             7 | 8 => {
-                Action::Truncate { file: self.file(), size: self.dice.below(PAGES + 2) * PAGE }
+                let file = self.file();
+                // Its end, or its beginning: both may lie within a page.
+                let span = self.bytes(file);
+                let size = if self.dice.once_in(2) { span.end() + PAGE } else { span.at };
+                Action::Truncate { file, size }
             }
             9..=13 => self.fallocate(),
-            14..=16 => Action::Store { map: self.map(), span: self.span(), byte: self.byte() },
-            17 => Action::Touch { map: self.map(), span: self.span() },
-            18 => Action::Load { map: self.map(), span: self.span() },
-            19 | 20 => Action::Write { file: self.file(), span: self.span(), byte: self.byte() },
-            21 => Action::Read { file: self.file(), span: self.span() },
-            22 | 23 => Action::Fsync { file: self.file(), data_only: self.dice.once_in(2) },
+            14..=16 => {
+                let (map, span) = self.mapped();
+                Action::Store { map, span, byte: self.byte() }
+            }
+            17 => {
+                let (map, span) = self.mapped();
+                Action::Touch { map, span }
+            }
+            18 => {
+                let (map, span) = self.mapped();
+                Action::Load { map, span }
+            }
+            19 | 20 => {
+                let file = self.file();
+                Action::Write { file, span: self.bytes(file), byte: self.byte() }
+            }
+            21 => {
+                let file = self.file();
+                Action::Read { file, span: self.bytes(file) }
+            }
+            22 => Action::Fsync { file: self.file(), data_only: self.dice.once_in(2) },
+            23 => Action::Msync { map: self.map().map },
             24 => Action::Stat { file: self.file() },
             25 => {
-                let (map, file) = (MapId(self.fresh()), self.file());
-                self.maps.push((map, file));
-                let sharing = self.dice.one_of(&[Sharing::Shared, Sharing::Private]);
-                Action::Map { map, file, span: pages(0, PAGES), sharing }
+                let file = self.file();
+                self.map_anew(file)
             }
-            26 | 27 => Action::Unmap { map: self.map() },
+            26 | 27 => Action::Unmap { map: self.map().map },
             28 => Action::Stored { file: FILES[2].0, span: pages(0, PAGES) },
             _ if self.restraint.reflink => self.remap(),
             _ => self.pin(),
@@ -286,25 +412,29 @@ impl Maker {
 
     fn fallocate(&mut self) -> Action {
         let file = self.file();
-        let (mode, in_part) = self.dice.one_of(&[
-            (Mode::Punch, false),
-            (Mode::Punch, true),
-            (Mode::Zero, false),
-            (Mode::Collapse, false),
-            (Mode::Insert, false),
-            (Mode::Allocate, false),
+        let mode = self.dice.one_of(&[
+            Mode::Punch,
+            Mode::Punch,
+            Mode::Zero,
+            Mode::Collapse,
+            Mode::Insert,
+            if self.restraint.reflink { Mode::Unshare } else { Mode::Allocate },
+            Mode::Allocate,
         ]);
-        let mut span = self.span();
-        // What is to be zeroed in place is another matter where the page may be shared.
-        if in_part && self.restraint.reflink && span.len == PAGE {
-            span = Span { at: span.at + SECTOR, len: 2 * SECTOR };
-        }
+        let is_dax = FILES.contains(&(file, Medium::Dax));
+        let shifts = matches!(mode, Mode::Collapse | Mode::Insert);
+        let span = match (is_dax, shifts) {
+            (false, _) => self.short(),
+            // Else it is refused, which is soon seen.
+            (true, true) => self.span(),
+            (true, false) => self.bytes(file),
+        };
         Action::Fallocate { file, mode, span }
     }
 
     /// What only the reference does with nothing left open.
     fn direct(&mut self) -> Action {
-        let (map, span) = (self.map(), self.span());
+        let (map, span) = (self.map().map, self.short());
         if self.dice.once_in(3) {
             return Action::PinLongterm { map, span };
         }
@@ -341,7 +471,13 @@ impl Maker {
         } else {
             PinKind::Splice
         };
-        Action::Pin { pin, map: self.map(), span: self.span(), kind }
+        let Mapped { map, pages, .. } = self.map();
+        let mut span = self.within(pages);
+        // Direct I/O wants whole sectors.
+        if span.len == PAGE && self.dice.once_in(4) {
+            span = Span { at: span.at + SECTOR, len: (1 + self.dice.below(6)) * SECTOR };
+        }
+        Action::Pin { pin, map, span, kind }
     }
 }
 

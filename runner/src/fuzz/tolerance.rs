@@ -50,9 +50,10 @@ const WAITS_FOR_OTHERS: FindId = FindId("waits-for-others");
 const MAPPED_AGAIN_WARNS: FindId = FindId("mapped-again-warns");
 const COW_WARNS: FindId = FindId("cow-warns");
 const DEDUPE_ERRNO: FindId = FindId("dedupe-errno");
+const SHOWS_BEHIND_END: FindId = FindId("shows-behind-end");
 
 impl FindId {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
         FAULT_KEEPS_WAITING,
@@ -65,6 +66,7 @@ impl FindId {
         MAPPED_AGAIN_WARNS,
         COW_WARNS,
         DEDUPE_ERRNO,
+        SHOWS_BEHIND_END,
     ];
 
     /// What is wrong, as `expected/known.toml` has it.
@@ -96,6 +98,8 @@ pub(crate) struct Stage {
     pub(crate) shared: bool,
     /// Of the two DAX files, the one that the kernel locks second.
     pub(crate) second: Option<FileId>,
+    /// How long the files are.
+    pub(crate) sizes: BTreeMap<FileId, u64>,
 }
 
 impl Stage {
@@ -112,6 +116,34 @@ impl Stage {
             Action::Clone { .. } | Action::Dedupe { .. } => self.shared = true,
             _ => {}
         }
+    }
+
+    /// This has been done.
+    pub(crate) fn end(&mut self, action: &Action) {
+        let from = |file, sizes: &BTreeMap<FileId, u64>| sizes.get(file).copied().unwrap_or(0);
+        let (file, size) = match action {
+            Action::Truncate { file, size } => (file, *size),
+            Action::OpenTruncate { file } => (file, 0),
+            Action::Write { file, span, .. } => (file, from(file, &self.sizes).max(span.end())),
+            Action::Fallocate { file, mode, span } => {
+                let before = from(file, &self.sizes);
+                let size = match mode {
+                    Mode::Punch => before,
+                    Mode::Collapse => before.saturating_sub(span.len),
+                    Mode::Insert => before + span.len,
+                    Mode::Allocate | Mode::Zero | Mode::Unshare => before.max(span.end()),
+                };
+                (file, size)
+            }
+            Action::Clone { span, to, at, .. } => (to, from(to, &self.sizes).max(at + span.len)),
+            _ => return,
+        };
+        self.sizes.insert(*file, size);
+    }
+
+    /// Whether a file has bytes behind its end that a mapping shows.
+    fn ends_within_page(&self, file: FileId) -> bool {
+        self.sizes.get(&file).is_some_and(|size| !size.is_multiple_of(PAGE))
     }
 
     fn is_pinned(&self, file: FileId) -> bool {
@@ -190,6 +222,18 @@ impl Tolerance {
                     && stage.file_of(process, *map).is_some() =>
             {
                 Some(SHARED_PIN_SPINS.reason())
+            }
+            Action::Store { map, .. }
+            | Action::Pin {
+                kind: PinKind::Direct { direction: Direction::IntoMemory, .. },
+                map,
+                ..
+            } if self.has(SHOWS_BEHIND_END)
+                && stage
+                    .file_of(process, *map)
+                    .is_some_and(|file| stage.ends_within_page(file)) =>
+            {
+                Some(SHOWS_BEHIND_END.reason())
             }
             Action::Clone { .. } | Action::Dedupe { .. }
                 if self.has(SECOND_SPINS)
