@@ -56,7 +56,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "second", about: "dedupe of pages of which the second differ", run: second },
     Scenario { name: "parts", about: "parts of shared and of new pages", run: parts },
     Scenario { name: "map", about: "mmap under a pin against truncate", run: map },
-    Scenario { name: "dirty", about: "fsync after punch and write beside it", run: dirty },
+    Scenario {
+        name: "dirty",
+        about: "fsync after part of a page was written and another punched",
+        run: dirty,
+    },
     Scenario { name: "interrupt", about: "a signal must end a truncate", run: interrupt },
 ];
 
@@ -512,9 +516,9 @@ fn dirty(world: &World) -> Answer<()> {
     world.spawn(&mut tasks, move |fs, _, task| {
         let mut durable = Durable::default();
         durable.stored(inode.number, 0..2);
+        fs.write(task, &inode, PAGE, &[b'w'; HALF as usize])?;
         fs.fallocate(task, &inode, Mode::Punch, (0, PAGE))?;
         durable.dropped(inode.number, &(0..1));
-        fs.write(task, &inode, PAGE, &[b'w'; HALF as usize])?;
         let promise = durable.promise(inode.number, &(0..2));
         fs.fsync(task, &inode)?;
         for (file, index) in fs.take_written_back() {
