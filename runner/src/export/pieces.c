@@ -409,7 +409,8 @@ static _Noreturn void serve(struct remote *remote)
 	pthread_t thread;
 	char *filled;
 
-	event.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	/* Without O_NONBLOCK poll(2) says POLLERR at once. */
+	event.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (event.fd < 0 || ioctl(event.fd, UFFDIO_API, &api))
 		cannot("userfaultfd");
 	while (step_of(remote) != ASKED)
@@ -426,6 +427,8 @@ static _Noreturn void serve(struct remote *remote)
 		;
 	if (step_of(remote) == DONE)
 		_exit(0);
+	if (event.revents != POLLIN)
+		cannot("userfaultfd: poll");
 	set_step(remote, PINNED);
 	while (step_of(remote) != RELEASED)
 		usleep(1000);
