@@ -88,7 +88,7 @@ macro_rules! case {
         $(#[doc = $about:literal])+
         $function:ident: $name:literal,
         groups: [$($group:literal),*],
-        needs: [$($need:ident),*],
+        needs: [$($need:ident $(($point:ident))?),*],
         limit: $limit:literal,
         origin: $origin:expr $(,)?
     ) => {
@@ -100,7 +100,9 @@ macro_rules! case {
                 coordinates: &[],
                 about: &[$($about),+],
                 groups: &[$($group),*],
-                needs: &[$($crate::system::Need::$need),*],
+                needs: &[$(
+                    $crate::system::Need::$need $(($crate::system::HoldPoint::$point))?
+                ),*],
                 limit: std::time::Duration::from_secs($limit),
                 origin: $origin,
                 body: $crate::case::Body::Function($function),

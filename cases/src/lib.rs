@@ -11,6 +11,7 @@ mod catalogue;
 mod cell;
 mod content;
 mod deadlock;
+mod directed;
 mod evict;
 mod fsync;
 mod history;

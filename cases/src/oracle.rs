@@ -25,7 +25,8 @@ use self::kept::Pinned;
 use crate::action::{Action, Content, FileId, Medium, PinId, PinKind, Reply, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
-    Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks,
+    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System,
+    Tried, WriteBacks,
 };
 use crate::transcript::Names;
 
@@ -309,6 +310,22 @@ impl System for Watch<'_> {
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
         self.pinned.remove(pin);
         self.system.release_last(pin, op)
+    }
+
+    fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
+        self.system.hold(task, point)
+    }
+
+    fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.arrived(hold)
+    }
+
+    fn stands(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.stands(hold)
+    }
+
+    fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        self.system.go(hold)
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

@@ -10,7 +10,8 @@ use crate::patience::Patience;
 use crate::perform::perform;
 use crate::system::reference::{Config, Reference};
 use crate::system::{
-    Done, Errno, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks,
+    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System,
+    Tried, WriteBacks,
 };
 use crate::test::Ending;
 use crate::transcript::Names;
@@ -108,6 +109,9 @@ impl Recorder {
 
 impl System for Recorder {
     fn offers(&mut self, need: Need) -> Result<(), String> {
+        if let Need::Hold(_) = need {
+            return Err("a program of its own has no probes to hold a task with".to_owned());
+        }
         self.system.offers(need)
     }
 
@@ -167,6 +171,22 @@ impl System for Recorder {
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
         self.deeds.push(Deed::Release(pin));
         self.system.release_last(pin, op)
+    }
+
+    fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
+        self.system.hold(task, point)
+    }
+
+    fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.arrived(hold)
+    }
+
+    fn stands(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.stands(hold)
+    }
+
+    fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        self.system.go(hold)
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

@@ -11,6 +11,7 @@ pub mod reference;
 use std::fmt;
 use std::ops::Range;
 
+pub use ::protocol::HoldPoint;
 pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,7 @@ use crate::patience::Patience;
 pub const MAIN: TaskId = TaskId(0);
 
 /// Something that not every file system, kernel or machine can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Need {
     /// `FICLONERANGE`, `FIDEDUPERANGE` and copy-on-write of shared blocks.
     Reflink,
@@ -43,6 +43,8 @@ pub enum Need {
     Fallocate(Mode),
     /// `MAP_SYNC`.
     MapSync,
+    /// A task that is held at this point.
+    Hold(HoldPoint),
 }
 
 impl fmt::Display for Need {
@@ -57,6 +59,7 @@ impl fmt::Display for Need {
             Self::PageCache => "page-cache",
             Self::Fallocate(mode) => return write!(f, "fallocate-{mode}"),
             Self::MapSync => "map-sync",
+            Self::Hold(point) => return write!(f, "a hold at {point}"),
         })
     }
 }
@@ -82,6 +85,21 @@ pub enum Signal {
 /// An operation that was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId(pub u32);
+
+/// A task that is to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldId(pub usize);
+
+/// How a hold ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// The task stood there until it was let go.
+    Go,
+    /// It went on by itself before: nobody knows when.
+    Deadline,
+    /// It did not come by.
+    NeverArrived,
+}
 
 /// How an operation ended, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +208,9 @@ fn within(seconds: u64) -> String {
 /// Shorthand for what most of a [`System`]'s functions return.
 pub type Tried<T> = Result<T, Trouble>;
 
+/// Why no task can be held where a system does not say otherwise.
+const NO_HOLDS: &str = "no task can be held here";
+
 /// A file system under test, with tasks that act on it.
 pub trait System {
     /// Says whether something is possible here, with the reason if it is not. May set up what
@@ -226,6 +247,28 @@ pub trait System {
     /// As [`System::release`], of the last pin that `op` waits for: looks whether that is what
     /// ends its sleep.
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released>;
+
+    // Only for cases that need it, so a system that serves others may leave it out.
+
+    /// Has `task` held when it next comes to `point`, before it begins what leads there.
+    fn hold(&mut self, _task: TaskId, _point: HoldPoint) -> Tried<HoldId> {
+        Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
+    }
+
+    /// Waits until the task has come there; false if it ended what it does and did not.
+    fn arrived(&mut self, _hold: HoldId) -> Tried<bool> {
+        Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
+    }
+
+    /// Whether it stands there at this moment.
+    fn stands(&mut self, _hold: HoldId) -> Tried<bool> {
+        Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
+    }
+
+    /// Lets it go, or pass if it has not come.
+    fn go(&mut self, _hold: HoldId) -> Tried<HoldEnd> {
+        Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
+    }
 
     /// What went through a released pin: what its holder read from the
     /// pages (a splice, or direct I/O from memory), or gave to them (direct I/O into memory).

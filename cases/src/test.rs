@@ -13,7 +13,10 @@ use crate::action::{
     Script, Sharing, Span, TaskId, VarId, page,
 };
 use crate::attempt::{Attempts, MOST};
-use crate::system::{Done, Errno, Kinship, Look, MAIN, OpId, Signal, System, Trouble, WaitChannel};
+use crate::system::{
+    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System, Trouble,
+    WaitChannel,
+};
 use crate::transcript::{Names, Report};
 
 /// How a case ended, as far as the case can tell.
@@ -66,11 +69,32 @@ pub struct File {
     pub pages: u64,
 }
 
+/// How many looks in a row must find a task asleep that waits for one that is held.
+const LOOKS: u32 = 3;
+
 /// An operation that was begun, with the words for it.
 #[derive(Clone, Debug)]
 pub struct Op {
     id: OpId,
     words: String,
+}
+
+/// A task that is to be held.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    id: HoldId,
+    point: HoldPoint,
+}
+
+/// Where a task that is held stands, as the transcript has it.
+const fn place(point: HoldPoint) -> &'static str {
+    match point {
+        HoldPoint::Unmapped => "between unmapping and scan",
+        HoldPoint::ScanFoundBusy => "after a scan that found a busy page",
+        HoldPoint::ScanFoundNone => "after a scan that found no busy page",
+        HoldPoint::WaitEntered => "before it queues itself for the wake-up",
+        HoldPoint::FaultEntered => "at the beginning of a fault",
+    }
 }
 
 /// A case's view of the system it runs on.
@@ -427,6 +451,58 @@ impl Test<'_> {
         self.system.describe()
     }
 
+    // Holds.
+
+    /// Has `task` held when it next comes to `point`: to be called before it begins what leads
+    /// there.
+    pub(crate) fn hold(&mut self, task: TaskId, point: HoldPoint) -> Checked<Hold> {
+        Ok(Hold { id: self.system.hold(task, point)?, point })
+    }
+
+    /// Waits until the task stands there. If it ends without having come by, [`Test::go`] says so.
+    pub(crate) fn arrived(&mut self, hold: &Hold) -> Checked {
+        self.system.arrived(hold.id)?;
+        self.say(&format!("held {}", place(hold.point)));
+        Ok(())
+    }
+
+    /// `op` must not return while the other task is held; it is seen to sleep meanwhile.
+    pub(crate) fn waits_for_held(&mut self, op: &Op, hold: &Hold) -> Checked {
+        let line = format!("{}: waits", op.words);
+        let mut asleep = 0;
+        while asleep < LOOKS {
+            let look = self.system.look(op.id)?;
+            // Asked afterwards: if it stands now, it did then.
+            let stands = self.system.stands(hold.id)?;
+            match look {
+                Look::Done(done) if stands => {
+                    let seen = format!("it returned {}", outcome(&done));
+                    return fail(&line, &seen, place(hold.point));
+                }
+                Look::Gone => return fail(&line, "its task is gone", ""),
+                Look::Blocked(_) => asleep += 1,
+                Look::Running | Look::Done(_) => asleep = 0,
+            }
+            if !stands {
+                break;
+            }
+        }
+        self.say(&line);
+        Ok(())
+    }
+
+    /// Lets the task go. Whether it stood there until now: else nothing was shown.
+    pub(crate) fn go(&mut self, hold: &Hold) -> Checked<bool> {
+        self.say("let it go");
+        let end = self.system.go(hold.id)?;
+        match end {
+            HoldEnd::Go => {}
+            HoldEnd::Deadline => self.note("hold", &"ended by its deadline"),
+            HoldEnd::NeverArrived => self.note("hold", &"the task did not come by"),
+        }
+        Ok(end == HoldEnd::Go)
+    }
+
     // Files and maps.
 
     /// A DAX file with one page per letter of `fill` (`.`: a hole).
@@ -585,6 +661,11 @@ impl Test<'_> {
     }
 
     // Pins.
+
+    /// An identifier for a pin that is taken on its own.
+    pub(crate) fn new_pin_id(&mut self) -> PinId {
+        PinId(self.fresh())
+    }
 
     /// Pins `span` of `map` with vmsplice.
     pub(crate) fn pin(&mut self, map: MapId, span: Span) -> Checked<PinId> {

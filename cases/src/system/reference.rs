@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use protocol::Finding;
 use protocol::event::{Counting, Event};
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Dropper, Fs, Scatter, Standing, Task, Transfer, Variant};
+use reference::{Dropper, Fs, Scatter, Stage, Standing, Task, Transfer, Variant};
 
 use self::actor::{Actor, Shared};
 use super::{
-    Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WaitChannel,
-    WriteBacks,
+    Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
+    Tried, Trouble, WaitChannel, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
@@ -80,6 +80,8 @@ pub struct Reference {
     tasks: BTreeMap<TaskId, Actor>,
     ops: BTreeMap<OpId, UnderWay>,
     threads: Vec<thread::JoinHandle<()>>,
+    /// The tasks that are to be held.
+    held: Vec<(TaskId, usize)>,
     /// In whose name the case itself lets go of pins.
     hand: Task,
     names: Names,
@@ -117,6 +119,7 @@ impl Reference {
             tasks: BTreeMap::new(),
             ops: BTreeMap::new(),
             threads: Vec::new(),
+            held: Vec::new(),
             hand,
             names: Names::default(),
             patience: config.patience,
@@ -355,6 +358,39 @@ impl System for Reference {
     fn release_last(&mut self, pin: PinId, _op: OpId) -> Tried<Released> {
         // Where it sleeps is known here, so nothing else can have blocked it.
         Ok(Released { at: self.release(pin)?, slept_on: None })
+    }
+
+    fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
+        let number = self.shared.fs.holds.arm(self.task(task)?.task.id(), point);
+        self.held.push((task, number));
+        Ok(HoldId(self.held.len() - 1))
+    }
+
+    fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        let (_, number) = self.held[hold.0];
+        let holds = &self.shared.fs.holds;
+        let arrived = self.shared.fs.board.watch(self.patience.of(PATIENCE), |view| {
+            if holds.stage(number) == Stage::Stands {
+                return Some(true);
+            }
+            view.is_quiet().then_some(false)
+        });
+        Ok(arrived.unwrap_or(false))
+    }
+
+    fn stands(&mut self, hold: HoldId) -> Tried<bool> {
+        Ok(self.shared.fs.holds.stage(self.held[hold.0].1) == Stage::Stands)
+    }
+
+    fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        let (task, number) = self.held[hold.0];
+        let holds = &self.shared.fs.holds;
+        holds.release(number);
+        if holds.stage(number) == Stage::LetGo {
+            self.task(task)?.task.wake();
+            return Ok(HoldEnd::Go);
+        }
+        Ok(HoldEnd::NeverArrived)
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

@@ -1,0 +1,123 @@
+//! Races against the break in which the case chooses the interleaving.
+//!
+//! A task is held at a point of the break, the case does what must meet that window, and lets it
+//! go: what is a matter of luck in `race` happens in each round. What is checked must hold in any
+//! order, so a failure is one whether or not the task stood; that all went well shows something
+//! only if it did. If it went on by itself, or did not come by, the case tries again, and in the
+//! end is not exercised.
+
+use crate::action::{Action, MapId, Mode, PinId, PinKind, Span, page, pages};
+use crate::case::case;
+use crate::origin;
+use crate::system::{HoldPoint, Kinship, MAIN};
+use crate::test::{Checked, File, Test};
+
+/// What must come true for a case to have shown something.
+const STOOD: &str = "did the task stand until it was let go";
+
+fn punch(file: File, span: Span) -> Action {
+    Action::Fallocate { file: file.id, mode: Mode::Punch, span }
+}
+
+case! {
+    /// Race B of 2018: the scan finds a busy page, which goes idle before the break waits for it;
+    /// the page behind it stays pinned. The break must look again and find that one.
+    scan_again: "directed/scan-again",
+    groups: [], needs: [Hold(ScanFoundBusy)], limit: 180, origin: origin::RACE,
+}
+fn scan_again(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "ab")?;
+        let map = t.map(data)?;
+        let first = t.pin(map, page(0))?;
+        let last = t.pin(map, page(1))?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(breaker, HoldPoint::ScanFoundBusy)?;
+        let op = t.begin_as(breaker, punch(data, pages(0, 2)))?;
+        t.arrived(&hold)?;
+        t.release(first)?;
+        let stood = t.go(&hold)?;
+        t.blocked(&op)?;
+        t.ends_with(&op, last)?;
+        t.reads(data, "..")?;
+        Ok(stood)
+    })
+}
+
+/// Somebody wants a mapped page whose punch is held at `point`: `want` must wait until the page is
+/// gone, and then finds a hole.
+fn newcomer(t: &mut Test<'_>, point: HoldPoint, want: fn(MapId, PinId) -> Action) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "ab")?;
+        let map = t.map(data)?;
+        // In the page table, which an unmapping that does not happen leaves as it is.
+        t.loads(map, page(0), "a")?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let newcomer = t.spawn(MAIN, Kinship::Thread)?;
+        let pin = t.new_pin_id();
+        let hold = t.hold(breaker, point)?;
+        let op = t.begin_as(breaker, punch(data, page(0)))?;
+        t.arrived(&hold)?;
+        let wanted = t.begin_as(newcomer, want(map, pin))?;
+        t.waits_for_held(&wanted, &hold)?;
+        let stood = t.go(&hold)?;
+        t.finished(&op)?;
+        let got = t.finished(&wanted)?;
+        if matches!(want(map, pin), Action::Pin { .. }) {
+            t.release(pin)?;
+            t.transferred(pin, ".")?;
+        } else {
+            t.same("the load got", got.result, ".")?;
+        }
+        t.reads(data, ".b")?;
+        Ok(stood)
+    })
+}
+
+fn a_pin(map: MapId, pin: PinId) -> Action {
+    Action::Pin { pin, map, span: page(0), kind: PinKind::Splice }
+}
+
+fn a_load(map: MapId, _: PinId) -> Action {
+    Action::Load { map, span: page(0) }
+}
+
+case! {
+    /// A page is to be pinned when the break has unmapped it and has not looked yet whether it is
+    /// busy. Whoever pins it must fault, and the fault waits for the break.
+    pin_before_scan: "directed/pin-before-scan",
+    groups: [], needs: [Hold(Unmapped)], limit: 180, origin: origin::RACE,
+}
+fn pin_before_scan(t: &mut Test<'_>) -> Checked {
+    newcomer(t, HoldPoint::Unmapped, a_pin)
+}
+
+case! {
+    /// Race A of 2018: a page is to be pinned when the break has found it idle and has not removed
+    /// it yet. A pin that is granted now is one of a page that is about to be freed.
+    pin_after_scan: "directed/pin-after-scan",
+    groups: [], needs: [Hold(ScanFoundNone)], limit: 180, origin: origin::RACE,
+}
+fn pin_after_scan(t: &mut Test<'_>) -> Checked {
+    newcomer(t, HoldPoint::ScanFoundNone, a_pin)
+}
+
+case! {
+    /// A mapped page is read when the break has unmapped it and has not looked yet whether it is
+    /// busy. The fault waits for the break, or it would map again what was unmapped.
+    fault_before_scan: "directed/fault-before-scan",
+    groups: [], needs: [Hold(Unmapped)], limit: 180, origin: origin::RACE,
+}
+fn fault_before_scan(t: &mut Test<'_>) -> Checked {
+    newcomer(t, HoldPoint::Unmapped, a_load)
+}
+
+case! {
+    /// A mapped page is read when the break has found it idle and has not removed it yet. The fault
+    /// waits for the break, or it would map a page that is about to be freed.
+    fault_after_scan: "directed/fault-after-scan",
+    groups: [], needs: [Hold(ScanFoundNone)], limit: 180, origin: origin::RACE,
+}
+fn fault_after_scan(t: &mut Test<'_>) -> Checked {
+    newcomer(t, HoldPoint::ScanFoundNone, a_load)
+}
