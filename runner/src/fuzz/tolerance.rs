@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use cases::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply, Sector,
 };
+use cases::oracle::Found;
 use cases::system::Errno;
+use protocol::Rule;
 
 use crate::fs::Fs;
 use crate::known::{self, Deviations, KnownFile};
@@ -50,10 +52,11 @@ const WAITS_FOR_OTHERS: FindId = FindId("waits-for-others");
 const MAPPED_AGAIN_WARNS: FindId = FindId("mapped-again-warns");
 const COW_WARNS: FindId = FindId("cow-warns");
 const DEDUPE_ERRNO: FindId = FindId("dedupe-errno");
+const BREAK_FORGETS_DIRTY: FindId = FindId("break-forgets-dirty");
 const SHOWS_BEHIND_END: FindId = FindId("shows-behind-end");
 
 impl FindId {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
         FAULT_KEEPS_WAITING,
@@ -67,6 +70,7 @@ impl FindId {
         COW_WARNS,
         DEDUPE_ERRNO,
         SHOWS_BEHIND_END,
+        BREAK_FORGETS_DIRTY,
     ];
 
     /// What is wrong, as `expected/known.toml` has it.
@@ -289,6 +293,11 @@ impl Tolerance {
             .into_iter()
             .find(|(find, caller)| self.has(*find) && alarm.text.contains(caller))
             .map(|(find, _)| find.reason())
+    }
+
+    /// Whether what an oracle found is known.
+    pub(crate) fn expects(&self, found: &Found) -> bool {
+        found.rule == Rule::Durable.name() && self.has(BREAK_FORGETS_DIRTY)
     }
 
     /// Why this difference is no fault, if it is none. A program ends there, for after it the
