@@ -167,10 +167,9 @@ impl<'s> Watch<'s> {
         if self.durability.asks_after(op) {
             self.durability.learn(self.system.written_back()?);
         }
-        for (file, index) in self.durability.end(op, result) {
-            let found = durable::found(index, &self.names.say(&action), &self.names.file(file));
-            self.found.borrow_mut().push(found);
-        }
+        let missing = self.durability.end(op, result);
+        let words = if missing.is_empty() { String::new() } else { self.names.say(&action) };
+        self.found.borrow_mut().extend(durable::found(&missing, &words, &self.names));
         let is_quiet = self.busy.is_empty();
         let went_well = result.is_some_and(Result::is_ok);
         if let (Action::Pin { pin, map, span, kind }, true, true) = (&action, went_well, is_quiet)

@@ -1,13 +1,16 @@
 //! What the command says where it cannot work: one clear line, and exit code 2.
 
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 /// Runs the command as nobody; what it wrote to standard error.
 fn refused(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
-    command.args(arguments);
+    // By its descriptor: root's folders may be closed to others.
+    let program = File::open(env!("CARGO_BIN_EXE_tracer")).expect("the command was built");
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0("tracer").args(arguments);
     if nix::unistd::geteuid().is_root() {
         command.uid(65534);
     }

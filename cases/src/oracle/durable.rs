@@ -17,6 +17,7 @@ use super::foreign::Contents;
 use super::kept;
 use crate::action::{Action, Direction, FileId, Instruction, Mode, PAGE, Reply};
 use crate::system::{Errno, OpId, WriteBacks};
+use crate::transcript::Names;
 
 /// Every page of a file.
 const ALL: Range<u64> = 0..u64::MAX;
@@ -245,13 +246,23 @@ impl Durability {
     }
 }
 
-/// What is found of a page of a file that has this name, after a sync with these words.
-pub(super) fn found(index: u64, words: &str, name: &str) -> Found {
-    let text = format!(
-        "after {words}: page {index} of {name} was stored to through a mapping, and not written \
-         back since"
-    );
-    Found::new(Rule::Durable, index, text)
+/// What is found of these pages, by file, after a sync: one finding for all that lie side by side.
+pub(super) fn found(missing: &[(FileId, u64)], words: &str, names: &Names) -> Vec<Found> {
+    missing
+        .chunk_by(|a, b| a.0 == b.0 && a.1 + 1 == b.1)
+        .map(|run| {
+            let (file, first) = run[0];
+            let name = names.file(file);
+            let pages = match run.len() as u64 {
+                1 => format!("page {first} of {name} was"),
+                count => format!("pages {first}..{} of {name} were", first + count),
+            };
+            let text = format!(
+                "after {words}: {pages} stored to through a mapping, and not written back since"
+            );
+            Found::new(Rule::Durable, first, text)
+        })
+        .collect()
 }
 
 fn number(file: FileId) -> u64 {
@@ -404,6 +415,18 @@ mod tests {
         bed.written_back(0..2);
         bed.does(&punch(page(3)));
         assert_eq!(bed.does(&FSYNC), [2]);
+    }
+
+    #[test]
+    fn pages_that_lie_side_by_side_are_one_finding() {
+        let mut names = Names::default();
+        names.call(FileId(1), "data");
+        let missing: Vec<_> = [0, 1, 2, 7].map(|index| (FileId(1), index)).into();
+        let found = found(&missing, "fsync data", &names);
+        let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.iter().map(|found| found.index).collect::<Vec<_>>(), [0, 7]);
+        assert!(texts[0].contains("pages 0..3 of data were stored"), "{texts:?}");
+        assert!(texts[1].contains("page 7 of data was stored"), "{texts:?}");
     }
 
     #[test]
