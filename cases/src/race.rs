@@ -3,7 +3,9 @@
 //! Each runs many short rounds in which the operation meets a pin at a different moment. The
 //! oracle is exact: the operation returned while a page that it gave away was provably pinned.
 
-use crate::action::{Action, Direction, Engine, Instruction, Mode, PAGE, page, pages};
+use crate::action::{
+    Action, Direction, Engine, Instruction, MapId, Mode, PAGE, Span, VarId, page, pages,
+};
 use crate::case::case;
 use crate::origin;
 use crate::scripts::exercised;
@@ -56,18 +58,7 @@ fn retry(t: &mut Test<'_>) -> Checked {
         race.stop,
     )?;
     let holder = t.begin_script(
-        vec![
-            Instruction::AwaitRound(filled),
-            Instruction::Hold { map, span: last, slot: 0 },
-            Instruction::Set(held, 1),
-            Instruction::Mark(ready),
-            Instruction::AwaitRound(begun),
-            // Sleeping, so that the churner has a processor while the break scans.
-            Instruction::Sleep { most: HOLD },
-            // Before the pin goes, so that seeing 1 proves the pin.
-            Instruction::Set(held, 0),
-            Instruction::Drop { slot: 0 },
-        ],
+        hold_against_break(map, last, [filled, ready, begun, held]),
         RETRY_ROUNDS,
         race.stop,
     )?;
@@ -189,17 +180,7 @@ fn fsync_beside_punch(t: &mut Test<'_>) -> Checked {
         race.stop,
     )?;
     let holder = t.begin_script(
-        vec![
-            Instruction::AwaitRound(filled),
-            Instruction::Hold { map, span: pinned, slot: 0 },
-            Instruction::Set(held, 1),
-            Instruction::Mark(ready),
-            Instruction::AwaitRound(begun),
-            Instruction::Sleep { most: HOLD },
-            // Before the pin goes, so that seeing 1 proves the pin.
-            Instruction::Set(held, 0),
-            Instruction::Drop { slot: 0 },
-        ],
+        hold_against_break(map, pinned, [filled, ready, begun, held]),
         ROUNDS,
         race.stop,
     )?;
@@ -231,6 +212,27 @@ fn fsync_beside_punch(t: &mut Test<'_>) -> Checked {
     exercised("breaks waited for a pin", t.var(slept))?;
     t.say("no punch returned while a page was pinned");
     Ok(())
+}
+
+/// Holds a page from `filled` on until the break has `begun`, and a while longer: `held` is 1 only
+/// while it is pinned, and `ready` marks that it is.
+fn hold_against_break(
+    map: MapId,
+    span: Span,
+    [filled, ready, begun, held]: [VarId; 4],
+) -> Vec<Instruction> {
+    vec![
+        Instruction::AwaitRound(filled),
+        Instruction::Hold { map, span, slot: 0 },
+        Instruction::Set(held, 1),
+        Instruction::Mark(ready),
+        Instruction::AwaitRound(begun),
+        // Sleeping, so that those who race have a processor while the break scans.
+        Instruction::Sleep { most: HOLD },
+        // Before the pin goes, so that seeing 1 proves the pin.
+        Instruction::Set(held, 0),
+        Instruction::Drop { slot: 0 },
+    ]
 }
 
 /// Direct I/O into a mapped page, held in flight, while `action` gives the page's block away

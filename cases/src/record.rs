@@ -256,13 +256,4 @@ mod tests {
         let case = crate::find("waits/punch/splice/huge").unwrap();
         assert!(matches!(record(case, 1), Err(Ending::NotRun(_))));
     }
-
-    /// For a person to read: cargo test -p cases deeds -- --ignored --nocapture
-    #[test]
-    #[ignore = "it only prints"]
-    fn deeds() {
-        for name in std::env::var("CASE").unwrap().split(' ') {
-            println!("{name}: {:#?}", record(crate::find(name).unwrap(), 1));
-        }
-    }
 }

@@ -10,6 +10,8 @@ mod c;
 use anyhow::bail;
 use cases::{Case, Ending};
 
+use crate::judge::gist;
+
 /// The seed of the recording; a case that is exported draws no lots.
 const SEED: u64 = 1;
 
@@ -27,7 +29,10 @@ pub(crate) fn c(case: &Case) -> anyhow::Result<String> {
         Err(Ending::NotRun(why)) => {
             bail!("{} cannot be exported: it does not run on the reference: {why}", case.name)
         }
-        Err(other) => bail!("{} does not pass on the reference: {other:?}", case.name),
+        Err(Ending::Fail(why) | Ending::Hang(why) | Ending::Error(why)) => {
+            bail!("{} does not pass on the reference: {}", case.name, gist(&why))
+        }
+        Err(Ending::Pass) => unreachable!("what passes is written down"),
     };
     match c::program(case, &deeds) {
         Ok(text) => Ok(text),
