@@ -142,7 +142,9 @@ impl Fs {
         }
         self.log.record(task, event);
         drop(state);
-        turn();
+        if busy.is_some() {
+            turn();
+        }
         let point =
             if busy.is_some() { HoldPoint::ScanFoundBusy } else { HoldPoint::ScanFoundNone };
         self.pass(task, point)?;
