@@ -38,7 +38,7 @@ pub mod transcript;
 pub use case::Case;
 pub use catalogue::{all, axes, find};
 pub use cell::{Excluded, excluded};
-pub use patience::Patience;
+pub use patience::{Patience, pause};
 pub use perform::perform;
 pub use record::{Deed, record};
 pub use test::Ending;

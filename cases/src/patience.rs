@@ -32,6 +32,12 @@ impl Patience {
     }
 }
 
+/// How long to pause before the next look at what has been waited for as long as `waited`. What comes
+/// soon is seen soon; what never comes does not keep a CPU of an emulated machine busy.
+pub fn pause(waited: Duration) -> Duration {
+    (waited / 16).clamp(Duration::from_millis(2), Duration::from_millis(100))
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self::times(1.0)
@@ -41,6 +47,13 @@ impl Default for Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_come_apart_as_the_wait_grows() {
+        assert_eq!(pause(Duration::ZERO), Duration::from_millis(2));
+        assert_eq!(pause(Duration::from_millis(800)), Duration::from_millis(50));
+        assert_eq!(pause(Duration::from_secs(60)), Duration::from_millis(100));
+    }
 
     #[test]
     fn a_limit_is_stretched_and_never_none() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cases::{Ending, Patience, Report};
+use cases::{Ending, Patience, Report, pause};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -240,17 +240,17 @@ impl Watch<'_> {
 /// Waits until no process of the case lives, collecting those that ended.
 fn gone(child: &mut Child, patience: Duration) -> bool {
     let me = std::process::id().cast_signed();
-    let until = Instant::now() + patience;
+    let begun = Instant::now();
     loop {
         // A subreaper that has no child has no descendant. To look for them in /proc takes longer
         // than many a case.
         if matches!(child.try_wait(), Ok(Some(_))) && reap() {
             return true;
         }
-        if Instant::now() >= until {
+        if begun.elapsed() >= patience {
             return task::descendants(me).is_empty();
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause(begun.elapsed()));
     }
 }
 

@@ -48,7 +48,7 @@ use super::{
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
-use crate::patience::Patience;
+use crate::patience::{Patience, pause};
 use crate::transcript::Names;
 
 /// How long an operation may take that nothing should hold up, before it is said to hang.
@@ -498,7 +498,7 @@ impl System for Kernel {
                             state: self.describe(),
                         });
                     }
-                    self.hear(task, Duration::from_millis(2))?;
+                    self.hear(task, pause(begun.elapsed()))?;
                     std::thread::yield_now();
                 }
                 for other in self.tasks.values_mut().filter(|other| other.pid == pid) {

@@ -15,12 +15,10 @@ use super::control::Round;
 use super::proc::Glance;
 use super::{Kernel, PATIENCE};
 use crate::action::PinId;
+use crate::patience::pause;
 use crate::system::{Done, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
 
-/// From one look to the next.
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// The same while an operation is waited for: nearly all return before the first.
+/// From one look to the next while an operation is waited for: nearly all return before the first.
 const APART: Duration = Duration::from_millis(100);
 
 /// How many looks in a row must find a task asleep and unmoved.
@@ -190,7 +188,7 @@ impl Kernel {
         let mut ticks = None;
         loop {
             // Nearly all return before the first look.
-            if let Some(end) = self.ended(op, PAUSE)? {
+            if let Some(end) = self.ended(op, pause(begun.elapsed()))? {
                 return Ok(end);
             }
             let glance = self.glance(op)?;
@@ -309,7 +307,7 @@ impl Kernel {
         let begun = Instant::now();
         let mark = self.control.mark();
         loop {
-            if self.ended(op, PAUSE)?.is_some() || self.glance(op)?.as_ref() != Some(before) {
+            if self.ended(op, pause(begun.elapsed()))?.is_some() || self.glance(op)?.as_ref() != Some(before) {
                 return Ok(None);
             }
             if self.control.rounds_since(mark)? >= rounds {
