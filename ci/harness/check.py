@@ -42,12 +42,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
     parser.add_argument("--jobs", type=options.count, default=3, help="steps that run at once (default: %(default)s)")
+    parser.add_argument(
+        "--shard",
+        type=options.shard,
+        metavar="I/N",
+        help="share of the suite to run on all but the default kernel's XFS; 1/1 is all of it (default: 1/2 or 2/2, by "
+        "the commit)",
+    )
     asked = parser.parse_args(arguments)
-    steps = select(plan.steps(), asked.steps)
+    shard = asked.shard or plan.share()
+    steps = select(plan.steps(shard), asked.steps)
     if asked.list:
         print("\n".join(step.name for step in steps))
         return 0
-    return Check(steps, asked.jobs).run()
+    check = Check(steps, asked.jobs)
+    if any("--shard" in step.command for step in steps):
+        check.say(f"ci/test: of most suites shard {shard} runs: --shard {shard} repeats it, --shard 1/1 runs the whole")
+    return check.run()
 
 
 def select(steps: list[Step], patterns: list[str]) -> list[Step]:

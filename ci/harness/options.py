@@ -65,6 +65,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def shard(text: str) -> str:
+    """A share of the suite, as the runner's --shard takes it."""
+    number, _, of = text.partition("/")
+    if not re.fullmatch(r"\d{1,3}/\d{1,3}", text) or not 1 <= int(number) <= int(of):
+        raise argparse.ArgumentTypeError(f"{text} is not I/N, with I from 1 to N")
+    return text
+
+
 def seconds(text: str) -> float:
     """A time limit."""
     try:

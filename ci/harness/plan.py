@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from . import child, kernel
+from . import child, kernel, say
 from .cache import ROOT
+from .failure import Failure
 from .run import BESIDE, PROGRAMS, TIMEOUT, python, vm
 from .step import Step, Where
 
@@ -25,6 +26,9 @@ FUZZING, SEED = 60, 1
 # on all kernels take hours in an emulated machine:
 #   ci/vm --keep-going --kernel 6.1 --kernel 6.12 --kernel 7 --fs xfs --fs ext4
 SUITE = ("--group", "quick", "--group", "evict")
+
+# Of that, one half a commit on all but the default kernel's XFS, so that a run stays short: which, the commit decides.
+HALVES = 2
 
 # What takes long, on the default kernel only.
 LONG = ("--group", "race", "--group", "livelock")
@@ -92,8 +96,18 @@ EXPORTED = (
 )
 
 
-def steps() -> list[Step]:
-    """All steps."""
+def share() -> str:
+    """The share of the suite that this commit's turn is, as the runner's --shard takes it."""
+    try:
+        commit = say.run(["git", "-C", ROOT, "rev-parse", "HEAD"], "asking git for the commit")
+    except Failure:
+        # No clone: an archive.
+        commit = "0"
+    return f"{int(commit, 16) % HALVES + 1}/{HALVES}"
+
+
+def steps(shard: str) -> list[Step]:
+    """All steps, with this share of the suite where not all of it runs."""
     # As one selection of packages and features, so that both steps share what they build, and with the
     # step before them what it has built: features are unified over what is selected.
     searching = ["--workspace", "--features", "reference/shuttle,protocol/search"]
@@ -109,7 +123,7 @@ def steps() -> list[Step]:
         script("fuzz-variants", "fuzz-variants", "--results", RESULTS / "fuzz-variants"),
         script("reports", "reports"),
         python_tests(),
-        *suites(),
+        *suites(shard),
         *fuzzing(),
         *faults(),
         *renamed(),
@@ -162,7 +176,7 @@ def command(name: str, where: Where, *words: object, timeout: float = TIMEOUT) -
     return Step(name, machine, timeout + BESIDE, where=where)
 
 
-def suites() -> list[Step]:
+def suites(shard: str) -> list[Step]:
     """A covering part of the suite on every kernel of the table and every file system."""
     default = kernel.default()
 
@@ -170,7 +184,9 @@ def suites() -> list[Step]:
         long = name == default
         # Only what races needs a second CPU.
         where = Where(name, filesystem, cpus=2 if long else 1)
-        return suite(f"suite-{where}", where, *SUITE, *(LONG if long else ()))
+        whole = long and filesystem == FILESYSTEMS[0]
+        words = [*SUITE, *(LONG if long else ()), *(() if whole else ("--shard", shard))]
+        return suite(f"suite-{where}", where, *words)
 
     return [cases(name, filesystem) for name in kernel.read_table()["kernel"] for filesystem in FILESYSTEMS]
 

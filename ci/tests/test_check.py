@@ -135,19 +135,25 @@ class Execute(unittest.TestCase):
 
 class Plan(unittest.TestCase):
     def test_every_fault_has_its_source(self):
-        for fault in [step.fault for step in plan.steps() if step.fault]:
+        for fault in [step.fault for step in plan.steps("1/2") if step.fault]:
             self.assertTrue((Path(__file__).parents[1] / "faults" / f"{fault}.c").exists(), fault)
 
     def test_names_are_unique_and_one_word(self):
-        names = [step.name for step in plan.steps()]
+        names = [step.name for step in plan.steps("1/2")]
         self.assertEqual(len(names), len(set(names)))
         self.assertTrue(all(" " not in name for name in names))
 
+    def test_the_default_kernel_runs_the_whole_suite_and_others_the_shard(self):
+        sharded = {step.name for step in plan.steps("2/2") if "--shard" in step.command}
+        self.assertNotIn("suite-6.12-xfs", sharded)
+        self.assertIn("suite-7-ext4", sharded)
+        self.assertRegex(plan.share(), "^[12]/2$")
+
     def test_globs_choose(self):
-        chosen = select(plan.steps(), ["suite-*-xfs", "fmt"])
+        chosen = select(plan.steps("1/2"), ["suite-*-xfs", "fmt"])
         self.assertEqual({step.name for step in chosen if not step.where}, {"fmt"})
         self.assertTrue(all(step.name.endswith("-xfs") for step in chosen if step.where))
 
     def test_a_glob_that_chooses_nothing_is_an_error(self):
         with self.assertRaises(Failure):
-            select(plan.steps(), ["suit-*"])
+            select(plan.steps("1/2"), ["suit-*"])

@@ -24,6 +24,7 @@ use crate::report::compare::Form;
 use crate::results::Results;
 use crate::run::RunRequest;
 use crate::select::{Exclusion, Selection, exclude_file};
+use crate::shard::Shard;
 use crate::suggest;
 use crate::target::{self, Target};
 
@@ -129,7 +130,7 @@ enum TypedCommand {
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
-const PLANNING: [&str; 21] = [
+const PLANNING: [&str; 22] = [
     "names",
     "variant",
     "no_reflink",
@@ -140,6 +141,7 @@ const PLANNING: [&str; 21] = [
     "group",
     "exclude",
     "exclude_file",
+    "shard",
     "last_failed",
     "list",
     "iterations",
@@ -256,6 +258,9 @@ struct RunArgs {
     /// Exclude what FILE lists, one a line; '#' starts a comment
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
     exclude_file: Vec<PathBuf>,
+    /// Run share I of N, for N machines that run a suite together; a case is always in the same share
+    #[arg(long, value_name = "I/N", help_heading = "Selection")]
+    shard: Option<Shard>,
     /// Run what needed attention in the last run, whose results then move to previous/ in the
     /// results folder
     #[arg(long, help_heading = "Selection")]
@@ -271,7 +276,7 @@ struct RunArgs {
         long,
         help_heading = "Selection",
         requires = "list",
-        conflicts_with_all = ["names", "group", "exclude", "exclude_file", "last_failed"]
+        conflicts_with_all = ["names", "group", "exclude", "exclude_file", "shard", "last_failed"]
     )]
     excluded: bool,
     /// Check the arguments and do nothing: for ci/vm, before it boots
@@ -679,7 +684,13 @@ impl RunArgs {
         } else {
             None
         };
-        Ok(Selection { names: self.names.clone(), groups: self.group.clone(), exclude, only })
+        Ok(Selection {
+            names: self.names.clone(),
+            groups: self.group.clone(),
+            exclude,
+            only,
+            shard: self.shard,
+        })
     }
 }
 

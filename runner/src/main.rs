@@ -40,6 +40,7 @@ mod results;
 mod run;
 mod select;
 mod shape;
+mod shard;
 mod signature;
 mod silence;
 mod smallest;

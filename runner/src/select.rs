@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use cases::Case;
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::shard::Shard;
 use crate::suggest;
 
 /// What was asked for. Empty lists ask for everything and exclude nothing.
@@ -20,6 +21,8 @@ pub(crate) struct Selection {
     pub(crate) exclude: Vec<Exclusion>,
     /// Only these, whatever else is asked.
     pub(crate) only: Option<BTreeSet<String>>,
+    /// Only those of this share.
+    pub(crate) shard: Option<Shard>,
 }
 
 /// What is left out.
@@ -79,7 +82,14 @@ impl Selection {
         if selected.is_empty() {
             bail!("nothing is selected");
         }
-        Ok(selected)
+        let Some(shard) = self.shard else {
+            return Ok(selected);
+        };
+        let share: Vec<_> = selected.iter().copied().filter(|case| shard.has(case.name)).collect();
+        if share.is_empty() {
+            bail!("shard {shard} has none of the {} selected cases", selected.len());
+        }
+        Ok(share)
     }
 }
 

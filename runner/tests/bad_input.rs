@@ -82,6 +82,10 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--results", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
         (&["--results", "good", "--last-failed", "-x", "waits"], "nothing is selected".to_owned()),
         (&["--results", "none", "--last-failed"], format!("none/journal.jsonl: {none}")),
+        (
+            &["--shard", "3/2"],
+            "invalid value '3/2' for '--shard <I/N>': say I/N, such as 1/3, with I from 1 to N (see runner --help)".to_owned(),
+        ),
         // The JUnit report.
         (&["--junit", "clone"], "clone is a folder; name a file".to_owned()),
         (&["--junit", "none/x.xml"], format!("none/x.xml: there is no folder {}", "none")),

@@ -307,7 +307,9 @@ impl Kernel {
         let begun = Instant::now();
         let mark = self.control.mark();
         loop {
-            if self.ended(op, pause(begun.elapsed()))?.is_some() || self.glance(op)?.as_ref() != Some(before) {
+            if self.ended(op, pause(begun.elapsed()))?.is_some()
+                || self.glance(op)?.as_ref() != Some(before)
+            {
                 return Ok(None);
             }
             if self.control.rounds_since(mark)? >= rounds {
