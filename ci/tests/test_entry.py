@@ -122,6 +122,9 @@ class RunnersArguments(unittest.TestCase):
 
 class Interrupted(unittest.TestCase):
     def test_it_is_told_in_one_line_and_in_the_exit_code(self):
+        # A shell has what it runs in the background ignore it, and so would a child.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         table = kernel.read_table()
         with tempfile.TemporaryDirectory() as folder:
             # It waits for another run.
