@@ -17,8 +17,6 @@ from pathlib import Path
 from .failure import Failure
 
 PIPE = subprocess.PIPE
-
-PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 DEVNULL = subprocess.DEVNULL
 
