@@ -39,6 +39,7 @@ mod breaks;
 mod call;
 mod free;
 mod globals;
+mod hold;
 mod inode;
 mod memory;
 mod operation;

@@ -20,7 +20,7 @@ use crate::task::{in_detail, process, task};
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// `BPF_F_MMAPABLE`: include/uapi/linux/bpf.h.
-const MAPPED: u32 = 1 << 10;
+pub(crate) const MAPPED: u32 = 1 << 10;
 
 #[map]
 static COUNTERS: Array<u64> = Array::with_max_entries(counters::LENGTH, MAPPED);
@@ -67,7 +67,7 @@ fn losses() -> u16 {
     loss_mark(unsafe { last.read_volatile() })
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
 }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use aya::maps::Map;
 use aya::programs::perf_event::{
     BreakpointConfig, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent,
 };
@@ -44,6 +45,14 @@ impl Programs {
         // Of a process that was killed.
         kprobe::sweep();
         Self { kprobes: BTreeMap::new(), ebpf, btf, past: BTreeMap::new() }
+    }
+
+    /// The descriptor of a map of theirs.
+    pub(crate) fn map_fd(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        match self.ebpf.map(name)? {
+            Map::Array(data) => Some(data.fd().as_fd()),
+            _ => None,
+        }
     }
 
     /// Puts programs on, each in its way: all of them, or none.

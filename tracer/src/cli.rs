@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 use protocol::event::Counting;
-use protocol::{Finding, Ruling};
+use protocol::{Finding, HoldPoint, Ruling};
+use tracer::holds::{self, Checked, Holds, Placed};
 use tracer::hook;
 use tracer::load;
 use tracer::options::{Options, ProbeLog};
@@ -66,6 +67,13 @@ impl From<Said> for ProbeLog {
 enum Command {
     /// Print what this kernel offers and which hook each step of the protocol uses
     Hooks,
+    /// Hold a task at each point at which that can be done, on a mounted DAX file system, and print
+    /// which function carries each
+    Holds {
+        /// Use the file system mounted from this block device
+        #[arg(long, value_name = "DEVICE")]
+        dev: PathBuf,
+    },
     /// Put a load on a mounted DAX file system and print its rounds per second, mean and
     /// undisturbed, for ci/bench
     Bench {
@@ -109,6 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             writeln!(std::io::stdout(), "{:.1} {:.1}", rate.mean, rate.undisturbed)?;
             Ok(true)
         }
+        (Some(Command::Holds { dev }), _) => check_holds(dev),
         (None, Some(_)) => watch(arguments),
         (None, None) => unreachable!("clap asks for --dev"),
     }
@@ -150,6 +159,30 @@ fn hooks() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Prints what came of each point; whether a task was held at all that this kernel has.
+fn check_holds(dev: &Path) -> Result<bool> {
+    let holds = Holds::attach()?;
+    let mut out = std::io::stdout().lock();
+    let mut all = true;
+    for point in HoldPoint::ALL {
+        let (place, came) = match holds.placed(*point) {
+            Ok(Placed { symbol, how }) => {
+                let came = match holds::check(&holds, dev, *point)? {
+                    Checked::Held => "held".to_owned(),
+                    Checked::Missed(why) => {
+                        all = false;
+                        format!("not held: {why}")
+                    }
+                };
+                (format!("{symbol} {}", format!("{how:?}").to_lowercase()), came)
+            }
+            Err(why) => ("-".to_owned(), format!("cannot be held: {why}")),
+        };
+        writeln!(out, "{:<16} {place:<36} {came}", point.name())?;
+    }
+    Ok(all)
 }
 
 fn watch(arguments: &Arguments) -> Result<bool> {

@@ -52,6 +52,12 @@ pub enum Error {
     /// The thread that empties the ring could not be made.
     #[error("starting the thread that empties the ring")]
     Thread(#[source] io::Error),
+    /// A task that waits in a probe keeps its processor.
+    #[error("one processor: a task that is held would keep it from all others")]
+    OneProcessor,
+    /// The probes and this process number threads differently.
+    #[error("in a PID namespace of its own: the kernel's numbers of threads are others")]
+    Namespace,
     /// The object lacks something, or a map cannot be used.
     #[error("the probes lack {0}")]
     Lacks(String),

@@ -96,7 +96,11 @@ impl Alternative {
     }
 }
 
-const fn at(symbol: &'static str, programs: &'static [(&'static str, Attach)]) -> Alternative {
+/// A function by its own name.
+pub(crate) const fn at(
+    symbol: &'static str,
+    programs: &'static [(&'static str, Attach)],
+) -> Alternative {
     Alternative { symbol, derived: false, programs, tells: None }
 }
 

@@ -12,6 +12,7 @@ pub mod device;
 mod drain;
 pub mod error;
 pub mod globals;
+pub mod holds;
 pub mod hook;
 mod hooks;
 mod kprobe;

@@ -25,7 +25,8 @@ use crate::symbols::Symbols;
 use crate::sys::Counters;
 use crate::unseen::{self, Unseen};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+pub(crate) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
 /// Attached probes. Dropping it detaches them.
 pub struct Session {

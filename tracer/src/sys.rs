@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use protocol::hold::Slots;
 
 /// A shared, writable map of the beginning of a file.
 #[derive(Debug)]
@@ -190,6 +191,39 @@ impl Drop for Counters {
     fn drop(&mut self) {
         // SAFETY: nothing but this structure refers to the map. It cannot fail for what is mapped.
         let _ = unsafe { munmap(self.start, self.numbers * size_of::<u64>()) };
+    }
+}
+
+/// The control page of holds, mapped.
+#[derive(Debug)]
+pub(crate) struct HoldPage(NonNull<Slots>);
+
+// SAFETY: the map belongs to the process, not to a thread; all access is through atomics.
+unsafe impl Send for HoldPage {}
+// SAFETY: as above.
+unsafe impl Sync for HoldPage {}
+
+impl HoldPage {
+    /// Maps the array.
+    pub(crate) fn new(array: BorrowedFd<'_>) -> nix::Result<Self> {
+        let length = NonZeroUsize::new(size_of::<Slots>()).ok_or(nix::Error::EINVAL)?;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new map at an address of the kernel's choice overlaps nothing.
+        let start = unsafe { mmap(None, length, rights, MapFlags::MAP_SHARED, array, 0) }?;
+        Ok(Self(start.cast()))
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        // SAFETY: the map is as long, page-aligned, and there as long as this structure; all of it
+        // is atomics, which others may change.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for HoldPage {
+    fn drop(&mut self) {
+        // SAFETY: nothing but this structure refers to the map. It cannot fail for what is mapped.
+        let _ = unsafe { munmap(self.0.cast(), size_of::<Slots>()) };
     }
 }
 
