@@ -16,7 +16,7 @@ const QUICK: Patience = Patience::times(0.2);
 
 fn open(folder: &Path) -> Box<dyn System> {
     let config = kernel::Config { directory: folder.to_owned(), patience: QUICK };
-    kernel::open(&config, kernel::Owner::here().unwrap()).unwrap()
+    kernel::open(&config, kernel::Owner::here().unwrap(), Err("none".to_owned())).unwrap()
 }
 
 fn did(system: &mut dyn System, action: Action) -> Result<Reply, Errno> {

@@ -50,7 +50,7 @@ COST = "10"
 # What each fault of ci/faults/ must turn red, on every file system.
 FAULTS = {
     "skip-break": ("waits/punch/splice/*", "kept/punch/splice/*huge", "kept/punch/splice/mapped", "huge/*"),
-    "retry": ("race/retry", "--within", "10", "--cpus", "2"),
+    "retry": ("race/retry", "directed/scan-again", "--within", "10", "--cpus", "2"),
     "wrong-wait": ("waits/punch/splice/mapped",),
     "longterm-pin": ("refused/punch/uring-buffer/*",),
     "skip-writeback": ("durable/punch/splice/mapped", "durable/punch/splice/*huge", "fsync/under-read-pin"),
@@ -124,6 +124,7 @@ def steps(shard: str) -> list[Step]:
         script("reports", "reports"),
         python_tests(),
         *suites(shard),
+        *holds(),
         *fuzzing(),
         *faults(),
         *renamed(),
@@ -211,6 +212,12 @@ def reproducers() -> Step:
     places = ["--kernel", where.kernel, "--fs", where.filesystem]
     words = python("reproducers", "--programs", PROGRAMS, "--results", RESULTS / "reproducers", *places, *EXPORTED)
     return Step("reproducers", words, TIMEOUT + BESIDE, where=where)
+
+
+def holds() -> list[Step]:
+    """A task is held at each point, and the directed cases, on every kernel of the table and every file system."""
+    places = [Where(name, FILESYSTEMS[0]) for name in kernel.read_table()["kernel"]]
+    return [command(f"holds-{where.kernel}", where, "ci/holds") for where in places]
 
 
 def fuzzing() -> list[Step]:

@@ -31,6 +31,8 @@ pub(crate) struct Assignment {
     pub(crate) variant: Option<String>,
     /// What its time limits are multiplied by.
     pub(crate) patience: Patience,
+    /// The control page of holds in the runner's hands, or why there is none.
+    pub(crate) holds: kernel::Lent,
 }
 
 /// A line from the child to the parent.
@@ -135,7 +137,8 @@ fn open(task: &Assignment) -> Tried<Open> {
             // The runner is what answers for its cases' devices.
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
-            kernel::open(&kernel::Config { directory, patience }, owner).map(Open::Kernel)
+            let config = kernel::Config { directory, patience };
+            kernel::open(&config, owner, task.holds.clone()).map(Open::Kernel)
         }
         (Some(_), None) => Err(machinery("the case's directory", "none was given".to_owned())),
         (None, _) => {

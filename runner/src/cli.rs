@@ -119,6 +119,10 @@ enum TypedCommand {
         variant: Option<String>,
         #[arg(long, value_parser = factor)]
         timeout_factor: f64,
+        #[arg(long)]
+        holds: Option<i32>,
+        #[arg(long, default_value = "")]
+        no_holds: String,
         case: String,
     },
     /// Release what killed cases left behind
@@ -563,9 +567,19 @@ impl Typed {
             Some(TypedCommand::New { name }) => Command::New(name),
             Some(TypedCommand::Completions { shell }) => Command::Completions(shell),
             Some(TypedCommand::Man) => Command::Man,
-            Some(TypedCommand::Case { fs, directory, seed, variant, timeout_factor, case }) => {
+            Some(TypedCommand::Case {
+                fs,
+                directory,
+                seed,
+                variant,
+                timeout_factor,
+                holds,
+                no_holds,
+                case,
+            }) => {
                 let patience = Patience::times(timeout_factor);
-                Command::Case(Assignment { case, fs, directory, seed, variant, patience })
+                let holds = holds.ok_or(no_holds);
+                Command::Case(Assignment { case, fs, directory, seed, variant, patience, holds })
             }
             Some(TypedCommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))

@@ -21,6 +21,7 @@ mod finding;
 mod fs;
 mod fuzz;
 mod history;
+mod holding;
 mod incomplete;
 mod interrupt;
 mod journal;

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::expected;
 use crate::fs::Fs;
 use crate::history::History;
+use crate::holding::Holding;
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Event, Journal, Outcome, seconds};
 use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
@@ -87,6 +88,7 @@ pub(crate) fn run(request: RunRequest) -> anyhow::Result<Exit> {
     let mut run = Run {
         interrupt: Interrupt::listen().context("signalfd")?,
         trace: None,
+        holding: Holding::default(),
         silent: BTreeSet::new(),
         timeline: None,
         world: World::enter(&plan, &request.program)?,
@@ -144,6 +146,8 @@ struct Run<'r> {
     silent: BTreeSet<String>,
     /// Attached when the file system is there.
     trace: Option<Trace>,
+    /// The probes that hold tasks, while cases need them.
+    holding: Holding,
     /// The timeline of the only case of the run.
     timeline: Option<String>,
     program: PathBuf,
@@ -278,6 +282,10 @@ impl Run<'_> {
             seed,
             variant: self.plan.variant.clone(),
             patience: Patience::times(self.plan.timeout_factor),
+            holds: match &self.world {
+                World::Kernel(_) => self.holding.lend(case),
+                World::Reference(_) => Err("the reference has its own".to_owned()),
+            },
         };
         self.results.begin_case(case.name, iteration)?;
         let evidence = self.collect(&task, case)?;

@@ -149,6 +149,10 @@ impl Watch<'_> {
         if let Some(directory) = &task.directory {
             command.arg("--directory").arg(directory);
         }
+        match &task.holds {
+            Ok(page) => command.args(["--holds", &page.to_string()]),
+            Err(why) => command.args(["--no-holds", why]),
+        };
         if let Some(variant) = &task.variant {
             command.args(["--variant", variant]);
         }
@@ -386,6 +390,7 @@ sleep 60
             seed: 1,
             variant: None,
             patience: Patience::times(2.5),
+            holds: Err("none".to_owned()),
         })
         .unwrap();
         assert_eq!(watched.end, ChildEnd::Said(Ending::Fail("expected: it waits".to_owned())));

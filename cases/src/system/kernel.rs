@@ -10,6 +10,7 @@ mod control;
 mod crew;
 mod flight;
 mod folders;
+mod hold;
 mod observe;
 mod offer;
 mod owner;
@@ -35,16 +36,19 @@ use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
 use crew::Crew;
 use folders::Folders;
+use hold::Holds;
 use pin::Pins;
 use sys::Vars;
 
 use wire::{Made, Request, Response};
 
+pub use self::hold::Lent;
 pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};
 pub use self::writeback::Recording;
 use super::{
-    Done, Kinship, Look, MAIN, Need, OpId, Released, Signal, System, Tried, Trouble, WriteBacks,
+    Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
+    Tried, Trouble, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Inspected, Inspection};
@@ -67,9 +71,10 @@ pub struct Config {
     pub patience: Patience,
 }
 
-/// Opens the kernel's file system for one case of `owner`'s.
-pub fn open(config: &Config, owner: Owner) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Kernel::new(config, Devices::new(owner))?))
+/// Opens the kernel's file system for one case of `owner`'s, which may hold tasks with what was
+/// `lent` to it.
+pub fn open(config: &Config, owner: Owner, lent: Lent) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Kernel::new(config, Devices::new(owner), lent)?))
 }
 
 /// What many short programs use one after the other: making devices and a page-cache file system
@@ -95,7 +100,8 @@ impl Devices {
     /// Opens the kernel's file system for one program. Its files are the program's to remove,
     /// but for those in the page cache.
     pub fn open(&self, config: &Config) -> Tried<Box<dyn System>> {
-        Ok(Box::new(Kernel::new(config, self.clone())?))
+        let lent = Err("a program holds nobody".to_owned());
+        Ok(Box::new(Kernel::new(config, self.clone(), lent)?))
     }
 
     /// Vars that are all 0. Mapping them anew would let every program leave some memory.
@@ -181,11 +187,12 @@ struct Kernel {
     stirred: u64,
     devices: Devices,
     writeback: writeback::Reader,
+    holds: Holds,
     offers: BTreeMap<Need, Result<(), String>>,
 }
 
 impl Kernel {
-    fn new(config: &Config, devices: Devices) -> Tried<Self> {
+    fn new(config: &Config, devices: Devices, lent: Lent) -> Tried<Self> {
         let vars = devices.vars().map_err(trouble("shared memory"))?;
         let crew = match devices.crew(&config.directory) {
             Some(crew) => crew,
@@ -215,6 +222,7 @@ impl Kernel {
             stirred: 0,
             devices,
             writeback,
+            holds: Holds::new(lent),
             offers: BTreeMap::new(),
         })
     }
@@ -516,6 +524,22 @@ impl System for Kernel {
 
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
         self.let_last_go(pin, op)
+    }
+
+    fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
+        self.held(task, point)
+    }
+
+    fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        self.awaited_at(hold)
+    }
+
+    fn stands(&mut self, hold: HoldId) -> Tried<bool> {
+        self.is_held(hold)
+    }
+
+    fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        self.let_on(hold)
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

@@ -4,9 +4,6 @@ use super::{Kernel, bench, sys};
 use crate::action::{Action, FileId, MapId, Medium, PAGE, Reply, Sharing, Span, page};
 use crate::system::{MAIN, Need, System};
 
-/// Why no task can be held.
-const NO_HOLDS: &str = "the probes that hold tasks in a kernel are not there yet";
-
 impl Kernel {
     /// Does an action that nothing blocks, for the controller's own purposes.
     fn try_out(&mut self, action: Action) -> Result<Reply, String> {
@@ -24,7 +21,7 @@ impl Kernel {
         let (file, map) = (FileId(u32::MAX), MapId(u32::MAX));
         match need {
             Need::Pin(kind) => return self.offers_pin(kind),
-            Need::Hold(_) => return Err(NO_HOLDS.to_owned()),
+            Need::Hold(point) => return self.offers_hold(point),
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {

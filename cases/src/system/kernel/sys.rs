@@ -14,6 +14,7 @@ mod aligned;
 mod check;
 mod fault;
 mod file;
+mod hold_page;
 mod mapper;
 mod mapping;
 mod shared;
@@ -26,6 +27,7 @@ pub(crate) use self::fault::install_handlers;
 pub(crate) use self::file::{
     blocks, clone_range, dedupe_range, find_block, is_free, written_block,
 };
+pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};
 pub(crate) use self::mapping::{Buffer, Mapping};
 pub(crate) use self::shared::Vars;

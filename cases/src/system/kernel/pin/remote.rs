@@ -364,7 +364,7 @@ mod tests {
     fn the_transfer_waits_for_the_release() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { directory: folder.path().to_owned(), patience: Patience::default() };
-        let mut system = open(&config, Owner::here().unwrap()).unwrap();
+        let mut system = open(&config, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
         let system = system.as_mut();
         let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
         let fill = b"ab".to_vec();

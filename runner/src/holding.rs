@@ -1,0 +1,56 @@
+//! The probes that hold tasks, in place while cases need them and no longer.
+//!
+//! They cost each call of a function that carries a point a little, which a race could notice. A
+//! machine where they cannot be had runs everything else: a case that needs them is told why.
+
+use std::os::fd::AsRawFd as _;
+
+use cases::Case;
+use cases::system::Need;
+use cases::system::kernel::Lent;
+use tracer::holds::Holds;
+
+use crate::print;
+
+/// The probes, if some case has needed them.
+#[derive(Default)]
+pub(crate) struct Holding {
+    holds: Option<Holds>,
+    /// Why there are none. What could not be had once is not tried again.
+    refused: Option<String>,
+}
+
+impl Holding {
+    /// What `case` gets: the descriptor of the control page, or why there is none.
+    pub(crate) fn lend(&mut self, case: &Case) -> Lent {
+        if !case.needs.iter().any(|need| matches!(need, Need::Hold(_))) {
+            self.holds = None;
+            return Err("the case does not ask for holds".to_owned());
+        }
+        if let Some(why) = &self.refused {
+            return Err(why.clone());
+        }
+        let holds = match self.holds.take() {
+            Some(holds) => holds,
+            None => match attach() {
+                Ok(holds) => holds,
+                Err(why) => {
+                    self.refused = Some(why.clone());
+                    return Err(why);
+                }
+            },
+        };
+        // A case that was killed lets nobody go.
+        holds.clear();
+        Ok(self.holds.insert(holds).fd().as_raw_fd())
+    }
+}
+
+fn attach() -> Result<Holds, String> {
+    // The causes, which an error of the tracer does not name itself.
+    let holds = Holds::attach().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    for (point, why) in holds.refused() {
+        print::note(format_args!("no task can be held at {point}: {why}"));
+    }
+    Ok(holds)
+}
