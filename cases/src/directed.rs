@@ -44,6 +44,61 @@ fn scan_again(t: &mut Test<'_>) -> Checked {
     })
 }
 
+case! {
+    /// The last pin goes when the break has found it and has not queued itself for the wake-up yet.
+    /// Nobody wakes it later, so it must look again before it sleeps.
+    wake_before_sleep: "directed/wake-before-sleep",
+    groups: [], needs: [Hold(WaitEntered)], limit: 180, origin: origin::RACE,
+}
+fn wake_before_sleep(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "a")?;
+        let map = t.map(data)?;
+        let pin = t.pin(map, page(0))?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(breaker, HoldPoint::WaitEntered)?;
+        let op = t.begin_as(breaker, punch(data, page(0)))?;
+        t.arrived(&hold)?;
+        t.release(pin)?;
+        let stood = t.go(&hold)?;
+        t.finished(&op)?;
+        t.transferred(pin, "a")?;
+        t.reads(data, ".")?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// A pinned page is punched while fsync writes it back and has its entry locked. The break must
+    /// wait for the entry and then for the pin: who skips the entry misses the pin.
+    entry_locked: "directed/entry-locked",
+    groups: [], needs: [Hold(EntryLocked)], limit: 180,
+    origin: "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning \
+             entries\"), in v6.15",
+}
+fn entry_locked(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "a")?;
+        let map = t.map(data)?;
+        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
+        let pin = t.pin(map, page(0))?;
+        let syncer = t.spawn(MAIN, Kinship::Thread)?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(syncer, HoldPoint::EntryLocked)?;
+        let sync = t.begin_as(syncer, Action::Fsync { file: data.id, data_only: false })?;
+        t.arrived(&hold)?;
+        let op = t.begin_as(breaker, punch(data, page(0)))?;
+        t.waits_for_held(&op, &hold)?;
+        let stood = t.go(&hold)?;
+        t.finished(&sync)?;
+        t.blocked(&op)?;
+        t.ends_with(&op, pin)?;
+        t.transferred(pin, "b")?;
+        t.reads(data, ".")?;
+        Ok(stood)
+    })
+}
+
 /// Somebody wants a mapped page whose punch is held at `point`: `want` must wait until the page is
 /// gone, and then finds a hole.
 fn newcomer(t: &mut Test<'_>, point: HoldPoint, want: fn(MapId, PinId) -> Action) -> Checked {

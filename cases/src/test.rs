@@ -94,6 +94,7 @@ const fn place(point: HoldPoint) -> &'static str {
         HoldPoint::ScanFoundNone => "after a scan that found no busy page",
         HoldPoint::WaitEntered => "before it queues itself for the wake-up",
         HoldPoint::FaultEntered => "at the beginning of a fault",
+        HoldPoint::EntryLocked => "in a write-back that has locked the entry of a page",
     }
 }
 

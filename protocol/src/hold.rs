@@ -23,6 +23,8 @@ pub enum HoldPoint {
     WaitEntered,
     /// In a fault, which has its locks and has looked up no block yet.
     FaultEntered,
+    /// In a write-back, which has locked the entry of a page and has not written the page yet.
+    EntryLocked,
 }
 
 impl HoldPoint {
@@ -33,6 +35,7 @@ impl HoldPoint {
         Self::ScanFoundNone,
         Self::WaitEntered,
         Self::FaultEntered,
+        Self::EntryLocked,
     ];
 
     /// What it is called.
@@ -43,6 +46,7 @@ impl HoldPoint {
             Self::ScanFoundNone => "scan-found-none",
             Self::WaitEntered => "wait-entered",
             Self::FaultEntered => "fault-entered",
+            Self::EntryLocked => "entry-locked",
         }
     }
 
@@ -53,6 +57,7 @@ impl HoldPoint {
             Self::ScanFoundBusy | Self::ScanFoundNone => slot::SCAN,
             Self::WaitEntered => slot::WAIT,
             Self::FaultEntered => slot::FAULT,
+            Self::EntryLocked => slot::WRITE,
         }
     }
 
@@ -61,7 +66,9 @@ impl HoldPoint {
         match self {
             Self::ScanFoundBusy => Condition::NonZero,
             Self::ScanFoundNone => Condition::Zero,
-            Self::Unmapped | Self::WaitEntered | Self::FaultEntered => Condition::Any,
+            Self::Unmapped | Self::WaitEntered | Self::FaultEntered | Self::EntryLocked => {
+                Condition::Any
+            }
         }
     }
 }
@@ -83,8 +90,10 @@ pub mod slot {
     pub const WAIT: u32 = 2;
     /// Fault begun.
     pub const FAULT: u32 = 3;
+    /// Page written back.
+    pub const WRITE: u32 = 4;
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }
 
 /// The control page.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use protocol::HoldPoint;
 use protocol::event::Operation;
 
 use crate::errno::{Answer, EIO};
@@ -44,6 +45,9 @@ impl Fs {
                         || task.park(Sleep::For("write-back of a pinned page")),
                     )?;
                 }
+            }
+            if !inode.state().dirty.is_empty() {
+                self.pass(task, HoldPoint::EntryLocked)?;
             }
             let mut state = inode.state();
             let skipped: Vec<u64> = if self.has(Variant::FsyncSkipsPinned) {

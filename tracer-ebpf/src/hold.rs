@@ -142,3 +142,15 @@ pub(crate) fn hold_fault(_: FEntryContext) -> u32 {
 pub(crate) fn hold_fault_probe(_: ProbeContext) -> u32 {
     hold(slot::FAULT, 0)
 }
+
+/// A page is about to be written back.
+#[fentry]
+pub(crate) fn hold_write(_: FEntryContext) -> u32 {
+    hold(slot::WRITE, 0)
+}
+
+/// The same by a kprobe.
+#[kprobe]
+pub(crate) fn hold_write_probe(_: ProbeContext) -> u32 {
+    hold(slot::WRITE, 0)
+}

@@ -68,6 +68,13 @@ const HELD: &[Held] = &[
             at("dax_iomap_fault", &[("hold_fault_probe", Attach::Kprobe)]),
         ],
     },
+    Held {
+        slot: slot::WRITE,
+        ways: &[
+            at("dax_flush", &[("hold_write", Attach::Fentry)]),
+            at("dax_flush", &[("hold_write_probe", Attach::Kprobe)]),
+        ],
+    },
 ];
 
 /// The PID namespace that all others are in: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -230,6 +237,10 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, Che
             map.touch();
             None
         }
+        HoldPoint::EntryLocked => {
+            map.store(0);
+            None
+        }
         HoldPoint::FaultEntered => None,
     };
     let (tell, told) = mpsc::channel();
@@ -238,11 +249,13 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, Che
         // Nobody listens any more if something failed.
         let _ = tell.send(nix::unistd::gettid().as_raw() as u32);
         begun.recv().map_err(io::Error::other)?;
-        if point == HoldPoint::FaultEntered {
-            map.touch();
-            Ok(())
-        } else {
-            sys::punch(&file, 0, PAGE as usize)
+        match point {
+            HoldPoint::FaultEntered => {
+                map.touch();
+                Ok(())
+            }
+            HoldPoint::EntryLocked => file.sync_all(),
+            _ => sys::punch(&file, 0, PAGE as usize),
         }
     });
     let number = told.recv().map_err(io::Error::other).map_err(failed("starting a task"))?;
@@ -265,7 +278,7 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, Che
     if !task.is_finished() {
         return Ok(Checked::Missed("it was let go and did not return"));
     }
-    task.join().expect("it does not panic").map_err(failed("punching its file"))?;
+    task.join().expect("it does not panic").map_err(failed("what its task does"))?;
     Ok(match slot.ended() {
         Some(End::Go) if stood => Checked::Held,
         Some(_) => Checked::Missed("it went on before it was let go"),
