@@ -17,7 +17,7 @@ use aya::maps::Map as BpfMap;
 use aya::util::online_cpus;
 use aya::{Btf, EbpfLoader};
 use protocol::HoldPoint;
-use protocol::hold::{End, Slots, slot};
+use protocol::hold::{End, LONGEST, Slots, slot};
 
 use crate::attach::{Programs, Site};
 use crate::device::Device;
@@ -217,9 +217,6 @@ fn failed<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> CheckErr
 /// How long a task may take to come by; emulated machines are slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long it stands at most, in nanoseconds.
-const DEADLINE: u64 = 1_000_000_000;
-
 /// Has a task come to `point` on the mounted file system of `dev`, and holds it there.
 pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, CheckError> {
     let (device, _) = Device::find(dev)?;
@@ -260,7 +257,7 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, Che
     });
     let number = told.recv().map_err(io::Error::other).map_err(failed("starting a task"))?;
     let slot = &holds.slots()[point.slot() as usize];
-    if !slot.arm(number, point, DEADLINE) {
+    if !slot.arm(number, point, LONGEST) {
         return Ok(Checked::Missed("somebody else stands there"));
     }
     begin.send(()).map_err(io::Error::other).map_err(failed("starting a task"))?;
