@@ -1,8 +1,9 @@
 //! A break makes progress, whatever load of new pins it meets.
 
-use crate::action::{Action, Direction, FileId, Mode, PAGE, Span};
+use crate::action::{Action, Direction, FileId, Mode, PAGE, Span, page};
 use crate::case::case;
 use crate::origin;
+use crate::system::{Kinship, MAIN};
 use crate::test::{Checked, Test, check_result, fail};
 
 /// Seconds that one operation may take under the load. A pin lasts 2 ms, so in this time each
@@ -105,4 +106,30 @@ fn aio_dio_punch(t: &mut Test<'_>) -> Checked {
         },
         |file| Action::Write { file, span: Span { at: 0, len: FILE / 2 * PAGE }, byte: b'c' },
     )
+}
+
+case! {
+    /// While a break waits it keeps the inode lock: a write and a punch elsewhere in the file, which
+    /// need it, wait for its end. If they went on, so could those that pin anew, for ever.
+    inode_lock_stays: "livelock/inode-lock-stays",
+    groups: ["quick"], needs: [], limit: 240, origin: origin::LIVELOCK,
+}
+fn inode_lock_stays(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abc")?;
+    let map = t.map(data)?;
+    let pin = t.pin(map, page(0))?;
+    let writer = t.spawn(MAIN, Kinship::Thread)?;
+    let puncher = t.spawn(MAIN, Kinship::Thread)?;
+    let punch = |span| Action::Fallocate { file: data.id, mode: Mode::Punch, span };
+    let op = t.begin(punch(page(0)))?;
+    t.blocked(&op)?;
+    let write = t.begin_as(writer, Action::Write { file: data.id, span: page(1), byte: b'x' })?;
+    t.blocked(&write)?;
+    let other = t.begin_as(puncher, punch(page(2)))?;
+    t.blocked(&other)?;
+    t.ends_with(&op, pin)?;
+    t.finished(&write)?;
+    t.finished(&other)?;
+    t.transferred(pin, "a")?;
+    t.reads(data, ".x.")
 }

@@ -52,6 +52,7 @@ FAULTS = {
     "skip-break": ("waits/punch/splice/*", "kept/punch/splice/*huge", "kept/punch/splice/mapped", "huge/*"),
     "retry": ("race/retry", "directed/scan-again", "--within", "10", "--cpus", "2"),
     "drop-invalidate-lock": ("directed/pin-*", "directed/fault-*", "--cpus", "2"),
+    "drop-inode-lock": ("livelock/inode-lock-stays",),
     "sleep-first": ("directed/wake-before-sleep", "--cpus", "2"),
     "wrong-wait": ("waits/punch/splice/mapped",),
     "longterm-pin": ("refused/punch/uring-buffer/*",),
