@@ -39,12 +39,4 @@ static __always_inline int break_layouts(struct inode *inode)
 	return error;
 }
 
-static int xfs_break_dax_layouts(struct inode *inode, bool *retry)
-{
-	return break_layouts(inode);
-}
-
-static int ext4_break_layouts(struct inode *inode)
-{
-	return break_layouts(inode);
-}
+#include "alike.h"
