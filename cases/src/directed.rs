@@ -73,8 +73,7 @@ case! {
     /// wait for the entry and then for the pin: who skips the entry misses the pin.
     entry_locked: "directed/entry-locked",
     groups: [], needs: [Hold(EntryLocked)], limit: 180,
-    origin: "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning \
-             entries\"), in v6.15",
+    origin: origin::LOCKED,
 }
 fn entry_locked(t: &mut Test<'_>) -> Checked {
     t.until(STOOD, |t| {

@@ -47,3 +47,5 @@ pub(crate) const BEHIND_END: &str =
 /// Busy pages without a mapping.
 pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return unmapped busy pages from \
      dax_layout_busy_page_range()\"), in v6.15";
+/// An entry that write-back has locked.
+pub(crate) const LOCKED: &str = "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning entries\"), in v6.15";

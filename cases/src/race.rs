@@ -160,8 +160,7 @@ case! {
     /// pin.
     fsync_beside_punch: "race/fsync-beside-punch",
     groups: ["race"], needs: [], limit: 600,
-    origin: "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning \
-             entries\"), in v6.15",
+    origin: origin::LOCKED,
 }
 fn fsync_beside_punch(t: &mut Test<'_>) -> Checked {
     let (dirty, pinned) = (pages(0, IDLE), page(IDLE - 1));

@@ -23,10 +23,11 @@ use crate::attach::{Programs, Site};
 use crate::device::Device;
 use crate::error::Error;
 use crate::hook::{Alternative, Attach, at};
+use crate::load::{self, failed};
 use crate::session::{OBJECT, preconditions};
 use crate::symbols::Symbols;
 use crate::sys::{self, HoldPage, Map};
-use crate::untraceable::{self, PAGE};
+use crate::untraceable::PAGE;
 
 /// A function in which tasks can be held.
 #[derive(Debug)]
@@ -193,32 +194,11 @@ pub enum Checked {
     Missed(&'static str),
 }
 
-/// Why a point could not be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// See [`untraceable::Error`].
-    #[error(transparent)]
-    Device(#[from] untraceable::Error),
-    /// A system call of it failed.
-    #[error("{doing}")]
-    System {
-        /// What it was for.
-        doing: &'static str,
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn failed<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> CheckError {
-    move |source| CheckError::System { doing, source: source.into() }
-}
-
 /// How long a task may take to come by; emulated machines are slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Has a task come to `point` on the mounted file system of `dev`, and holds it there.
-pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, CheckError> {
+pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, load::Error> {
     let (device, _) = Device::find(dev)?;
     let (file, _) = device.scratch()?;
     let length = NonZeroUsize::new(PAGE as usize).expect("a page is not empty");

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::sys::{self, Map};
 use crate::untraceable::{self, PAGE};
 
-/// Why there is no load.
+/// Why there is no load, or why its file cannot be used otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// See [`untraceable::Error`].
@@ -28,8 +28,8 @@ pub enum Error {
     },
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::System { doing, source }
+pub(crate) fn failed<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Error {
+    move |source| Error::System { doing, source: source.into() }
 }
 
 /// Pages of the file, which are taken in turn; 64 KiB go in one direct I/O.
@@ -53,7 +53,7 @@ pub fn run(dev: &Path, target: &Path, duration: Duration) -> Result<Rate, Error>
     let (file, _) = device.scratch()?;
     file.set_len(PAGE * PAGES as u64).map_err(failed("extending the file"))?;
     let length = NonZeroUsize::new(PAGE as usize * PAGES).expect("the file is not empty");
-    let map = Map::new(&file, length).map_err(io::Error::from).map_err(failed("mapping it"))?;
+    let map = Map::new(&file, length).map_err(failed("mapping it"))?;
     let sink: File = OpenOptions::new()
         .write(true)
         // O_EXCL refuses a block device that is mounted or otherwise in use (open(2)).
