@@ -142,9 +142,8 @@ impl Fs {
         }
         self.log.record(task, event);
         drop(state);
-        if busy.is_some() {
-            turn();
-        }
+        // A page goes idle before it is waited for, or is pinned before it is given away.
+        turn();
         let point =
             if busy.is_some() { HoldPoint::ScanFoundBusy } else { HoldPoint::ScanFoundNone };
         self.pass(task, point)?;
