@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use cases::system::reference::{Config, Reference};
 use cases::{Case, Ending, Report, all, perform};
 use protocol::event::Counting;
+use rayon::prelude::*;
+
+mod waiting;
 
 /// What came of a case on the reference.
 struct Run {
@@ -50,38 +53,44 @@ fn contracts() -> BTreeMap<String, String> {
     contracts
 }
 
+/// What is wrong with a case on one shape.
+fn wrong_with(case: &Case, shape: Counting, contracts: &BTreeMap<String, String>) -> Vec<String> {
+    let begin = std::time::Instant::now();
+    let seen = run(case, &Config { shape, ..Config::default() });
+    eprintln!("{shape:?} {} {:?} {:?}", case.name, begin.elapsed(), seen.ending);
+    let mut wrong = Vec::new();
+    match &seen.ending {
+        Ending::NotRun(_) => return wrong,
+        Ending::Pass => {}
+        ending => wrong.push(format!("{ending:?}\n{}", seen.transcript)),
+    }
+    let (seen_as, golden) = if case.is_cell() {
+        (seen.observed.join("; "), contracts.get(case.name).cloned())
+    } else {
+        let path = expected().join(case.name).with_extension("out");
+        (seen.transcript, std::fs::read_to_string(path).ok())
+    };
+    if golden.as_ref() != Some(&seen_as) {
+        wrong.push(format!("seen\n{seen_as}\nexpected\n{golden:?}"));
+    }
+    if !seen.findings.is_empty() {
+        wrong.push(format!("{:?}", seen.findings));
+    }
+    wrong
+}
+
 #[test]
 fn every_case_passes_on_both_shapes() {
     let contracts = contracts();
-    let mut wrong = Vec::new();
-    for shape in [Counting::IdleAtOne, Counting::IdleAtZero] {
-        for case in all() {
-            let begin = std::time::Instant::now();
-            let seen = run(case, &Config { shape, ..Config::default() });
-            eprintln!("{shape:?} {} {:?} {:?}", case.name, begin.elapsed(), seen.ending);
-            match &seen.ending {
-                Ending::NotRun(_) => continue,
-                Ending::Pass => {}
-                ending => {
-                    wrong.push(format!("{shape:?} {}: {ending:?}\n{}", case.name, seen.transcript));
-                }
-            }
-            let (seen_as, golden) = if case.is_cell() {
-                (seen.observed.join("; "), contracts.get(case.name).cloned())
-            } else {
-                let path = expected().join(case.name).with_extension("out");
-                (seen.transcript, std::fs::read_to_string(path).ok())
-            };
-            if golden.as_ref() != Some(&seen_as) {
-                wrong.push(format!(
-                    "{shape:?} {}: seen\n{seen_as}\nexpected\n{golden:?}",
-                    case.name
-                ));
-            }
-            if !seen.findings.is_empty() {
-                wrong.push(format!("{shape:?} {}: {:?}", case.name, seen.findings));
-            }
-        }
-    }
+    let runs: Vec<_> = [Counting::IdleAtOne, Counting::IdleAtZero]
+        .into_iter()
+        .flat_map(|shape| all().into_iter().map(move |case| (shape, case)))
+        .collect();
+    let judge = |(shape, case): (Counting, &'static Case)| {
+        let wrong = wrong_with(case, shape, &contracts);
+        (!wrong.is_empty()).then(|| format!("{shape:?} {}: {}", case.name, wrong.join("\n")))
+    };
+    let wrong: Vec<_> =
+        waiting::pool().install(|| runs.into_par_iter().filter_map(judge).collect());
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
