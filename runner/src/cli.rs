@@ -17,7 +17,7 @@ use crate::exit;
 use crate::fs::Fs;
 use crate::fuzz;
 use crate::history::History;
-use crate::known::KnownFile;
+use crate::known::{Deviations, KnownFile};
 use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
 use crate::report::compare::Form;
@@ -134,7 +134,7 @@ enum TypedCommand {
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
-const PLANNING: [&str; 22] = [
+const PLANNING: [&str; 23] = [
     "names",
     "variant",
     "no_reflink",
@@ -143,6 +143,7 @@ const PLANNING: [&str; 22] = [
     "mount_options",
     "force",
     "group",
+    "find",
     "exclude",
     "exclude_file",
     "shard",
@@ -256,6 +257,9 @@ struct RunArgs {
     /// Run the cases of this group; repeatable
     #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
     group: Vec<String>,
+    /// Run the cases in which some kernel showed this find, by its id in docs/finds.md; repeatable
+    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    find: Vec<String>,
     /// Exclude a case, a glob or a group; repeatable
     #[arg(short = 'x', long, value_name = "CASE", help_heading = "Selection")]
     exclude: Vec<String>,
@@ -280,7 +284,7 @@ struct RunArgs {
         long,
         help_heading = "Selection",
         requires = "list",
-        conflicts_with_all = ["names", "group", "exclude", "exclude_file", "shard", "last_failed"]
+        conflicts_with_all = ["names", "group", "find", "exclude", "exclude_file", "shard", "last_failed"]
     )]
     excluded: bool,
     /// Check the arguments and do nothing: for ci/vm, before it boots
@@ -682,7 +686,7 @@ impl RunArgs {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
             exclude.extend(exclude_file(path, &text));
         }
-        let only = if self.last_failed {
+        let mut only = if self.last_failed {
             let folder = self.results.as_deref().unwrap_or(Path::new(RESULTS));
             let history = History::of(&Results::at(folder).last_entries()?);
             let failed: BTreeSet<_> = history
@@ -698,6 +702,14 @@ impl RunArgs {
         } else {
             None
         };
+        if !self.find.is_empty() {
+            let known = Deviations::with("", &KnownFile::read(&self.known)?)?;
+            let shown = known.showing(&self.find, self.target.fs, &cases::all())?;
+            only = Some(match only {
+                Some(only) => only.intersection(&shown).cloned().collect(),
+                None => shown,
+            });
+        }
         Ok(Selection {
             names: self.names.clone(),
             groups: self.group.clone(),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::fs::Fs;
 use crate::machine;
 use crate::shape;
+use crate::suggest;
 use crate::target::Target;
 use crate::verdict::{Problem, Verdict, Witness};
 use crate::which::{Axes, Which};
@@ -228,18 +229,43 @@ impl Deviations {
         Ok(found)
     }
 
-    /// The finds by which a stock kernel was seen to fail `case`, in the order of the file. What
-    /// is said of all cases is said of none.
+    /// The finds by which a stock kernel was seen to fail `case`, in the order of the file.
     pub(crate) fn finds_of(&self, case: &Case) -> Vec<String> {
         let mut ids: Vec<String> = Vec::new();
         for known in &self.known {
-            let said = known.which.is_match(case)
-                && !cases::all().iter().all(|other| known.which.is_match(other));
-            if said && !ids.contains(&known.id) {
+            if known.which.is_match(case) && !known.is_general() && !ids.contains(&known.id) {
                 ids.push(known.id.clone());
             }
         }
         ids
+    }
+
+    /// The names of those of `all` in which some kernel showed a find with one of these ids, on
+    /// `fs` if one is given. An id that no entry has is an error.
+    pub(crate) fn showing(
+        &self,
+        ids: &[String],
+        fs: Option<Fs>,
+        all: &[&'static Case],
+    ) -> anyhow::Result<BTreeSet<String>> {
+        for id in ids {
+            let known = || self.known.iter().map(|known| known.id.as_str());
+            if known().any(|known| known == id) {
+                continue;
+            }
+            match suggest::nearest(id, known()) {
+                Some(word) => bail!("no find has the id \"{id}\"; did you mean {word}?"),
+                None => bail!("no find has the id \"{id}\"; docs/finds.md lists all"),
+            }
+        }
+        let entries: Vec<_> = self
+            .known
+            .iter()
+            .filter(|known| ids.contains(&known.id) && fs.is_none_or(|fs| known.is_on(fs)))
+            .filter(|known| !known.is_general())
+            .collect();
+        let is_shown = |case: &&Case| entries.iter().any(|known| known.which.is_match(case));
+        Ok(all.iter().copied().filter(is_shown).map(|case| case.name.to_owned()).collect())
     }
 
     /// Whether the running kernel has the find of this id on `target`, for sure: not only now and
@@ -334,6 +360,11 @@ impl Deviation {
             flaky: raw.flaky,
             wedges: raw.wedges,
         })
+    }
+
+    /// Whether it is said of all cases, which says nothing of one.
+    fn is_general(&self) -> bool {
+        cases::all().iter().all(|case| self.which.is_match(case))
     }
 
     fn is_on(&self, fs: Fs) -> bool {
@@ -602,6 +633,22 @@ mod tests {
                 .has("unmapped", &on(Fs::Xfs))
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn a_find_has_the_cases_that_show_it() {
+        let known = Deviations::built_in("").unwrap();
+        let all = cases::all();
+        let showing = |id: &str, fs| known.showing(&[id.to_owned()], fs, &all);
+        let unmapped = showing("unmapped", Some(Fs::Ext4)).unwrap();
+        assert!(unmapped.contains("waits/punch/splice/unmapped"), "{unmapped:?}");
+        assert!(unmapped.iter().all(|case| case.ends_with("/unmapped")), "{unmapped:?}");
+        // One that a case of any kind may meet has the cases that are about it only.
+        let owner = showing("one-owner", None).unwrap();
+        assert!(!owner.is_empty() && owner.len() < all.len() / 4, "{}", owner.len());
+        assert!(showing("one-owner", Some(Fs::Ext4)).unwrap().is_empty());
+        let said = showing("unmaped", None).unwrap_err().to_string();
+        assert_eq!(said, "no find has the id \"unmaped\"; did you mean unmapped?");
     }
 
     #[test]
