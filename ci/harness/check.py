@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> int:
         "--shard",
         type=options.shard,
         metavar="I/N",
-        help="share of the suite to run on all but the default kernel's XFS; 1/1 is all of it (default: 1/2 or 2/2, by "
-        "the commit)",
+        help="share of the suite to run on all but the default kernel's XFS; 1/1 is all of it (default: a third, "
+        "which the commit decides)",
     )
     asked = parser.parse_args(arguments)
     shard = asked.shard or plan.share()
