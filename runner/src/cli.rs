@@ -22,9 +22,10 @@ use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
 use crate::report::compare::Form;
 use crate::results::Results;
+use crate::retell::Retelling;
 use crate::run::RunRequest;
 use crate::select::{Exclusion, Selection, exclude_file};
-use crate::shard::Shard;
+use crate::shard::{Shard, Share};
 use crate::suggest;
 use crate::target::{self, Target};
 
@@ -49,14 +50,30 @@ pub(crate) struct Typed {
 
 #[derive(Debug, Subcommand)]
 enum TypedCommand {
-    /// Rebuild the reports of a run from its journal, even if it was cut off
+    /// Rebuild the reports of a run from its journal, even if it was cut off, or make one report of
+    /// several
+    ///
+    /// Given one folder, it rebuilds the reports in it. Given several (the shards of a run, other
+    /// kernels, other file systems), it changes none of them and makes one of all: of what runs on
+    /// the same kernel, file system and shape, one suite. Two results of the same case there are
+    /// refused. A run of which a shard is missing is incomplete.
+    ///
+    /// The exit code tells of all runs together.
     Report {
-        /// Results folder of the run
-        dir: PathBuf,
-        /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and the summary to
+        /// Results folder of a run; repeatable
+        #[arg(required = true, value_name = "DIR")]
+        folders: Vec<PathBuf>,
+        /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and all other output to
         /// stderr
         #[arg(long, value_name = "PATH")]
         junit: Option<PathBuf>,
+        /// Write the HTML report to PATH, too; with '-' it goes to stdout, and all other output to
+        /// stderr
+        #[arg(long, value_name = "PATH")]
+        html: Option<PathBuf>,
+        /// Print the summary, the events of the journals, or KTAP
+        #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+        format: Format,
     },
     /// Compare two runs: what fails now and did not, what no longer does, what was not run
     ///
@@ -390,6 +407,7 @@ impl FuzzArgs {
             target,
             variant: None,
             cases: Vec::new(),
+            shard: None,
             iterations: None,
             duration: self.duration,
             until_fail: false,
@@ -500,13 +518,8 @@ pub(crate) enum Command {
     Excluded(Format),
     /// Begin a case of this name.
     New(String),
-    /// Report a run again.
-    Report {
-        /// Its folder.
-        folder: PathBuf,
-        /// Another place for the report.
-        junit: Option<PathBuf>,
-    },
+    /// Report runs again.
+    Report(Retelling),
     /// Compare two runs.
     Compare {
         /// The one to compare with.
@@ -551,7 +564,9 @@ impl Typed {
         caller: Caller,
     ) -> anyhow::Result<Command> {
         Ok(match self.command {
-            Some(TypedCommand::Report { dir, junit }) => Command::Report { folder: dir, junit },
+            Some(TypedCommand::Report { folders, junit, html, format }) => {
+                Command::Report(Retelling { folders, junit, html, format })
+            }
             Some(TypedCommand::Compare { old, new, format }) => {
                 Command::Compare { old, new, format }
             }
@@ -620,7 +635,13 @@ impl RunArgs {
                 program,
             })));
         }
-        let cases = self.selection()?.of(&cases::all())?;
+        let selection = self.selection()?;
+        let selected = selection.whole(&cases::all())?;
+        let shard = selection.shard.map(|shard| {
+            let selected = selected.iter().map(|case| case.name.to_owned()).collect();
+            Share { shard, selected }
+        });
+        let cases = selection.share(selected)?;
         if self.list {
             if format == Format::Ktap {
                 bail!("--list is printed as text or json");
@@ -650,6 +671,7 @@ impl RunArgs {
             target,
             variant: self.variant,
             cases: cases.iter().map(|case| case.name.to_owned()).collect(),
+            shard,
             iterations: self.iterations.or((!repeats).then_some(1)),
             duration: self.duration,
             until_fail: self.until_fail,

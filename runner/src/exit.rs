@@ -33,6 +33,13 @@ impl Exit {
         Self::from_parts(history, history.incomplete().is_some())
     }
 
+    /// How several runs went together: what is left to do for one of them is left to do.
+    pub(crate) fn of_all<'h>(histories: impl IntoIterator<Item = &'h History>) -> Self {
+        let ends: Vec<_> = histories.into_iter().map(Self::of).collect();
+        let worst = [Self::NeedsReboot, Self::Interrupted, Self::Unexpected];
+        worst.into_iter().find(|exit| ends.contains(exit)).unwrap_or(Self::Expected)
+    }
+
     /// How a run went that ends now.
     pub(crate) fn at_end(history: &History) -> Self {
         Self::from_parts(history, history.incomplete_at_end().is_some())

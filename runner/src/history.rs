@@ -1,6 +1,7 @@
 //! A run as its journal tells it: the events, folded.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::journal::{Entry, Event, Machine, Outcome, RunEnd, time_of};
@@ -10,9 +11,20 @@ use crate::verdict::{Problem, Verdict, Witness};
 /// The title of a case's problem when the journal ends in its middle.
 pub(crate) const DIED: &str = "the runner or the kernel died while it ran";
 
+/// A run that others were put together with.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Its results folder, as it was named.
+    pub(crate) folder: PathBuf,
+    /// What its own journal tells.
+    pub(crate) history: History,
+}
+
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
+    /// What it was put together from; empty if one journal tells all of it.
+    pub(crate) sources: Vec<Source>,
     /// What it was to do; absent only in an empty journal.
     pub(crate) plan: Option<Plan>,
     /// The machine it is on, or was on last.
@@ -43,6 +55,8 @@ pub(crate) struct History {
     pub(crate) ended: Option<RunEnd>,
     /// How often it was resumed.
     pub(crate) resumed: usize,
+    /// What is missing of what it was put together from.
+    pub(crate) lacking: Vec<String>,
     /// When the last event happened.
     pub(crate) last: Option<SystemTime>,
 }
@@ -99,6 +113,7 @@ impl History {
             Event::Trouble(problem) => self.troubles.push(problem.clone()),
             Event::Wedged { why } => self.wedged = Some(why.clone()),
             Event::Interrupted => self.interrupted = true,
+            Event::Lacking { what } => self.lacking.push(what.clone()),
             Event::Ended(end) => self.ended = Some(end.clone()),
         }
     }
@@ -126,6 +141,40 @@ impl History {
             notes: Vec::new(),
             folder: None,
         })
+    }
+
+    /// What it ran on: "xfs on Linux 6.12.1".
+    pub(crate) fn name(&self) -> String {
+        let on = self.plan.as_ref().map_or("unknown".to_owned(), Plan::configuration);
+        if self.machine.kernel.is_empty() {
+            on
+        } else {
+            format!("{on} on Linux {}", self.machine.kernel)
+        }
+    }
+
+    /// The runs that it is, each with the plan that a result of it came of.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Self> {
+        let own = self.sources.is_empty().then_some(self);
+        own.into_iter().chain(self.sources.iter().map(|source| &source.history))
+    }
+
+    /// The run, of those that it was put together from, that `case` is a result of.
+    pub(crate) fn source_of(&self, case: &str) -> Option<&Source> {
+        let has = |source: &&Source| source.history.has_case(case);
+        self.sources.iter().find(has).or(self.sources.first())
+    }
+
+    fn has_case(&self, case: &str) -> bool {
+        self.plan.iter().flat_map(|plan| &plan.cases).any(|name| name == case)
+    }
+
+    /// What the run was to do that `case` is a result of.
+    pub(crate) fn plan_of(&self, case: &str) -> Option<&Plan> {
+        match self.source_of(case) {
+            Some(source) => source.history.plan.as_ref(),
+            None => self.plan.as_ref(),
+        }
     }
 
     /// What ended, and what was cut off.

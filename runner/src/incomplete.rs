@@ -88,6 +88,9 @@ impl History {
 
     /// What kept the run from doing what was planned.
     fn stopped(&self) -> Option<String> {
+        if !self.lacking.is_empty() {
+            return Some(self.lacking.join("; "));
+        }
         if self.plan.is_none() {
             let why = if self.last.is_none() {
                 "the journal is empty"

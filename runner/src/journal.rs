@@ -71,6 +71,12 @@ pub(crate) enum Event {
     },
     /// The user ended the run.
     Interrupted,
+    /// Results that were put together are not all that there should be. In no journal: only among
+    /// the events that `report` prints of several.
+    Lacking {
+        /// What is missing: "shard 2/3 is missing".
+        what: String,
+    },
     /// The run ended.
     Ended(RunEnd),
 }

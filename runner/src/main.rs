@@ -30,6 +30,7 @@ mod kmsg;
 mod known;
 mod machine;
 mod mapper;
+mod merge;
 mod new;
 mod output;
 mod plan;
@@ -38,6 +39,7 @@ mod red;
 mod report;
 mod rerun;
 mod results;
+mod retell;
 mod run;
 mod select;
 mod shape;
@@ -57,6 +59,7 @@ mod watch;
 mod which;
 mod world;
 
+use std::env::var_os;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,13 +72,20 @@ use cli::{Command, Typed};
 use exit::Exit;
 use plan::Caller;
 use report::Format;
+use report::github::Github;
 
 fn main() -> ExitCode {
     let exit = match Typed::try_parse() {
-        Ok(typed) => work(typed).unwrap_or_else(|error| {
-            print::note(format_args!("runner: {error:#}"));
-            Exit::CouldNotRun
-        }),
+        Ok(typed) => {
+            let github = Github::of(var_os("GITHUB_ACTIONS"), var_os("GITHUB_STEP_SUMMARY"));
+            work(typed, github.as_ref()).unwrap_or_else(|error| {
+                print::note(format_args!("runner: {error:#}"));
+                if github.is_some() {
+                    Github::complain(&format!("{error:#}"));
+                }
+                Exit::CouldNotRun
+            })
+        }
         Err(said) if said.use_stderr() => {
             print::note(format_args!("runner: {}", cli::in_a_line(&said)));
             Exit::CouldNotRun
@@ -89,21 +99,21 @@ fn main() -> ExitCode {
     print::concluded(exit).into()
 }
 
-fn work(typed: Typed) -> anyhow::Result<Exit> {
+fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
     // Not the path it was started by: that may be replaced by a new build, or go away, while the
     // run lasts.
     let program = PathBuf::from("/proc/self/exe");
     let chance = RandomState::new().build_hasher().finish();
     let name = std::env::args().next().unwrap_or_else(|| "runner".to_owned());
     // sudo(8) sets it.
-    let caller = Caller::user(&name, std::env::var_os("SUDO_UID").is_some());
+    let caller = Caller::user(&name, var_os("SUDO_UID").is_some());
     match typed.understand(program, chance, caller)? {
         Command::Nothing => Ok(Exit::Expected),
         Command::ListShapes => {
             print::text(shape::list());
             Ok(Exit::Expected)
         }
-        Command::Run(order) => run::run(*order),
+        Command::Run(order) => run::run(*order, github),
         Command::List { cases, format } => {
             print::text(match format {
                 Format::Json => report::list::json(&cases),
@@ -122,11 +132,7 @@ fn work(typed: Typed) -> anyhow::Result<Exit> {
             new::begin(&name)?;
             Ok(Exit::Expected)
         }
-        Command::Report { folder, junit } => {
-            let history = run::report(&folder, junit.as_deref())?;
-            report::terminal::print_summary(&history, &folder);
-            Ok(Exit::of(&history))
-        }
+        Command::Report(retelling) => retell::tell(&retelling, github),
         Command::Compare { old, new, format } => {
             let comparison = report::compare::of(&old, &new)?;
             print::text(comparison.text(format));

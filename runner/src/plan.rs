@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 use crate::fs::Fs;
 use crate::known::KnownFile;
+use crate::shard::Share;
 use crate::target::Target;
 
 /// Who called the runner, and with which words, quoted for a shell.
@@ -54,6 +55,9 @@ pub(crate) struct Plan {
     pub(crate) variant: Option<String>,
     /// The cases' names, in the order in which they run.
     pub(crate) cases: Vec<String>,
+    /// What they are a share of, if other machines run the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<Share>,
     /// How often to go through them; none: until something else ends it.
     pub(crate) iterations: Option<u64>,
     /// When to begin no further case, counted from the start of the run.
@@ -90,6 +94,16 @@ pub(crate) enum Keep {
 }
 
 impl Plan {
+    /// What the cases run on, such that another configuration's cases are other cases.
+    pub(crate) fn configuration(&self) -> String {
+        let mut name = self.target.name();
+        if let Some(variant) = &self.variant {
+            name.push('-');
+            name.push_str(variant);
+        }
+        name
+    }
+
     /// A deadline, stretched as asked.
     pub(crate) fn patience(&self, limit: Duration) -> Duration {
         Patience::times(self.timeout_factor).of(limit)
@@ -113,6 +127,7 @@ pub(crate) fn example() -> Plan {
         target: Target { fs: Fs::Xfs, devices: vec!["/dev/pmem0".into()], ..Target::reference() },
         variant: None,
         cases: vec!["waits/truncate-down/splice/mapped".to_owned(), "race/retry".to_owned()],
+        shard: None,
         iterations: Some(1),
         duration: None,
         until_fail: false,

@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 mod agreement;
+mod alike;
 pub(crate) mod clean;
 pub(crate) mod compare;
+pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;

@@ -1,7 +1,7 @@
 //! A run: each case in turn, from its selection to its verdict in the journal.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -23,8 +23,9 @@ use crate::machine;
 use crate::output::Output;
 use crate::plan::Plan;
 use crate::print;
+use crate::report::github::Github;
 use crate::report::{self, Format, Reporter};
-use crate::results::{Refusal, Results};
+use crate::results::Results;
 use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict, Witness};
@@ -50,7 +51,7 @@ pub(crate) struct RunRequest {
 }
 
 /// Does what `request` says.
-pub(crate) fn run(request: RunRequest) -> anyhow::Result<Exit> {
+pub(crate) fn run(request: RunRequest, github: Option<&Github>) -> anyhow::Result<Exit> {
     let results = Results::at(&request.results);
     let resuming = request.plan.is_none();
     // All that the run will write to is tried before anything is made or removed.
@@ -114,23 +115,24 @@ pub(crate) fn run(request: RunRequest) -> anyhow::Result<Exit> {
     if let Some(timeline) = &run.timeline {
         run.reporter.timeline(timeline);
     }
+    if let Some(github) = github {
+        github.tell(&[&run.history], request.format);
+    }
     went.and(ended).and(written).map(|()| exit)
 }
 
 /// Writes the reports that are made from the journal alone.
-fn write_reports(
+pub(crate) fn write_reports(
     history: &History,
     results: &Results,
     junit: Option<&Output>,
 ) -> anyhow::Result<()> {
-    let xml = report::junit::xml(history)?;
+    let xml = report::junit::xml(&[history])?;
     let own = results.write_junit(&xml);
     // The other place is tried whatever became of the first.
     let other = junit.map_or(Ok(()), |output| output.write(&xml));
     own.and(other)?;
-    if history.plan.as_ref().is_some_and(|plan| plan.trace.is_some()) {
-        results.write_html(&report::html::page(history, results.folder()))?;
-    }
+    results.write_html(&report::html::page(&[history], results.folder()))?;
     Ok(())
 }
 
@@ -459,29 +461,6 @@ fn note_wedge<T>(
             Ok(None)
         }
     }
-}
-
-/// Makes the reports of the run recorded in `folder`, also of one that was cut off.
-pub(crate) fn report(folder: &Path, junit: Option<&Path>) -> anyhow::Result<History> {
-    let results = Results::at(folder);
-    let history = History::of(&results.entries()?);
-    let junit = junit.map(|path| results.open_other(path)).transpose()?;
-    if junit.as_ref().is_some_and(Output::is_stdout) {
-        print::yield_stdout();
-    }
-    match (results.check(), &junit) {
-        (Ok(()), _) => write_reports(&history, &results, junit.as_ref())?,
-        // Results may lie where nobody can write: on a medium, or as somebody else's.
-        (Err(Refusal::Output(why)), Some(junit)) => {
-            print::note(format_args!("runner: only the other report is written: {why}"));
-            junit.write(&report::junit::xml(&history)?)?;
-        }
-        (Err(why @ Refusal::Output(_)), None) => {
-            bail!("{why}; to report elsewhere: --junit PATH");
-        }
-        (Err(why), _) => return Err(why.into()),
-    }
-    Ok(history)
 }
 
 fn shorten(text: &mut String) {

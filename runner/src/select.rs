@@ -42,11 +42,16 @@ impl Exclusion {
 }
 
 impl Selection {
-    /// The cases of `all` that are selected, in their order.
+    /// The cases of `all` that are selected, in their order: of a shard, its own.
+    pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
+        self.share(self.whole(all)?)
+    }
+
+    /// The cases of `all` that are selected for all shards together.
     ///
     /// A name, glob or group that matches no case at all is an error: most likely it is a typing
     /// mistake, and a run that silently leaves something out, or in, proves nothing.
-    pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
+    pub(crate) fn whole(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
         let names = globs(&self.names)?;
         let excluded: Vec<_> = self.exclude.iter().map(|entry| entry.name.clone()).collect();
         let exclude = globs(&excluded)?;
@@ -82,6 +87,11 @@ impl Selection {
         if selected.is_empty() {
             bail!("nothing is selected");
         }
+        Ok(selected)
+    }
+
+    /// What of `selected` is this shard's.
+    pub(crate) fn share(&self, selected: Vec<&'static Case>) -> anyhow::Result<Vec<&'static Case>> {
         let Some(shard) = self.shard else {
             return Ok(selected);
         };

@@ -3,13 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Share `number` of `of`. A case belongs to the same share whatever else is selected: a suite that
 /// grows moves none from one machine to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Shard {
     /// From 1.
-    number: u32,
-    of: u32,
+    pub(crate) number: u32,
+    pub(crate) of: u32,
+}
+
+/// What a run of a share is a share of: it takes the others to tell of the whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    #[serde(flatten)]
+    pub(crate) shard: Shard,
+    /// The names of all cases that were selected, in their order.
+    pub(crate) selected: Vec<String>,
 }
 
 impl Shard {

@@ -13,7 +13,11 @@ const RUN: [&str; 3] = ["--fs", "reference", "waits/punch/splice/mapped"];
 
 fn runner(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("GITHUB_ACTIONS");
     command
 }
 
@@ -170,6 +174,20 @@ fn so_is_what_other_commands_are_given() {
             "--list has no results: --results goes with --list --last-failed only".to_owned(),
         ),
         (&["report", "none"], format!("none/journal.jsonl: {none}")),
+        (&["report", "good", "good"], "good is named twice".to_owned()),
+        (&["report", "good", "none"], format!("none/journal.jsonl: {none}")),
+        (
+            &["report", "good", "--junit", "-", "--html", "-"],
+            "--junit and --html would both write to standard output".to_owned(),
+        ),
+        (
+            &["report", "good", "--html", "-", "--format", "ktap"],
+            "a report and --format would both write to standard output".to_owned(),
+        ),
+        (
+            &["report", "good", "--html", "good/journal.jsonl"],
+            "good/journal.jsonl is one of the results themselves; name another file".to_owned(),
+        ),
         (&["compare", "good", "none"], format!("NEW: none: {none}")),
         (&["compare", "clone", "good"], format!("OLD: clone/journal.jsonl: {none}")),
         (

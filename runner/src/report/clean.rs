@@ -21,6 +21,11 @@ pub(crate) fn line(text: &str) -> String {
     self::text(text).replace(['\t', '\n', '\r', '\u{2028}', '\u{2029}'], " ")
 }
 
+/// Text that stays in its cell of a Markdown table.
+pub(crate) fn cell(text: &str) -> String {
+    line(text).replace('|', "\\|").replace('<', "&lt;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

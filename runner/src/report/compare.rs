@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::clean;
+use super::clean::{self, cell};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::journal::{self, Outcome};
@@ -368,11 +368,6 @@ impl Row {
         };
         format!("{} → {}{times}", said(&self.old), said(&self.new))
     }
-}
-
-/// Text that stays in its cell of a table.
-fn cell(text: &str) -> String {
-    clean::line(text).replace('|', "\\|").replace('<', "&lt;")
 }
 
 #[cfg(test)]

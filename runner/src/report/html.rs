@@ -1,232 +1,336 @@
-//! The run as one HTML file: the table of cases, and each traced one's timeline as a picture.
+//! Runs as one HTML file: what needs attention first and open, with all there is to know about it;
+//! what is known folded away below; what went well as a line each.
 //!
-//! It needs nothing from anywhere, so it can be sent around.
+//! It needs nothing from anywhere, so it can be sent around: style and script are in it. The script
+//! only filters and copies. Links lead to the files of the results, relative to where the page lies.
+//! What is alike is told once, with how often it was seen.
 
+mod evidence;
+mod result;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf, absolute};
 
-use tracer::timeline::svg::{self, escape};
+use tracer::timeline::svg::escape;
 
+use super::alike::{Alike, alike};
+use crate::exit::Exit;
 use crate::history::History;
 use crate::journal::Outcome;
+use crate::plan::Keep;
 use crate::results::Results;
 use crate::verdict::{Problem, Verdict};
+use result::Allowance;
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;--page:#fff;--text:#24292f;--dim:#59636e;--line:#d8dee4;--soft:#f6f8fa;\
---good:#1a7f37;--bad:#cf222e;--bad-soft:#ffebe9;--link:#0969da}\
-@media(prefers-color-scheme:dark){:root{--page:#0d1117;--text:#e6edf3;--dim:#9198a1;--line:#30363d;\
---soft:#161b22;--good:#3fb950;--bad:#ff7b72;--bad-soft:#2d1517;--link:#4493f8}}\
-body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1.5rem;\
-background:var(--page);color:var(--text)}\
-h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:0 0 .5rem}p{margin:.4rem 0}\
-p.where,.dim{color:var(--dim)}p.counts{font-weight:600;margin:.8rem 0 1.2rem}p.counts span{margin-right:1rem}\
-table{border-collapse:collapse;width:100%}th{text-align:left;color:var(--dim);font-weight:600}\
-td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
-td.case{white-space:nowrap}td.seconds,th.seconds{text-align:right;font-variant-numeric:tabular-nums}\
-tr.attention{background:var(--bad-soft)}\
-.verdict{font-weight:700}.PASS,.XFAIL{color:var(--good)}.NOTRUN{color:var(--dim)}\
-.FAIL,.HANG,.XPASS,.ERROR{color:var(--bad)}a{color:var(--link);text-decoration:none}\
-a:hover{text-decoration:underline}\
-section{margin:2.5rem 0;border-top:2px solid var(--line);padding-top:1rem}\
-.picture{overflow-x:auto;border:1px solid var(--line);border-radius:6px;margin:.8rem 0 .4rem}\
-.picture svg{display:block}\
-pre{background:var(--soft);padding:.8rem;overflow:auto;font:12px/1.4 ui-monospace,monospace;\
-max-height:32rem;border-radius:6px}\
-.problem{border-left:4px solid var(--bad);padding:.1rem 0 .1rem .8rem;margin:.6rem 0}\
-.problem strong{font-weight:600}details>summary{color:var(--dim);cursor:pointer}\
-.legend{color:var(--dim);font-size:12px;display:flex;flex-wrap:wrap;gap:.2rem 1rem;align-items:center}\
-.legend i{display:inline-block;width:16px;height:16px;border-radius:8px;margin-right:.3rem;color:#fff;\
-font:600 10px/16px system-ui,sans-serif;text-align:center;vertical-align:middle}\
-.legend b{display:inline-block;width:22px;height:12px;border-radius:2px;margin-right:.3rem;\
-vertical-align:middle}\
-.legend .operation{background:#e3e7eb}.legend .break{background:#b6d7f5}\
-.legend .wait{background:#f7d070}.legend .pinned{background:#f3b8b1}\
-@media(prefers-color-scheme:dark){.legend .operation{background:#3d444d}.legend .break{background:#1f4f7d}\
-.legend .wait{background:#7d5a0c}.legend .pinned{background:#7d2b25}}\
-@media print{.picture{overflow:visible}details{display:none}}";
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
 
-/// The page. `folder` is the results folder, where the pictures are.
-pub(crate) fn page(history: &History, folder: &Path) -> String {
-    let fs = history.plan.as_ref().map_or(String::new(), |plan| plan.target.name());
-    let machine = &history.machine;
+/// Results that need no attention, in the order in which their groups stand, and what those are
+/// called.
+const QUIET: [(Verdict, &str); 3] = [
+    (Verdict::XFail, "known deviations (XFAIL)"),
+    (Verdict::NotRun, "not run (NOTRUN)"),
+    (Verdict::Pass, "passed (PASS)"),
+];
+
+/// A result, and the run that it is of.
+#[derive(Clone, Copy)]
+struct Told<'t> {
+    history: &'t History,
+    alike: Alike<'t>,
+    /// What that run is called, where there are several.
+    suite: Option<&'t str>,
+}
+
+/// The page about `histories`, to lie in `folder`.
+pub(crate) fn page(histories: &[&History], folder: &Path) -> String {
+    let names: Vec<_> = histories.iter().map(|history| history.name()).collect();
+    let title = match &names[..] {
+        [one] => one.clone(),
+        several => format!("{} suites", several.len()),
+    };
+    let outcomes: Vec<_> = histories.iter().map(|history| history.all_outcomes()).collect();
+    let results: Vec<Told<'_>> = histories
+        .iter()
+        .zip(&outcomes)
+        .zip(&names)
+        .flat_map(|((history, outcomes), name)| {
+            let suite = (histories.len() > 1).then_some(name.as_str());
+            alike(outcomes).into_iter().map(move |alike| Told { history, alike, suite })
+        })
+        .collect();
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>daxtests: {fs} on {kernel}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>daxtests on {fs}</h1>\n<p \
-         class=\"where\">Linux {kernel}, {arch}, {cpus} processors; {mount}</p>\n",
-        kernel = escape(&machine.kernel),
-        arch = escape(&machine.arch),
-        cpus = machine.cpus,
-        mount = escape(history.mount.as_deref().unwrap_or("not mounted")),
+         content=\"width=device-width,initial-scale=1\"><title>daxtests: {title}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>daxtests</h1>\n",
+        title = escape(&title),
     );
-    let outcomes = history.all_outcomes();
-    counts(&mut out, &outcomes);
-    of_the_run(&mut out, history);
-    out.push_str(
-        "<table><tr><th>case</th><th>verdict</th><th class=\"seconds\">seconds</th><th>what</th>\
-         </tr>\n",
-    );
-    for outcome in &outcomes {
-        let what = outcome.gist().unwrap_or_else(|| note(outcome));
-        let name = escape(&outcome.title());
-        let name = if has_section(outcome, folder) {
-            format!("<a href=\"#{}\">{name}</a>", escape(&id(outcome)))
-        } else {
-            name
-        };
-        let _ = writeln!(
-            out,
-            "<tr{attention}><td class=\"case\">{name}</td><td class=\"verdict {verdict}\">{verdict}\
-             </td><td class=\"seconds\">{seconds:.2}</td><td>{what}</td></tr>",
-            attention = if outcome.verdict.needs_attention() { " class=\"attention\"" } else { "" },
-            verdict = outcome.verdict.word(),
-            seconds = outcome.seconds,
-            what = escape(&what),
-        );
+    conclusion(&mut out, histories, &results);
+    for ((history, name), outcomes) in histories.iter().zip(&names).zip(&outcomes) {
+        head(&mut out, history, name, outcomes);
     }
-    out.push_str("</table>\n");
-    for outcome in outcomes.iter().filter(|outcome| has_section(outcome, folder)) {
-        section(&mut out, outcome, folder);
+    filter(&mut out, &results);
+    of_the_runs(&mut out, histories, &names);
+    attention(&mut out, &results, folder);
+    for (verdict, title) in QUIET {
+        quiet(&mut out, verdict, title, &results, folder);
     }
-    out.push_str("</body></html>\n");
+    let _ = writeln!(out, "<script>{SCRIPT}</script></body></html>");
     out
 }
 
-/// What is wrong with the run as a whole.
-fn of_the_run(out: &mut String, history: &History) {
-    if let Some(incomplete) = history.incomplete() {
-        let text = escape(&incomplete.to_string());
-        let _ = writeln!(out, "<div class=\"problem incomplete\"><strong>{text}</strong></div>");
-    }
-    for problem in &history.troubles {
-        push_problem(out, problem, "problem trouble");
-    }
+/// Whether all is well, in a line.
+fn conclusion(out: &mut String, histories: &[&History], results: &[Told<'_>]) {
+    let good = Exit::of_all(histories.iter().copied()) == Exit::Expected;
+    let bad: usize = results
+        .iter()
+        .filter(|told| told.alike.first.verdict.needs_attention())
+        .map(|told| told.alike.times)
+        .sum();
+    let text = match (good, bad) {
+        (true, _) => "All as expected".to_owned(),
+        (false, 0) => "Not as expected, outside of cases".to_owned(),
+        (false, 1) => "1 result needs attention".to_owned(),
+        (false, n) => format!("{n} results need attention"),
+    };
+    let class = if good { "good" } else { "not" };
+    let _ = writeln!(out, "<p class=\"conclusion {class}\">{text}</p>");
 }
 
-/// How many cases ended how, in the order in which the verdicts first appear.
-fn counts(out: &mut String, outcomes: &[Outcome]) {
-    let mut counts: Vec<(Verdict, usize)> = Vec::new();
-    for outcome in outcomes {
-        match counts.iter_mut().find(|(verdict, _)| *verdict == outcome.verdict) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((outcome.verdict, 1)),
+/// What a run was, and how many of its results are what.
+fn head(out: &mut String, history: &History, name: &str, outcomes: &[Outcome]) {
+    let _ = writeln!(out, "<div class=\"run\"><strong>{}</strong>", escape(name));
+    out.push_str("<span class=\"counts\">");
+    for (verdict, count) in counts(outcomes.iter().map(|outcome| (outcome.verdict, 1))) {
+        let _ = write!(out, "<span class=\"{verdict}\">{count} {verdict}</span>");
+    }
+    out.push_str("</span>\n<details><summary class=\"dim\">");
+    if let Some(began) = history.began {
+        let date = humantime::format_rfc3339_seconds(began).to_string();
+        let _ = write!(out, "{} UTC, ", date.replace('T', " ").trim_end_matches('Z'));
+    }
+    let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
+    let _ = writeln!(out, "cases took {seconds:.0} s; how it was run</summary><dl>");
+    for (what, value) in facts(history) {
+        let _ = writeln!(out, "<dt>{what}</dt><dd>{}</dd>", escape(&value));
+    }
+    out.push_str("</dl></details></div>\n");
+}
+
+/// How often each verdict was given, in the order of summaries.
+fn counts(all: impl Iterator<Item = (Verdict, usize)>) -> Vec<(Verdict, usize)> {
+    let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+    for (verdict, count) in all {
+        *counts.entry(verdict).or_default() += count;
+    }
+    Verdict::ALL.iter().filter_map(|verdict| Some((*verdict, *counts.get(verdict)?))).collect()
+}
+
+/// Machine, target and options; where runs differ that were put together, each value.
+fn facts(history: &History) -> Vec<(&'static str, String)> {
+    let mut all: Vec<(&'static str, String)> = Vec::new();
+    for run in history.runs() {
+        for (what, value) in facts_of(run) {
+            match all.iter_mut().find(|(known, _)| *known == what) {
+                None => all.push((what, value)),
+                Some((_, known)) if known.split("; ").any(|part| part == value) => {}
+                Some((_, known)) => {
+                    known.push_str("; ");
+                    known.push_str(&value);
+                }
+            }
         }
     }
-    out.push_str("<p class=\"counts\">");
-    for (verdict, count) in counts {
-        let _ = write!(out, "<span class=\"{word}\">{count} {word}</span>", word = verdict.word());
+    all.extend(options(history).map(|options| ("options", options)));
+    if !history.sources.is_empty() {
+        let folders: Vec<_> =
+            history.sources.iter().map(|source| source.folder.display().to_string()).collect();
+        all.push(("results", folders.join("; ")));
     }
-    out.push_str("</p>\n");
+    all
 }
 
-fn picture(outcome: &Outcome, folder: &Path) -> Option<String> {
-    let inside = folder.join(Results::inside(&outcome.case, outcome.iteration));
-    fs::read_to_string(inside.join("timeline.svg")).ok()
+fn facts_of(run: &History) -> Vec<(&'static str, String)> {
+    let machine = &run.machine;
+    let mut facts = vec![
+        ("kernel", format!("{} {}", machine.kernel, machine.version)),
+        ("machine", format!("{}, {} processors", machine.arch, machine.cpus)),
+    ];
+    if let Some(plan) = &run.plan {
+        let target = &plan.target;
+        let devices = target.devices.iter().map(|dev| dev.display().to_string());
+        facts.push(("shape", target.shapes.join(", ")));
+        facts.push(("devices", devices.collect::<Vec<_>>().join(", ")));
+        facts.extend(run.mkfs.clone().map(|mkfs| ("made by", mkfs)));
+        facts.extend(run.mount.clone().map(|mount| ("mounted with", mount)));
+        facts.push(("variant", plan.variant.clone().unwrap_or_default()));
+        facts.push(("seed", plan.seed.to_string()));
+    }
+    facts.push(("runner", machine.runner.clone()));
+    if run.resumed > 0 {
+        facts.push(("resumed", format!("{} times", run.resumed)));
+    }
+    facts.extend(run.silenced.iter().map(|(what, since)| match since {
+        Some(case) => ("not told by the kernel", format!("{what} (since {case})")),
+        None => ("not told by the kernel", what.clone()),
+    }));
+    facts.retain(|(_, value)| !value.trim().is_empty());
+    facts
 }
 
-fn has_section(outcome: &Outcome, folder: &Path) -> bool {
-    let quiet = matches!(outcome.verdict, Verdict::Pass | Verdict::NotRun);
-    !quiet || !outcome.problems.is_empty() || picture(outcome, folder).is_some()
+/// What else was asked for: of runs that were put together, what one would have been asked for.
+fn options(history: &History) -> Option<String> {
+    let plan = history.plan.as_ref()?;
+    let mut options = vec![format!("{} cases", plan.cases.len())];
+    match (plan.iterations, plan.duration, plan.until_fail) {
+        (Some(1), None, false) | (None, ..) => {}
+        (Some(n), ..) => options.push(format!("--iterations {n}")),
+    }
+    if let Some(time) = plan.duration {
+        options.push(format!("--duration {}", humantime::format_duration(time)));
+    }
+    let trace = match plan.trace {
+        Some(Keep::All) => "--trace",
+        Some(Keep::Failed) => "--trace=failed",
+        None => "",
+    };
+    let factor = format!("--timeout-factor {}", plan.timeout_factor);
+    #[expect(clippy::float_cmp, reason = "the default, as it was given")]
+    let stretched = plan.timeout_factor != 1.0;
+    for (given, word) in [
+        (plan.until_fail, "--until-fail"),
+        (plan.require, "--require"),
+        (stretched, factor.as_str()),
+        (plan.trace.is_some(), trace),
+    ] {
+        if given {
+            options.push(word.to_owned());
+        }
+    }
+    options.extend(plan.known.iter().map(|file| format!("--known {}", file.path.display())));
+    options.extend(plan.shard.iter().map(|share| format!("--shard {}", share.shard)));
+    Some(options.join(", "))
 }
 
-fn legend() -> String {
-    let mut out = String::from("<p class=\"legend\">");
-    for (letter, colour, what) in svg::MARKS {
-        let _ = write!(out, "<span><i style=\"background:{colour}\">{letter}</i>{what}</span>");
-    }
-    for (class, what) in svg::BARS {
-        let _ = write!(out, "<span><b class=\"{class}\"></b>{what}</span>");
-    }
+/// The bar that the script brings to life.
+fn filter(out: &mut String, results: &[Told<'_>]) {
     out.push_str(
-        "<span>One column per event, so that a long wait does not squeeze the rest; a dashed ring \
-         is around what a violation rests on. Hover for details.</span></p>",
+        "<nav id=\"filter\" hidden><input type=\"search\" placeholder=\"Filter: words of a name or \
+         text\" aria-label=\"Filter\">",
     );
-    out
-}
-
-fn note(outcome: &Outcome) -> String {
-    outcome
-        .notes
-        .iter()
-        .find(|(name, _)| name == "trace")
-        .map_or(String::new(), |(_, text)| text.clone())
-}
-
-fn id(outcome: &Outcome) -> String {
-    format!("{}-{}", outcome.case.replace('/', "-"), outcome.iteration + 1)
-}
-
-fn section(out: &mut String, outcome: &Outcome, folder: &Path) {
-    let _ = writeln!(
-        out,
-        "<section id=\"{}\"><h2>{} <span class=\"verdict {verdict}\">{verdict}</span></h2>",
-        escape(&id(outcome)),
-        escape(&outcome.title()),
-        verdict = outcome.verdict.word(),
-    );
-    if let Some(reason) = &outcome.reason {
-        let _ = writeln!(out, "<p>{}</p>", escape(reason));
+    let all = results.iter().map(|told| (told.alike.first.verdict, told.alike.times));
+    for (verdict, count) in counts(all) {
+        let _ = write!(
+            out,
+            "<button type=\"button\" aria-pressed=\"false\" data-show=\"{verdict}\">{verdict} \
+             {count}</button>"
+        );
     }
-    for problem in &outcome.problems {
-        push_problem(out, problem, "problem");
+    out.push_str("<output class=\"dim\"></output></nav>\n");
+}
+
+/// What is wrong with the runs as a whole.
+fn of_the_runs(out: &mut String, histories: &[&History], names: &[String]) {
+    for (history, name) in histories.iter().zip(names) {
+        let suite = match histories.len() {
+            1 => String::new(),
+            _ => format!("<span class=\"suite\">{}</span>", escape(name)),
+        };
+        if let Some(incomplete) = history.incomplete() {
+            let text = escape(&incomplete.to_string());
+            let _ = writeln!(
+                out,
+                "<div class=\"problem incomplete\"><strong>{text}</strong> {suite}</div>"
+            );
+        }
+        for problem in &history.troubles {
+            let _ = writeln!(
+                out,
+                "<div class=\"problem trouble\"><strong>{}</strong> {suite}{}</div>",
+                escape(&problem.title),
+                text(problem),
+            );
+        }
     }
-    if let Some(picture) = picture(outcome, folder) {
-        let _ = writeln!(out, "<div class=\"picture\">{picture}</div>{}", legend());
+}
+
+/// What is known of a problem beside its title.
+fn text(problem: &Problem) -> String {
+    let text = problem.text.trim();
+    if text.is_empty() || text == problem.title.trim() {
+        return String::new();
+    }
+    format!("<pre>{}</pre>", escape(&evidence::shortened(text, "the journal")))
+}
+
+/// What needs attention, open.
+fn attention(out: &mut String, results: &[Told<'_>], folder: &Path) {
+    let bad: Vec<_> =
+        results.iter().filter(|told| told.alike.first.verdict.needs_attention()).collect();
+    if bad.is_empty() {
+        return;
+    }
+    out.push_str("<section class=\"attention\"><h2>Needs attention</h2>\n");
+    let mut allowance = Allowance::default();
+    for told in bad {
+        result::open(out, told, folder, &mut allowance);
     }
     out.push_str("</section>\n");
 }
 
-fn push_problem(out: &mut String, problem: &Problem, class: &str) {
-    let _ = writeln!(out, "<div class=\"{class}\"><strong>{}</strong>", escape(&problem.title));
-    if problem.text.trim() != problem.title.trim() && !problem.text.trim().is_empty() {
-        let _ = writeln!(
-            out,
-            "<details><summary>evidence</summary><pre>{}</pre></details>",
-            escape(&problem.text)
-        );
+/// A group of results that need none, folded away.
+fn quiet(out: &mut String, verdict: Verdict, title: &str, results: &[Told<'_>], folder: &Path) {
+    let group: Vec<_> = results.iter().filter(|told| told.alike.first.verdict == verdict).collect();
+    if group.is_empty() {
+        return;
     }
-    out.push_str("</div>\n");
+    let count: usize = group.iter().map(|told| told.alike.times).sum();
+    let _ = writeln!(out, "<details class=\"group\"><summary>{count} {title}</summary>");
+    if verdict == Verdict::XFail {
+        for told in group {
+            result::known(out, told, folder);
+        }
+    } else {
+        out.push_str("<ul class=\"quiet\">\n");
+        for told in group {
+            result::line(out, told, folder);
+        }
+        out.push_str("</ul>\n");
+    }
+    out.push_str("</details>\n");
+}
+
+/// Where the files of a result are: for this program, and for a page in `folder`.
+fn place(told: &Told<'_>, folder: &Path) -> (PathBuf, String) {
+    let outcome = told.alike.first;
+    let inside = Results::inside(&outcome.case, outcome.iteration);
+    let path = match told.history.source_of(&outcome.case) {
+        Some(source) => source.folder.join(inside),
+        None => folder.join(inside),
+    };
+    let link = match (absolute(&path), absolute(folder)) {
+        (Ok(to), Ok(from)) => pathdiff::diff_paths(to, from),
+        _ => None,
+    };
+    let link = link.unwrap_or_else(|| path.clone());
+    (path, address(&link))
+}
+
+/// A path as part of an address.
+fn address(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => text.push(char::from(*byte)),
+            _ => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verdict::Witness;
-
-    fn outcome(verdict: Verdict, problems: Vec<Problem>) -> Outcome {
-        Outcome {
-            case: "waits/punch/splice/mapped".to_owned(),
-            iteration: 0,
-            verdict,
-            seconds: 0.1,
-            reason: None,
-            find: None,
-            problems,
-            notes: Vec::new(),
-            folder: None,
-        }
-    }
-
-    #[test]
-    fn a_failure_has_a_section_and_a_quiet_case_only_a_row() {
-        let history = History {
-            outcomes: vec![
-                outcome(
-                    Verdict::Fail,
-                    vec![Problem::new(Witness::Case, "a <b> went wrong", "at length")],
-                ),
-                Outcome { iteration: 1, ..outcome(Verdict::Pass, Vec::new()) },
-            ],
-            ..History::default()
-        };
-        let page = page(&history, Path::new("/nonexistent"));
-        assert!(
-            page.contains("<span class=\"FAIL\">1 FAIL</span><span class=\"PASS\">1 PASS</span>")
-        );
-        assert!(page.contains("<strong>a &lt;b&gt; went wrong</strong>"));
-        assert_eq!(page.matches("<section").count(), 1);
-        assert!(page.contains("<td class=\"case\">waits/punch/splice/mapped (iteration 2)</td>"));
-    }
-}
+mod tests;

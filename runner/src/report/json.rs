@@ -8,6 +8,7 @@ use std::io::Write;
 use super::Reporter;
 use crate::history::History;
 use crate::journal::Entry;
+use crate::merge::Suite;
 use crate::print;
 
 /// Prints each event as a JSON line.
@@ -19,6 +20,14 @@ pub(crate) struct Json<W = print::Stdout> {
 impl Json {
     pub(crate) fn new() -> Self {
         Self::to(print::Stdout)
+    }
+}
+
+/// Prints the events of suites, one suite after the other: each begins with `begun` and ends with
+/// `ended`.
+pub(crate) fn retell(suites: &[Suite]) {
+    for suite in suites {
+        Json::new().resume(&suite.entries);
     }
 }
 

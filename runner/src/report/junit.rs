@@ -24,19 +24,28 @@ use crate::incomplete;
 use crate::journal::Outcome;
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
+use refine::Addition;
 
-/// The report of `history`.
-pub(crate) fn xml(history: &History) -> anyhow::Result<Vec<u8>> {
-    let report = report(history);
-    let skipped = report.testsuites().iter().map(TestSuite::skipped).sum();
+/// The report of what was run, a suite each.
+pub(crate) fn xml(histories: &[&History]) -> anyhow::Result<Vec<u8>> {
+    let suites: Vec<_> = histories.iter().map(|history| suite(history)).collect();
+    let additions = suites
+        .iter()
+        .zip(histories)
+        .map(|(suite, history)| Addition {
+            properties: properties(history),
+            skipped: suite.skipped(),
+        })
+        .collect();
+    let report = ReportBuilder::new().add_testsuites(suites).build();
     let mut plain = Vec::new();
     report.write_xml(&mut plain).map_err(|error| anyhow::anyhow!("the JUnit report: {error}"))?;
-    refine::refine(std::str::from_utf8(&plain)?, &properties(history), skipped)
+    refine::refine(std::str::from_utf8(&plain)?, additions)
 }
 
-fn report(history: &History) -> junit_report::Report {
+fn suite(history: &History) -> TestSuite {
     let place = place(history);
-    let mut suite = TestSuiteBuilder::new(&clean::line(&suite_name(history)));
+    let mut suite = TestSuiteBuilder::new(&clean::line(&history.name()));
     suite.testsuite.package.clone_from(&place);
     let began = history.began.unwrap_or(SystemTime::UNIX_EPOCH);
     suite.set_timestamp(began.into());
@@ -57,30 +66,12 @@ fn report(history: &History) -> junit_report::Report {
         suite.add_testcase(of_the_run(name, "INCOMPLETE", &problem, &place));
     }
     suite.set_system_out(&cdata(&notes));
-    ReportBuilder::new().add_testsuite(suite.build()).build()
-}
-
-/// What the cases ran on, such that another configuration's cases are other cases.
-fn configuration(plan: &Plan) -> String {
-    let mut name = plan.target.name();
-    if let Some(variant) = &plan.variant {
-        let _ = write!(name, "-{variant}");
-    }
-    name
-}
-
-fn suite_name(history: &History) -> String {
-    let on = history.plan.as_ref().map_or("unknown".to_owned(), configuration);
-    if history.machine.kernel.is_empty() {
-        on
-    } else {
-        format!("{on} on Linux {}", history.machine.kernel)
-    }
+    suite.build()
 }
 
 /// The package of all classes. A dot ends a package's name, so a kernel's release has none.
 fn place(history: &History) -> String {
-    let on = history.plan.as_ref().map_or("unknown".to_owned(), configuration);
+    let on = history.plan.as_ref().map_or("unknown".to_owned(), Plan::configuration);
     let kernel = match history.machine.kernel.as_str() {
         "" => "unknown",
         release => release,
@@ -88,7 +79,22 @@ fn place(history: &History) -> String {
     clean::line(&format!("linux-{}.{on}", kernel.replace('.', "_")))
 }
 
+/// What was run on what. Where runs differ that were put together, each is told.
 fn properties(history: &History) -> Vec<(&'static str, String)> {
+    let mut all: Vec<(&'static str, String)> = Vec::new();
+    for run in history.runs() {
+        for property in properties_of(run) {
+            // Beside its like.
+            let like = all.iter().rposition(|(name, _)| *name == property.0);
+            if !all.contains(&property) {
+                all.insert(like.map_or(all.len(), |at| at + 1), property);
+            }
+        }
+    }
+    all
+}
+
+fn properties_of(history: &History) -> Vec<(&'static str, String)> {
     let machine = &history.machine;
     let mut properties = vec![
         ("kernel", machine.kernel.clone()),

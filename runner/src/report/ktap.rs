@@ -10,9 +10,11 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{Reporter, clean};
+use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::{Entry, Event, Outcome};
+use crate::merge::Suite;
 use crate::plan::Plan;
 use crate::print;
 use crate::verdict::{Problem, Verdict};
@@ -32,6 +34,8 @@ pub(crate) struct Ktap<W = print::Stdout> {
     number: usize,
     /// Whether one of them was `not ok`.
     failed: bool,
+    /// Whether this is all that will be told. Who bails out says that nothing follows.
+    alone: bool,
 }
 
 impl Ktap {
@@ -43,7 +47,7 @@ impl Ktap {
 impl<W: Write> Ktap<W> {
     /// Prints to `out`.
     pub(crate) fn to(out: W) -> Self {
-        Self { out, nested: None, number: 0, failed: false }
+        Self { out, nested: None, number: 0, failed: false, alone: true }
     }
 
     fn say(&mut self, line: &str) {
@@ -94,6 +98,20 @@ impl<W: Write> Ktap<W> {
             Event::Trouble(problem) => self.problem(problem),
             _ => {}
         }
+    }
+
+    /// All of a run that is over.
+    fn whole(&mut self, suite: &Suite) {
+        self.resume(&suite.entries);
+        let seed = suite.history.plan.as_ref().map(|plan| plan.seed);
+        for source in &suite.history.sources {
+            let own = source.history.plan.as_ref().map(|plan| plan.seed);
+            if let Some(other) = own.filter(|_| own != seed) {
+                let from = clean::line(&source.folder.display().to_string());
+                self.say(&format!("{}# {from}: seed {other}", self.margin()));
+            }
+        }
+        self.finish(&suite.history, Path::new(""));
     }
 
     fn case(&mut self, outcome: &Outcome) {
@@ -169,10 +187,40 @@ impl<W: Write> Reporter for Ktap<W> {
                 self.run(1, history);
             }
         }
-        if let Some(why) = &history.wedged {
+        if let (Some(why), true) = (&history.wedged, self.alone) {
             self.say(&format!("Bail out! the machine needs a reboot: {}", clean::line(why)));
         }
     }
+}
+
+/// Prints suites: one as the run that it is, several as tests with subtests.
+pub(crate) fn retell(suites: &[Suite]) {
+    // Whoever stopped reading does not want more; another failure is kept.
+    let _ = write_suites(&mut print::Stdout, suites);
+}
+
+fn write_suites(out: &mut impl Write, suites: &[Suite]) -> std::io::Result<()> {
+    if let [one] = suites {
+        let mut ktap = Ktap::to(out);
+        ktap.whole(one);
+        return Ok(());
+    }
+    writeln!(out, "KTAP version 1\n1..{}", suites.len())?;
+    for (suite, number) in suites.iter().zip(1..) {
+        let mut text = Vec::new();
+        let mut ktap = Ktap { alone: false, ..Ktap::to(&mut text) };
+        ktap.whole(suite);
+        let name = clean::line(&suite.history.name());
+        for (line, at) in String::from_utf8_lossy(&text).lines().zip(0..) {
+            writeln!(out, "  {line}")?;
+            if at == 0 {
+                writeln!(out, "  # Subtest: {name}")?;
+            }
+        }
+        let bad = Exit::of(&suite.history) != Exit::Expected;
+        writeln!(out, "{} {number} {name}", if bad { "not ok" } else { "ok" })?;
+    }
+    out.flush()
 }
 
 fn line(number: usize, outcome: &Outcome) -> String {

@@ -4,6 +4,7 @@
 //! a terminal (crate indicatif).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use regex::Regex;
 
+use super::alike::{Alike, alike};
 use super::{Reporter, clean};
 use crate::exit::Exit;
 use crate::history::History;
@@ -100,7 +102,7 @@ impl Reporter for Terminal {
             Event::Silenced { what } => self.say(&format!("note: {what}")),
             Event::Down { why } => self.say(&format!("the machine went down: {why}")),
             Event::Interrupted => self.say("interrupted"),
-            Event::Prepared { .. } | Event::Ended(_) => {}
+            Event::Prepared { .. } | Event::Lacking { .. } | Event::Ended(_) => {}
         }
     }
 
@@ -113,7 +115,7 @@ impl Reporter for Terminal {
         self.bar.finish_and_clear();
         // Of a run that could not even begin, main says why.
         if !history.all_outcomes().is_empty() || Exit::of(history) == Exit::NeedsReboot {
-            print_summary(history, folder);
+            print::line(summary(history, folder));
         }
     }
 
@@ -122,9 +124,26 @@ impl Reporter for Terminal {
     }
 }
 
-/// The summary of a run.
-pub(crate) fn print_summary(history: &History, folder: &Path) {
-    print::line(summary(history, folder));
+/// The summaries of runs that are told together, and their sum.
+pub(crate) fn summaries(histories: &[&History]) -> String {
+    // Their sources know their folders.
+    let nowhere = Path::new("");
+    if let [one] = histories {
+        return summary(one, nowhere);
+    }
+    let bold = Style::new().bold();
+    let mut text = String::new();
+    for history in histories {
+        let _ = writeln!(text, "\n{bold}{}{bold:#}{}", history.name(), summary(history, nowhere));
+    }
+    let outcomes: Vec<_> = histories.iter().flat_map(|history| history.all_outcomes()).collect();
+    let bad = histories.iter().filter(|history| Exit::of(history) != Exit::Expected).count();
+    let how = match bad {
+        0 => "all as expected".to_owned(),
+        n => format!("{n} not as expected"),
+    };
+    let _ = write!(text, "\n{} suites, {how}: {}", histories.len(), counted(&outcomes));
+    text
 }
 
 fn headline(plan: &Plan, history: &History) -> String {
@@ -208,11 +227,10 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("           {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The text of [`print_summary`].
-pub(crate) fn summary(history: &History, folder: &Path) -> String {
-    let outcomes = history.all_outcomes();
+/// How many results there are and how they are distributed.
+fn counted(outcomes: &[Outcome]) -> String {
     let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
-    for outcome in &outcomes {
+    for outcome in outcomes {
         *counts.entry(outcome.verdict).or_default() += 1;
     }
     let counted: Vec<_> = Verdict::ALL
@@ -224,30 +242,49 @@ pub(crate) fn summary(history: &History, folder: &Path) -> String {
         })
         .collect();
     let seconds = outcomes.iter().fold(0.0, |sum, o| sum + o.seconds);
-    let mut lines = vec![String::new()];
     let results = match outcomes.len() {
         1 => "1 result".to_owned(),
         n => format!("{n} results"),
     };
     let counted =
         if counted.is_empty() { String::new() } else { format!(": {}", counted.join(", ")) };
-    lines.push(format!("{results} in {seconds:.1} s{counted}"));
+    format!("{results} in {seconds:.1} s{counted}")
+}
+
+/// The summary of a run whose results lie in `folder`.
+pub(crate) fn summary(history: &History, folder: &Path) -> String {
+    let outcomes = history.all_outcomes();
+    let mut lines = vec![String::new(), counted(&outcomes)];
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
     lines.extend(history.silenced.iter().map(|(what, since)| match since {
         Some(case) => format!("Note: since {case}, {what}"),
         None => format!("Note: {what}"),
     }));
-    let resume = history.plan.as_ref().and_then(|plan| rerun::resume(plan, folder));
-    if let Some(why) = &history.wedged {
-        let then = resume.map_or(String::new(), |resume| format!("; after it: {resume}"));
-        lines.push(format!("The machine needs a reboot ({why}){then}"));
-    } else if history.interrupted {
-        let then = resume.map_or(String::new(), |resume| format!("; to go on: {resume}"));
-        lines.push(format!("Interrupted{then}"));
+    match &history.sources[..] {
+        [] => lines.extend(stopped(history, folder)),
+        sources => lines.extend(sources.iter().filter_map(|it| stopped(&it.history, &it.folder))),
     }
-    lines.push(format!("Results: {}", folder.display()));
+    let folders: Vec<_> = match &history.sources[..] {
+        [] => vec![folder.display().to_string()],
+        sources => sources.iter().map(|source| source.folder.display().to_string()).collect(),
+    };
+    lines.push(format!("Results: {}", folders.join(", ")));
     lines.join("\n")
+}
+
+/// What is left to do for a run that stopped early.
+fn stopped(run: &History, folder: &Path) -> Option<String> {
+    let resume = run.plan.as_ref().and_then(|plan| rerun::resume(plan, folder));
+    if let Some(why) = &run.wedged {
+        let then = resume.map_or(String::new(), |resume| format!("; after it: {resume}"));
+        Some(format!("The machine needs a reboot ({why}){then}"))
+    } else if run.interrupted {
+        let then = resume.map_or(String::new(), |resume| format!("; to go on: {resume}"));
+        Some(format!("Interrupted{then}"))
+    } else {
+        None
+    }
 }
 
 fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<String> {
@@ -259,23 +296,14 @@ fn attention(history: &History, outcomes: &[Outcome], folder: &Path) -> Vec<Stri
     for problem in &history.troubles {
         lines.push(format!("{} {}", word(Verdict::Fail), problem.title));
     }
-    // Of what went wrong the same way several times, the first is shown.
-    let mut alike: Vec<(&Outcome, usize)> = Vec::new();
-    for outcome in outcomes.iter().filter(|o| o.verdict.needs_attention()) {
-        let same = |(first, _): &&mut (&Outcome, usize)| {
-            (&first.case, first.verdict, first.gist())
-                == (&outcome.case, outcome.verdict, outcome.gist())
-        };
-        match alike.iter_mut().find(same) {
-            Some((_, count)) => *count += 1,
-            None => alike.push((outcome, 1)),
+    for Alike { first: outcome, times: count, .. } in alike(outcomes) {
+        if !outcome.verdict.needs_attention() {
+            continue;
         }
-    }
-    for (outcome, count) in alike {
         let gist = outcome.gist().map_or(String::new(), |gist| format!(": {}", clean::line(&gist)));
         let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
         lines.push(format!("{} {}{gist}{times}", word(outcome.verdict), outcome.title()));
-        if let Some(plan) = &history.plan {
+        if let Some(plan) = history.plan_of(&outcome.case) {
             let command = rerun::case(plan, &outcome.case, outcome.iteration);
             lines.push(format!("         {command}"));
         }

@@ -6,23 +6,30 @@ use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesEnd, BytesStart, Event};
 use quick_xml::{Reader, Writer};
 
-/// `xml` with `properties` in each suite, of which `skipped` cases were skipped.
-pub(super) fn refine(
-    xml: &str,
-    properties: &[(&str, String)],
-    skipped: usize,
-) -> anyhow::Result<Vec<u8>> {
+/// What a suite gets.
+pub(super) struct Addition {
+    /// What was run on what.
+    pub(super) properties: Vec<(&'static str, String)>,
+    /// How many cases were skipped.
+    pub(super) skipped: usize,
+}
+
+/// `xml` with an addition to each of its suites, in their order.
+pub(super) fn refine(xml: &str, additions: Vec<Addition>) -> anyhow::Result<Vec<u8>> {
+    let mut additions = additions.into_iter();
     let mut reader = Reader::from_str(xml);
     let mut writer = Writer::new(Vec::new());
     loop {
         match reader.read_event().context("reading what junit-report wrote")? {
             Event::Eof => return Ok(writer.into_inner()),
             Event::Start(start) if start.name().as_ref() == b"testsuite" => {
+                let Addition { properties, skipped } =
+                    additions.next().context("junit-report wrote a suite too many")?;
                 let mut suite = in_form(&start)?;
                 suite.push_attribute(("skipped", skipped.to_string().as_str()));
                 writer.write_event(Event::Start(suite))?;
                 writer.write_event(Event::Start(BytesStart::new("properties")))?;
-                for (name, value) in properties {
+                for (name, value) in &properties {
                     let property = BytesStart::new("property")
                         .with_attributes([("name", *name), ("value", value.as_str())]);
                     writer.write_event(Event::Empty(property))?;

@@ -1,0 +1,98 @@
+//! `runner report`: runs told again, from their journals alone, also those that were cut off. Several
+//! are told as one.
+//!
+//! The reports inside a results folder tell of the run in it. What is printed, written elsewhere and
+//! returned as the exit code tells of all that was named, and of a share as of a share: what is
+//! missing of the whole makes that incomplete.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use crate::exit::Exit;
+use crate::history::History;
+use crate::merge;
+use crate::output::Output;
+use crate::print;
+use crate::report::github::Github;
+use crate::report::{Format, html, json, junit, ktap, terminal};
+use crate::results::{Refusal, Results};
+use crate::run;
+
+/// What to tell again, and where.
+#[derive(Debug)]
+pub(crate) struct Retelling {
+    /// The runs' folders.
+    pub(crate) folders: Vec<PathBuf>,
+    /// Another place for the JUnit report.
+    pub(crate) junit: Option<PathBuf>,
+    /// Another place for the page.
+    pub(crate) html: Option<PathBuf>,
+    /// What to print.
+    pub(crate) format: Format,
+}
+
+/// Does what `asked` says.
+pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result<Exit> {
+    let read = |folder: &PathBuf| Ok((folder.clone(), Results::at(folder).entries()?));
+    let named = asked.folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let own = match &named[..] {
+        [(folder, entries)] => Some((Results::at(folder), History::of(entries))),
+        _ => None,
+    };
+    let suites = merge::suites(named)?;
+    let junit = other(asked.junit.as_deref(), &asked.folders)?;
+    let html = other(asked.html.as_deref(), &asked.folders)?;
+    let to_stdout =
+        [&junit, &html].into_iter().flatten().filter(|output| output.is_stdout()).count();
+    match to_stdout {
+        0 => {}
+        1 if asked.format == Format::Text => print::yield_stdout(),
+        1 => bail!("a report and --format would both write to standard output"),
+        _ => bail!("--junit and --html would both write to standard output"),
+    }
+    if let Some((results, history)) = own {
+        rebuild(&results, &history, junit.is_some() || html.is_some())?;
+    }
+    let told: Vec<&History> = suites.iter().map(|suite| &suite.history).collect();
+    if let Some(output) = &junit {
+        output.write(&junit::xml(&told)?)?;
+    }
+    if let Some(output) = &html {
+        let folder = output.file().and_then(Path::parent).unwrap_or(Path::new("."));
+        output.write(html::page(&told, folder).as_bytes())?;
+    }
+    match asked.format {
+        Format::Text => print::line(terminal::summaries(&told)),
+        Format::Json => json::retell(&suites),
+        Format::Ktap => ktap::retell(&suites),
+    }
+    if let Some(github) = github {
+        github.tell(&told, asked.format);
+    }
+    Ok(Exit::of_all(told))
+}
+
+/// Another place for a report, tried. It may not be in place of what any of the runs wrote.
+fn other(path: Option<&Path>, folders: &[PathBuf]) -> Result<Option<Output>, Refusal> {
+    let Some(path) = path else { return Ok(None) };
+    let mut output = None;
+    for folder in folders {
+        output = Some(Results::at(folder).open_other(path)?);
+    }
+    Ok(output)
+}
+
+/// Makes the reports in a run's folder anew.
+fn rebuild(results: &Results, history: &History, elsewhere: bool) -> anyhow::Result<()> {
+    match results.check() {
+        Ok(()) => run::write_reports(history, results, None),
+        // Results may lie where nobody can write: on a medium, or as somebody else's.
+        Err(Refusal::Output(why)) if elsewhere => {
+            print::note(format_args!("runner: only the other report is written: {why}"));
+            Ok(())
+        }
+        Err(why @ Refusal::Output(_)) => bail!("{why}; to report elsewhere: --junit PATH"),
+        Err(why) => Err(why.into()),
+    }
+}
