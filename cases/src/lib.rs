@@ -6,6 +6,7 @@
 
 mod attempt;
 mod axis;
+mod beside;
 mod case;
 mod catalogue;
 mod cell;

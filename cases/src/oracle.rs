@@ -2,12 +2,14 @@
 //!
 //! [`Watch`] stands between a case and its [`System`]. It sees what begins and what ends, and while
 //! nothing is under way it looks at the files: [`kept`] at the blocks of pinned pages, [`foreign`]
-//! at what files show. [`durable`] asks what was written back when a sync has ended. Whoever looks keeps nothing open and maps nothing, so nothing is changed by
-//! it. While an operation is under way nobody looks, for it may hold the locks that a look takes;
+//! at what files show, [`bystanders`] at those that nobody touches. [`durable`] asks what was written
+//! back when a sync has ended. Whoever looks keeps nothing open and maps nothing, so nothing is
+//! changed by it. While an operation is under way nobody looks, for it may hold the locks that a look takes;
 //! what was not seen then is no evidence either way.
 //!
 //! What is right and what is wrong is `protocol`'s to say.
 
+mod bystanders;
 mod durable;
 mod foreign;
 mod kept;
@@ -19,6 +21,7 @@ use std::rc::Rc;
 use protocol::Rule;
 use serde::{Deserialize, Serialize};
 
+use self::bystanders::Bystanders;
 use self::durable::Durability;
 use self::foreign::Contents;
 use self::kept::Pinned;
@@ -82,6 +85,41 @@ pub enum Inspected {
     },
 }
 
+/// A file that nobody touches, to be made or looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bystander {
+    /// Which.
+    pub file: FileId,
+    /// What each of its pages is filled with.
+    pub fill: Vec<u8>,
+    /// Whether to ask which of its blocks are free, which takes longer than the rest.
+    pub with_free: bool,
+}
+
+/// What was seen of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stood {
+    /// Pages that its size amounts to.
+    pub pages: u64,
+    /// Blocks that the file system counts as its own.
+    pub counted: u64,
+    /// The block of each page; none if it has none that was written.
+    pub blocks: Vec<Option<u64>>,
+    /// The first byte that is not what its page is filled with: where, and what.
+    pub other: Option<(u64, u8)>,
+    /// The first of its blocks that the file system counts as free, if that was asked.
+    pub free: Option<u64>,
+}
+
+/// What a look shows, in the order of what was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Of files of the case.
+    pub files: Vec<Inspected>,
+    /// Of bystanders; none of one that has no name any more.
+    pub bystanders: Vec<Option<Stood>>,
+}
+
 /// How many bytes of a file are looked at. Files of cases are shorter, but for those that take all
 /// free space or are mapped by huge entries.
 pub const LOOKED_AT: u64 = 64 * crate::action::PAGE;
@@ -100,6 +138,7 @@ pub struct Watch<'s> {
     pinned: Pinned,
     contents: Contents,
     durability: Durability,
+    bystanders: Bystanders,
     found: Findings,
 }
 
@@ -120,6 +159,7 @@ impl<'s> Watch<'s> {
             pinned: Pinned::default(),
             contents: Contents::default(),
             durability: Durability::default(),
+            bystanders: Bystanders::default(),
             found: Findings::default(),
         }
     }
@@ -141,7 +181,16 @@ impl<'s> Watch<'s> {
             return Ok(());
         }
         let wanted = self.files.iter().copied().collect();
-        self.look_at("all was over", &wanted)
+        self.look_at("all was over", &wanted, true)
+    }
+
+    /// Makes a file that nobody touches, where one is to be.
+    fn bystand(&mut self) -> Tried<()> {
+        if let Some(next) = self.bystanders.next().filter(|_| self.pinned.is_empty()) {
+            let seen = self.system.bystand(&next)?;
+            self.found.borrow_mut().extend(self.bystanders.add(next, seen.as_ref()));
+        }
+        Ok(())
     }
 
     /// Takes those off the list that have ended, or were killed.
@@ -178,7 +227,8 @@ impl<'s> Watch<'s> {
             let at = self.contents.offset(*map);
             let pages: Vec<_> = kept::pages(at, *span).map(|index| (index, 0)).collect();
             let what = Inspection { file, pages: pages.clone(), may_show: None };
-            if let [Inspected::Named { blocks, .. }] = &self.system.inspect(&[what])?[..] {
+            let seen = self.system.inspect(&[what], &[])?;
+            if let [Inspected::Named { blocks, .. }] = &seen.files[..] {
                 let there = pages.iter().zip(blocks);
                 let held = there.filter_map(|((index, _), block)| Some((*index, (*block)?)));
                 self.pinned.add(*pin, file, held.collect(), *kind == PinKind::OwnPipe);
@@ -188,13 +238,17 @@ impl<'s> Watch<'s> {
             let mut wanted = self.contents.touched(&action, &self.files);
             wanted.extend(self.pinned.files());
             let words = self.names.say(&action);
-            self.look_at(&words, &wanted)?;
+            self.look_at(&words, &wanted, false)?;
+        }
+        if is_quiet && makes_file(&action) && went_well {
+            self.bystand()?;
         }
         Ok(())
     }
 
-    /// Looks at files, after something with these words was done.
-    fn look_at(&mut self, words: &str, wanted: &BTreeSet<FileId>) -> Tried<()> {
+    /// Looks at files, after something with these words was done; also at what is free if that was
+    /// the end.
+    fn look_at(&mut self, words: &str, wanted: &BTreeSet<FileId>, at_end: bool) -> Tried<()> {
         let what: Vec<_> = wanted
             .iter()
             .map(|file| Inspection {
@@ -204,11 +258,13 @@ impl<'s> Watch<'s> {
             })
             .filter(|what| !what.pages.is_empty() || what.may_show.is_some())
             .collect();
-        if what.is_empty() {
+        let bystanders = self.bystanders.wanted(at_end);
+        if what.is_empty() && bystanders.is_empty() {
             return Ok(());
         }
-        let seen = self.system.inspect(&what)?;
-        for (what, seen) in what.iter().zip(seen) {
+        let view = self.system.inspect(&what, &bystanders)?;
+        self.found.borrow_mut().extend(self.bystanders.judge(&view.bystanders, words));
+        for (what, seen) in what.iter().zip(view.files) {
             let name = self.names.file(what.file).into_owned();
             let mut found = self.pinned.judge(what, &seen, words, &name);
             found.extend(self.contents.judge(what.file, &seen, words, &name));
@@ -216,6 +272,11 @@ impl<'s> Watch<'s> {
         }
         Ok(())
     }
+}
+
+/// Whether an action makes a file of the file system under test.
+fn makes_file(action: &Action) -> bool {
+    matches!(action, Action::Create { medium: Medium::Dax, .. } | Action::CreateHuge { .. })
 }
 
 /// Whether an action may change what a file shows, or where its blocks are.
@@ -256,6 +317,11 @@ impl System for Watch<'_> {
                 self.files.insert(*file);
             }
             _ => {}
+        }
+        if changes(&action) {
+            self.bystanders.complete();
+        } else if makes_file(&action) && self.busy.is_empty() && self.bystanders.is_empty() {
+            self.bystand()?;
         }
         if Durability::asks_before(&action, &self.contents, &self.files) {
             self.durability.learn(self.system.written_back()?);
@@ -339,8 +405,12 @@ impl System for Watch<'_> {
         self.system.set_var(var, value);
     }
 
-    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
-        self.system.inspect(what)
+    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+        self.system.bystand(what)
+    }
+
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+        self.system.inspect(files, bystanders)
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {

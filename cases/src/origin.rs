@@ -27,6 +27,12 @@ pub(crate) const ZERO_SHARED: &str =
 /// What is around a part of a page that copy-on-write prepared a block for.
 pub(crate) const COW_EDGES: &str =
     "Linux commit 708dfad2eb41 (\"fsdax: zero the edges if source is HOLE or UNWRITTEN\"), in v6.2";
+/// Copy-on-write of what two files share.
+pub(crate) const COW: &str =
+    "Ruan, \"fsdax,xfs: Add reflink&dedupe support for fsdax\", 2021 and 2022";
+/// What DAX was made for: stores and write(2) go to the device itself.
+pub(crate) const BESIDE: &str =
+    "Linux Documentation/filesystems/dax.rst: \"reads and writes directly to the storage device\"";
 /// The layout break itself.
 pub(crate) const BREAK: &str = "Linux commit d6dc57e251a4 (\"xfs, dax: introduce \
      xfs_break_dax_layouts()\"), in v4.18";

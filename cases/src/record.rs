@@ -5,7 +5,7 @@
 
 use crate::action::{Action, Content, PinId, Reply, TaskId, VarId};
 use crate::case::Case;
-use crate::oracle::{Inspected, Inspection};
+use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::patience::Patience;
 use crate::perform::perform;
 use crate::system::reference::{Config, Reference};
@@ -203,8 +203,12 @@ impl System for Recorder {
         self.system.set_var(var, value);
     }
 
-    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
-        self.system.inspect(what)
+    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+        self.system.bystand(what)
+    }
+
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+        self.system.inspect(files, bystanders)
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {

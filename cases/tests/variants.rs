@@ -130,6 +130,8 @@ variants! {
     break_forgets_dirty: BreakForgetsDirty, Some(Rule::Durable);
     part_write_forgets_dirty: PartWriteForgetsDirty, Some(Rule::Durable);
     shows_behind_end: ShowsBehindEnd, None;
+    write_spills: WriteSpills, Some(Rule::Bystanders);
+    frees_next: FreesNext, Some(Rule::Bystanders);
     fsync_takes_inode_lock: FsyncTakesInodeLock, Some(Rule::LockHeld);
     map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
     // Signals leave no event.

@@ -4,6 +4,7 @@
 //! Whoever looks says what was seen; here stands what of it is wrong. When to look, and how, is
 //! left to the crate `cases`, which does so on a kernel and on the reference alike.
 
+pub mod bystanders;
 pub mod durable;
 
 use alloc::format;

@@ -27,11 +27,13 @@ pub enum Rule {
     ForeignBytes,
     /// What a sync says is on the medium was written back.
     Durable,
+    /// A file that nobody touches stays as it was.
+    Bystanders,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissedWait,
         Self::Livelock,
         Self::LostWakeup,
@@ -41,6 +43,7 @@ impl Rule {
         Self::KeptBlock,
         Self::ForeignBytes,
         Self::Durable,
+        Self::Bystanders,
     ];
 
     /// The name by which people speak of it.
@@ -55,6 +58,7 @@ impl Rule {
             Self::KeptBlock => "kept block",
             Self::ForeignBytes => "foreign bytes",
             Self::Durable => "durable",
+            Self::Bystanders => "bystanders",
         }
     }
 }

@@ -148,7 +148,7 @@ impl Volume {
                 }
                 None => return Err(ENOSPC),
             };
-            blocks.shares[at] = 1;
+            blocks.shares[at] += 1;
             Ok(Arc::clone(&blocks.pages[at]))
         })
     }
@@ -187,6 +187,15 @@ impl Volume {
             };
             blocks.free.extend(freed);
         });
+    }
+
+    /// Makes the block behind `number` free although a file has it, as a bug does.
+    pub(crate) fn free_next(&self, number: u64) {
+        if let Some(page) = self.page(number + 1).filter(|page| self.shares(page) > 0)
+            && !self.is_free(page.number)
+        {
+            self.free(&page);
+        }
     }
 
     /// The block with this number, if it was ever used.

@@ -293,11 +293,16 @@ impl Fs {
     ) {
         self.remove_entries(task, inode, state, range.clone());
         let indices: Vec<u64> = state.extents.range(range).map(|(i, _)| *i).collect();
+        let mut last = None;
         // From the end, so that the block handed out next is the first of them.
         for index in indices.into_iter().rev() {
             if let Some(extent) = state.extents.remove(&index) {
+                last = last.max(Some(extent.page.number));
                 self.drop_block(task, inode, &extent.page);
             }
+        }
+        if let Some(last) = last.filter(|_| self.has(Variant::FreesNext)) {
+            self.volume(inode).free_next(last);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::device::Direction;
 use crate::errno::{Answer, EFAULT};
 use crate::fault::NotYours;
 use crate::fs::Fs;
-use crate::inode::{Inode, Locked, Medium, pieces, touched};
+use crate::inode::{Inode, InodeState, Locked, Medium, pieces, touched};
 use crate::mm::{Mm, Pte, Sharing, Vma};
 use crate::page::{Content, SIZE};
 use crate::pins::{Dropper, Pins};
@@ -164,7 +164,20 @@ impl Fs {
         }
         let mut state = inode.state();
         state.size = state.size.max(at + len);
+        if self.has(Variant::WriteSpills) && len > 0 {
+            self.spill(inode, &state, (at + len - 1) / SIZE, bytes[bytes.len() - 1]);
+        }
         Ok(())
+    }
+
+    /// What a write goes on with behind the block of its last page. XFS does so where a device below
+    /// it is striped: docs/finds.md, 25.
+    fn spill(&self, inode: &Inode, state: &InodeState, last: u64, byte: u8) {
+        const SECTOR: u64 = 512;
+        let block = state.extents.get(&last).map(|extent| extent.page.number);
+        if let Some(next) = block.and_then(|block| self.volume(inode).page(block + 1)) {
+            next.content(|content| content.fill(0, SECTOR, byte));
+        }
     }
 
     /// fstat(2).

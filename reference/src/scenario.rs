@@ -55,6 +55,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dedupe", about: "dedupe of blocks that were never written", run: dedupe },
     Scenario { name: "second", about: "dedupe of pages of which the second differ", run: second },
     Scenario { name: "parts", about: "parts of shared and of new pages", run: parts },
+    Scenario { name: "beside", about: "writes and a punch right before another file", run: beside },
     Scenario { name: "map", about: "mmap under a pin against truncate", run: map },
     Scenario {
         name: "dirty",
@@ -487,6 +488,25 @@ fn parts(world: &World) -> Answer<()> {
         fs.store(task, &process.mm, &vma, (HALF, 1), b's')?;
         fs.write(task, &one, PAGE, &[b'w'])?;
         assert_eq!(byte(1, HALF)?, 0, "what was stored behind the end stays behind");
+        Ok(())
+    });
+    join(tasks);
+    Ok(())
+}
+
+/// The first file's blocks lie right before the second's.
+fn beside(world: &World) -> Answer<()> {
+    let (one, _other) = (world.file(1, 2)?, world.file(2, 1)?);
+    let mut tasks = Tasks::new();
+    world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
+    world.spawn(&mut tasks, move |fs, process, task| {
+        let last = [b'w'; PAGE as usize];
+        fs.write(task, &one, PAGE, &last)?;
+        assert_eq!(shown(fs, process, task, 2, 0)?, b'b', "a write stays in its file");
+        // The block freed last is the next to be given.
+        fs.fallocate(task, &one, Mode::Punch, (PAGE, PAGE))?;
+        fs.write(task, &one, PAGE, &last)?;
+        assert_eq!(shown(fs, process, task, 2, 0)?, b'b', "a punch frees what it punches");
         Ok(())
     });
     join(tasks);

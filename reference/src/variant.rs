@@ -104,6 +104,10 @@ variants! {
     PartWriteForgetsDirty = "part-write-forgets-dirty",
     /// What a mapping stored behind the end of a file becomes part of it when that grows.
     ShowsBehindEnd = "shows-behind-end",
+    /// write(2) goes on for a sector behind the end of its last page, in whatever lies there.
+    WriteSpills = "write-spills",
+    /// What gives blocks away gives away the one behind them as well, whoever has it.
+    FreesNext = "frees-next",
     /// fsync takes the inode lock, which a waiting break keeps.
     FsyncTakesInodeLock = "fsync-takes-inode-lock",
     /// mmap takes the inode lock, which a waiting break keeps.

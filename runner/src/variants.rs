@@ -97,8 +97,8 @@ pub(crate) fn fails(case: &Case, system: &mut Reference) -> bool {
 
 /// The same, and the rules of oracles that are broken in its run.
 ///
-/// That something was not written back no case can see by itself: there the oracle's word is its
-/// own.
+/// That something was not written back, or went to a file that is not the case's, no case can see
+/// by itself: there the oracle's word is its own.
 fn outcome(case: &Case, system: &mut Reference) -> (bool, BTreeSet<Rule>) {
     let mut found = BTreeSet::new();
     let ending = perform(case, system, Config::default().seed, &mut |report| {
@@ -107,7 +107,8 @@ fn outcome(case: &Case, system: &mut Reference) -> (bool, BTreeSet<Rule>) {
         }
     });
     let fails = matches!(ending, Ending::Fail(_) | Ending::Hang(_));
-    (fails || found.contains(&Rule::Durable), found)
+    let unseen = [Rule::Durable, Rule::Bystanders];
+    (fails || unseen.iter().any(|rule| found.contains(rule)), found)
 }
 
 /// A row of the matrix: how many, and the first of them by name.

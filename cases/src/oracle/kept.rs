@@ -44,6 +44,11 @@ impl Pinned {
         self.pins.retain(|_, held| !held.own);
     }
 
+    /// Whether nothing is pinned.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pins.is_empty()
+    }
+
     /// The files that have pinned pages.
     pub(super) fn files(&self) -> BTreeSet<FileId> {
         self.pins.values().map(|held| held.file).collect()

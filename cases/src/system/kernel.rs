@@ -51,7 +51,7 @@ use super::{
     Tried, Trouble, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
-use crate::oracle::{Inspected, Inspection};
+use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::patience::{Patience, pause};
 use crate::transcript::Names;
 
@@ -554,8 +554,12 @@ impl System for Kernel {
         self.vars.var(var.0).store(value, std::sync::atomic::Ordering::SeqCst);
     }
 
-    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
-        self.control.inspect(what, self.config.patience.of(PATIENCE))
+    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+        self.control.bystand(what, self.config.patience.of(PATIENCE))
+    }
+
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+        self.control.inspect(files, bystanders, self.config.patience.of(PATIENCE))
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use protocol::Finding;
 use protocol::event::{Counting, Event};
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Dropper, Fs, Scatter, Stage, Standing, Task, Transfer, Variant};
+use reference::{Dropper, Failure, Fs, Scatter, Stage, Standing, Task, Transfer, Variant};
 
 use self::actor::{Actor, Shared};
 use super::{
@@ -23,7 +23,7 @@ use super::{
     Tried, Trouble, WaitChannel, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
-use crate::oracle::{Inspected, Inspection};
+use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::patience::Patience;
 use crate::transcript::Names;
 
@@ -414,8 +414,23 @@ impl System for Reference {
         self.shared.vars.change(var, |old| *old = value);
     }
 
-    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
-        Ok(what.iter().map(|what| self.shared.inspect(what)).collect())
+    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+        let made = self.shared.bystand(&self.hand, what);
+        made.map_err(|end| Trouble::Machinery {
+            what: "a file that nobody touches".to_owned(),
+            why: match end {
+                Failure::Errno(errno) => errno.to_string(),
+                Failure::Cancelled => "the run is over".to_owned(),
+            },
+        })?;
+        Ok(self.shared.stood(what))
+    }
+
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+        Ok(View {
+            files: files.iter().map(|what| self.shared.inspect(what)).collect(),
+            bystanders: bystanders.iter().map(|what| self.shared.stood(what)).collect(),
+        })
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {

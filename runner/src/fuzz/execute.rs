@@ -62,6 +62,11 @@ pub(crate) fn run(
         }
     }
     let diverged = pair.end().err().map(|divergence| *divergence);
+    if diverged.is_none()
+        && let Err(why) = watched.finish()
+    {
+        return Some(machinery(why.to_string()));
+    }
     found().or(diverged)
 }
 

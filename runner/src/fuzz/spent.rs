@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cases::Patience;
 use cases::action::{Action, Content, PinId, TaskId, VarId};
-use cases::oracle::{Inspected, Inspection};
+use cases::oracle::{Bystander, Inspection, Stood, View};
 use cases::system::{Done, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks};
 
 /// Time by what took it.
@@ -124,9 +124,14 @@ impl System for Timed<'_> {
         self.system.set_var(var, value);
     }
 
-    fn inspect(&mut self, what: &[Inspection]) -> Tried<Vec<Inspected>> {
+    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
         let spent = self.spent.clone();
-        spent.on("looks of the oracles", || self.system.inspect(what))
+        spent.on("making bystanders", || self.system.bystand(what))
+    }
+
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+        let spent = self.spent.clone();
+        spent.on("looks of the oracles", || self.system.inspect(files, bystanders))
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {

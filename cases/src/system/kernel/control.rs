@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::bench::trouble;
 use super::proc;
 use super::wire::{self, Request, Response};
-use crate::oracle::{Inspected, Inspection};
+use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::system::{Errno, Tried, Trouble};
 
 /// The task, and how far it has come.
@@ -87,16 +87,27 @@ impl Control {
         }
     }
 
+    /// Lets it make a file that nobody touches, once the round that is under way is done.
+    pub(super) fn bystand(&mut self, what: &Bystander, limit: Duration) -> Tried<Option<Stood>> {
+        let view = self.see(&Request::Bystand(what.clone()), limit)?;
+        Ok(view.bystanders.into_iter().next().flatten())
+    }
+
     /// Lets it look at files, once the round that is under way is done.
     pub(super) fn inspect(
         &mut self,
-        what: &[Inspection],
+        files: &[Inspection],
+        bystanders: &[Bystander],
         limit: Duration,
-    ) -> Tried<Vec<Inspected>> {
+    ) -> Tried<View> {
+        self.see(&Request::Inspect(files.to_vec(), bystanders.to_vec()), limit)
+    }
+
+    /// Asks for what ends with a look.
+    fn see(&mut self, request: &Request, limit: Duration) -> Tried<View> {
         let until = Instant::now() + limit;
         self.rest(until, limit)?;
-        wire::send(self.socket.as_fd(), &Request::Inspect(what.to_vec()), &[])
-            .map_err(trouble("a look at the files"))?;
+        wire::send(self.socket.as_fd(), request, &[]).map_err(trouble("a look at the files"))?;
         self.hear(until, limit)?;
         match wire::receive(self.socket.as_fd(), false).map_err(trouble("a look at the files"))? {
             Some((Response::Inspected(Ok(seen)), _)) => Ok(seen),

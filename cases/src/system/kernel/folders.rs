@@ -4,14 +4,14 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use protocol::oracle::Written;
 
 use super::sys;
 use crate::action::{FileId, Medium, PAGE, page};
-use crate::oracle::{Inspected, Inspection, LOOKED_AT};
+use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood, View};
 
 /// Where the files of a case live.
 #[derive(Clone, Debug)]
@@ -37,19 +37,33 @@ impl Folders {
         if there.exists() { there } else { self.path(Medium::Dax, file) }
     }
 
-    /// Looks at a file of the DAX file system, which is open no longer than that takes.
-    pub(super) fn inspect(&self, what: &Inspection) -> io::Result<Inspected> {
-        let path = self.path(Medium::Dax, what.file);
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = File::open(&self.dax)?;
-                let blocks = what.pages.iter();
-                let free = blocks.map(|(_, block)| sys::is_free(folder.as_raw_fd(), *block));
-                return Ok(Inspected::Nameless { free: free.collect::<io::Result<_>>()? });
-            }
-            Err(error) => return Err(error),
+    /// Looks at files of the DAX file system, each of which is open no longer than that takes.
+    pub(super) fn look(&self, files: &[Inspection], bystanders: &[Bystander]) -> io::Result<View> {
+        Ok(View {
+            files: files.iter().map(|what| self.inspect(what)).collect::<io::Result<_>>()?,
+            bystanders: bystanders
+                .iter()
+                .map(|what| self.stood(what))
+                .collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Opens a file of the DAX file system, if it has a name.
+    fn open(&self, file: FileId) -> io::Result<Option<File>> {
+        let path = self.path(Medium::Dax, file);
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn inspect(&self, what: &Inspection) -> io::Result<Inspected> {
+        let Some(file) = self.open(what.file)? else {
+            let folder = File::open(&self.dax)?;
+            let blocks = what.pages.iter();
+            let free = blocks.map(|(_, block)| sys::is_free(folder.as_raw_fd(), *block));
+            return Ok(Inspected::Nameless { free: free.collect::<io::Result<_>>()? });
         };
         let pages = what.pages.iter();
         let blocks = pages
@@ -60,6 +74,41 @@ impl Folders {
             None => None,
         };
         Ok(Inspected::Named { blocks, foreign })
+    }
+
+    /// Makes a file of the DAX file system that nobody touches, if it is not there.
+    pub(super) fn bystand(&self, what: &Bystander) -> io::Result<()> {
+        let path = self.path(Medium::Dax, what.file);
+        let file = match OpenOptions::new().write(true).create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            opened => opened?,
+        };
+        let pages = what.fill.iter().flat_map(|byte| [*byte; PAGE as usize]);
+        file.write_all_at(&pages.collect::<Vec<_>>(), 0)
+    }
+
+    /// What is to be seen of it.
+    fn stood(&self, what: &Bystander) -> io::Result<Option<Stood>> {
+        let Some(file) = self.open(what.file)? else {
+            return Ok(None);
+        };
+        let meta = file.metadata()?;
+        let pages = 0..what.fill.len() as u64;
+        let blocks = pages.map(|index| sys::written_block(file.as_raw_fd(), index));
+        let blocks = blocks.collect::<io::Result<Vec<_>>>()?;
+        let free = if what.with_free {
+            let blocks: Vec<_> = blocks.iter().flatten().copied().collect();
+            sys::free_one(file.as_raw_fd(), &blocks)?
+        } else {
+            None
+        };
+        Ok(Some(Stood {
+            pages: meta.len().div_ceil(PAGE),
+            counted: meta.blocks() * 512 / PAGE,
+            blocks,
+            other: differs(&file, &what.fill, meta.len())?,
+            free,
+        }))
     }
 
     /// Allocates, writes, syncs and removes a file in each of them.
@@ -74,6 +123,15 @@ impl Folders {
         }
         Ok(())
     }
+}
+
+/// The first byte of a file of this size that is not what its page is filled with: where, and what.
+fn differs(file: &File, fill: &[u8], size: u64) -> io::Result<Option<(u64, u8)>> {
+    let mut bytes = vec![0; size.min(fill.len() as u64 * PAGE) as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    let mut each = bytes.iter().enumerate();
+    let other = each.find(|(at, byte)| **byte != fill[at / PAGE as usize]);
+    Ok(other.map(|(at, byte)| (at as u64, *byte)))
 }
 
 /// The first byte of a file that it may not show: where, what, and in which block.

@@ -78,9 +78,14 @@ impl Actor {
                     let done = Done { result, began, ended: now() };
                     wire::send(socket.as_fd(), &Response::Done(number, done, None), &[])?;
                 }
-                Request::Inspect(what) => {
-                    let seen: io::Result<_> =
-                        what.iter().map(|what| self.folders.inspect(what)).collect();
+                Request::Inspect(files, bystanders) => {
+                    let seen = self.folders.look(&files, &bystanders);
+                    let seen = seen.map_err(|error| errno(&error));
+                    wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
+                }
+                Request::Bystand(what) => {
+                    let made = self.folders.bystand(&what);
+                    let seen = made.and_then(|()| self.folders.look(&[], &[what]));
                     let seen = seen.map_err(|error| errno(&error));
                     wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
                 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::trouble;
 use crate::action::{Action, FileId};
-use crate::oracle::{Inspected, Inspection};
+use crate::oracle::{Bystander, Inspection, View};
 use crate::system::{Done, Errno, Kinship, Tried};
 
 /// The largest message: the content of a few MiB, sector by sector.
@@ -38,8 +38,10 @@ pub(crate) enum Request {
     Spawn(Kinship),
     /// Do a round of the control experiment and report it under the number.
     Control(u32),
-    /// Look at files.
-    Inspect(Vec<Inspection>),
+    /// Look at files of the case, and at some that nobody touches.
+    Inspect(Vec<Inspection>, Vec<Bystander>),
+    /// Make a file that nobody touches, and look at it.
+    Bystand(Bystander),
     /// Close and unmap all that the process has.
     LetGo,
 }
@@ -61,7 +63,7 @@ pub(crate) enum Response {
     /// The numbered action ended, and made this file.
     Done(u32, Done, Option<Made>),
     /// What was seen in files.
-    Inspected(Result<Vec<Inspected>, Errno>),
+    Inspected(Result<View, Errno>),
     /// It could not make a new task.
     NoSpawn(Errno),
 }

@@ -7,8 +7,8 @@ use protocol::oracle::Written;
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Answer, Errno, Fs, Inode, Pins, Process, Ring, Task, Transfer, Vma, WaitQueue};
 
-use crate::action::{Action, Content, FileId, MapId, PAGE, PinId, PinKind, Span, VarId};
-use crate::oracle::{Inspected, Inspection, LOOKED_AT};
+use crate::action::{Action, Content, FileId, MapId, Medium, PAGE, PinId, PinKind, Span, VarId};
+use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood};
 use crate::system::{Done, Kinship};
 
 /// What all tasks share.
@@ -26,20 +26,44 @@ impl Shared {
         Self { fs, files: Leaf::default(), pins: Leaf::default(), vars: Vars::default() }
     }
 
+    /// A file that has a name.
+    fn named(&self, file: FileId) -> Option<Arc<Inode>> {
+        let inode = self.files.with(|files| files.get(&file).cloned());
+        inode.filter(|inode| inode.state().links > 0)
+    }
+
+    /// Makes a file that nobody touches, in the name of `task`.
+    pub(super) fn bystand(&self, task: &Task, what: &Bystander) -> Answer<()> {
+        let inode = self.fs.create(Medium::Dax);
+        self.files.with(|files| files.insert(what.file, Arc::clone(&inode)));
+        let pages = what.fill.iter().flat_map(|byte| [*byte; PAGE as usize]);
+        self.fs.write(task, &inode, 0, &pages.collect::<Vec<_>>())
+    }
+
+    /// What is to be seen of it.
+    pub(super) fn stood(&self, what: &Bystander) -> Option<Stood> {
+        let inode = self.named(what.file)?;
+        let shown = Fs::shown(&inode, what.fill.len() as u64 * PAGE);
+        let mut each = shown.iter().enumerate();
+        let other = each.find(|(at, byte)| **byte != what.fill[at / PAGE as usize]);
+        let other = other.map(|(at, byte)| (at as u64, *byte));
+        let blocks: Vec<_> = (0..what.fill.len() as u64).map(|at| block(&inode, at)).collect();
+        let mut free = blocks.iter().flatten().copied().filter(|_| what.with_free);
+        let free = free.find(|block| self.fs.is_free_storage(*block));
+        let state = inode.state();
+        let (pages, counted) = (state.size.div_ceil(PAGE), state.extents.len() as u64);
+        Some(Stood { pages, counted, blocks, other, free })
+    }
+
     /// Looks at a file.
     pub(super) fn inspect(&self, what: &Inspection) -> Inspected {
-        let inode = self.files.with(|files| files.get(&what.file).cloned());
-        let Some(inode) = inode.filter(|inode| inode.state().links > 0) else {
+        let Some(inode) = self.named(what.file) else {
             let blocks = what.pages.iter();
             return Inspected::Nameless {
                 free: blocks.map(|(_, block)| self.fs.is_free_storage(*block)).collect(),
             };
         };
-        let block = |index: u64| {
-            let state = inode.state();
-            let extent = state.extents.get(&index).filter(|extent| extent.written);
-            extent.map(|extent| extent.page.number)
-        };
+        let block = |index: u64| block(&inode, index);
         let foreign = what.may_show.as_ref().and_then(|values| {
             let may_show: Written = values.iter().copied().collect();
             let (at, byte) = may_show.foreign(&Fs::shown(&inode, LOOKED_AT))?;
@@ -50,6 +74,13 @@ impl Shared {
             foreign,
         }
     }
+}
+
+/// The block of a page of a file, if it has one that was written.
+fn block(inode: &Inode, index: u64) -> Option<u64> {
+    let state = inode.state();
+    let extent = state.extents.get(&index).filter(|extent| extent.written);
+    extent.map(|extent| extent.page.number)
 }
 
 /// A pin that the case can release, in each of its states.

@@ -181,6 +181,11 @@ pub(crate) fn find_block(fd: RawFd, block: u64) -> io::Result<u64> {
     Ok(found)
 }
 
+/// Whether the file system counts the device's page `block` as free.
+pub(crate) fn is_free(fd: RawFd, block: u64) -> io::Result<bool> {
+    Ok(free_one(fd, &[block])?.is_some())
+}
+
 /// `struct fsmap`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -210,12 +215,12 @@ impl FsmapHead {
     const ROOM: usize = 256;
 }
 
-/// Whether the file system counts the device's page `block` as free, by `FS_IOC_GETFSMAP`.
-pub(crate) fn is_free(fd: RawFd, block: u64) -> io::Result<bool> {
+/// The first of these pages of the device that the file system counts as free, if any, by
+/// `FS_IOC_GETFSMAP`.
+pub(crate) fn free_one(fd: RawFd, blocks: &[u64]) -> io::Result<Option<u64>> {
     const SPECIAL_OWNER: u32 = 0x10;
     const FREE: u64 = 1;
     const LAST: u32 = 0x20;
-    let at = block * PAGE;
     let mut map = Box::new(FsmapHead {
         iflags: 0,
         oflags: 0,
@@ -242,17 +247,21 @@ pub(crate) fn is_free(fd: RawFd, block: u64) -> io::Result<bool> {
         // SAFETY: `count` says how many records there is room for.
         check(unsafe { libc::ioctl(fd, request as _, &raw mut *map) }.into())?;
         let records = &map.records[..(map.entries as usize).min(FsmapHead::ROOM)];
-        let Some(last) = records.last().copied() else { return Ok(false) };
+        let Some(last) = records.last().copied() else { return Ok(None) };
         // Free space always has a record; without a reverse map what is in use may have none.
-        if records.iter().any(|record| {
-            (record.physical..record.physical + record.length).contains(&at)
-                && record.flags & SPECIAL_OWNER != 0
-                && record.owner == FREE
-        }) {
-            return Ok(true);
+        let is_free = |block: &&u64| {
+            let at = **block * PAGE;
+            records.iter().any(|record| {
+                (record.physical..record.physical + record.length).contains(&at)
+                    && record.flags & SPECIAL_OWNER != 0
+                    && record.owner == FREE
+            })
+        };
+        if let Some(block) = blocks.iter().find(is_free) {
+            return Ok(Some(*block));
         }
         if last.flags & LAST != 0 {
-            return Ok(false);
+            return Ok(None);
         }
         map.keys[0] = last;
     }

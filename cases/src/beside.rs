@@ -1,0 +1,48 @@
+//! What lies right behind what is written belongs to somebody else.
+//!
+//! The oracle *bystanders* has a file there in every case ([`crate::oracle`]). These are about nothing
+//! else: they write up to it.
+
+use crate::action::{Action, Mode, PAGE, Span, page, pages};
+use crate::case::case;
+use crate::origin;
+use crate::test::{Checked, Test};
+
+case! {
+    /// A write to the last page of a file, whole or in part, leaves alone what lies behind that.
+    write: "beside/write",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::BESIDE,
+}
+fn write(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abcd")?;
+    t.run(Action::Write { file: data.id, span: page(3), byte: b'w' })?;
+    let half = Span { at: 3 * PAGE + PAGE / 2, len: PAGE / 2 };
+    t.run(Action::Write { file: data.id, span: half, byte: b'x' })?;
+    t.reads(data, "abc[wwwwxxxx]")
+}
+
+/// Pages of a file that is copied as a whole: as many as an oracle looks at.
+const MANY: u64 = 64;
+
+case! {
+    /// A write to many pages that two files share goes to new blocks of these, and leaves alone what
+    /// lies behind, whatever the device below is made of.
+    cow_write: "beside/cow-write",
+    groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::COW,
+}
+fn cow_write(t: &mut Test<'_>) -> Checked {
+    let filled = |byte: &str| byte.repeat(MANY as usize);
+    let data = t.file("data", &filled("d"))?;
+    // Where the new blocks find room, and what is behind them then.
+    let gap = t.file("gap", &filled("g"))?;
+    let near = t.file("near", &filled("n"))?;
+    let copy = t.file("copy", ".")?;
+    let all = pages(0, MANY);
+    t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
+    t.run(Action::Fallocate { file: gap.id, mode: Mode::Punch, span: all })?;
+    t.run(Action::Fsync { file: gap.id, data_only: false })?;
+    t.run(Action::Write { file: data.id, span: all, byte: b'w' })?;
+    t.reads(data, &format!("w*{MANY}"))?;
+    t.reads(copy, &format!("d*{MANY}"))?;
+    t.reads(near, &format!("n*{MANY}"))
+}

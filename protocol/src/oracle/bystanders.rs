@@ -1,0 +1,123 @@
+//! *bystanders*: a file that nobody touches stays as it was made.
+//!
+//! What is done to one file is done to no other. That a file shows what it should proves little where
+//! two may hold the same, so each page of a bystander is filled with a value that nobody else writes:
+//! whatever else is found there came from elsewhere. And what the file system counts must add up: the
+//! file has as many blocks as it has pages, each where it was, and none of them is free.
+
+use alloc::format;
+use alloc::string::String;
+
+/// A file that nobody touches, as it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Bystander<'a> {
+    /// What each page is filled with.
+    pub fill: &'a [u8],
+    /// The block of each page; none if it had none that was written.
+    pub blocks: &'a [Option<u64>],
+}
+
+/// What was seen of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood<'a> {
+    /// Pages that its size amounts to.
+    pub pages: u64,
+    /// Blocks that the file system counts as its own.
+    pub counted: u64,
+    /// The block of each page, as before.
+    pub blocks: &'a [Option<u64>],
+    /// The first byte that is not what its page was filled with: where, and what.
+    pub other: Option<(u64, u8)>,
+    /// One of its blocks that the file system counts as free.
+    pub free: Option<u64>,
+}
+
+/// Bytes in a page.
+const PAGE: u64 = 4096;
+
+impl Bystander<'_> {
+    /// What is wrong with what was `seen`, if something is: the page, and a sentence about it.
+    pub fn wrong(&self, seen: &Stood<'_>) -> Option<(u64, String)> {
+        let pages = self.fill.len() as u64;
+        // What it shows comes first: to others all else is bookkeeping.
+        if let Some((at, byte)) = seen.other {
+            let index = at / PAGE;
+            let filled = self.fill.get(index as usize).copied().unwrap_or_default();
+            return Some((
+                index,
+                format!("byte {at} is {byte:#04x}, and nobody wrote there but {filled:#04x}"),
+            ));
+        }
+        if seen.pages != pages {
+            return Some((0, format!("it has {} pages, and had {pages}", seen.pages)));
+        }
+        let pairs = self.blocks.iter().zip(seen.blocks);
+        for (index, (before, now)) in (0..).zip(pairs) {
+            match (before, now) {
+                (_, None) => return Some((index, "the page has no block that was written".into())),
+                (Some(before), Some(now)) if before != now => {
+                    return Some((
+                        index,
+                        format!("the page lies in block {now}, and lay in {before}"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if let Some(block) = seen.free {
+            let index = seen.blocks.iter().position(|other| *other == Some(block));
+            let index = index.unwrap_or_default() as u64;
+            return Some((index, format!("the file system counts block {block} as free")));
+        }
+        if seen.counted != pages {
+            let text = format!("the file system counts {} blocks of its {pages}", seen.counted);
+            return Some((0, text));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MADE: Bystander<'_> = Bystander { fill: &[0xe0, 0xe1], blocks: &[Some(7), Some(8)] };
+    const SAME: Stood<'_> =
+        Stood { pages: 2, counted: 2, blocks: MADE.blocks, other: None, free: None };
+
+    fn wrong(seen: &Stood<'_>) -> (u64, String) {
+        MADE.wrong(seen).expect("something is wrong")
+    }
+
+    #[test]
+    fn what_stays_as_it_was_is_right() {
+        assert_eq!(MADE.wrong(&SAME), None);
+    }
+
+    #[test]
+    fn a_value_from_elsewhere_is_told_with_its_place() {
+        let seen = Stood { other: Some((PAGE + 512, b'w')), free: Some(8), ..SAME };
+        let (index, text) = wrong(&seen);
+        assert_eq!(index, 1);
+        assert_eq!(text, "byte 4608 is 0x77, and nobody wrote there but 0xe1");
+    }
+
+    #[test]
+    fn each_count_is_held_to_the_others() {
+        assert_eq!(wrong(&Stood { pages: 1, ..SAME }).1, "it has 1 pages, and had 2");
+        let (index, text) = wrong(&Stood { blocks: &[Some(7), Some(9)], ..SAME });
+        assert_eq!((index, text.as_str()), (1, "the page lies in block 9, and lay in 8"));
+        let (index, text) = wrong(&Stood { blocks: &[Some(7), None], ..SAME });
+        assert_eq!((index, text.as_str()), (1, "the page has no block that was written"));
+        let (index, text) = wrong(&Stood { free: Some(8), ..SAME });
+        assert_eq!((index, text.as_str()), (1, "the file system counts block 8 as free"));
+        let text = wrong(&Stood { counted: 3, ..SAME }).1;
+        assert_eq!(text, "the file system counts 3 blocks of its 2");
+    }
+
+    #[test]
+    fn a_page_that_never_had_a_block_is_wrong() {
+        let made = Bystander { blocks: &[Some(7), None], ..MADE };
+        assert!(made.wrong(&Stood { blocks: made.blocks, ..SAME }).is_some());
+    }
+}
