@@ -18,12 +18,23 @@ const LINES: usize = 300;
 pub(super) struct Evidence {
     /// Those that are there.
     pub(super) files: Vec<CaseFile>,
+    /// What the case did, unless that is what is compared.
     pub(super) transcript: String,
     /// What was expected and what was seen, line by line.
-    pub(super) comparison: Option<String>,
+    pub(super) comparison: Option<Comparison>,
     pub(super) log: String,
     pub(super) stacks: String,
     pub(super) stderr: String,
+}
+
+/// What was expected beside what was seen.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    /// "the transcript", "what was observed".
+    pub(super) what: &'static str,
+    pub(super) differs: bool,
+    /// Each line marked, as HTML.
+    pub(super) lines: String,
 }
 
 impl Evidence {
@@ -36,14 +47,20 @@ impl Evidence {
         let transcript = text(CaseFile::Transcript);
         let expected = text(CaseFile::Expected);
         let observed = text(CaseFile::Observed);
-        let (_, seen) = expected::compared(case, &transcript, &observed);
+        let (what, seen) = expected::compared(case, &transcript, &observed);
+        let comparison = (!expected.is_empty()).then(|| Comparison {
+            what,
+            differs: expected != seen,
+            lines: compared(&expected, seen),
+        });
+        let compared = comparison.is_some() && transcript == seen;
         Self {
             files: files(folder),
-            comparison: (!expected.is_empty()).then(|| compared(&expected, seen)),
+            comparison,
             log: text(CaseFile::KernelLog),
             stacks: text(CaseFile::Stacks),
             stderr: text(CaseFile::Stderr),
-            transcript,
+            transcript: if compared { String::new() } else { transcript },
         }
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn line(out: &mut String, told: &Told<'_>, folder: &Path) {
 
 fn folded(out: &mut String, told: &Told<'_>, is_open: bool, body: &str) {
     let outcome = told.alike.first;
-    let gist = outcome.gist().map_or(String::new(), |gist| {
+    let gist = headline(outcome).map_or(String::new(), |gist| {
         format!("<span class=\"gist\">{}</span>", escape(&clean::line(&gist)))
     });
     let _ = writeln!(
@@ -178,8 +178,8 @@ fn introduction(out: &mut String, told: &Told<'_>) {
     }
     facts.extend(outcome.find.iter().map(|find| format!("find {find}")));
     let _ = writeln!(out, "<p class=\"dim\">{}</p>", escape(&facts.join(", ")));
-    if let Some(reason) = outcome.reason.as_ref().filter(|it| Some(*it) != outcome.gist().as_ref())
-    {
+    let told = headline(outcome);
+    if let Some(reason) = outcome.reason.as_ref().filter(|it| Some(*it) != told.as_ref()) {
         let _ = writeln!(out, "<p>{}</p>", escape(reason));
     }
 }
@@ -187,6 +187,7 @@ fn introduction(out: &mut String, told: &Told<'_>) {
 /// What went wrong, each thing once: what a section of the page shows at length has its title here.
 fn problems(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
     let warned = outcome.problems.iter().any(|problem| problem.witness == Witness::KernelLog);
+    let told = headline(outcome);
     for problem in &outcome.problems {
         let below = match problem.witness {
             Witness::KernelLog => !evidence.log.trim().is_empty(),
@@ -196,12 +197,14 @@ fn problems(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
         // The tracer sees the warning that the kernel prints.
         let again = warned && problem.finding.as_ref().is_some_and(|it| it.rule == "warning");
         let text = if below { String::new() } else { text_of(problem, evidence) };
-        // The text may begin with it.
-        let title = if gist(&problem.text) == problem.title && !text.is_empty() {
+        let title = if told.as_ref() == Some(&problem.title) {
             String::new()
         } else {
             format!("<strong>{}</strong>", escape(&problem.title))
         };
+        if title.is_empty() && text.is_empty() {
+            continue;
+        }
         let _ = if again {
             writeln!(
                 out,
@@ -214,13 +217,29 @@ fn problems(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
     }
 }
 
-/// A problem's text without the stacks, if they are shown apart.
+/// The line that a result is known by: the first thing that went wrong, or why it is what it is.
+/// What else went wrong has a line of its own.
+fn headline(outcome: &Outcome) -> Option<String> {
+    match (outcome.verdict, outcome.problems.first()) {
+        (Verdict::Fail | Verdict::Hang, Some(first)) => Some(first.title.clone()),
+        _ => outcome.gist(),
+    }
+}
+
+/// A problem's text without what its title says, and without the stacks, if they are shown apart.
 fn text_of(problem: &Problem, evidence: &Evidence) -> String {
     let stacks = evidence.stacks.trim();
     let text =
         if stacks.is_empty() { problem.text.clone() } else { problem.text.replace(stacks, "") };
+    let mut lines = text.trim().lines().peekable();
+    let makes_title = gist(&problem.text) == problem.title;
+    if makes_title || lines.peek().is_some_and(|line| line.trim() == problem.title.trim()) {
+        lines.next();
+        while makes_title && lines.next_if(|line| line.starts_with("seen: ")).is_some() {}
+    }
+    let text = lines.collect::<Vec<_>>().join("\n");
     let text = text.trim();
-    if text.is_empty() || text == problem.title.trim() && gist(text) != problem.title {
+    if text.is_empty() {
         return String::new();
     }
     format!("<pre>{}</pre>", escape(&shortened(text, CaseFile::Problems.name())))
@@ -230,10 +249,11 @@ fn text_of(problem: &Problem, evidence: &Evidence) -> String {
 fn shown(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
     let has = |witness| outcome.problems.iter().any(|problem| problem.witness == witness);
     if let Some(comparison) = &evidence.comparison {
+        let how = if comparison.differs { "expected (-) and seen (+)" } else { "as expected" };
         let _ = writeln!(
             out,
-            "<details open><summary>seen against expected</summary><pre>{comparison}</pre>\
-             </details>"
+            "<details open><summary>{}, {how}</summary><pre>{}</pre></details>",
+            comparison.what, comparison.lines
         );
     }
     let open = "open";
