@@ -164,9 +164,15 @@ def results_path(asked: Options, kernel_name: str, filesystem: str) -> Path:
 
 
 def one(
-    asked: Options, tools: Tools, name: str, filesystem: str, folder: Path, programs: Sequence[Path]
+    asked: Options,
+    tools: Tools,
+    name: str,
+    filesystem: str,
+    folder: Path,
+    programs: Sequence[Path],
+    most: int = suite.MOST_BOOTS,
 ) -> int:
-    """Run what was asked for on one kernel and one file system; the exit code."""
+    """Run what was asked for on one kernel and one file system, in so many boots at most; the exit code."""
     booted = kernel.resolve(tools.cache, name)
     faulty = asked.filesystems if asked.command else [filesystem]
     for each in faulty if asked.fault else []:
@@ -221,7 +227,7 @@ def one(
         # The results of the run before stay until the runner has some of its own.
         junit = folder / "junit.xml"
         old = stamp(journal), stamp(junit)
-        code, boots = suite.run(boot, command, folder)
+        code, boots = suite.run(boot, command, folder, most)
         if stamp(journal) != old[0] and (boots > 1 or stamp(junit) in (None, old[1])):
             report(share / "bin" / "runner", folder)
         if blessed.exists():

@@ -27,6 +27,8 @@ class Journal:
     """How long each case ran, all executions together."""
     running: str | None = None
     """The case that has begun and not ended."""
+    down: str = ""
+    """Why the machine went down last, as far as somebody told."""
     lost: list[str] = field(default_factory=list)
     """The cases that a boot took down with it."""
     begun: int = 0
@@ -87,6 +89,8 @@ def parse(lines: Iterable[str]) -> Journal:
                 if journal.running:
                     journal.lost.append(journal.running)
                     journal.running = None
+            case "down":
+                journal.down = entry.get("why", "")
             case "trouble":
                 journal.trouble.append(entry.get("title", "trouble"))
     return journal

@@ -26,6 +26,8 @@ Arguments that are not listed above go to the runner, as does everything after
                                          it must be configured with)
   ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
   ci/vm --icount --cpus 1 -- ci/bench/run what tracing costs
+  git bisect run .../ci/vm --bisect --kernel . CASE
+                                         which commit broke, or mended, a case
 
 A command has the project's programs on its PATH, the working tree where it is
 on the host (read-only), and a writable directory in $RESULTS. The host's other
@@ -39,7 +41,9 @@ are cached in target/vm/ or $DAXTESTS_CACHE until --setup fetches newer ones.
 
 Exit codes: the runner's (0 all as expected, 1 something unexpected or missing,
 2 could not run) or the command's; 2 also if the machine went down early or
-ci/vm itself failed, with the reason in one line; 130 interrupted.
+ci/vm itself failed, with the reason in one line; 130 interrupted. With --bisect:
+0 good, 1 bad, 125 it cannot be judged (does not build, boot or mount, or the
+case does not run there), 128 or more: stop.
 """
 
 
@@ -71,6 +75,17 @@ def shard(text: str) -> str:
     if not re.fullmatch(r"\d{1,3}/\d{1,3}", text) or not 1 <= int(number) <= int(of):
         raise argparse.ArgumentTypeError(f"{text} is not I/N, with I from 1 to N")
     return text
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.001 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0.001 to 1")
+    return value
 
 
 def seconds(text: str) -> float:
@@ -111,6 +126,8 @@ class Options:
     icount: bool
     timeout: float
     keep_going: bool
+    bisect: bool
+    fails: float
     setup: bool
     headers: bool
     release: bool
@@ -151,6 +168,11 @@ def parser() -> OneLine:
     add("--timeout", type=seconds, default=3600, metavar="SECONDS",
         help="limit for all boots of one kernel and file system together (default: %(default)s)")
     add("--keep-going", action="store_true", help="with several kernels or file systems, go on after one that failed")
+    add("--bisect", action="store_true",
+        help="judge one case for git bisect run; a kernel tree is built first, with make")
+    add("--fails", type=share, default=0.5, metavar="SHARE",
+        help="with --bisect, the share of runs in which the case fails on a bad kernel: so often it is repeated that the "
+        "odds of taking one for good are below 1%% (default: %(default)s, which takes 7 runs)")
     add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
     add("--no-build", action="store_true", help="use the programs from the last build")
     add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
@@ -178,6 +200,8 @@ def parse(arguments: list[str]) -> Options:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
     if command and (typed.no_reflink or typed.bless or typed.beside):
         ours.error("--no-reflink, --bless and --beside do not go together with a command")
+    if typed.fails != parser().get_default("fails") and not typed.bisect:
+        ours.error("--fails goes with --bisect only")
     if typed.icount and typed.kvm == "on":
         ours.error("--icount and --kvm on do not go together: only an emulator counts instructions")
     if typed.no_reflink:
@@ -199,6 +223,8 @@ def parse(arguments: list[str]) -> Options:
         icount=typed.icount,
         timeout=typed.timeout,
         keep_going=typed.keep_going,
+        bisect=typed.bisect,
+        fails=typed.fails,
         setup=typed.setup,
         headers=typed.headers,
         release=typed.release,
