@@ -44,8 +44,8 @@ pub(crate) fn begin(name: &str) -> anyhow::Result<()> {
             "cargo run -p runner -- --fs reference --bless expected {name}, and read \
              expected/{name}.out"
         ),
-        "cargo test -p runner red: a bug of the reference turns it red, or expected/red.toml says \
-         what else does"
+        "cargo test -p runner red: a bug of the reference turns it red, or a fault that \
+         expected/red.toml names, or a kernel that expected/known.toml knows"
             .to_owned(),
         format!("./ci/vm --fs xfs --fs ext4 {name}"),
     ]);

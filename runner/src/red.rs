@@ -1,11 +1,11 @@
 //! What turns each case red: `expected/red.toml`.
 //!
-//! A case that was never seen to fail is not trusted. Each has a row that names a bug in the
-//! reference under which it fails by its own word (what the rules find in its run does not count),
-//! a fault of `ci/faults/` under which `ci/test` shows it red, or a stock kernel on which it was
-//! seen to fail. A law has one row for all of its cells, with the bugs that together turn red each
-//! cell that the reference can run. `runner variants --table` writes the rows; only the faults are
-//! entered by hand.
+//! A case that was never seen to fail is not trusted. Its row names a bug in the reference under
+//! which it fails by its own word (what the rules find in its run does not count), or a fault of
+//! `ci/faults/` under which `ci/test` shows it red. A law has one row for all of its cells, with the
+//! bugs that together turn red each cell that the reference can run. `runner variants --table`
+//! writes the rows; only the faults are entered by hand. A case that fails on a stock kernel needs
+//! no row: `expected/known.toml` says so.
 //! The tests here run each bug again; those of `ci/` see to the faults.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,13 +29,13 @@ use crate::variants::{fails, with};
 const HEAD: &str = "\
 # What turns each case red. Kept by `cargo run -p runner -- variants --table expected/red.toml`.
 #
-# A case that no axis expresses has a row of its own, a law one for all of its cells.
+# A case that no axis expresses has a row of its own, a law one for all of its cells. A case that a
+# stock kernel fails, as known.toml says, may do without.
 #
 #   variants  bugs in the reference with which the case fails: of all such bugs the one that fewest
 #             cases fail with. Of a law those that each of its cells fails with at least one of, if
 #             the reference can run it.
 #   fault     a fault of ci/faults/ under which a step of ci/test shows it to fail; entered by hand
-#   known     the deviations of known.toml with which it fails on a stock kernel
 ";
 
 /// What turns a case red.
@@ -45,8 +45,6 @@ struct Row {
     #[serde(default)]
     variants: Vec<String>,
     fault: Option<String>,
-    #[serde(default)]
-    known: Vec<String>,
 }
 
 type Table = BTreeMap<String, Row>;
@@ -83,9 +81,6 @@ fn render(table: &Table) -> String {
             fields.push(format!("variants = {:?}", row.variants));
         }
         fields.extend(row.fault.iter().map(|fault| format!("fault = {fault:?}")));
-        if !row.known.is_empty() {
-            fields.push(format!("known = {:?}", row.known));
-        }
         // Writing to a string cannot fail.
         let _ = write!(text, "\n[{case:?}]\n{}\n", fields.join("\n"));
     }
@@ -112,19 +107,19 @@ fn make(old: &Table) -> anyhow::Result<(Table, Vec<&'static str>)> {
             fault: old.get(name).and_then(|row| row.fault.clone()),
             ..Row::default()
         });
-        let known = deviations.finds_of(case);
         // What fails now and then makes a poor row.
         let variant = failed
             .iter()
             .filter(|(_, cases)| cases.contains(case.name))
             .find(|(variant, _)| fails(case, &mut Reference::new(&with(*variant))))
             .map(|(variant, _)| variant.to_string());
-        if variant.is_none() && known.is_empty() && !is_left_to_the_fault(row, case) {
+        let is_red = variant.is_some() || deviations.is_failed_by_some_kernel(case);
+        if !is_red && !is_left_to_the_fault(row, case) {
             never.push(case.name);
         }
-        add(&mut row.variants, variant);
-        add(&mut row.known, known);
+        row.variants.extend(variant.filter(|variant| !row.variants.contains(variant)));
     }
+    table.retain(|_, row| *row != Row::default());
     for row in table.values_mut() {
         row.variants.sort_unstable();
     }
@@ -144,15 +139,6 @@ fn is_left_to_the_fault(row: &Row, case: &Case) -> bool {
 fn is_run_by_the_reference(case: &Case) -> bool {
     let mut system = Reference::new(&Config::default());
     case.needs.iter().all(|need| system.offers(*need).is_ok())
-}
-
-/// Adds what is not there yet.
-fn add(to: &mut Vec<String>, what: impl IntoIterator<Item = String>) {
-    for what in what {
-        if !to.contains(&what) {
-            to.push(what);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -181,22 +167,23 @@ mod tests {
         let deviations = Deviations::built_in("").unwrap();
         let known: BTreeSet<_> = all()
             .iter()
-            .filter(|case| !deviations.finds_of(case).is_empty())
+            .filter(|case| deviations.is_failed_by_some_kernel(case))
             .map(|case| case.name)
             .collect();
         let green: Vec<_> = all()
             .par_iter()
             .filter(|case| {
+                let row = table.get(row_of(case)).cloned();
+                // A case's own variant must do it, whatever else does.
+                let must =
+                    !case.is_cell() && row.as_ref().is_some_and(|row| !row.variants.is_empty());
                 // A case that is new may have no row yet: any bug will do then.
                 let any = || Variant::ALL.iter().map(ToString::to_string).collect();
-                let new = || Row { variants: any(), ..Row::default() };
-                let row = table.get(row_of(case)).cloned().unwrap_or_else(new);
+                let row = row.unwrap_or_else(|| Row { variants: any(), ..Row::default() });
                 let red = |variant: &String| {
                     let with = with(variant.parse().unwrap());
                     (0..TRIES).any(|_| fails(case, &mut Reference::new(&with)))
                 };
-                // A case's own variant must do it, whatever else does.
-                let must = !case.is_cell() && !row.variants.is_empty();
                 let otherwise = is_left_to_the_fault(&row, case) || known.contains(case.name);
                 !row.variants.iter().any(red) && (must || !otherwise)
             })
@@ -206,29 +193,16 @@ mod tests {
     }
 
     #[test]
-    fn every_known_deviation_of_the_table_is_known() {
-        let deviations = Deviations::built_in("").unwrap();
-        let mut known: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for case in all() {
-            add(known.entry(row_of(case)).or_default(), deviations.finds_of(case));
-        }
-        for (name, row) in parse(TEXT).unwrap() {
-            assert_eq!(row.known, known[name.as_str()], "{name}: {UPDATE}");
-        }
-    }
-
-    #[test]
     fn a_table_survives_its_file_and_says_what_it_does_not_know() {
         let owned = |words: &[&str]| words.iter().copied().map(str::to_owned).collect();
-        let row = |variants: &[&str], fault: Option<&str>, known: &[&str]| Row {
+        let row = |variants: &[&str], fault: Option<&str>| Row {
             variants: owned(variants),
             fault: fault.map(str::to_owned),
-            known: owned(known),
         };
         let table: Table = [
-            ("a/one".to_owned(), row(&["no-break", "no-unmap"], None, &[])),
-            ("a/two".to_owned(), row(&[], Some("retry"), &["inode-end", "unmapped"])),
-            ("a/zero".to_owned(), row(&[], None, &[])),
+            ("a/one".to_owned(), row(&["no-break", "no-unmap"], None)),
+            ("a/two".to_owned(), row(&["retry-flag"], Some("retry"))),
+            ("a/zero".to_owned(), row(&[], Some("retry"))),
         ]
         .into();
         assert_eq!(parse(&render(&table)).unwrap(), table);
