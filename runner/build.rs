@@ -1,4 +1,5 @@
-//! Puts `expected/` into the binary, so that the runner can be copied anywhere by itself.
+//! Puts `expected/` and `docs/finds/` into the binary, so that the runner can be copied anywhere by
+//! itself.
 //!
 //! What it prints and writes names no absolute path: a `target/` that is carried into another
 //! folder, as a CI cache is, must look at the `expected/` beside it and not at the one it was
@@ -11,6 +12,7 @@ use std::{env, fs, io};
 /// From the package's folder, in which Cargo runs this, and to which it takes what is printed as
 /// relative.
 const EXPECTED: &str = "../expected";
+const FINDS: &str = "../docs/finds";
 
 fn main() -> io::Result<()> {
     let expected = Path::new(EXPECTED);
@@ -41,7 +43,16 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("transcripts.rs"), table)?;
     fs::copy(expected.join("known.toml"), out.join("known.toml"))?;
-    Ok(())
+
+    println!("cargo::rerun-if-changed={FINDS}");
+    let mut table = String::from("[\n");
+    for file in sorted(Path::new(FINDS))? {
+        let name = file.file_name().expect("it was found in a folder").display().to_string();
+        let text = fs::read_to_string(&file)?;
+        writeln!(table, "    ({name:?}, {text:?}),").expect("a string takes all");
+    }
+    table.push_str("]\n");
+    fs::write(out.join("finds.rs"), table)
 }
 
 fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -14,6 +14,7 @@ use reference::Variant;
 
 use crate::child::Assignment;
 use crate::exit;
+use crate::finds;
 use crate::fs::Fs;
 use crate::fuzz;
 use crate::history::History;
@@ -94,6 +95,9 @@ enum TypedCommand {
         /// Case to export
         case: String,
     },
+    /// List the kernel bugs found so far, index where each was seen, report one as a mail
+    #[command(subcommand)]
+    Finds(FindsCommand),
     /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
     /// Show which case and which rule catches each bug of the reference
@@ -148,6 +152,50 @@ enum TypedCommand {
         #[arg(long)]
         milliseconds: u64,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum FindsCommand {
+    /// List the finds: number, id, severity, what is wrong
+    List {
+        /// Print for people, or one JSON document for programs
+        #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Print the index in Markdown: which kernels and file systems each find was seen on
+    ///
+    /// Tells what the given results say, or, without any, what docs/finds/seen.json has recorded.
+    Index {
+        /// Results folders, or journals, of runs on kernels
+        results: Vec<PathBuf>,
+        /// Add the results to DIR/finds/seen.json, and write the index, DIR/finds.md, and the
+        /// facts on each page in DIR/finds anew
+        #[arg(long, value_name = "DIR")]
+        update: Option<PathBuf>,
+        /// With --update: forget what earlier results said
+        #[arg(long, requires = "update", requires = "results")]
+        fresh: bool,
+    },
+    /// Print a mail that reports a find to those who maintain the code; nothing is sent
+    Mail {
+        /// Number or id of the find
+        find: String,
+    },
+}
+
+impl FindsCommand {
+    fn understand(self) -> anyhow::Result<finds::Request> {
+        Ok(match self {
+            Self::List { format } => finds::Request::List { json: format == Format::Json },
+            Self::Index { results, update, fresh } => {
+                finds::Request::Index { results, update, fresh }
+            }
+            Self::Mail { find } => {
+                let (find, facts) = finds::named(&find)?;
+                finds::Request::Mail(find, facts)
+            }
+        })
+    }
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
@@ -531,6 +579,8 @@ pub(crate) enum Command {
     },
     /// Print a case as a C program.
     Export(&'static Case),
+    /// Tell of the finds.
+    Finds(finds::Request),
     /// Hold a file system against the reference.
     Fuzz(Box<fuzz::FuzzRequest>),
     /// Show what catches each variant of the reference.
@@ -577,6 +627,7 @@ impl Typed {
                     ref many => bail!("{} cases match; name one", many.len()),
                 }
             }
+            Some(TypedCommand::Finds(finds)) => Command::Finds(finds.understand()?),
             Some(TypedCommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }

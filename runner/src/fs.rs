@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const LABEL: &str = "daxtests";
 
 /// What the cases run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fs {
     /// XFS of the running kernel.
@@ -24,6 +24,10 @@ pub(crate) enum Fs {
 pub(crate) struct Row {
     /// As mount(8), `expected/known.toml` and the reports have it.
     pub(crate) name: &'static str,
+    /// As people write it.
+    pub(crate) title: &'static str,
+    /// The mailing lists of those who maintain it.
+    pub(crate) lists: &'static [&'static str],
     /// Makes it.
     pub(crate) mkfs: &'static str,
     /// What mkfs is always told: to overwrite, to be quiet, and the label by which daxtests knows
@@ -53,6 +57,8 @@ pub(crate) const HUGE: u64 = 2 << 20;
 
 const XFS: Row = Row {
     name: "xfs",
+    title: "XFS",
+    lists: &["linux-xfs@vger.kernel.org"],
     mkfs: "mkfs.xfs",
     always: &["-f", "-q", "-L", LABEL],
     defaults: &[
@@ -74,6 +80,8 @@ const XFS: Row = Row {
 
 const EXT4: Row = Row {
     name: "ext4",
+    title: "ext4",
+    lists: &["linux-ext4@vger.kernel.org"],
     mkfs: "mkfs.ext4",
     always: &["-F", "-q", "-L", LABEL],
     defaults: &[

@@ -13,6 +13,7 @@ use cases::Case;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::find::Find;
 use crate::fs::Fs;
 use crate::machine;
 use crate::shape;
@@ -51,40 +52,10 @@ struct Raw {
     seen: String,
     findings: Option<String>,
     reason: String,
-    commit: Option<String>,
     #[serde(default)]
     flaky: bool,
     #[serde(default)]
     wedges: bool,
-}
-
-/// What was found in a kernel, and is told at length in `docs/finds.md`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Find {
-    /// Its name, by which all others know it.
-    pub(crate) id: String,
-    /// Its section in `docs/finds.md`; a find of somebody else's has none.
-    #[serde(default)]
-    pub(crate) number: Option<u32>,
-    /// What is wrong, in a line.
-    pub(crate) what: String,
-}
-
-impl Find {
-    /// ", docs/finds.md, 7".
-    fn section(&self) -> String {
-        self.number.map_or(String::new(), |number| format!(", docs/finds.md, {number}"))
-    }
-}
-
-impl std::fmt::Display for Find {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let section = self.section();
-        let section = section.trim_start_matches(", ");
-        let section = if section.is_empty() { String::new() } else { format!(" ({section})") };
-        write!(f, "{}: {}{section}", self.id, self.what)
-    }
 }
 
 /// A file of --known: what else is known of the kernels that somebody tests.
@@ -111,8 +82,7 @@ impl KnownFile {
 
 /// The finds that are built into the runner.
 pub(crate) static FINDS: LazyLock<Vec<Find>> = LazyLock::new(|| {
-    let file: File = toml::from_str(TEXT).expect("the tests read the file that is built in");
-    file.find
+    Deviations::built_in("").expect("the tests read the file that is built in").finds
 });
 
 /// Where a deviation is seen. All that is given must hold.
@@ -150,6 +120,7 @@ pub(crate) struct Deviation {
 /// All known deviations, on the machine that the run is on.
 #[derive(Debug)]
 pub(crate) struct Deviations {
+    finds: Vec<Find>,
     known: Vec<Deviation>,
     release: String,
     symbols: OnceCell<BTreeSet<String>>,
@@ -164,18 +135,24 @@ impl Deviations {
     /// The same, as `files` change it, one after the other.
     pub(crate) fn with(release: &str, files: &[KnownFile]) -> anyhow::Result<Self> {
         let axes = cases::axes();
-        let mut all =
-            Self { known: Vec::new(), release: release.to_owned(), symbols: OnceCell::new() };
-        let mut finds = Vec::new();
-        all.add(TEXT, &mut finds, &axes).context("expected/known.toml")?;
+        let mut all = Self::none(release);
+        all.add(TEXT, &axes).context("expected/known.toml")?;
         for file in files {
-            all.add(&file.text, &mut finds, &axes)
-                .with_context(|| file.path.display().to_string())?;
+            all.add(&file.text, &axes).with_context(|| file.path.display().to_string())?;
         }
         Ok(all)
     }
 
-    fn add(&mut self, text: &str, finds: &mut Vec<Find>, axes: &Axes) -> anyhow::Result<()> {
+    fn none(release: &str) -> Self {
+        Self {
+            finds: Vec::new(),
+            known: Vec::new(),
+            release: release.to_owned(),
+            symbols: OnceCell::new(),
+        }
+    }
+
+    fn add(&mut self, text: &str, axes: &Axes) -> anyhow::Result<()> {
         let File { built_in, fixed, find, known } = toml::from_str(text).map_err(|error| {
             // Its own text draws the place, over several lines.
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
@@ -183,32 +160,61 @@ impl Deviations {
         })?;
         if built_in == Some(false) {
             self.known.clear();
-            finds.clear();
+            self.finds.clear();
         }
         for id in fixed {
-            ensure!(finds.iter().any(|find| find.id == id), "fixed: no find has the id {id}");
+            ensure!(self.has_find(&id), "fixed: no find has the id {id}");
             self.known.retain(|known| known.id != id);
         }
+        let had = self.finds.len();
         for find in find {
-            ensure!(
-                finds.iter().all(|other| other.id != find.id),
-                "there is a find with the id {} already",
-                find.id
-            );
-            finds.push(find);
+            ensure!(!self.has_find(&find.id), "there is a find with the id {} already", find.id);
+            let number = find.facts.map(|facts| facts.number);
+            let other = self
+                .finds
+                .iter()
+                .find(|other| number.is_some() && other.facts.map(|facts| facts.number) == number);
+            if let Some(other) = other {
+                bail!("{} and {} have the same number", other.id, find.id);
+            }
+            self.finds.push(find);
         }
         for raw in known {
             let entry = format!("the entry of {} for {}", raw.id, raw.case);
-            self.known.push(Deviation::from_raw(raw, finds, axes).context(entry)?);
+            self.known.push(Deviation::from_raw(raw, &self.finds, axes).context(entry)?);
+        }
+        for find in &self.finds[had..] {
+            let facts = find.facts.iter();
+            for case in facts.flat_map(|facts| [facts.case, facts.program]) {
+                ensure!(
+                    self.entries(&find.id).any(|known| known.which.is_match(case)),
+                    "the find {}: no entry of it is for {}",
+                    find.id,
+                    case.name
+                );
+            }
         }
         Ok(())
     }
 
+    fn has_find(&self, id: &str) -> bool {
+        self.finds.iter().any(|find| find.id == id)
+    }
+
+    /// The finds, in the order of their files.
+    pub(crate) fn finds(&self) -> &[Find] {
+        &self.finds
+    }
+
+    /// How the find of this id shows.
+    pub(crate) fn entries(&self, id: &str) -> impl Iterator<Item = &Deviation> {
+        self.known.iter().filter(move |known| known.id == id)
+    }
+
     #[cfg(test)]
     fn parse(text: &str, release: &str, axes: &Axes) -> anyhow::Result<Self> {
-        let mut all =
-            Self { known: Vec::new(), release: release.to_owned(), symbols: OnceCell::new() };
-        all.add(text, &mut Vec::new(), axes)?;
+        let mut all = Self::none(release);
+        all.add(text, axes)?;
         Ok(all)
     }
 
@@ -344,13 +350,10 @@ impl Deviation {
             verdict: raw.verdict,
             seen: Regex::new(&raw.seen)?,
             findings: raw.findings.map(|text| Regex::new(&format!("^(?:{text})"))).transpose()?,
-            reason: format!(
-                "{} ({}{}{})",
-                raw.reason.trim(),
-                find.id,
-                find.section(),
-                raw.commit.map_or(String::new(), |commit| format!("; {commit}")),
-            ),
+            reason: {
+                let fixed = find.fixed_by.iter().map(|commit| format!("; fixed by {commit}"));
+                format!("{} ({}{})", raw.reason.trim(), find.reference(), fixed.collect::<String>())
+            },
             flaky: raw.flaky,
             wedges: raw.wedges,
         })
@@ -361,8 +364,19 @@ impl Deviation {
         cases::all().iter().all(|case| self.which.is_match(case))
     }
 
-    fn is_on(&self, fs: Fs) -> bool {
+    /// Whether it is about `fs`, on some kernel.
+    pub(crate) fn is_on(&self, fs: Fs) -> bool {
         self.fs.is_empty() || self.fs.contains(&fs)
+    }
+
+    /// Whether it is about `case`, on some kernel.
+    pub(crate) fn is_about(&self, case: &Case) -> bool {
+        self.which.is_match(case)
+    }
+
+    /// The shapes that it needs.
+    pub(crate) fn shapes(&self) -> &[String] {
+        &self.condition.shape
     }
 
     /// Whether it knows `problem`.
@@ -431,7 +445,8 @@ fn in_range(release: &str, range: &str) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn numbers(version: &str) -> Option<Vec<u32>> {
+/// The numbers that a version begins with.
+pub(crate) fn numbers(version: &str) -> Option<Vec<u32>> {
     let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
     version[..end].trim_end_matches('.').split('.').map(|part| part.parse().ok()).collect()
 }
@@ -445,6 +460,10 @@ mod tests {
         id = "unmapped"
         number = 1
         what = "a pinned page that is no longer mapped is not waited for"
+        severity = "data loss"
+        subsystem = "fsdax"
+        case = "waits/punch/splice/unmapped"
+        fixed-by = ["cee91fa13a8e"]
 
         [[known]]
         id = "unmapped"
@@ -454,7 +473,6 @@ mod tests {
         verdict = "FAIL"
         seen = "WARNING in dax_disassociate_entry|returned at once"
         reason = "the scan skips files that nobody maps"
-        commit = "cee91fa13a8e"
     "#;
 
     fn known(text: &str, release: &str) -> Deviations {
@@ -492,12 +510,14 @@ mod tests {
         let fixed = with("6.12.1", "fixed = [\"unmapped\"]").unwrap();
         assert!(!unmapped(&fixed) && !fixed.all().is_empty());
         // Another kernel, of which we know nothing; and one find of it, without a number.
-        let own = ENTRY.replace("number = 1\n", "").replace("unmapped\"", "ours\"");
+        let own = "[[find]]\nid = \"ours\"\nwhat = \"ours\"\nfixed-by = [\"cee91fa13a8e\"]\n";
+        let entry = &ENTRY[ENTRY.find("[[known]]").unwrap()..];
+        let own = format!("{own}{}", entry.replacen("unmapped", "ours", 1));
         let alone = with("6.12.1", &format!("built-in = false\n{own}")).unwrap();
         assert_eq!(alone.all().len(), 1);
         assert_eq!(
             alone.all()[0].reason,
-            "the scan skips files that nobody maps (ours; cee91fa13a8e)"
+            "the scan skips files that nobody maps (ours; fixed by cee91fa13a8e)"
         );
         assert!(with("6.12.1", &own).unwrap().all().len() > fixed.all().len());
     }
@@ -646,24 +666,23 @@ mod tests {
     }
 
     #[test]
-    fn the_finds_are_those_that_are_told_at_length() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/finds.md");
-        let text = std::fs::read_to_string(path).unwrap();
-        let rows: Vec<Find> = text
-            .lines()
-            .filter_map(|line| {
-                let mut cells = line.split('|').map(str::trim).skip(1);
-                let number = cells.next()?.parse().ok()?;
-                let id = cells.next()?.trim_matches('`').to_owned();
-                Some(Find { id, number: Some(number), what: cells.next()?.to_owned() })
-            })
-            .collect();
-        assert_eq!(rows, *FINDS);
-        for find in &*FINDS {
-            let number = find.number.unwrap();
-            assert!(text.contains(&format!("\n## {number}. ")), "{find} has no section");
-            let entries = Deviations::built_in("6.12.0").unwrap();
-            assert!(entries.all().iter().any(|known| known.id == find.id), "{find} shows nowhere");
+    fn a_find_has_a_number_and_a_case_of_its_own() {
+        for (from, to, words) in [
+            (
+                "case = \"waits/punch/splice/unmapped\"",
+                "case = \"race/retry\"",
+                "no entry of it is for race/retry",
+            ),
+            ("fixed-by", "program = \"race/retry\"\nfixed-by", "no entry of it is for race/retry"),
+            ("severity = \"data loss\"", "severity = \"bad\"", "\"bad\" is no severity"),
+        ] {
+            let text = ENTRY.replacen(from, to, 1);
+            let error = Deviations::parse(&text, "6.1", &cases::axes()).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(words) && error.lines().count() == 1, "{error}");
         }
+        let twice = ENTRY.replace("\"unmapped\"", "\"other\"");
+        let error = with("6.12.1", &twice).unwrap_err();
+        assert!(format!("{error:#}").contains("unmapped and other have the same number"));
     }
 }

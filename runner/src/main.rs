@@ -17,7 +17,9 @@ mod exit;
 mod expected;
 mod export;
 mod filesystem;
+mod find;
 mod finding;
+mod finds;
 mod fs;
 mod fuzz;
 mod history;
@@ -58,6 +60,7 @@ mod verdict;
 mod watch;
 mod which;
 mod world;
+mod wrap;
 
 use std::env::var_os;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -140,6 +143,10 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
         }
         Command::Export(case) => {
             print::text(export::c(case)?);
+            Ok(Exit::Expected)
+        }
+        Command::Finds(request) => {
+            finds::run(&request)?;
             Ok(Exit::Expected)
         }
         Command::Fuzz(order) => fuzz::run(&order),

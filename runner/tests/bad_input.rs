@@ -194,6 +194,20 @@ fn so_is_what_other_commands_are_given() {
             &["compare", "file", "good"],
             "OLD: file: its journal does not say what was run".to_owned(),
         ),
+        (
+            &["finds", "mail", "unmaped"],
+            "there is no find unmaped; did you mean unmapped?".to_owned(),
+        ),
+        (&["finds", "mail", "999"], "there is no find 999; runner finds list shows all".to_owned()),
+        (&["finds", "index", "none"], format!("none: {none}")),
+        (
+            &["finds", "index", "good"],
+            "good: it is a run on the reference, which says nothing of a kernel".to_owned(),
+        ),
+        (
+            &["finds", "index", "--update", "clone"],
+            "clone/finds: there is no such folder; name the docs of daxtests' source".to_owned(),
+        ),
         (&["--fs", "xfs", "--dev", "x", "--known", "none"], format!("none: {none}")),
         (
             &["--fs", "xfs", "--dev", "x", "--known", "file"],

@@ -12,6 +12,8 @@ use cases::action::{
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
+use crate::wrap;
+
 /// Parts of programs. Each begins with a line `//: NAME NEEDED...`.
 static PIECES: &str = include_str!("pieces.c");
 
@@ -430,16 +432,10 @@ fn head(case: &Case) -> String {
         "// SPDX-License-Identifier: MIT OR Apache-2.0\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
         case.name
     );
-    let mut line = String::new();
-    for word in case.description().split_whitespace() {
-        if line.len() + word.len() > WIDTH {
-            let _ = writeln!(text, " *{line}");
-            line.clear();
-        }
-        line.push(' ');
-        line.push_str(word);
+    for line in wrap::lines(&case.description(), WIDTH) {
+        let _ = writeln!(text, " * {line}");
     }
-    let _ = writeln!(text, " *{line}\n *");
+    text.push_str(" *\n");
     text.push_str(
         " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
          \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o dax=always\n\

@@ -24,8 +24,8 @@ use crate::verdict::Problem;
 use super::program::{FILES, broken_by};
 use super::seen::Seen;
 
-/// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none: "Seen
-/// beside the protocol" in `docs/finds.md`.
+/// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
+/// `docs/finds/beside.md`.
 const SPLITS: &str = "iov_iter_extract_bvecs";
 
 /// Bad address, as the kernel numbers it.

@@ -1,0 +1,227 @@
+//! `runner finds`: the finds, their index, and a mail that reports one.
+//!
+//! The facts are `known.toml`'s, where a find was seen is for journals to tell, and the prose is
+//! written by hand; this puts them together. See CONTRIBUTING.md for how a find comes to be.
+
+mod index;
+mod mail;
+mod page;
+mod seen;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anstyle::Style;
+use anyhow::{Context as _, bail, ensure};
+use serde::Serialize;
+
+use crate::find::{Facts, Find};
+use crate::known::{self, Deviations};
+use crate::report::compare;
+use crate::{output, print, suggest};
+use index::in_order;
+use seen::{Place, Seen};
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// All finds, for people or for programs.
+    List {
+        /// One JSON document.
+        json: bool,
+    },
+    /// The index.
+    Index {
+        /// Results folders or journals.
+        results: Vec<PathBuf>,
+        /// The folder of the documentation to bring up to date; none: print the index.
+        update: Option<PathBuf>,
+        /// Forget what was seen before.
+        fresh: bool,
+    },
+    /// The mail that reports a find.
+    Mail(&'static Find, Facts),
+}
+
+/// Does it.
+pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
+    let deviations = Deviations::built_in("")?;
+    match request {
+        Request::List { json: true } => print::json(&items(&deviations)),
+        Request::List { json: false } => print::text(list(&items(&deviations))),
+        Request::Index { results, update: Some(docs), fresh } => {
+            update(docs, results, *fresh, &deviations)?;
+        }
+        Request::Index { results, update: None, .. } => {
+            let seen = if results.is_empty() {
+                page::seen()?
+            } else {
+                with(Seen::default(), results, &deviations)?
+            };
+            print::text(index::text(&seen, &deviations));
+        }
+        Request::Mail(find, facts) => {
+            print::text(mail::text(find, *facts, &page::seen()?, &deviations)?);
+        }
+    }
+    Ok(())
+}
+
+/// The find of this number or id.
+pub(crate) fn named(name: &str) -> anyhow::Result<(&'static Find, Facts)> {
+    let told: Vec<_> = known::FINDS.iter().filter_map(|find| Some((find, find.facts?))).collect();
+    let is_meant =
+        |(find, facts): &&(&Find, Facts)| find.id == name || name.parse() == Ok(facts.number);
+    if let Some(found) = told.iter().find(is_meant) {
+        return Ok(*found);
+    }
+    match suggest::nearest(name, told.iter().map(|(find, _)| find.id.as_str())) {
+        Some(near) => bail!("there is no find {name}; did you mean {near}?"),
+        None => bail!("there is no find {name}; runner finds list shows all"),
+    }
+}
+
+/// A find, as programs read it.
+#[derive(Debug, Serialize)]
+struct Item<'f> {
+    number: u32,
+    id: &'f str,
+    severity: &'static str,
+    what: &'f str,
+    case: &'static str,
+    program: &'static str,
+    introduced_by: &'f [String],
+    fixed_by: &'f [String],
+}
+
+fn items(deviations: &Deviations) -> Vec<Item<'_>> {
+    let item = |(find, facts): (_, Facts)| {
+        let find: &Find = find;
+        Item {
+            number: facts.number,
+            id: &find.id,
+            severity: facts.severity.words(),
+            what: &find.what,
+            case: facts.case.name,
+            program: facts.program.name,
+            introduced_by: &find.introduced_by,
+            fixed_by: &find.fixed_by,
+        }
+    };
+    in_order(deviations).into_iter().map(item).collect()
+}
+
+/// A line a find.
+fn list(items: &[Item]) -> String {
+    let bold = Style::new().bold();
+    let width = |of: fn(&Item) -> usize| items.iter().map(of).max().unwrap_or_default();
+    let (id, severity) = (width(|item| item.id.len()), width(|item| item.severity.len()));
+    let mut text = String::new();
+    for item in items {
+        let _ = writeln!(
+            text,
+            "{:>3}  {bold}{:id$}{bold:#}  {:severity$}  {}",
+            item.number, item.id, item.severity, item.what
+        );
+    }
+    text
+}
+
+/// What was seen, with what `results` tell.
+fn with(mut seen: Seen, results: &[PathBuf], deviations: &Deviations) -> anyhow::Result<Seen> {
+    for path in results {
+        let name = path.display();
+        let history = compare::read(path)?;
+        let place = Place::of(&history, deviations).with_context(|| name.to_string())?;
+        for id in seen::unknown(&history, deviations) {
+            print::note(format_args!(
+                "runner: {name}: passed over what failed as {id}, a find that expected/known.toml \
+                 does not have"
+            ));
+        }
+        seen.add(place, deviations);
+    }
+    Ok(seen)
+}
+
+/// Brings the documentation up to date: what was seen, the pages' heads, the index.
+fn update(
+    docs: &Path,
+    results: &[PathBuf],
+    fresh: bool,
+    deviations: &Deviations,
+) -> anyhow::Result<()> {
+    let folder = docs.join("finds");
+    ensure!(
+        folder.is_dir(),
+        "{}: there is no such folder; name the docs of daxtests' source",
+        folder.display()
+    );
+    let path = folder.join(page::SEEN);
+    let before = match read(&path)? {
+        Some(text) => Seen::parse(&text).with_context(|| path.display().to_string())?,
+        None => Seen::default(),
+    };
+    let before = if fresh { Seen::default() } else { before };
+    let seen = with(before, results, deviations)?;
+    // All of it, before anything is written.
+    let mut files = vec![(path, seen.text())];
+    for (find, facts) in in_order(deviations) {
+        let path = folder.join(find.page().unwrap_or_default());
+        let old = read(&path)?;
+        let text = page::text(find, facts, old.as_deref(), &seen, deviations)
+            .with_context(|| path.display().to_string())?;
+        files.push((path, text));
+    }
+    let path = folder.with_extension("md");
+    if let Some(old) = read(&path)? {
+        ensure!(index::is_ours(&old), "{} is not an index of finds; move it away", path.display());
+    }
+    files.push((path, index::text(&seen, deviations)));
+    for (path, text) in files {
+        if read(&path)?.as_deref() != Some(&text) {
+            output::replace(&path, text.as_bytes())?;
+            print::line(format_args!("wrote {}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why).with_context(|| path.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_find_has_two_names() {
+        let (find, facts) = named("unmapped").unwrap();
+        assert_eq!(named(&facts.number.to_string()).unwrap().0.id, find.id);
+        for (name, words) in [
+            ("unmaped", "there is no find unmaped; did you mean unmapped?"),
+            ("99", "there is no find 99; runner finds list shows all"),
+        ] {
+            assert_eq!(named(name).unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn the_list_has_every_find() {
+        let deviations = Deviations::built_in("").unwrap();
+        let items = items(&deviations);
+        let text = list(&items);
+        for item in &items {
+            assert!(text.contains(item.id) && text.contains(item.what));
+        }
+        assert_eq!(text.lines().count(), items.len());
+        assert!(items.is_sorted_by_key(|item| item.number));
+    }
+}
