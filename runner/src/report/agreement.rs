@@ -16,7 +16,9 @@ use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::{Entry, Event, Machine, Outcome};
+use crate::merge;
 use crate::plan::{self, Plan};
+use crate::shard::{Shard, Share};
 use crate::target::Target;
 use crate::verdict::{Problem, Verdict, Witness};
 
@@ -480,6 +482,33 @@ proptest! {
     fn all_reports_tell_the_same(story in stories()) {
         let run = story.play();
         prop_assert_eq!(agree(&run.entries, run.finished), run.good);
+    }
+
+    #[test]
+    fn shards_that_are_put_together_are_told_the_same_and_green_only_together(
+        story in stories(),
+        // What happens to each of the others, if its journal is there at all.
+        others in prop::collection::vec(prop::option::weighted(0.9, stories()), 2),
+    ) {
+        let selected = story.plan.cases.clone();
+        let of = u32::try_from(selected.len()).unwrap();
+        let stories = std::iter::once(Some(&story)).chain(others.iter().map(Option::as_ref));
+        let mut good = true;
+        let mut runs = Vec::new();
+        for ((number, case), other) in (1..).zip(&selected).zip(stories) {
+            let Some(other) = other else {
+                good = false;
+                continue;
+            };
+            let share = Share { shard: Shard { number, of }, selected: selected.clone() };
+            let plan = Plan { cases: vec![case.clone()], shard: Some(share), ..story.plan.clone() };
+            let run = Story { plan, ..other.clone() }.play();
+            good &= run.good;
+            runs.push((format!("shard-{number}").into(), run.entries));
+        }
+        let suites = merge::suites(runs).unwrap();
+        prop_assert_eq!(suites.len(), 1);
+        prop_assert_eq!(agree(&suites[0].entries, true), good);
     }
 
     #[test]
