@@ -29,7 +29,9 @@ QUIET = {
 
 
 def mirrors() -> tuple[str, str]:
-    """The archive and the security archive that this machine's apt uses."""
+    """The archive and the security archive that this machine's apt uses, or that the user names."""
+    if named := os.environ.get("DAXTESTS_MIRROR"):
+        return named, beside(named)
     listed = run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(ORIGIN)"],
         "asking apt for its mirror",
@@ -45,10 +47,16 @@ def mirrors() -> tuple[str, str]:
         elif origin == "Debian" or "/debian" in uri:
             archive = archive or uri
     if archive is None:
-        raise Failure("apt knows no Debian mirror: run apt-get update, then try again")
-    # Without a security suite of its own the machine tells us where its mirror
-    # is, and the two archives lie side by side on every full mirror.
-    return archive, security or re.sub(r"/debian/?$", "/debian-security/", archive)
+        raise Failure(
+            "apt knows no Debian mirror: run apt-get update, or name one that ends in /debian (DAXTESTS_MIRROR=URL), "
+            "then try again"
+        )
+    return archive, security or beside(archive)
+
+
+def beside(archive: str) -> str:
+    """The security archive, where only the archive is known: they lie side by side on every full mirror."""
+    return re.sub(r"/debian/?$", "/debian-security/", archive)
 
 
 class Suites:

@@ -108,7 +108,10 @@ def lacks(asked: Options | None = None) -> tuple[tuple[host.Need, ...], list[str
         others.append("Rust with cargo (https://rustup.rs)")
     minimum = kernel.read_table()["qemu"]["minimum"]
     if host.codename() is None and not qemu.own(minimum):
-        others.append(f"QEMU {minimum} or newer (qemu-system-x86_64)")
+        if qemu.needed(minimum):
+            others.append(f"QEMU {minimum} or newer (qemu-system-x86_64)")
+        else:
+            needs += (host.Need("qemu-system-x86_64", "qemu-system-x86"),)
     if shutil.which("apt-get") is None and asked and any(kernel.look(name) is None for name in asked.kernels):
         others.append("apt, for a kernel of ci/kernels.toml (or name one of your own: --kernel PATH)")
     return needs, others
@@ -179,6 +182,8 @@ def one(
         if reason := fault.refusal(booted, asked.fault, each):
             raise Failure(reason)
     accelerated = asked.kvm == "on" or (asked.kvm == "auto" and qemu.kvm_works(tools.cache, tools.qemu, booted.vmlinuz))
+    if not accelerated and (reason := qemu.complaint(tools.qemu, kernel.read_table()["qemu"]["minimum"])):
+        raise Failure(reason)
     hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory, asked.append)
     before = fault.load(fault.build(tools.cache, booted, asked.fault), faulty) if asked.fault else ""
     journal = folder / "journal.jsonl"

@@ -1,7 +1,7 @@
 """What the machine itself must have: programs that the guest uses too, for the
 guest's root is the machine's own file system, read-only.
 
-On Debian 12 or newer, as root, what is missing is installed. Anywhere else one
+Where there is apt, as root, what is missing is installed. Anywhere else one
 line says what is missing.
 """
 
@@ -106,9 +106,9 @@ def hopeless(packages: Sequence[str], others: Sequence[str]) -> str | None:
     """What the user has to install, where it cannot be installed for him."""
     listed = " ".join(packages)
     wanted = list(others)
-    if packages and codename() is None:
+    if packages and shutil.which("apt-get") is None:
         name = os_release().get("PRETTY_NAME", "this system")
-        wanted.insert(0, f"what Debian calls {listed} ({name} is not Debian 12 or newer, so it is not installed for you)")
+        wanted.insert(0, f"what Debian calls {listed} ({name} has no apt-get, so it is not installed for you)")
     elif packages and os.geteuid() != 0:
         wanted.insert(0, f"{listed} (as root: apt-get install {listed})")
     return f"missing: {'; '.join(wanted)}" if wanted else None

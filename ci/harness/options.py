@@ -11,7 +11,7 @@ from . import kernel
 
 HELP = """\
 Boot a kernel with two persistent-memory devices and run the suite in it.
-Missing packages are installed first (Debian 12 or newer, as root).
+Missing packages are installed first (by apt, as root).
 """
 
 EPILOG = """\
@@ -38,6 +38,7 @@ Results lie in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
 journal.jsonl, junit.xml, console.log, and a folder for each case that needs
 attention. A kernel of your own is named by its release and build. Downloads
 are cached in target/vm/ or $DAXTESTS_CACHE until --setup fetches newer ones.
+They come from the Debian mirror that apt knows here, or $DAXTESTS_MIRROR.
 
 Exit codes: the runner's (0 all as expected, 1 something unexpected or missing,
 2 could not run) or the command's; 2 also if the machine went down early or

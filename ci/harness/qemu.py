@@ -48,7 +48,24 @@ def version(program: str | Path) -> int | None:
 def own(minimum: int) -> bool:
     """Whether the machine has one that will do."""
     program = shutil.which("qemu-system-x86_64")
-    return program is not None and (version(program) or 0) >= minimum
+    return program is not None and (version(program) or -1) >= needed(minimum)
+
+
+def needed(minimum: int) -> int:
+    """The version that it takes here. The minimum is for emulation; where KVM may work, and no newer one can be
+    fetched, any is tried."""
+    return minimum if host.codename() or not os.access("/dev/kvm", os.R_OK | os.W_OK) else 0
+
+
+def complaint(qemu: Path, minimum: int) -> str | None:
+    """Why this QEMU must not emulate, if it must not."""
+    found = version(qemu) or 0
+    if found >= minimum:
+        return None
+    return (
+        f"QEMU {found} would have to emulate, and mis-executes code that a kernel patches while it runs: make KVM work, or "
+        f"install QEMU {minimum} or newer"
+    )
 
 
 def fetch(cache: Cache, table: dict) -> Path:
@@ -59,7 +76,7 @@ def fetch(cache: Cache, table: dict) -> Path:
     with cache.lock("qemu"):
         # The libraries of an unpacked QEMU are what that machine lacked: a cache
         # brought over from another may not start here.
-        if (version(wrapper) or 0) >= minimum:
+        if (version(wrapper) or -1) >= needed(minimum):
             return wrapper
         if name == "qemu-own":
             cache.put(name, lambda into: write_wrapper(into, WRAPPER_OF_OWN))
@@ -79,7 +96,7 @@ def fetch(cache: Cache, table: dict) -> Path:
 
             cache.put(name, unpack)
     found = version(wrapper)
-    if found is None or found < minimum:
+    if found is None or found < needed(minimum):
         raise Failure(f"QEMU in {wrapper.parent} is of version {found}, not {minimum} or newer")
     return wrapper
 

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import build, child, entry, host, kernel
+from harness import build, child, entry, host, kernel, qemu
 from harness.cache import ROOT, Cache
 from harness.failure import Failure
 
@@ -166,17 +166,39 @@ class Enter(unittest.TestCase):
 
 class Missing(unittest.TestCase):
     def test_all_of_it_is_told_at_once(self):
-        with mock.patch.object(host, "os_release", return_value={"ID": "fedora", "PRETTY_NAME": "Fedora 43"}):
+        fedora = {"ID": "fedora", "PRETTY_NAME": "Fedora 43"}
+        with mock.patch.object(host, "os_release", return_value=fedora), mock.patch("shutil.which", return_value=None):
             said = host.hopeless(["kmod", "xfsprogs"], ["Rust with cargo (https://rustup.rs)", "QEMU 10 or newer"])
-        for part in ("kmod xfsprogs", "Fedora 43 is not Debian", "Rust with cargo", "QEMU 10"):
+        for part in ("kmod xfsprogs", "Fedora 43 has no apt-get", "Rust with cargo", "QEMU 10"):
             self.assertIn(part, said)
 
     def test_who_is_not_root_is_told_what_to_install(self):
-        debian = {"ID": "debian", "VERSION_ID": "12", "VERSION_CODENAME": "bookworm"}
-        with mock.patch.object(host, "os_release", return_value=debian), mock.patch("os.geteuid", return_value=1000):
-            self.assertIn("apt-get install kmod", host.hopeless(["kmod"], []))
-        with mock.patch.object(host, "os_release", return_value=debian), mock.patch("os.geteuid", return_value=0):
-            self.assertIsNone(host.hopeless(["kmod"], []))
+        for release in ({"ID": "debian", "VERSION_ID": "12"}, {"ID": "ubuntu", "VERSION_ID": "24.04"}):
+            system = mock.patch.object(host, "os_release", return_value=release)
+            with system, mock.patch("shutil.which", return_value="/usr/bin/apt-get"):
+                with mock.patch("os.geteuid", return_value=1000):
+                    self.assertIn("apt-get install kmod", host.hopeless(["kmod"], []))
+                with mock.patch("os.geteuid", return_value=0):
+                    self.assertIsNone(host.hopeless(["kmod"], []))
+
+
+class Qemu(unittest.TestCase):
+    """An old QEMU does, where it need not emulate and no newer one can be had."""
+
+    def needed(self, codename: str | None, kvm: bool) -> int:
+        with mock.patch.object(host, "codename", return_value=codename), mock.patch("os.access", return_value=kvm):
+            return qemu.needed(10)
+
+    def test_what_can_be_had_decides(self):
+        self.assertEqual(self.needed(None, kvm=True), 0)
+        self.assertEqual(self.needed(None, kvm=False), 10)
+        self.assertEqual(self.needed("bookworm", kvm=True), 10)
+
+    def test_an_old_one_must_not_emulate(self):
+        with mock.patch.object(qemu, "version", return_value=8):
+            self.assertIn("QEMU 8 would have to emulate", qemu.complaint(Path("qemu"), 10))
+        with mock.patch.object(qemu, "version", return_value=10):
+            self.assertIsNone(qemu.complaint(Path("qemu"), 10))
 
 
 class Results(unittest.TestCase):
