@@ -258,7 +258,9 @@ impl<'s> Watch<'s> {
             })
             .filter(|what| !what.pages.is_empty() || what.may_show.is_some())
             .collect();
-        let bystanders = self.bystanders.wanted(at_end);
+        // What touches no file of the case touches no other either.
+        let looks = at_end || !wanted.is_empty();
+        let bystanders = if looks { self.bystanders.wanted(at_end) } else { Vec::new() };
         if what.is_empty() && bystanders.is_empty() {
             return Ok(());
         }

@@ -93,9 +93,7 @@ impl Folders {
             return Ok(None);
         };
         let meta = file.metadata()?;
-        let pages = 0..what.fill.len() as u64;
-        let blocks = pages.map(|index| sys::written_block(file.as_raw_fd(), index));
-        let blocks = blocks.collect::<io::Result<Vec<_>>>()?;
+        let blocks = sys::written_blocks(file.as_raw_fd(), 0, what.fill.len())?;
         let free = if what.with_free {
             let blocks: Vec<_> = blocks.iter().flatten().copied().collect();
             sys::free_one(file.as_raw_fd(), &blocks)?

@@ -155,17 +155,24 @@ pub(crate) fn blocks(fd: RawFd, span: Span) -> io::Result<Vec<u64>> {
 
 /// The block of a page of a file, if it has one that was written.
 pub(crate) fn written_block(fd: RawFd, index: u64) -> io::Result<Option<u64>> {
+    Ok(written_blocks(fd, index, 1)?[0])
+}
+
+/// The same of so many pages from one on.
+pub(crate) fn written_blocks(fd: RawFd, first: u64, count: usize) -> io::Result<Vec<Option<u64>>> {
     const UNWRITTEN: u32 = 0x800;
-    let at = index * PAGE;
-    let mut block = None;
-    extents(fd, Span { at, len: PAGE }, Dirty::LeftAlone, |extent| {
-        let holds = (extent.logical..extent.logical + extent.length).contains(&at);
-        if holds && extent.flags & UNWRITTEN == 0 {
-            block = Some((extent.physical + at - extent.logical) / PAGE);
+    let span = Span { at: first * PAGE, len: count as u64 * PAGE };
+    let mut blocks = vec![None; count];
+    extents(fd, span, Dirty::LeftAlone, |extent| {
+        let within = extent.logical..extent.logical + extent.length;
+        for (at, block) in (span.at..).step_by(PAGE as usize).zip(&mut blocks) {
+            if within.contains(&at) && extent.flags & UNWRITTEN == 0 {
+                *block = Some((extent.physical + at - extent.logical) / PAGE);
+            }
         }
         true
     })?;
-    Ok(block)
+    Ok(blocks)
 }
 
 /// The index plus 1 of the file's page at the device's page `block`, or 0.
