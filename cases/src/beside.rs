@@ -31,6 +31,9 @@ case! {
     groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::COW,
 }
 fn cow_write(t: &mut Test<'_>) -> Checked {
+    t.until("did the new blocks lie before those of near", cow_write_once)
+}
+fn cow_write_once(t: &mut Test<'_>) -> Checked<bool> {
     let filled = |byte: &str| byte.repeat(MANY as usize);
     let data = t.file("data", &filled("d"))?;
     // Where the new blocks find room, and what is behind them then.
@@ -44,5 +47,9 @@ fn cow_write(t: &mut Test<'_>) -> Checked {
     t.run(Action::Write { file: data.id, span: all, byte: b'w' })?;
     t.reads(data, &format!("w*{MANY}"))?;
     t.reads(copy, &format!("d*{MANY}"))?;
-    t.reads(near, &format!("n*{MANY}"))
+    t.reads(near, &format!("n*{MANY}"))?;
+    let (new, there) = (t.blocks(data)?, t.blocks(near)?);
+    let last = new[new.len() - 1];
+    let is_close = there[0] > last && there[0] - last < MANY;
+    Ok(is_close && new.windows(2).all(|pair| pair[0] + 1 == pair[1]))
 }

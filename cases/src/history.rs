@@ -9,6 +9,14 @@ use crate::origin;
 use crate::system::MAIN;
 use crate::test::{Checked, File, Test, answer, fail};
 
+/// Who goes along the device instead of along the file comes no further than its blocks do.
+const IN_A_ROW: &str = "did the blocks of a file lie in a row";
+
+/// Whether each block is the one behind the last.
+fn in_a_row(blocks: &[u64]) -> bool {
+    blocks.windows(2).all(|pair| pair[0] + 1 == pair[1])
+}
+
 /// Compares `span` of `one` with the same of `other`, which must be found to differ, and must both
 /// be as they were.
 fn differ(t: &mut Test<'_>, span: Span, one: (File, &str), other: (File, &str)) -> Checked {
@@ -53,9 +61,13 @@ case! {
 fn eight_pages(t: &mut Test<'_>) -> Checked {
     // Equal pages follow: who runs past the end of the eight sees no difference there.
     let [source, target] = ["abcdefghijklmnop", "abcdefgxijklmnop"];
-    let one = t.file("source", source)?;
-    let other = t.file("target", target)?;
-    differ(t, pages(0, 8), (one, source), (other, target))
+    t.until(IN_A_ROW, |t| {
+        let one = t.file("source", source)?;
+        let other = t.file("target", target)?;
+        let lie_in_a_row = in_a_row(&t.blocks(one)?) && in_a_row(&t.blocks(other)?);
+        differ(t, pages(0, 8), (one, source), (other, target))?;
+        Ok(lie_in_a_row)
+    })
 }
 
 /// Two files that share both of their pages.
@@ -129,5 +141,26 @@ fn beside_holes(t: &mut Test<'_>) -> Checked {
         t.reads(data, "b....[.x......].[.y......].*24")?;
         let now = t.blocks(data)?;
         Ok([5, 7].iter().any(|index| before.contains(&now[*index])))
+    })
+}
+
+case! {
+    /// Pages that two files share are given blocks of the file's own with what they held, each of
+    /// them, whatever the device below is made of.
+    unshare_many: "history/unshare-eight-pages",
+    groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::UNSHARE,
+}
+fn unshare_many(t: &mut Test<'_>) -> Checked {
+    let held = "abcdefgh";
+    t.until(IN_A_ROW, |t| {
+        let data = t.file("data", held)?;
+        let copy = t.file("copy", ".")?;
+        let all = pages(0, 8);
+        t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
+        let before = in_a_row(&t.blocks(data)?);
+        t.run(Action::Fallocate { file: data.id, mode: Mode::Unshare, span: all })?;
+        t.reads(data, held)?;
+        t.reads(copy, held)?;
+        Ok(before && in_a_row(&t.blocks(data)?))
     })
 }

@@ -30,6 +30,9 @@ pub(crate) const COW_EDGES: &str =
 /// Copy-on-write of what two files share.
 pub(crate) const COW: &str =
     "Ruan, \"fsdax,xfs: Add reflink&dedupe support for fsdax\", 2021 and 2022";
+/// Blocks of a file's own for what it shares.
+pub(crate) const UNSHARE: &str =
+    "Linux commit d984648e428b (\"fsdax,xfs: port unshare to fsdax\"), in v6.2";
 /// What DAX was made for: stores and write(2) go to the device itself.
 pub(crate) const BESIDE: &str =
     "Linux Documentation/filesystems/dax.rst: \"reads and writes directly to the storage device\"";

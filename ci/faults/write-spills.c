@@ -3,7 +3,7 @@
  * Fault "write-spills": write(2) to a DAX file goes on for a sector behind the
  * last page that it was given, in whatever lies there.
  *
- * As the copy of a shared page does on a stripe (docs/finds.md, 25): memory of
+ * As the copy of shared pages does on a stripe (cow-spills): memory of
  * the device is contiguous, and nothing but the length says where a file ends.
  * Nobody notices but the owner of the next block.
  *

@@ -171,7 +171,7 @@ impl Fs {
     }
 
     /// What a write goes on with behind the block of its last page. XFS does so where a device below
-    /// it is striped: docs/finds.md, 25.
+    /// it is striped: cow-spills in expected/known.toml.
     fn spill(&self, inode: &Inode, state: &InodeState, last: u64, byte: u8) {
         const SECTOR: u64 = 512;
         let block = state.extents.get(&last).map(|extent| extent.page.number);
