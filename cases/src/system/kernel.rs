@@ -122,6 +122,11 @@ impl Devices {
         self.crew.borrow_mut().take().filter(|crew| crew.serves(directory))
     }
 
+    /// Ends what the last program left to the next, for the file system is to be unmounted.
+    pub fn dismiss(&self) {
+        self.crew.borrow_mut().take();
+    }
+
     /// Processes of programs that were killed and have not ended yet.
     pub fn stuck(&self) -> Vec<i32> {
         let mut stuck = self.stuck.borrow_mut();

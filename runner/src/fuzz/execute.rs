@@ -22,12 +22,22 @@ pub(crate) enum Subject {
     Variant,
 }
 
+/// What becomes of a program's files when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// They are removed.
+    Removed,
+    /// They stay, to be read again.
+    Kept,
+}
+
 /// Runs `program` on `subject` and on `reference`; where they differ first.
 pub(crate) fn run(
     program: &Program,
     subject: &mut dyn System,
     reference: &mut dyn System,
     kind: Subject,
+    files: Files,
     spent: &Spent,
 ) -> Option<Divergence> {
     let mut timed = Timed { system: subject, spent: spent.clone() };
@@ -40,16 +50,7 @@ pub(crate) fn run(
         let found = findings.pop()?;
         Some(Divergence::at_end(format!("finding {}", found.rule), found.text))
     };
-    let mut pair = Pair {
-        systems: [&mut watched, reference],
-        kind,
-        busy: BTreeMap::new(),
-        pins: BTreeMap::new(),
-        holders: BTreeMap::new(),
-        loads: Vec::new(),
-        landing: BTreeSet::new(),
-        stage: Stage::default(),
-    };
+    let mut pair = Pair::new([&mut watched, reference], kind);
     if let Err(why) = pair.set_up() {
         return Some(Divergence::at_end("the program could not begin".to_owned(), why));
     }
@@ -61,13 +62,30 @@ pub(crate) fn run(
             return Some(divergence);
         }
     }
-    let diverged = pair.end().err().map(|divergence| *divergence);
+    let diverged = pair.end(files).err().map(|divergence| *divergence);
     if diverged.is_none()
         && let Err(why) = watched.finish()
     {
         return Some(machinery(why.to_string()));
     }
     found().or(diverged)
+}
+
+/// Reads the files that a program left once more, which must hold what they did.
+pub(crate) fn read_again(
+    subject: &mut dyn System,
+    reference: &mut dyn System,
+    kind: Subject,
+) -> Option<Divergence> {
+    let mut pair = Pair::new([subject, reference], kind);
+    let dax = FILES.into_iter().filter(|(_, medium)| *medium == Medium::Dax);
+    let diverged = pair.compare_files(dax.map(|(file, _)| file), contents).err()?;
+    Some(Divergence { kind: format!("{} after a remount", diverged.kind), ..*diverged })
+}
+
+/// What shows what is in a file.
+fn contents(file: FileId) -> Vec<Action> {
+    vec![Action::Stat { file }, Action::Read { file, span: pages(0, MOST_PAGES) }]
 }
 
 struct Pair<'a> {
@@ -93,6 +111,21 @@ const LATE: u64 = 5;
 
 /// Seconds of a case that a whole program's loads may hold an operation up.
 const BOUND: u64 = 45;
+
+impl<'a> Pair<'a> {
+    fn new(systems: [&'a mut dyn System; 2], kind: Subject) -> Self {
+        Self {
+            systems,
+            kind,
+            busy: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            loads: Vec::new(),
+            landing: BTreeSet::new(),
+            stage: Stage::default(),
+        }
+    }
+}
 
 impl Pair<'_> {
     fn both<T>(&mut self, mut ask: impl FnMut(&mut dyn System) -> T) -> [T; 2] {
@@ -361,7 +394,7 @@ impl Pair<'_> {
     }
 
     /// Lets everything end, which it must, and compares what is left.
-    fn end(&mut self) -> Checked {
+    fn end(&mut self, files: Files) -> Checked {
         if !self.loads.is_empty() {
             // Pins first: what else goes on may wait for them.
             self.await_ends(|action| matches!(action, Action::Pin { .. }))?;
@@ -376,19 +409,28 @@ impl Pair<'_> {
         for pin in self.pins.keys().copied().collect::<Vec<_>>() {
             self.release(pin)?;
         }
-        for (file, _) in FILES {
-            for action in [
-                Action::Stat { file },
-                Action::Read { file, span: pages(0, MOST_PAGES) },
-                Action::Load { map: first_map(file), span: pages(0, PAGES) },
-                Action::Truncate { file, size: PAGE },
+        self.compare_files(FILES.into_iter().map(|(file, _)| file), |file| {
+            let mut actions = contents(file);
+            actions.push(Action::Load { map: first_map(file), span: pages(0, PAGES) });
+            if files == Files::Removed {
+                actions.push(Action::Truncate { file, size: PAGE });
                 // The next program begins with an empty directory.
-                Action::Unlink { file },
-            ] {
-                let ops = self.start(0, &action)?;
-                self.busy.insert(0, (action, ops));
-                self.compare_ends()?;
+                actions.push(Action::Unlink { file });
             }
+            actions
+        })
+    }
+
+    /// Does these things to each file, one after the other.
+    fn compare_files(
+        &mut self,
+        files: impl Iterator<Item = FileId>,
+        actions: impl Fn(FileId) -> Vec<Action>,
+    ) -> Checked {
+        for action in files.flat_map(actions) {
+            let ops = self.start(0, &action)?;
+            self.busy.insert(0, (action, ops));
+            self.compare_ends()?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A program: what is done, step by step, and how a random one is made.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use cases::action::{
@@ -78,9 +79,9 @@ pub(crate) struct Restraint {
     /// Files may come to their end while they are pinned. Kernels before 6.15 are known not to
     /// wait there, and later ones cannot be killed.
     pub(crate) evict: bool,
-    /// Direct I/O may go between a file and a mapping, and long-term pins may be asked for. How far
-    /// such an I/O gets where it meets a hole, and what it leaves where it overlaps its own buffer,
-    /// is each kernel's own.
+    /// Direct I/O may go between a file and any mapping, and long-term pins may be asked for. How far
+    /// such an I/O gets in the page cache where it meets a hole, and what it leaves where it overlaps
+    /// its own buffer, is each kernel's own; between two DAX files it always may.
     pub(crate) direct: bool,
 }
 
@@ -155,6 +156,16 @@ impl Program {
     /// Whether it does nothing that a random program under this restraint would not.
     pub(crate) fn fits(&self, restraint: Restraint) -> bool {
         let Restraint { reflink, loads, evict, direct } = restraint;
+        let mut maps: BTreeMap<_, _> =
+            FILES.iter().map(|(file, _)| (first_map(*file), *file)).collect();
+        for step in &self.steps {
+            if let Step::Do(_, Action::Map { map, file, .. }) = step {
+                maps.insert(*map, *file);
+            }
+        }
+        let is_between = |file, map| {
+            maps.get(map).is_some_and(|other| *other != file && is_dax(file) && is_dax(*other))
+        };
         self.steps.iter().all(|step| match step {
             Step::Load(_) => loads,
             Step::Release(_) | Step::Signal(_) => true,
@@ -163,7 +174,8 @@ impl Program {
                 | Action::Dedupe { .. }
                 | Action::Fallocate { mode: Mode::Unshare, .. } => reflink,
                 Action::Create { .. } | Action::Close { .. } | Action::Unlink { .. } => evict,
-                Action::DirectIo { .. } | Action::PinLongterm { .. } => direct,
+                Action::DirectIo { file, map, .. } => direct || is_between(*file, map),
+                Action::PinLongterm { .. } => direct,
                 _ => true,
             },
         })
@@ -179,6 +191,11 @@ impl Program {
         let collapse = Action::Fallocate { file, mode: Mode::Collapse, span: everything };
         Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0 }
     }
+}
+
+/// Whether a file is one whose pages are the storage.
+pub(crate) fn is_dax(file: FileId) -> bool {
+    FILES.contains(&(file, Medium::Dax))
 }
 
 /// The mapping of a file that every program begins with.
@@ -264,7 +281,7 @@ impl Maker {
 
     fn map_anew(&mut self, file: FileId) -> Action {
         let map = MapId(self.fresh());
-        let is_dax = FILES.contains(&(file, Medium::Dax));
+        let is_dax = is_dax(file);
         let span = if is_dax { self.span() } else { pages(0, PAGES) };
         let span = if self.dice.once_in(2) { pages(0, PAGES) } else { span };
         let mut sharing =
@@ -327,7 +344,7 @@ impl Maker {
     /// Bytes of a file, which need not begin or end with a page. Of what the page cache has, only
     /// whole pages: that is of less interest.
     fn bytes(&mut self, file: FileId) -> Span {
-        if !FILES.contains(&(file, Medium::Dax)) {
+        if !is_dax(file) {
             return self.short();
         }
         let span = self.span();
@@ -352,7 +369,7 @@ impl Maker {
     fn mapped(&mut self) -> (MapId, Span) {
         let Mapped { map, file, pages } = self.map();
         let span = self.within(pages);
-        if !FILES.contains(&(file, Medium::Dax)) {
+        if !is_dax(file) {
             return (map, span);
         }
         (map, self.part(span))
@@ -365,6 +382,11 @@ impl Maker {
     fn action(&mut self) -> Action {
         if self.restraint.direct && self.dice.once_in(8) {
             return self.direct();
+        }
+        if self.dice.once_in(16)
+            && let Some(action) = self.between()
+        {
+            return action;
         }
         match self.dice.below(32) {
             0..=6 => self.pin(),
@@ -421,7 +443,7 @@ impl Maker {
             if self.restraint.reflink { Mode::Unshare } else { Mode::Allocate },
             Mode::Allocate,
         ]);
-        let is_dax = FILES.contains(&(file, Medium::Dax));
+        let is_dax = is_dax(file);
         let shifts = matches!(mode, Mode::Collapse | Mode::Insert);
         let span = match (is_dax, shifts) {
             (false, _) => self.short(),
@@ -430,6 +452,18 @@ impl Maker {
             (true, false) => self.bytes(file),
         };
         Action::Fallocate { file, mode, span }
+    }
+
+    /// Direct I/O between a DAX file and a mapping of the other one, if it comes to one.
+    fn between(&mut self) -> Option<Action> {
+        let Mapped { map, file: mapped, pages } = self.map();
+        let mut dax = FILES.into_iter().map(|(file, _)| file).filter(|file| is_dax(*file));
+        let file = dax.find(|file| is_dax(mapped) && *file != mapped)?;
+        let span = self.span();
+        let len = span.len.min(pages * PAGE);
+        let buffer = self.dice.below(pages + 1 - len / PAGE) * PAGE;
+        let direction = self.dice.one_of(&[Direction::FromMemory, Direction::IntoMemory]);
+        Some(Action::DirectIo { file, span: Span { len, ..span }, map, buffer, direction })
     }
 
     /// What only the reference does with nothing left open.

@@ -16,7 +16,8 @@ pub(crate) fn shrink(
         while at < best.steps.len() {
             let mut candidate = best.clone();
             candidate.steps.drain(at..(at + piece).min(best.steps.len()));
-            if diverges(&candidate)? {
+            // What shows at the end of any program is left with one step, or nobody could run it again.
+            if !candidate.steps.is_empty() && diverges(&candidate)? {
                 best = candidate;
                 shorter = true;
             } else {

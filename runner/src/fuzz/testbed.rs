@@ -18,12 +18,16 @@ use crate::task;
 use crate::verdict::Problem;
 use crate::world::{self, Unusable, World};
 
-use super::execute::{self, Subject};
+use super::execute::{self, Files, Subject};
 use super::program::{Program, Restraint};
 use super::request::FuzzRequest;
 use super::seen::Divergence;
 use super::spent::Spent;
 use super::tolerance::{self, Tolerance};
+
+/// After one in so many programs the file system is unmounted, checked and mounted, and what the
+/// program left is read again. That takes as long as some ten programs.
+const REMOUNT: u64 = 64;
 
 /// The machine cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,7 @@ pub(super) struct OnKernel {
     directory: PathBuf,
     /// The reference that this kernel is held against.
     like: Config,
+    fs: Fs,
     spent: Spent,
 }
 
@@ -100,7 +105,10 @@ impl OnKernel {
             kernel::Config { directory: self.directory.clone(), patience: Patience::default() };
         let mut system = spent.on("making tasks", || self.devices.open(&config))?;
         let subject = Subject::Kernel(self.known.clone());
-        let mut divergence = execute::run(program, system.as_mut(), reference, subject, &spent);
+        let is_last = program.seed % REMOUNT == REMOUNT - 1;
+        let files = if is_last { Files::Kept } else { Files::Removed };
+        let mut divergence =
+            execute::run(program, system.as_mut(), reference, subject, files, &spent);
         if let Some(divergence) = &mut divergence {
             divergence.add("what its tasks did", &system.describe());
         }
@@ -111,7 +119,10 @@ impl OnKernel {
             let why = format!("a killed program did not exit\n{divergence}\n{evidence}");
             return Err(broken(Unusable::Wedged(why)));
         }
-        if divergence.is_some() {
+        if files == Files::Kept && divergence.is_none() {
+            divergence = self.remounted(&config, reference)?;
+        }
+        if files == Files::Kept || divergence.is_some() {
             spent
                 .on("emptying the directory", || self.world.remove(&self.directory))
                 .map_err(broken)?;
@@ -133,6 +144,35 @@ impl OnKernel {
     }
 }
 
+impl OnKernel {
+    /// Unmounts the file system, checks it, mounts it and reads again what a program left.
+    fn remounted(
+        &mut self,
+        config: &kernel::Config,
+        reference: &mut Reference,
+    ) -> anyhow::Result<Option<Divergence>> {
+        let spent = self.spent.clone();
+        // Its processes have the old file system.
+        self.devices.dismiss();
+        let complaint = spent.on("mounting again", || self.world.renew(true)).map_err(broken)?;
+        self.prepare()?;
+        if let Some(complaint) = complaint {
+            // There is a new one then.
+            return Ok(Some(Divergence::at_end(complaint.title, complaint.text)));
+        }
+        let mut system = spent.on("making tasks", || self.devices.open(config))?;
+        let subject = Subject::Kernel(self.known.clone());
+        let again = || execute::read_again(system.as_mut(), reference, subject);
+        Ok(spent.on("reading again", again))
+    }
+
+    /// What a mounted file system needs.
+    fn prepare(&self) -> anyhow::Result<()> {
+        let device = self.world.device().context("a kernel's world has a device")?;
+        tolerance::write_no_zeros(self.fs, device)
+    }
+}
+
 fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
     world.begin().map_err(broken)?.context("a kernel's world has directories")
 }
@@ -150,8 +190,6 @@ impl Testbed {
             return Ok(None);
         }
         world.prepare().map_err(broken)?;
-        let device = world.device().context("a kernel's world has a device")?;
-        tolerance::write_no_zeros(request.plan.target.fs, device)?;
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
@@ -159,7 +197,9 @@ impl Testbed {
         let shape = globals::counting(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
         let spent = Spent::default();
-        let mut bed = OnKernel { world, known, devices, directory, like, spent };
+        let fs = request.plan.target.fs;
+        let mut bed = OnKernel { world, known, devices, directory, like, fs, spent };
+        bed.prepare()?;
         bed.look(stop)?;
         Ok(Some(Self::Kernel(Box::new(bed))))
     }
@@ -202,6 +242,7 @@ impl Testbed {
                     &mut variant,
                     &mut reference,
                     Subject::Variant,
+                    Files::Removed,
                     &Spent::default(),
                 );
                 Ok(divergence.or_else(|| {

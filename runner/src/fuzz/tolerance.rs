@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, PinKind, Reply, Sector,
+    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, Sector, Span,
 };
 use cases::oracle::Found;
 use cases::system::Errno;
@@ -21,7 +21,7 @@ use crate::machine;
 use crate::target::Target;
 use crate::verdict::Problem;
 
-use super::program::{FILES, broken_by};
+use super::program::{broken_by, is_dax};
 use super::seen::Seen;
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
@@ -54,9 +54,12 @@ const COW_WARNS: FindId = FindId("cow-warns");
 const DEDUPE_ERRNO: FindId = FindId("dedupe-errno");
 const BREAK_FORGETS_DIRTY: FindId = FindId("break-forgets-dirty");
 const SHOWS_BEHIND_END: FindId = FindId("shows-behind-end");
+const DEDUPE_ALONG_DEVICE: FindId = FindId("dedupe-along-device");
+const COW_SPILLS: FindId = FindId("cow-spills");
+const UNSHARE_ALONG_DEVICE: FindId = FindId("unshare-along-device");
 
 impl FindId {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
         FAULT_KEEPS_WAITING,
@@ -71,6 +74,9 @@ impl FindId {
         DEDUPE_ERRNO,
         SHOWS_BEHIND_END,
         BREAK_FORGETS_DIRTY,
+        DEDUPE_ALONG_DEVICE,
+        COW_SPILLS,
+        UNSHARE_ALONG_DEVICE,
     ];
 
     /// What is wrong, as `expected/known.toml` has it.
@@ -94,6 +100,8 @@ pub(crate) struct Tolerance {
 pub(crate) struct Stage {
     /// Mappings by process and name.
     pub(crate) maps: BTreeMap<(u32, MapId), FileId>,
+    /// Where in its file each begins that does not at its beginning.
+    pub(crate) offsets: BTreeMap<(u32, MapId), u64>,
     /// The files of pins that are held.
     pub(crate) pinned: BTreeMap<PinId, FileId>,
     /// Files whose layout is being broken.
@@ -110,8 +118,9 @@ impl Stage {
     /// A task of `process` begins this.
     pub(crate) fn begin(&mut self, process: u32, action: &Action) {
         match action {
-            Action::Map { map, file, .. } => {
+            Action::Map { map, file, span, .. } => {
                 self.maps.insert((process, *map), *file);
+                self.offsets.insert((process, *map), span.at);
             }
             Action::Pin { pin, map, .. } => {
                 let file = self.maps.get(&(process, *map)).copied();
@@ -150,6 +159,13 @@ impl Stage {
         self.sizes.get(&file).is_some_and(|size| !size.is_multiple_of(PAGE))
     }
 
+    /// Whether a part of a mapping lies behind the end of its file, where there is no page.
+    fn ends_within(&self, process: u32, map: MapId, span: Span) -> bool {
+        let at = self.offsets.get(&(process, map)).copied().unwrap_or(0);
+        let size = self.file_of(process, map).and_then(|file| self.sizes.get(&file));
+        size.is_none_or(|size| at + span.end() > size.next_multiple_of(PAGE))
+    }
+
     fn is_pinned(&self, file: FileId) -> bool {
         self.pinned.values().any(|other| *other == file)
     }
@@ -157,10 +173,6 @@ impl Stage {
     fn file_of(&self, process: u32, map: MapId) -> Option<FileId> {
         self.maps.get(&(process, map)).copied().filter(|file| is_dax(*file))
     }
-}
-
-fn is_dax(file: FileId) -> bool {
-    FILES.contains(&(file, Medium::Dax))
 }
 
 impl Tolerance {
@@ -194,6 +206,10 @@ impl Tolerance {
         stage: &Stage,
     ) -> Option<&'static str> {
         match action {
+            Action::DirectIo { file, span, map, buffer, direction } => {
+                let behind = Span { at: *buffer, len: span.len };
+                self.avoids_copy(process, (*file, *span), (*map, behind), *direction, stage)
+            }
             Action::Unmap { map } if self.has(UNMAPPED) => {
                 let file = stage.file_of(process, *map)?;
                 let maps = stage.maps.values().filter(|other| **other == file).count();
@@ -276,8 +292,44 @@ impl Tolerance {
             {
                 Some(WAITS_FOR_OTHERS.reason())
             }
-            _ => None,
+            _ => self.avoids_on_stripe(action, stage),
         }
+    }
+
+    /// The same of direct I/O between bytes of a file and bytes of a mapping: as of who goes through
+    /// the mapping, and of who writes to the file.
+    fn avoids_copy(
+        &self,
+        process: u32,
+        (file, span): (FileId, Span),
+        (map, behind): (MapId, Span),
+        direction: Direction,
+        stage: &Stage,
+    ) -> Option<&'static str> {
+        let actions = match direction {
+            Direction::FromMemory => {
+                vec![Action::Load { map, span: behind }, Action::Write { file, span, byte: 0 }]
+            }
+            Direction::IntoMemory => vec![Action::Store { map, span: behind, byte: 0 }],
+        };
+        let short = "how much of a buffer is used that ends within it is each kernel's own";
+        let known = actions.iter().find_map(|action| self.avoids(process, action, stage));
+        known.or_else(|| stage.ends_within(process, map, behind).then_some(short))
+    }
+
+    /// The same of what loses data on a stripe: all of it is about more than one page, for what lies
+    /// side by side in a file does not on the device.
+    fn avoids_on_stripe(&self, action: &Action, stage: &Stage) -> Option<&'static str> {
+        let (find, file, span) = match action {
+            Action::Dedupe { to, span, .. } => (DEDUPE_ALONG_DEVICE, to, span),
+            Action::Write { file, span, .. } if stage.shared => (COW_SPILLS, file, span),
+            Action::Fallocate { mode: Mode::Unshare, file, span } if stage.shared => {
+                (UNSHARE_ALONG_DEVICE, file, span)
+            }
+            _ => return None,
+        };
+        let is_in_one_page = (span.end() - 1) / PAGE == span.at / PAGE;
+        (self.has(find) && is_dax(*file) && !is_in_one_page).then(|| find.reason())
     }
 
     /// Why this alarm of the kernel is known, if it is: told by who called what warns.
@@ -391,6 +443,7 @@ pub(crate) fn zeroed(file: FileId, [seen, expected]: &[Seen; 2]) -> bool {
 mod tests {
     use cases::action::page;
 
+    use super::super::program::FILES;
     use super::*;
     use crate::verdict::Witness;
 
