@@ -94,6 +94,10 @@ enum TypedCommand {
     Export {
         /// Case to export
         case: String,
+        /// Add it as a test to this checkout of xfstests instead: a program below src/, a test and
+        /// its output below tests/generic/. Files that are there stay as they are
+        #[arg(long, value_name = "DIR")]
+        xfstests: Option<PathBuf>,
     },
     /// List the kernel bugs found so far, index where each was seen, report one as a mail
     #[command(subcommand)]
@@ -578,7 +582,7 @@ pub(crate) enum Command {
         format: Form,
     },
     /// Print a case as a C program.
-    Export(&'static Case),
+    Export(&'static Case, Option<PathBuf>),
     /// Tell of the finds.
     Finds(finds::Request),
     /// Hold a file system against the reference.
@@ -620,10 +624,10 @@ impl Typed {
             Some(TypedCommand::Compare { old, new, format }) => {
                 Command::Compare { old, new, format }
             }
-            Some(TypedCommand::Export { case }) => {
+            Some(TypedCommand::Export { case, xfstests }) => {
                 let one = Selection { names: vec![case], ..Selection::default() };
                 match one.of(&cases::all())?[..] {
-                    [case] => Command::Export(case),
+                    [case] => Command::Export(case, xfstests),
                     ref many => bail!("{} cases match; name one", many.len()),
                 }
             }

@@ -235,9 +235,15 @@ impl Deviations {
         Ok(found)
     }
 
+    /// The finds by which some stock kernel fails `case`.
+    pub(crate) fn finds_in(&self, case: &Case) -> impl Iterator<Item = &Find> {
+        let shows = |known: &Deviation| known.which.is_match(case) && !known.is_general();
+        self.finds.iter().filter(move |find| self.entries(&find.id).any(shows))
+    }
+
     /// Whether some stock kernel fails `case`.
     pub(crate) fn is_failed_by_some_kernel(&self, case: &Case) -> bool {
-        self.known.iter().any(|known| known.which.is_match(case) && !known.is_general())
+        self.finds_in(case).next().is_some()
     }
 
     /// The names of those of `all` in which some kernel showed a find with one of these ids, on

@@ -141,8 +141,19 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             print::text(comparison.text(format));
             Ok(comparison.exit())
         }
-        Command::Export(case) => {
+        Command::Export(case, None) => {
             print::text(export::c(case)?);
+            Ok(Exit::Expected)
+        }
+        Command::Export(case, Some(folder)) => {
+            let added = export::xfstests(case, &folder)?;
+            for file in &added.files {
+                print::line(file.display());
+            }
+            print::note(format_args!(
+                "add {0} to LINUX_TARGETS in src/Makefile and /src/{0} to .gitignore",
+                added.program
+            ));
             Ok(Exit::Expected)
         }
         Command::Finds(request) => {

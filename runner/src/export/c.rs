@@ -47,15 +47,24 @@ struct Writer {
     body: String,
 }
 
+/// Whom a program is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reader {
+    /// Somebody who compiles and runs it.
+    Anybody,
+    /// A test of xfstests, which does both.
+    Xfstests,
+}
+
 /// The program of `case`; why there is none.
-pub(super) fn program(case: &Case, deeds: &[Deed]) -> Told<String> {
+pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<String> {
     let mut writer = Writer::default();
     writer.place.insert(MAIN, 0);
     writer.processes.insert(0, Process::default());
     for (index, deed) in deeds.iter().enumerate() {
         writer.deed(deed, deeds.get(index + 1))?;
     }
-    Ok(writer.text(case))
+    Ok(writer.text(case, reader))
 }
 
 impl Writer {
@@ -373,7 +382,7 @@ impl Writer {
         })
     }
 
-    fn text(&self, case: &Case) -> String {
+    fn text(&self, case: &Case, reader: Reader) -> String {
         let mut body = String::new();
         for (pin, is_remote) in &self.pins {
             let pin = name_of_pin(*pin);
@@ -409,7 +418,7 @@ impl Writer {
             );
         }
         body.push_str(&self.body);
-        let mut text = head(case);
+        let mut text = head(case, reader);
         let mut globals = self.globals.clone();
         let most = self.apart.iter().map(|op| op.0 + 1).max();
         if let Some(most) = most {
@@ -427,20 +436,30 @@ impl Writer {
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case) -> String {
+fn head(case: &Case, reader: Reader) -> String {
+    let licence = match reader {
+        Reader::Anybody => "MIT OR Apache-2.0",
+        Reader::Xfstests => "GPL-2.0",
+    };
     let mut text = format!(
-        "// SPDX-License-Identifier: MIT OR Apache-2.0\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
+        "// SPDX-License-Identifier: {licence}\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
         case.name
     );
     for line in wrap::lines(&case.description(), WIDTH) {
         let _ = writeln!(text, " * {line}");
     }
     text.push_str(" *\n");
+    let build = match reader {
+        Reader::Anybody => {
+            " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
+             \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o dax=always\n\
+             \x20*\n"
+        }
+        Reader::Xfstests => "",
+    };
+    text.push_str(build);
     text.push_str(
-        " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
-         \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o dax=always\n\
-         \x20*\n\
-         \x20* Exit status: 0 the kernel does what it must, 1 it does not, 2 it could not be tried. Run it as\n\
+        " * Exit status: 0 the kernel does what it must, 1 it does not, 2 it could not be tried. Run it as\n\
          \x20* root, so that warnings in the kernel log count and stacks are printed. It may leave a process\n\
          \x20* that hangs.\n */\n",
     );

@@ -1,0 +1,206 @@
+//! A case as a test of xfstests: a program below `src/`, a test that runs it, and the test's golden
+//! output.
+//!
+//! The form is that of xfstests' README, its script `new`, `common/preamble` and `common/rc`. The
+//! two lists that name each program (`src/Makefile`, `.gitignore`) are the checkout's own, and
+//! whoever sends the patch adds the line.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use cases::action::{Action, Engine, Mode, PinKind};
+use cases::{Case, Deed};
+
+use crate::wrap;
+
+/// A file that is to be made.
+struct File {
+    path: PathBuf,
+    mode: u32,
+    text: String,
+}
+
+/// What was made in a checkout.
+#[derive(Debug)]
+pub(crate) struct Added {
+    /// The files.
+    pub(crate) files: Vec<PathBuf>,
+    /// The program's name, which the checkout's lists of programs lack.
+    pub(crate) program: String,
+}
+
+/// Adds the test to the checkout in `folder`, whose files stay as they are.
+///
+/// # Errors
+///
+/// If `folder` is no checkout of xfstests, or a file of the name is there.
+pub(super) fn add(
+    case: &Case,
+    deeds: &[Deed],
+    source: String,
+    fixes: &[&str],
+    folder: &Path,
+) -> anyhow::Result<Added> {
+    for part in ["common/preamble", "src/Makefile", "tests/generic"] {
+        ensure!(
+            folder.join(part).exists(),
+            "{} is no checkout of xfstests: it has no {part}",
+            folder.display()
+        );
+    }
+    let program = format!("t_dax_{}", case.name.replace(['/', '-'], "_"));
+    let tests = folder.join("tests/generic");
+    let number = free_number(&tests)?;
+    let files = [
+        File { path: folder.join("src").join(format!("{program}.c")), mode: 0o644, text: source },
+        File {
+            path: tests.join(&number),
+            mode: 0o755,
+            text: test(case, deeds, &number, fixes, &program),
+        },
+        File { path: tests.join(format!("{number}.out")), mode: 0o644, text: golden(&number) },
+    ];
+    let mut made = Vec::new();
+    for file in &files {
+        if let Err(error) = write(file) {
+            // A part of a test is none. What is removed was made here.
+            for path in &made {
+                let _ = fs::remove_file(path);
+            }
+            return Err(error).with_context(|| file.path.display().to_string());
+        }
+        made.push(file.path.clone());
+    }
+    Ok(Added { files: made, program })
+}
+
+fn write(file: &File) -> std::io::Result<()> {
+    let mut to =
+        OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&file.path)?;
+    to.write_all(file.text.as_bytes()).inspect_err(|_| {
+        let _ = fs::remove_file(&file.path);
+    })
+}
+
+/// The number after the last test: gaps are those of tests that were dropped.
+fn free_number(tests: &Path) -> anyhow::Result<String> {
+    let mut last = 0;
+    for entry in fs::read_dir(tests).with_context(|| tests.display().to_string())? {
+        let name = entry.with_context(|| tests.display().to_string())?.file_name();
+        let number = name.to_str().and_then(|name| name.split('.').next()?.parse().ok());
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(format!("{:03}", last + 1))
+}
+
+fn golden(number: &str) -> String {
+    format!("QA output created by {number}\nSilence is golden\n")
+}
+
+/// Each with its end.
+fn lines(of: impl Iterator<Item = String>) -> String {
+    of.flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
+/// The script.
+fn test(case: &Case, deeds: &[Deed], number: &str, fixes: &[&str], program: &str) -> String {
+    let Wants { groups, requires } = Wants::of(deeds);
+    let shares = groups.contains("clone") || groups.contains("dedupe");
+    let imports = if shares { ". ./common/reflink\n\n" } else { "" };
+    let about = lines(wrap::lines(&case.description(), 76).iter().map(|line| format!("# {line}")));
+    let groups: Vec<_> = ["auto", "quick", "dax", "mmap"].into_iter().chain(groups).collect();
+    let groups = groups.join(" ");
+    let fixes = lines(fixes.iter().map(|fix| fixed_by(fix)));
+    let requires = lines(requires.iter().map(ToString::to_string));
+    format!(
+        "#! /bin/bash\n\
+         # SPDX-License-Identifier: GPL-2.0\n\
+         # Copyright (c) YEAR YOUR NAME HERE.  All Rights Reserved.\n\
+         #\n\
+         # FS QA Test {number}\n\
+         #\n\
+         {about}\
+         #\n\
+         . ./common/preamble\n\
+         _begin_fstest {groups}\n\
+         \n\
+         {fixes}\
+         {imports}\
+         _require_scratch\n\
+         _require_scratch_dax_mountopt \"dax=always\"\n\
+         _require_test_program \"{program}\"\n\
+         {requires}\
+         \n\
+         _scratch_mkfs >> $seqres.full 2>&1\n\
+         _scratch_mount \"-o dax=always\" >> $seqres.full 2>&1\n\
+         \n\
+         $here/src/{program} $SCRATCH_MNT > $tmp.said 2>&1\n\
+         case $? in\n\
+         0)\t;;\n\
+         2)\t_notrun \"$(head -n 1 $tmp.said)\" ;;\n\
+         *)\tcat $tmp.said ;;\n\
+         esac\n\
+         \n\
+         echo \"Silence is golden\"\n\
+         status=0\n\
+         exit\n"
+    )
+}
+
+/// `cee91fa13a8e ("fs/dax: return ..."), in v6.15` as xfstests says it.
+fn fixed_by(fix: &str) -> String {
+    let (id, rest) = fix.split_once(' ').unwrap_or((fix, ""));
+    let title = rest.split_once("(\"").and_then(|(_, rest)| rest.rsplit_once("\")"));
+    match title {
+        Some((title, _)) => format!("_fixed_by_kernel_commit {id} \\\n\t\"{title}\"\n"),
+        None => format!("_fixed_by_kernel_commit {id}\n"),
+    }
+}
+
+/// What a program asks of a machine, in the words of xfstests.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wants {
+    /// Groups besides those of every test.
+    groups: BTreeSet<&'static str>,
+    /// Lines of the script.
+    requires: BTreeSet<&'static str>,
+}
+
+impl Wants {
+    fn of(deeds: &[Deed]) -> Self {
+        let mut wants = Self::default();
+        for deed in deeds {
+            if let Deed::Start { action, .. } = deed
+                && let Some((group, line)) = want(action)
+            {
+                wants.groups.insert(group);
+                wants.requires.insert(line);
+            }
+        }
+        wants
+    }
+}
+
+fn want(action: &Action) -> Option<(&'static str, &'static str)> {
+    Some(match action {
+        Action::Fallocate { mode, .. } => match mode {
+            Mode::Allocate => ("prealloc", "_require_xfs_io_command \"falloc\""),
+            Mode::Punch => ("punch", "_require_xfs_io_command \"fpunch\""),
+            Mode::Zero => ("zero", "_require_xfs_io_command \"fzero\""),
+            Mode::Collapse => ("collapse", "_require_xfs_io_command \"fcollapse\""),
+            Mode::Insert => ("insert", "_require_xfs_io_command \"finsert\""),
+            Mode::Unshare => ("unshare", "_require_xfs_io_command \"funshare\""),
+        },
+        Action::Clone { .. } => ("clone", "_require_scratch_reflink"),
+        Action::Dedupe { .. } => ("dedupe", "_require_scratch_dedupe"),
+        Action::PinLongterm { .. }
+        | Action::Pin { kind: PinKind::Direct { engine: Engine::Uring, .. }, .. } => {
+            ("io_uring", "_require_io_uring")
+        }
+        _ => return None,
+    })
+}
