@@ -255,3 +255,32 @@ fn counts_are_right_and_text_survives() {
         Some("NOTRUN: because <of> \"this\" & that")
     );
 }
+
+#[test]
+fn suites_told_together_keep_to_the_schemas() {
+    let one = History::of(&entries());
+    let mut other = one.clone();
+    other.machine.kernel = "7.2".to_owned();
+    let text = String::from_utf8(xml(&[&one, &other]).unwrap()).unwrap();
+    let document = Document::parse(&text).unwrap();
+    keeps_to_the_schemas(&document);
+    let suites = document.root_element().children().filter(Node::is_element);
+    let ids: Vec<_> = suites.filter_map(|suite| suite.attribute("id")).collect();
+    assert_eq!(ids, ["0", "1"]);
+}
+
+#[test]
+fn what_differs_between_runs_that_were_put_together_are_properties_each() {
+    let mut merged = History::of(&entries());
+    for (folder, seed) in [("s1", 7), ("s2", 9)] {
+        let mut history = History::of(&entries());
+        history.plan = Some(Plan { seed, ..plan::example() });
+        merged.sources.push(crate::history::Source { folder: folder.into(), history });
+    }
+    let all = properties(&merged);
+    let of = |wanted: &str| -> Vec<&str> {
+        all.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| value.as_str()).collect()
+    };
+    assert_eq!(of("seed"), ["7", "9"]);
+    assert_eq!(of("filesystem"), ["xfs"]);
+}
