@@ -328,7 +328,7 @@ impl Tolerance {
             }
             _ => return None,
         };
-        let is_in_one_page = (span.end() - 1) / PAGE == span.at / PAGE;
+        let is_in_one_page = span.end().saturating_sub(1) / PAGE == span.at / PAGE;
         (self.has(find) && is_dax(*file) && !is_in_one_page).then(|| find.reason())
     }
 
