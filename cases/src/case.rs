@@ -52,6 +52,11 @@ impl Case {
         self.coordinates.iter().find(|(name, _)| *name == axis).map(|(_, value)| *value)
     }
 
+    /// Whether it holds tasks.
+    pub fn holds(&self) -> bool {
+        self.needs.iter().any(|need| matches!(need, Need::Hold(_)))
+    }
+
     /// Whether it is a cell of a law.
     pub fn is_cell(&self) -> bool {
         !self.coordinates.is_empty()

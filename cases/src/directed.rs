@@ -19,6 +19,10 @@ fn punch(file: File, span: Span) -> Action {
     Action::Fallocate { file: file.id, mode: Mode::Punch, span }
 }
 
+fn fsync(file: File) -> Action {
+    Action::Fsync { file: file.id, data_only: false }
+}
+
 case! {
     /// Race B of 2018: the scan finds a busy page, which goes idle before the break waits for it;
     /// the page behind it stays pinned. The break must look again and find that one.
@@ -84,7 +88,7 @@ fn entry_locked(t: &mut Test<'_>) -> Checked {
         let syncer = t.spawn(MAIN, Kinship::Thread)?;
         let breaker = t.spawn(MAIN, Kinship::Thread)?;
         let hold = t.hold(syncer, HoldPoint::EntryLocked)?;
-        let sync = t.begin_as(syncer, Action::Fsync { file: data.id, data_only: false })?;
+        let sync = t.begin_as(syncer, fsync(data))?;
         t.arrived(&hold)?;
         let op = t.begin_as(breaker, punch(data, page(0)))?;
         t.waits_for_held(&op, &hold)?;
@@ -94,6 +98,68 @@ fn entry_locked(t: &mut Test<'_>) -> Checked {
         t.ends_with(&op, pin)?;
         t.transferred(pin, "b")?;
         t.reads(data, ".")?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// The same when the punch has unmapped the page before fsync locks its entry: the break that
+    /// looks now finds an entry which was not locked when it began.
+    locked_after_unmapping: "directed/locked-after-unmapping",
+    groups: [], needs: [Hold(Unmapped), Hold(EntryLocked)], limit: 180,
+    origin: origin::LOCKED,
+}
+fn locked_after_unmapping(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "a")?;
+        let map = t.map(data)?;
+        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
+        let pin = t.pin(map, page(0))?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let syncer = t.spawn(MAIN, Kinship::Thread)?;
+        let order = t.order([
+            (breaker, HoldPoint::Unmapped, punch(data, page(0))),
+            (syncer, HoldPoint::EntryLocked, fsync(data)),
+        ])?;
+        let [op, sync] = &order.ops;
+        t.waits_for_held(op, &order.last)?;
+        let stood = t.end_order(&order)?;
+        t.finished(sync)?;
+        t.blocked(op)?;
+        t.ends_with(op, pin)?;
+        t.transferred(pin, "b")?;
+        t.reads(data, ".")?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// A pinned page is stored to while fsync writes it back and has made it clean. The store is a
+    /// new one: the page is dirty again, and the next fsync writes it back.
+    store_while_written: "directed/store-while-written",
+    groups: [], needs: [Hold(EntryLocked)], limit: 180,
+    origin: origin::LOCKED,
+}
+fn store_while_written(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "a")?;
+        let map = t.map(data)?;
+        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
+        let pin = t.pin(map, page(0))?;
+        let syncer = t.spawn(MAIN, Kinship::Thread)?;
+        let storer = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(syncer, HoldPoint::EntryLocked)?;
+        let sync = t.begin_as(syncer, fsync(data))?;
+        t.arrived(&hold)?;
+        let store = t.begin_as(storer, Action::Store { map, span: page(0), byte: b'c' })?;
+        t.rests(&store)?;
+        let stood = t.go(&hold)?;
+        t.finished(&sync)?;
+        t.finished(&store)?;
+        t.run(fsync(data))?;
+        t.release(pin)?;
+        t.transferred(pin, "c")?;
+        t.reads(data, "c")?;
         Ok(stood)
     })
 }

@@ -387,6 +387,18 @@ impl System for Watch<'_> {
         self.system.arrived(hold)
     }
 
+    fn go_after(&mut self, hold: HoldId, other: HoldId) -> Tried<()> {
+        self.system.go_after(hold, other)
+    }
+
+    fn rest(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
+        let look = self.system.rest(op, hold)?;
+        if let Some(look) = &look {
+            self.heard(op, look)?;
+        }
+        Ok(look)
+    }
+
     fn stands(&mut self, hold: HoldId) -> Tried<bool> {
         self.system.stands(hold)
     }

@@ -260,6 +260,18 @@ pub trait System {
         Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
     }
 
+    /// Has it go by itself once the task of `other`, which is armed as well, stands; before either
+    /// begins what leads there. Where nothing goes by itself, whoever controls lets it go then.
+    fn go_after(&mut self, _hold: HoldId, _other: HoldId) -> Tried<()> {
+        Ok(())
+    }
+
+    /// As [`System::settle`], of an operation that may come to `hold`, and beside tasks that are
+    /// held; none if it stands there.
+    fn rest(&mut self, op: OpId, _hold: Option<HoldId>) -> Tried<Option<Look>> {
+        self.settle(op).map(Some)
+    }
+
     /// Whether it stands there at this moment.
     fn stands(&mut self, _hold: HoldId) -> Tried<bool> {
         Err(Trouble::NotOffered(NO_HOLDS.to_owned()))

@@ -86,6 +86,17 @@ pub struct Hold {
     point: HoldPoint,
 }
 
+/// Operations that came to their points in an order.
+#[derive(Debug)]
+pub(crate) struct Order<const N: usize> {
+    /// What was begun, the first first.
+    pub(crate) ops: [Op; N],
+    /// The last of them, which stands.
+    pub(crate) last: Hold,
+    /// Each of the others stood until the next had come.
+    kept: bool,
+}
+
 /// Where a task that is held stands, as the transcript has it.
 const fn place(point: HoldPoint) -> &'static str {
     match point {
@@ -492,9 +503,52 @@ impl Test<'_> {
         Ok(())
     }
 
+    /// Begins these in turn. Each task is held at its point until the next one has come to its own;
+    /// the last stands there until [`Test::end_order`].
+    pub(crate) fn order<const N: usize>(
+        &mut self,
+        steps: [(TaskId, HoldPoint, Action); N],
+    ) -> Checked<Order<N>> {
+        let mut holds = Vec::new();
+        for (task, point, _) in &steps {
+            holds.push(self.hold(*task, *point)?);
+        }
+        // Where that is possible each goes by itself: two that stand may leave no processor for this.
+        for pair in holds.windows(2) {
+            self.system.go_after(pair[0].id, pair[1].id)?;
+        }
+        let mut ops = Vec::new();
+        let mut kept = true;
+        for (at, (task, _, action)) in steps.into_iter().enumerate() {
+            ops.push(self.begin_as(task, action)?);
+            self.arrived(&holds[at])?;
+            if at > 0 {
+                kept &= self.go_silently(&holds[at - 1])?;
+            }
+        }
+        let last = holds.pop().expect("an order has a last");
+        let ops = ops.try_into().expect("one was begun for each step");
+        Ok(Order { ops, last, kept })
+    }
+
+    /// Lets the last of an order go. Whether all stood as they were to: else nothing was shown.
+    pub(crate) fn end_order<const N: usize>(&mut self, order: &Order<N>) -> Checked<bool> {
+        Ok(self.go(&order.last)? && order.kept)
+    }
+
+    /// `op` may wait for a task that is held, or have returned, whichever the protocol leaves open.
+    pub(crate) fn rests(&mut self, op: &Op) -> Checked {
+        self.system.rest(op.id, None)?;
+        Ok(())
+    }
+
     /// Lets the task go. Whether it stood there until now: else nothing was shown.
     pub(crate) fn go(&mut self, hold: &Hold) -> Checked<bool> {
         self.say("let it go");
+        self.go_silently(hold)
+    }
+
+    fn go_silently(&mut self, hold: &Hold) -> Checked<bool> {
         let end = self.system.go(hold.id)?;
         match end {
             HoldEnd::Go => {}

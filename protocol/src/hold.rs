@@ -50,6 +50,11 @@ impl HoldPoint {
         }
     }
 
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|point| point.name() == name)
+    }
+
     /// Which of the [`Slots`] it is held by. Points in one function share one.
     pub const fn slot(self) -> u32 {
         match self {
@@ -129,7 +134,7 @@ pub enum End {
 pub struct Slot {
     /// Written by the tracer: 1 if the probe is in place.
     pub attached: AtomicU64,
-    /// Written by the case, as are the next five, this one last: 1 while somebody is to be held.
+    /// Written by the case, as are the next six, this one last: 1 while somebody is to be held.
     pub on: AtomicU64,
     /// The thread that is to be held. Others pass.
     pub task: AtomicU64,
@@ -141,6 +146,9 @@ pub struct Slot {
     pub deadline: AtomicU64,
     /// 1 if it may go.
     pub go: AtomicU64,
+    /// It may go as well once somebody has been stopped in another slot: 1 and that slot's number;
+    /// 0 if it waits for none. Two that stand leave a machine of two processors none for the case.
+    pub after: AtomicU64,
     /// Written by the probe, as are the next four: how often the task came by.
     pub seen: AtomicU64,
     /// When it was stopped, in nanoseconds of the monotonic clock; 0 if it was not yet.
@@ -154,7 +162,7 @@ pub struct Slot {
 }
 
 // The kernel rounds the elements of an array map up to 8 bytes and lays them out without a gap.
-const _: () = assert!(size_of::<Slot>() == 12 * 8);
+const _: () = assert!(size_of::<Slot>() == 13 * 8);
 
 impl Slot {
     /// Has `task` held at `point` when it next comes there, for `deadline` nanoseconds at most.
@@ -164,7 +172,8 @@ impl Slot {
         if self.on.load(Ordering::SeqCst) != 0 || self.stands() {
             return false;
         }
-        for word in [&self.go, &self.seen, &self.arrived, &self.left, &self.end, &self.processor] {
+        let (asked, told) = ([&self.go, &self.after], [&self.seen, &self.arrived, &self.left]);
+        for word in asked.into_iter().chain(told).chain([&self.end, &self.processor]) {
             word.store(0, Ordering::SeqCst);
         }
         self.task.store(task.into(), Ordering::SeqCst);
@@ -178,6 +187,12 @@ impl Slot {
     /// Lets the task go, or pass if it has not come yet.
     pub fn release(&self) {
         self.go.store(1, Ordering::SeqCst);
+    }
+
+    /// Lets the task go as well once somebody has been stopped in slot `other`, which must be armed:
+    /// who was stopped there before counts.
+    pub fn go_after(&self, other: u32) {
+        self.after.store(u64::from(other) + 1, Ordering::SeqCst);
     }
 
     /// Holds nobody any more who is not held already.
@@ -219,14 +234,22 @@ pub const fn meets(condition: u64, returned: u64) -> bool {
     }
 }
 
+/// Which slot a task in [`Slot::after`] waits for, if any.
+pub const fn awaited(after: u64) -> Option<u32> {
+    match after {
+        0 => None,
+        number => Some((number - 1) as u32),
+    }
+}
+
 /// When a task that arrives at `now` goes on by itself.
 pub const fn until(now: u64, deadline: u64) -> u64 {
     now.saturating_add(if deadline < LONGEST { deadline } else { LONGEST })
 }
 
 /// Whether a task that stands goes on, as a number of an [`End`]; 0 if it does not.
-pub const fn over(go: u64, now: u64, until: u64) -> u64 {
-    if go != 0 {
+pub const fn over(go: bool, now: u64, until: u64) -> u64 {
+    if go {
         End::Go as u64
     } else if now >= until {
         End::Deadline as u64
@@ -248,6 +271,7 @@ mod tests {
             .map(|point| (point.slot(), point.condition() as u64, point.name()))
             .collect();
         assert_eq!(asked.len(), HoldPoint::ALL.len());
+        assert!(HoldPoint::ALL.iter().all(|point| HoldPoint::named(point.name()) == Some(*point)));
         assert!(HoldPoint::ALL.iter().all(|point| (point.slot() as usize) < slot::COUNT));
         for (one, other) in [(HoldPoint::ScanFoundBusy, HoldPoint::ScanFoundNone)] {
             for returned in [0, 1, u64::MAX] {
@@ -262,10 +286,10 @@ mod tests {
     #[test]
     fn a_task_goes_when_it_is_let_go_or_its_time_is_over() {
         let until = until(1000, 50);
-        assert_eq!(over(0, 1049, until), 0);
-        assert_eq!(over(0, 1050, until), End::Deadline as u64);
+        assert_eq!(over(false, 1049, until), 0);
+        assert_eq!(over(false, 1050, until), End::Deadline as u64);
         // It was let go in time, though the probe looks late.
-        assert_eq!(over(1, 2000, until), End::Go as u64);
+        assert_eq!(over(true, 2000, until), End::Go as u64);
     }
 
     #[test]
@@ -279,6 +303,9 @@ mod tests {
         let slot = Slot::default();
         assert!(!slot.stands() && slot.ended().is_none());
         assert!(slot.arm(7, HoldPoint::ScanFoundBusy, 100));
+        assert_eq!(awaited(slot.after.load(Ordering::SeqCst)), None);
+        slot.go_after(slot::UNMAP);
+        assert_eq!(awaited(slot.after.load(Ordering::SeqCst)), Some(slot::UNMAP));
         assert!(!slot.arm(8, HoldPoint::ScanFoundNone, 100), "the first has not come yet");
         slot.disarm();
         slot.arrived.store(5, Ordering::SeqCst);
@@ -290,6 +317,7 @@ mod tests {
         assert_eq!(slot.ended(), Some(End::Go));
         assert!(slot.arm(8, HoldPoint::ScanFoundNone, 100));
         assert!(!slot.has_arrived() && slot.ended().is_none());
+        assert_eq!(awaited(slot.after.load(Ordering::SeqCst)), None);
         assert_eq!(slot.condition.load(Ordering::SeqCst), Condition::Zero as u64);
     }
 }

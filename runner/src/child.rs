@@ -32,7 +32,7 @@ pub(crate) struct Assignment {
     /// What its time limits are multiplied by.
     pub(crate) patience: Patience,
     /// The control page of holds in the runner's hands, or why there is none.
-    pub(crate) holds: kernel::Lent,
+    pub(crate) holds: Result<i32, String>,
 }
 
 /// A line from the child to the parent.
@@ -138,7 +138,8 @@ fn open(task: &Assignment) -> Tried<Open> {
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
             let config = kernel::Config { directory, patience };
-            kernel::open(&config, owner, task.holds.clone()).map(Open::Kernel)
+            let holds = task.holds.clone().map(kernel::Page::of_parent);
+            kernel::open(&config, owner, holds).map(Open::Kernel)
         }
         (Some(_), None) => Err(machinery("the case's directory", "none was given".to_owned())),
         (None, _) => {

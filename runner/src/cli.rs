@@ -14,9 +14,10 @@ use reference::Variant;
 
 use crate::child::Assignment;
 use crate::exit;
+use crate::explore::{self, ExploreRequest};
 use crate::finds;
 use crate::fs::Fs;
-use crate::fuzz;
+use crate::fuzz::FuzzRequest;
 use crate::history::History;
 use crate::known::{Deviations, KnownFile};
 use crate::plan::{Caller, Keep, Plan};
@@ -104,6 +105,11 @@ enum TypedCommand {
     Finds(FindsCommand),
     /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
+    /// Have two short operations meet in every order of their steps, by holding tasks
+    ///
+    /// Each order is forced, and what must hold in any order is checked. What a lock forbids is told
+    /// as such. On a kernel it needs root, two processors and BPF.
+    Explore(ExploreArgs),
     /// Show which case and which rule catches each bug of the reference
     Variants {
         /// Stop at the first case that catches each bug instead of listing all
@@ -447,7 +453,7 @@ struct FuzzArgs {
 }
 
 impl FuzzArgs {
-    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<fuzz::FuzzRequest> {
+    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<FuzzRequest> {
         let target = match (self.target.fs, self.against_variant) {
             (Some(fs), _) => self.target.understand(fs)?,
             (None, Some(_)) => Target::reference(),
@@ -455,37 +461,110 @@ impl FuzzArgs {
                 bail!("say what to fuzz: --fs with --dev PATH, or --against-variant NAME")
             }
         };
-        let plan = Plan {
-            target,
-            variant: None,
-            cases: Vec::new(),
-            shard: None,
-            iterations: None,
-            duration: self.duration,
-            until_fail: false,
-            require: false,
-            seed: self.seed.unwrap_or(chance % 1_000_000_000),
-            timeout_factor: 1.0,
-            bless: None,
-            trace: None,
-            known: KnownFile::read(&self.known)?,
-            caller: Caller::default(),
-        };
-        // What is made inside the usual folder must not make that somebody else's.
-        let results = match self.results {
-            Some(folder) => vec![folder],
-            None => vec![RESULTS.into(), Path::new(RESULTS).join("fuzz")],
-        };
-        Ok(fuzz::FuzzRequest {
+        let seed = self.seed.unwrap_or(chance % 1_000_000_000);
+        let plan = plan_of_programs(target, self.duration, seed, &self.known)?;
+        Ok(FuzzRequest {
             plan,
             variant: self.against_variant,
             duration: self.duration,
             steps: self.steps,
             replay: self.replay,
             json: self.format == Format::Json,
-            results,
+            results: results_of(self.results, "fuzz"),
             program,
         })
+    }
+}
+
+#[derive(Args, Debug)]
+struct ExploreArgs {
+    /// Pairs of operations to explore: names or globs such as 'punch+*' [default: all]
+    #[arg(value_name = "PAIR")]
+    pairs: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Enable a historical bug in the reference; it should be found
+    #[arg(long, value_name = "NAME", value_parser = known_variant)]
+    variant: Option<Variant>,
+    /// List the pairs instead of exploring them
+    #[arg(long, conflicts_with_all = ["fs", "dev", "variant", "shape", "no_reflink", "mkfs_options", "mount_options", "force", "replay", "known", "results", "format"])]
+    list: bool,
+    /// Run this order again, as an earlier exploration left it, or all in this folder; repeatable
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["pairs", "results"])]
+    replay: Vec<PathBuf>,
+    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
+    /// See the head of expected/known.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "variant")]
+    known: Vec<PathBuf>,
+    /// Write the journal and what was found to DIR [default: daxtests-results/explore]. A folder that
+    /// is neither empty nor made by daxtests is refused
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Print for people, or one JSON document at the end for programs: what is for people then
+    /// goes to standard error
+    #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+}
+
+impl ExploreArgs {
+    fn understand(self, program: PathBuf) -> anyhow::Result<Command> {
+        let pairs = explore::select(&self.pairs)?;
+        if self.list {
+            return Ok(Command::ListPairs(pairs));
+        }
+        let Some(fs) = self.target.fs else {
+            bail!("say what to explore: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
+        };
+        if self.variant.is_some() && fs != Fs::Reference {
+            bail!("only the reference has variants: --fs reference");
+        }
+        needs_a_kernel(fs, &[("--known", !self.known.is_empty())])?;
+        let plan = plan_of_programs(self.target.understand(fs)?, None, 0, &self.known)?;
+        let json = self.format == Format::Json;
+        let results = results_of(self.results, "explore");
+        let variant = self.variant;
+        if !self.replay.is_empty() {
+            let (duration, steps, replay) = (None, 1, self.replay);
+            let request =
+                FuzzRequest { plan, variant, duration, steps, replay, json, results, program };
+            return Ok(Command::Fuzz(Box::new(request)));
+        }
+        let request = ExploreRequest { plan, variant, pairs, json, results, program };
+        Ok(Command::Explore(Box::new(request)))
+    }
+}
+
+/// What those commands plan that run programs, not cases.
+fn plan_of_programs(
+    target: Target,
+    duration: Option<Duration>,
+    seed: u64,
+    known: &[PathBuf],
+) -> anyhow::Result<Plan> {
+    Ok(Plan {
+        target,
+        variant: None,
+        cases: Vec::new(),
+        shard: None,
+        iterations: None,
+        duration,
+        until_fail: false,
+        require: false,
+        seed,
+        timeout_factor: 1.0,
+        bless: None,
+        trace: None,
+        known: KnownFile::read(known)?,
+        caller: Caller::default(),
+    })
+}
+
+/// The folders to make in turn, the last for what `command` leaves: what is made inside the usual
+/// folder must not make that somebody else's.
+fn results_of(typed: Option<PathBuf>, command: &str) -> Vec<PathBuf> {
+    match typed {
+        Some(folder) => vec![folder],
+        None => vec![RESULTS.into(), Path::new(RESULTS).join(command)],
     }
 }
 
@@ -586,7 +665,11 @@ pub(crate) enum Command {
     /// Tell of the finds.
     Finds(finds::Request),
     /// Hold a file system against the reference.
-    Fuzz(Box<fuzz::FuzzRequest>),
+    Fuzz(Box<FuzzRequest>),
+    /// Have operations meet in every order.
+    Explore(Box<ExploreRequest>),
+    /// Name the pairs of operations that can meet.
+    ListPairs(Vec<String>),
     /// Show what catches each variant of the reference.
     Variants {
         /// Stop at the first case that catches each.
@@ -635,6 +718,7 @@ impl Typed {
             Some(TypedCommand::Fuzz(fuzz)) => {
                 Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
             }
+            Some(TypedCommand::Explore(explore)) => explore.understand(program)?,
             Some(TypedCommand::Variants { first, list, table, format }) => {
                 Command::Variants { first, list, table, format }
             }
@@ -886,6 +970,12 @@ mod tests {
             (&["--fs", "xfs", "--dev", "x", "--timeout-factor", "0"], "0.1 to 1000"),
             (&["--resume", "x", "--list"], "cannot be used with"),
             (&["fuzz"], "say what to fuzz"),
+            (&["explore"], "say what to explore"),
+            (&["explore", "--fs", "reference", "punch+lod"], "did you mean punch+load?"),
+            (
+                &["explore", "--fs", "xfs", "--dev", "x", "--variant", "no-break"],
+                "only the reference",
+            ),
             (&["--fs", "xfs", "--dev", "x", "--mkfs-options", "-m 'x"], "--mkfs-options: a quote"),
             (&["--fs", "xfs", "--dev", "x", "--mount-options", "-o "], "there is no option in it"),
             (&["--fs", "xfs", "--dev", "x", "--shape", "strip"], "did you mean stripe?"),

@@ -9,18 +9,21 @@
 mod corpus;
 mod dice;
 mod execute;
-mod keep;
-mod program;
+pub(crate) mod interleave;
+pub(crate) mod keep;
+pub(crate) mod program;
 mod request;
-mod seen;
+mod scene;
+pub(crate) mod seen;
 mod shrink;
 mod skeleton;
 mod spent;
 mod tally;
-mod testbed;
+pub(crate) mod testbed;
 mod tolerance;
+pub(crate) mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -38,9 +41,7 @@ pub(crate) use self::request::FuzzRequest;
 use self::seen::Divergence;
 use self::tally::Tally;
 use self::testbed::{Testbed, Wedged};
-
-/// How long a program is made shorter.
-const SHRINKING: Duration = Duration::from_mins(1);
+use self::trial::Trial;
 
 /// Runs of a program that are to show whether it still diverges, at most.
 const MOST_TRIES: u32 = 100;
@@ -88,10 +89,13 @@ fn enter(
     replay: &[(PathBuf, Program)],
     mut interrupt: Interrupt,
 ) -> anyhow::Result<Exit> {
-    let Some(testbed) = Testbed::enter(request, &mut || interrupt.count() > 0)? else {
+    let FuzzRequest { plan, variant, program, .. } = request;
+    let mut stop = || interrupt.count() > 0;
+    let Some(testbed) = Testbed::enter(plan, *variant, program, &mut stop)? else {
         return Ok(Exit::Interrupted);
     };
-    let mut session = Session { request, testbed, interrupt, tally: Tally::default() };
+    let trial = Trial::new(testbed, interrupt);
+    let mut session = Session { request, trial, tally: Tally::default() };
     let begin = Instant::now();
     let went = if replay.is_empty() { session.go() } else { session.replay(replay) };
     let went = match went {
@@ -99,7 +103,7 @@ fn enter(
         Err(error) if error.is::<Wedged>() => return Err(error),
         went => went,
     };
-    for problem in session.testbed.leave()? {
+    for problem in session.trial.testbed.leave()? {
         print::line(format_args!("after the last program: {}\n{}", problem.title, problem.text));
         session.tally.trouble();
     }
@@ -110,7 +114,7 @@ fn enter(
         "{programs} programs in {seconds:.1} s ({rate:.1} a second), {}",
         session.tally
     ));
-    if let Some(spent) = session.testbed.spent() {
+    if let Some(spent) = session.trial.testbed.spent() {
         print::line(format_args!("where the time went:{spent}"));
     }
     let exit = session.tally.exit();
@@ -122,8 +126,7 @@ fn enter(
 
 struct Session<'a> {
     request: &'a FuzzRequest,
-    testbed: Testbed,
-    interrupt: Interrupt,
+    trial: Trial,
     tally: Tally,
 }
 
@@ -132,7 +135,7 @@ impl Session<'_> {
     fn replay(&mut self, programs: &[(PathBuf, Program)]) -> anyhow::Result<()> {
         let begin = Instant::now();
         // Whoever names one program wants to see it run, whatever it does.
-        let restraint = self.testbed.restraint();
+        let restraint = self.trial.testbed.restraint();
         let (programs, others): (Vec<_>, Vec<_>) = programs
             .iter()
             .partition(|(_, program)| programs.len() == 1 || program.fits(restraint));
@@ -146,7 +149,7 @@ impl Session<'_> {
             let mut diverged = false;
             for (path, program) in &programs {
                 self.tally.programs += 1;
-                let met = self.run(program)?;
+                let met = self.run(path, program)?;
                 if self.is_interrupted() {
                     return Ok(());
                 }
@@ -179,9 +182,9 @@ impl Session<'_> {
         print::line(format_args!("seed {}", self.request.plan.seed));
         while begin.elapsed() < duration && !self.is_interrupted() {
             let seed = self.request.plan.seed.wrapping_add(self.tally.programs.into());
-            let program = Program::random(seed, self.request.steps, self.testbed.restraint());
+            let program = Program::random(seed, self.request.steps, self.trial.testbed.restraint());
             self.tally.programs += 1;
-            let ran = self.run(&program);
+            let ran = self.trial.run(&program);
             if let Err(error) = &ran {
                 print::line(format_args!("seed {seed}:\n{program}"));
                 self.keep(&program, "wedged", &format!("{error:#}"))?;
@@ -216,13 +219,20 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
-        let interrupt = &mut self.interrupt;
-        self.testbed.run(program, &mut || interrupt.count() > 0)
+    /// Runs a program that was kept; where it diverged.
+    fn run(&mut self, path: &Path, program: &Program) -> anyhow::Result<Option<Divergence>> {
+        if !program.holds() {
+            return self.trial.run(program);
+        }
+        let ran = self.trial.force(program)?;
+        if let Some(ran) = &ran {
+            print::line(format_args!("{}: {}", path.display(), ran.forcing));
+        }
+        Ok(ran.and_then(|ran| Divergence::worst(ran.found)))
     }
 
     fn is_interrupted(&mut self) -> bool {
-        self.tally.interrupted |= self.interrupt.count() > 0;
+        self.tally.interrupted |= self.trial.is_interrupted();
         self.tally.interrupted
     }
 
@@ -232,26 +242,7 @@ impl Session<'_> {
         if divergence.kind.starts_with("finding") {
             return Ok(true);
         }
-        Ok(self.meet(program, &divergence.kind, SECOND_LOOKS)?.is_some())
-    }
-
-    /// Runs a program up to so many times, until it diverges in this way.
-    fn meet(
-        &mut self,
-        program: &Program,
-        kind: &str,
-        runs: u32,
-    ) -> anyhow::Result<Option<Divergence>> {
-        for _ in 0..runs {
-            let met = self.run(program)?;
-            if let Some(divergence) = met.filter(|divergence| divergence.kind == kind) {
-                return Ok(Some(divergence));
-            }
-            if self.is_interrupted() {
-                break;
-            }
-        }
-        Ok(None)
+        Ok(self.trial.meet(program, &divergence.kind, SECOND_LOOKS)?.is_some())
     }
 
     /// In how many runs a program diverges in this way almost surely: a race does not show each
@@ -260,7 +251,7 @@ impl Session<'_> {
         let (mut runs, mut shown) = (0, 0);
         while shown < STEADY && runs < MOST_TRIES && !self.is_interrupted() {
             runs += 1;
-            shown += u32::from(self.meet(program, kind, 1)?.is_some());
+            shown += u32::from(self.trial.meet(program, kind, 1)?.is_some());
         }
         Ok(if runs == shown { STEADY } else { (2 * runs).min(MOST_TRIES) })
     }
@@ -274,15 +265,8 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         let kind = &divergence.kind;
         print::line(format_args!("seed {}: {divergence}\nshrinking it", program.seed));
-        let begin = Instant::now();
-        let small = shrink::shrink(program, |candidate| {
-            // What is left then is short enough to begin with; a step that hangs takes minutes.
-            if begin.elapsed() > SHRINKING || self.is_interrupted() {
-                return Ok(false);
-            }
-            Ok(self.meet(candidate, kind, tries)?.is_some())
-        })?;
-        let again = self.meet(&small, kind, tries)?;
+        let small = self.trial.shortest(program, kind, tries)?;
+        let again = self.trial.meet(&small, kind, tries)?;
         print::line(format_args!(
             "{} steps, shrunk from {}:",
             small.steps.len(),

@@ -5,9 +5,6 @@
 
 use std::os::fd::AsRawFd as _;
 
-use cases::Case;
-use cases::system::Need;
-use cases::system::kernel::Lent;
 use tracer::holds::Holds;
 
 use crate::print;
@@ -21,11 +18,12 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// What `case` gets: the descriptor of the control page, or why there is none.
-    pub(crate) fn lend(&mut self, case: &Case) -> Lent {
-        if !case.needs.iter().any(|need| matches!(need, Need::Hold(_))) {
+    /// What a case or a program gets that holds tasks if `needed`: the descriptor of the control
+    /// page, or why there is none.
+    pub(crate) fn lend(&mut self, needed: bool) -> Result<i32, String> {
+        if !needed {
             self.holds = None;
-            return Err("the case does not ask for holds".to_owned());
+            return Err("nobody asked for holds".to_owned());
         }
         if let Some(why) = &self.refused {
             return Err(why.clone());

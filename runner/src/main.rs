@@ -15,6 +15,7 @@ mod device;
 mod evidence;
 mod exit;
 mod expected;
+mod explore;
 mod export;
 mod filesystem;
 mod find;
@@ -161,6 +162,11 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             Ok(Exit::Expected)
         }
         Command::Fuzz(order) => fuzz::run(&order),
+        Command::Explore(order) => explore::run(&order),
+        Command::ListPairs(pairs) => {
+            print::text(explore::list(&pairs));
+            Ok(Exit::Expected)
+        }
         Command::Variants { list: true, .. } => Ok(variants::list()),
         Command::Variants { table: Some(path), .. } => red::keep(&path),
         Command::Variants { first, table: None, format, .. } => {

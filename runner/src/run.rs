@@ -285,7 +285,7 @@ impl Run<'_> {
             variant: self.plan.variant.clone(),
             patience: Patience::times(self.plan.timeout_factor),
             holds: match &self.world {
-                World::Kernel(_) => self.holding.lend(case),
+                World::Kernel(_) => self.holding.lend(case.holds()),
                 World::Reference(_) => Err("the reference has its own".to_owned()),
             },
         };

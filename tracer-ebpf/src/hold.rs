@@ -8,7 +8,7 @@ use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 use core::sync::atomic::AtomicU64;
-use protocol::hold::{End, Slot, meets, over, slot, until};
+use protocol::hold::{End, Slot, awaited, meets, over, slot, until};
 
 use crate::repeat::repeat;
 use crate::ring::{MAPPED, now};
@@ -41,12 +41,20 @@ fn set(word: &AtomicU64, value: u64) {
     unsafe { word.as_ptr().write_volatile(value) };
 }
 
+/// Whether a task that waits for another to be stopped, too, has waited long enough.
+fn has_come(after: u64) -> bool {
+    awaited(after).and_then(|slot| HOLDS.get(slot)).is_some_and(|slot| get(&slot.arrived) != 0)
+}
+
 /// Looks once.
 extern "C" fn turn(_: u64, standing: *mut Standing) -> i64 {
     // SAFETY: `repeat` hands over what `hold` has on its stack.
     let standing = unsafe { &mut *standing };
     standing.end = match HOLDS.get(standing.slot) {
-        Some(slot) => over(get(&slot.go), now(), standing.until),
+        Some(slot) => {
+            let goes = get(&slot.go) != 0 || has_come(get(&slot.after));
+            over(goes, now(), standing.until)
+        }
         // There is no such slot. The verifier does not know that there is.
         None => End::Deadline as u64,
     };

@@ -42,7 +42,7 @@ use sys::Vars;
 
 use wire::{Made, Request, Response};
 
-pub use self::hold::Lent;
+pub use self::hold::{Lent, Page};
 pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};
 pub use self::writeback::Recording;
@@ -97,10 +97,9 @@ impl Devices {
         Self { owner, bench, crew: Rc::default(), vars: Rc::default(), stuck: Rc::default() }
     }
 
-    /// Opens the kernel's file system for one program. Its files are the program's to remove,
-    /// but for those in the page cache.
-    pub fn open(&self, config: &Config) -> Tried<Box<dyn System>> {
-        let lent = Err("a program holds nobody".to_owned());
+    /// Opens the kernel's file system for one program, which may hold tasks with what was `lent` to
+    /// it. Its files are the program's to remove, but for those in the page cache.
+    pub fn open(&self, config: &Config, lent: Lent) -> Tried<Box<dyn System>> {
         Ok(Box::new(Kernel::new(config, self.clone(), lent)?))
     }
 
@@ -537,6 +536,14 @@ impl System for Kernel {
 
     fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
         self.awaited_at(hold)
+    }
+
+    fn go_after(&mut self, hold: HoldId, other: HoldId) -> Tried<()> {
+        self.let_follow(hold, other)
+    }
+
+    fn rest(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
+        self.judged(op, hold)
     }
 
     fn stands(&mut self, hold: HoldId) -> Tried<bool> {

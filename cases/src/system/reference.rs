@@ -262,12 +262,22 @@ impl System for Reference {
     }
 
     fn settle(&mut self, op: OpId) -> Tried<Look> {
+        // Nobody is asked about a hold, so it cannot be said to stand at one.
+        Ok(self.rest(op, None)?.unwrap_or(Look::Running))
+    }
+
+    fn rest(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
         let (operation, task) = self.operation(op)?;
+        let holds = &self.shared.fs.holds;
+        let hold = hold.map(|hold| self.held[hold.0].1);
         let mut since = (Instant::now(), 0, None);
         let seen = self.shared.fs.board.watch(self.patience.of(PATIENCE), |view| {
             let standing = view.standing(task);
             if let Some(end) = Self::ended(operation, standing) {
-                return Some(end);
+                return Some(Some(end));
+            }
+            if hold.is_some_and(|number| holds.stage(number) == Stage::Stands) {
+                return Some(None);
             }
             let Standing::Sleeping(at) = standing else {
                 since.2 = None;
@@ -280,9 +290,9 @@ impl System for Reference {
                 since = (Instant::now(), 0, sleep);
             }
             let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > REST);
-            (view.is_quiet() || rests).then(|| Look::Blocked(place(at)))
+            (view.is_quiet() || rests).then(|| Some(Look::Blocked(place(at))))
         });
-        Ok(seen.unwrap_or(Look::Running))
+        Ok(seen.unwrap_or(Some(Look::Running)))
     }
 
     fn wait(&mut self, op: OpId) -> Tried<Done> {

@@ -43,7 +43,7 @@ fn every_program_still_shows_the_bug_that_it_is_named_after() {
         let Some(variant) = variant(path) else {
             return false;
         };
-        let mut bed = Testbed::Variant(Some(variant));
+        let mut bed = Testbed::on_reference(Some(variant));
         let mut run = || bed.run(program, &mut || false).unwrap();
         (0..TRIES).all(|_| run().is_none())
     });
@@ -52,7 +52,7 @@ fn every_program_still_shows_the_bug_that_it_is_named_after() {
 
 #[test]
 fn no_program_diverges_where_there_is_no_bug() {
-    let mut bed = Testbed::Variant(None);
+    let mut bed = Testbed::on_reference(None);
     for (path, program) in corpus() {
         if let Some(divergence) = bed.run(&program, &mut || false).unwrap() {
             panic!("{}: {divergence}", path.display());

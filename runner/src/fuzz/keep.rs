@@ -13,18 +13,18 @@ use super::skeleton;
 
 /// A program as it is kept: to run it again, to make a case of it, to read what it did.
 #[derive(Debug)]
-pub(super) struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     /// The program.
-    pub(super) program: &'a Program,
+    pub(crate) program: &'a Program,
     /// What it shows.
-    pub(super) kind: &'a str,
+    pub(crate) kind: &'a str,
     /// All that was seen: states, stacks, the kernel's log.
-    pub(super) evidence: &'a str,
+    pub(crate) evidence: &'a str,
 }
 
 impl Kept<'_> {
     /// Writes it into `folder`, beside what is there; the path of the program.
-    pub(super) fn write(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let mut replay = serde_json::to_vec_pretty(self.program)?;
         replay.push(b'\n');
         let case = skeleton::of(self.program, self.kind);
@@ -67,7 +67,7 @@ fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Reads the programs that are in these files and folders, each with its path.
-pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Program)>> {
+pub(crate) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Program)>> {
     let mut programs = Vec::new();
     for path in paths {
         let mut files = vec![path.clone()];

@@ -7,6 +7,7 @@ use cases::action::{
     Action, Direction, Engine, FileId, Instruction, MapId, Medium, Mode, PAGE, PinId, PinKind,
     SECTOR, Script, Sharing, Span, VarId, page, pages,
 };
+use cases::system::HoldPoint;
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
@@ -39,6 +40,41 @@ pub(crate) enum Step {
     Signal(u32),
     /// Something begins and goes on beside what follows.
     Load(Action),
+    /// A task is held when it next comes to this point. From the first such step on, the order of
+    /// what is done is not the program's but the holds', and what comes of it is held against what
+    /// the orders of one after the other have.
+    Hold {
+        /// Which.
+        task: u32,
+        /// Where.
+        #[serde(with = "by_name")]
+        point: HoldPoint,
+        /// It goes by itself once this other one stands at its own hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u32>,
+    },
+    /// A task that is held goes on.
+    Go(u32),
+}
+
+/// A point in a file: by its name.
+mod by_name {
+    use cases::system::HoldPoint;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    pub(super) fn serialize<S: Serializer>(point: &HoldPoint, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(point.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HoldPoint, D::Error> {
+        let name = String::deserialize(from)?;
+        HoldPoint::named(&name).ok_or_else(|| {
+            let names: Vec<_> = HoldPoint::ALL.iter().map(|point| point.name()).collect();
+            D::Error::custom(format!("no task is held at {name:?}, only at {}", names.join(", ")))
+        })
+    }
 }
 
 impl fmt::Display for Step {
@@ -55,6 +91,11 @@ impl fmt::Display for Step {
             Self::Release(pin) => write!(f, "release pin {}", pin.0),
             Self::Signal(task) => write!(f, "task {task}: a signal that it handles"),
             Self::Load(action) => write!(f, "beside it: {action}"),
+            Self::Hold { task, point, until: None } => write!(f, "hold task {task} at {point}"),
+            Self::Hold { task, point, until: Some(other) } => {
+                write!(f, "hold task {task} at {point} until task {other} is held")
+            }
+            Self::Go(task) => write!(f, "let task {task} go"),
         }
     }
 }
@@ -144,13 +185,24 @@ impl Program {
             return Err("it has no steps".to_owned());
         }
         for step in &self.steps {
-            if let Step::Do(task, _) | Step::Signal(task) = step
-                && *task >= TASKS
-            {
+            let named = match step {
+                Step::Do(task, _) | Step::Signal(task) | Step::Go(task) => [Some(*task), None],
+                Step::Hold { task, until, .. } => [Some(*task), *until],
+                Step::Release(_) | Step::Load(_) => [None, None],
+            };
+            if let Some(task) = named.into_iter().flatten().find(|task| *task >= TASKS) {
                 return Err(format!("there is no task {task}, only 0 to {}", TASKS - 1));
             }
         }
+        if self.holds() && self.steps.iter().any(|step| matches!(step, Step::Load(_))) {
+            return Err("it has a load, under which no task can be held".to_owned());
+        }
         Ok(())
+    }
+
+    /// Whether tasks are held in it.
+    pub(crate) fn holds(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Hold { .. }))
     }
 
     /// Whether it does nothing that a random program under this restraint would not.
@@ -168,7 +220,7 @@ impl Program {
         };
         self.steps.iter().all(|step| match step {
             Step::Load(_) => loads,
-            Step::Release(_) | Step::Signal(_) => true,
+            Step::Release(_) | Step::Signal(_) | Step::Hold { .. } | Step::Go(_) => true,
             Step::Do(_, action) => match action {
                 Action::Clone { .. }
                 | Action::Dedupe { .. }
@@ -545,6 +597,26 @@ mod tests {
         let program = Program { steps: vec![Step::Do(3, punch), Step::Release(PinId(4))], seed: 1 };
         let words = "  1. task 3: punch page 1 of file 2\n  2. release pin 4\n";
         assert_eq!(program.to_string(), words);
+    }
+
+    #[test]
+    fn a_hold_is_told_by_the_name_of_its_point() {
+        let point = HoldPoint::ScanFoundBusy;
+        let steps = vec![
+            Step::Hold { task: 1, point, until: None },
+            Step::Hold { task: 2, point: HoldPoint::FaultEntered, until: Some(1) },
+            Step::Go(1),
+        ];
+        let program = Program { steps, seed: 1 };
+        let text = serde_json::to_string(&program).unwrap();
+        assert!(text.contains(r#"{"Hold":{"task":1,"point":"scan-found-busy"}}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
+        let unknown = text.replace("scan-found-busy", "elsewhere");
+        let error = serde_json::from_str::<Program>(&unknown).unwrap_err().to_string();
+        assert!(error.contains("\"elsewhere\", only at unmapped, "), "{error}");
+        assert!(program.holds() && program.check().is_ok());
+        let beyond = Step::Hold { task: 1, point, until: Some(TASKS) };
+        assert!(Program { steps: vec![beyond], seed: 1 }.check().is_err());
     }
 
     #[test]

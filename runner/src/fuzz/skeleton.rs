@@ -23,6 +23,13 @@ pub(crate) fn of(program: &Program, kind: &str) -> String {
             Step::Signal(task) => {
                 writeln!(text, "    t.signal(TaskId({task}), Signal::Handled)?;")
             }
+            Step::Hold { task, point, .. } => {
+                writeln!(
+                    text,
+                    "    let held{task} = t.hold(TaskId({task}), HoldPoint::{point:?})?;"
+                )
+            }
+            Step::Go(task) => writeln!(text, "    t.go(&held{task})?;"),
             Step::Load(action) => writeln!(text, "    let load = t.begin(Action::{action:?})?;"),
         };
     }

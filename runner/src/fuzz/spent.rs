@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use cases::Patience;
 use cases::action::{Action, Content, PinId, TaskId, VarId};
 use cases::oracle::{Bystander, Inspection, Stood, View};
-use cases::system::{Done, Kinship, Look, Need, OpId, Released, Signal, System, Tried, WriteBacks};
+use cases::system::{
+    Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System, Tried,
+    WriteBacks,
+};
 
 /// Time by what took it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spent(Rc<RefCell<BTreeMap<&'static str, (Duration, u64)>>>);
+pub(crate) struct Spent(Rc<RefCell<BTreeMap<&'static str, (Duration, u64)>>>);
 
 impl Spent {
     /// Counts what `work` takes as `what`.
@@ -109,6 +112,32 @@ impl System for Timed<'_> {
 
     fn release_last(&mut self, pin: PinId, op: OpId) -> Tried<Released> {
         self.system.release_last(pin, op)
+    }
+
+    fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
+        self.system.hold(task, point)
+    }
+
+    fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.arrived(hold)
+    }
+
+    fn go_after(&mut self, hold: HoldId, other: HoldId) -> Tried<()> {
+        self.system.go_after(hold, other)
+    }
+
+    fn rest(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
+        let spent = self.spent.clone();
+        spent.on("operations beside tasks that are held", || self.system.rest(op, hold))
+    }
+
+    fn stands(&mut self, hold: HoldId) -> Tried<bool> {
+        self.system.stands(hold)
+    }
+
+    fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        let spent = self.spent.clone();
+        spent.on("letting tasks go", || self.system.go(hold))
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

@@ -1,11 +1,12 @@
 //! What programs run on, against the reference: a file system of the running kernel, or the
 //! reference with a bug.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cases::Patience;
+use cases::system::System;
 use cases::system::kernel;
 use cases::system::reference::{Config, Reference};
 use reference::Variant;
@@ -14,13 +15,15 @@ use tracer::symbols::Symbols;
 
 use crate::alarm::alarms;
 use crate::fs::Fs;
+use crate::holding::Holding;
+use crate::plan::Plan;
 use crate::task;
 use crate::verdict::Problem;
 use crate::world::{self, Unusable, World};
 
 use super::execute::{self, Files, Subject};
+use super::interleave::{self, Forcing, Orders, Ran};
 use super::program::{Program, Restraint};
-use super::request::FuzzRequest;
 use super::seen::Divergence;
 use super::spent::Spent;
 use super::tolerance::{self, Tolerance};
@@ -32,9 +35,9 @@ const REMOUNT: u64 = 64;
 /// The machine cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[error("the machine needs a reboot: {0}")]
-pub(super) struct Wedged(String);
+pub(crate) struct Wedged(String);
 
-pub(super) fn broken(fault: Unusable) -> anyhow::Error {
+fn broken(fault: Unusable) -> anyhow::Error {
     match fault {
         Unusable::Wedged(why) => Wedged(why).into(),
         Unusable::Broken(error) => error,
@@ -42,19 +45,28 @@ pub(super) fn broken(fault: Unusable) -> anyhow::Error {
 }
 
 /// Whether the user wants to end.
-pub(super) type Stop<'a> = &'a mut dyn FnMut() -> bool;
+pub(crate) type Stop<'a> = &'a mut dyn FnMut() -> bool;
 
 /// What programs run on.
-pub(super) enum Testbed {
+pub(crate) enum Testbed {
     /// A file system of the running kernel.
     Kernel(Box<OnKernel>),
-    /// The reference, with this bug.
-    Variant(Option<Variant>),
+    /// The reference, with a bug or without.
+    Reference(OnReference),
+}
+
+/// What programs on the reference have in common.
+#[derive(Default)]
+pub(crate) struct OnReference {
+    variant: Option<Variant>,
+    orders: Orders,
 }
 
 /// What programs on a kernel have in common, for making it takes longer than most of them.
-pub(super) struct OnKernel {
+pub(crate) struct OnKernel {
     world: World,
+    holding: Holding,
+    orders: Orders,
     known: Tolerance,
     devices: kernel::Devices,
     /// Where a program's files are; empty between two, and new after one that diverged.
@@ -70,7 +82,7 @@ impl OnKernel {
     fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
         let config = Config { looks_first: true, ..self.like };
         let program = Program::of_a_refusal();
-        let divergence = self.run(&program, &mut Reference::new(&config), stop)?;
+        let divergence = self.compare(&program, &mut Reference::new(&config), stop)?;
         if let Some(other) = divergence.as_ref().filter(|d| d.step != Some(program.steps.len())) {
             anyhow::bail!("a program of {} steps went wrong: {other}", program.steps.len());
         }
@@ -90,12 +102,48 @@ impl OnKernel {
         None
     }
 
-    fn run(
+    /// Runs a program step by step beside the reference; where it diverged.
+    fn compare(
         &mut self,
         program: &Program,
         reference: &mut Reference,
         stop: Stop<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
+        let subject = Subject::Kernel(self.known.clone());
+        let spent = self.spent.clone();
+        let is_last = program.seed % REMOUNT == REMOUNT - 1;
+        let files = if is_last { Files::Kept } else { Files::Removed };
+        let ran = self.run(program, stop, (files, Some(reference)), |system, _, reference| {
+            let compare =
+                |reference| execute::run(program, system, reference, subject, files, &spent);
+            let found = reference.and_then(|reference| compare(reference)).into_iter().collect();
+            Ran { forcing: Forcing::Forced, found, clean: true }
+        })?;
+        Ok(ran.and_then(|ran| Divergence::worst(ran.found)))
+    }
+
+    /// Runs a program in which tasks are held; none if the user wants to end instead.
+    fn force(&mut self, program: &Program, stop: Stop<'_>) -> anyhow::Result<Option<Ran>> {
+        let (known, like, spent) = (self.known.clone(), self.like, self.spent.clone());
+        let mut ran = self.run(program, stop, (Files::Removed, None), |system, orders, _| {
+            interleave::run(program, system, Some(&known), (orders, &like), &spent)
+        })?;
+        for divergence in ran.iter_mut().flat_map(|ran| &mut ran.found) {
+            let explained = known.explains(program, divergence);
+            divergence.tolerated = divergence.tolerated.or(explained);
+        }
+        Ok(ran)
+    }
+
+    /// Has `work` run a program, and adds what the kernel has to say of it; none if the user wants to
+    /// end instead. Files that are kept are read again, beside the reference that work has.
+    fn run(
+        &mut self,
+        program: &Program,
+        stop: Stop<'_>,
+        (files, mut reference): (Files, Option<&mut Reference>),
+        work: impl FnOnce(&mut dyn System, &mut Orders, Option<&mut Reference>) -> Ran,
+    ) -> anyhow::Result<Option<Ran>> {
         if !self.world.take_turn(stop)? {
             return Ok(None);
         }
@@ -103,44 +151,41 @@ impl OnKernel {
         spent.on("having WARN_ON_ONCE warn again", world::warn_again);
         let config =
             kernel::Config { directory: self.directory.clone(), patience: Patience::default() };
-        let mut system = spent.on("making tasks", || self.devices.open(&config))?;
-        let subject = Subject::Kernel(self.known.clone());
-        let is_last = program.seed % REMOUNT == REMOUNT - 1;
-        let files = if is_last { Files::Kept } else { Files::Removed };
-        let mut divergence =
-            execute::run(program, system.as_mut(), reference, subject, files, &spent);
-        if let Some(divergence) = &mut divergence {
+        let lent = spent.on("placing probes", || self.holding.lend(program.holds()));
+        let lent = lent.map(kernel::Page::own);
+        let mut system = spent.on("making tasks", || self.devices.open(&config, lent))?;
+        let mut ran = work(system.as_mut(), &mut self.orders, reference.as_deref_mut());
+        if let Some(divergence) = ran.found.first_mut() {
             divergence.add("what its tasks did", &system.describe());
         }
         spent.on("ending tasks", || drop(system));
         let log = spent.on("reading the kernel log", || self.world.log())?;
         if let Some(evidence) = spent.on("ending tasks", || self.left_behind()) {
-            let divergence = divergence.map_or_else(String::new, |found| found.to_string());
+            let divergence = ran.found.first().map_or_else(String::new, ToString::to_string);
             let why = format!("a killed program did not exit\n{divergence}\n{evidence}");
             return Err(broken(Unusable::Wedged(why)));
         }
-        if files == Files::Kept && divergence.is_none() {
-            divergence = self.remounted(&config, reference)?;
+        if let (Files::Kept, true, Some(reference)) = (files, ran.found.is_empty(), reference) {
+            ran.found.extend(self.remounted(&config, reference)?);
         }
-        if files == Files::Kept || divergence.is_some() {
+        if files == Files::Kept || !ran.found.is_empty() || !ran.clean {
             spent
                 .on("emptying the directory", || self.world.remove(&self.directory))
                 .map_err(broken)?;
             self.directory = begin(&mut self.world)?;
         }
-        let mut found: Vec<_> = divergence.into_iter().collect();
-        found.extend(alarms(&log).into_iter().map(|alarm| {
+        ran.found.extend(alarms(&log).into_iter().map(|alarm| {
             let tolerated = self.known.excuses(&alarm);
             Divergence { tolerated, ..Divergence::at_end(alarm.title, alarm.text) }
         }));
         if log.lost > 0 {
             let why = format!("{} records were lost; a larger log_buf_len helps", log.lost);
-            found.push(Divergence::at_end("the kernel log overflowed".to_owned(), why));
+            ran.found.push(Divergence::at_end("the kernel log overflowed".to_owned(), why));
         }
-        Ok(Divergence::worst(found).map(|mut worst| {
-            worst.add("the kernel log", &log.text());
-            worst
-        }))
+        for found in &mut ran.found {
+            found.add("the kernel log", &log.text());
+        }
+        Ok(Some(ran))
     }
 }
 
@@ -160,7 +205,8 @@ impl OnKernel {
             // There is a new one then.
             return Ok(Some(Divergence::at_end(complaint.title, complaint.text)));
         }
-        let mut system = spent.on("making tasks", || self.devices.open(config))?;
+        let lent = Err("nobody is held".to_owned());
+        let mut system = spent.on("making tasks", || self.devices.open(config, lent))?;
         let subject = Subject::Kernel(self.known.clone());
         let again = || execute::read_again(system.as_mut(), reference, subject);
         Ok(spent.on("reading again", again))
@@ -179,12 +225,20 @@ fn begin(world: &mut World) -> anyhow::Result<PathBuf> {
 
 impl Testbed {
     /// Makes it; none if the user wants to `stop` before that.
-    pub(super) fn enter(request: &FuzzRequest, stop: Stop<'_>) -> anyhow::Result<Option<Self>> {
-        if request.plan.target.fs == Fs::Reference {
-            return Ok(Some(Self::Variant(request.variant)));
+    ///
+    /// `variant` is the bug of the reference, if the plan is for that; `program` the runner's own
+    /// binary.
+    pub(crate) fn enter(
+        plan: &Plan,
+        variant: Option<Variant>,
+        program: &Path,
+        stop: Stop<'_>,
+    ) -> anyhow::Result<Option<Self>> {
+        if plan.target.fs == Fs::Reference {
+            return Ok(Some(Self::on_reference(variant)));
         }
-        world::check(&request.plan, &request.program)?;
-        let mut world = World::enter(&request.plan, &request.program)?;
+        world::check(plan, program)?;
+        let mut world = World::enter(plan, program)?;
         if !world.take_turn(stop)? {
             world.leave();
             return Ok(None);
@@ -193,50 +247,77 @@ impl Testbed {
         let directory = begin(&mut world)?;
         let devices = kernel::Devices::new(kernel::Owner::here()?);
         // After the file system is mounted, when its module is there.
-        let known = Tolerance::here(&request.plan.target, &request.plan.known)?;
+        let known = Tolerance::here(&plan.target, &plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
         let like = Config { shape, ..Config::default() };
-        let spent = Spent::default();
-        let fs = request.plan.target.fs;
-        let mut bed = OnKernel { world, known, devices, directory, like, fs, spent };
+        let mut bed = OnKernel {
+            world,
+            holding: Holding::default(),
+            orders: Orders::default(),
+            known,
+            devices,
+            directory,
+            like,
+            fs: plan.target.fs,
+            spent: Spent::default(),
+        };
         bed.prepare()?;
         bed.look(stop)?;
         Ok(Some(Self::Kernel(Box::new(bed))))
     }
 
     /// Where the time of the programs went, if they ran on a kernel.
-    pub(super) fn spent(&self) -> Option<&Spent> {
+    pub(crate) fn spent(&self) -> Option<&Spent> {
         match self {
             Self::Kernel(bed) => Some(&bed.spent),
-            Self::Variant(_) => None,
+            Self::Reference(_) => None,
         }
     }
 
-    pub(super) fn restraint(&self) -> Restraint {
+    /// The reference with this bug, or with none.
+    pub(crate) fn on_reference(variant: Option<Variant>) -> Self {
+        Self::Reference(OnReference { variant, orders: Orders::default() })
+    }
+
+    /// Why no task can be held here, if none can.
+    pub(crate) fn refuses_holds(&mut self) -> Option<String> {
+        match self {
+            Self::Kernel(bed) => bed.holding.lend(true).err(),
+            Self::Reference(_) => None,
+        }
+    }
+
+    /// What programs on it may not use.
+    pub(crate) fn restraint(&self) -> Restraint {
         match self {
             Self::Kernel(bed) => {
                 let reflink = bed.known.shares();
                 Restraint { reflink, loads: false, evict: false, direct: false }
             }
-            Self::Variant(_) => Restraint { reflink: true, loads: true, evict: true, direct: true },
+            Self::Reference(_) => {
+                Restraint { reflink: true, loads: true, evict: true, direct: true }
+            }
         }
     }
 
     /// Runs a program; where it diverged.
-    pub(super) fn run(
+    pub(crate) fn run(
         &mut self,
         program: &Program,
         stop: Stop<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
+        if program.holds() {
+            return Ok(self.force(program, stop)?.and_then(|ran| Divergence::worst(ran.found)));
+        }
         let like = match self {
             Self::Kernel(bed) => bed.like,
-            Self::Variant(_) => Config::default(),
+            Self::Reference(_) => Config::default(),
         };
         let config = Config { seed: program.seed, ..like };
         let mut reference = Reference::new(&config);
         match self {
-            Self::Variant(variant) => {
-                let mut variant = Reference::new(&Config { variant: *variant, ..config });
+            Self::Reference(bed) => {
+                let mut variant = Reference::new(&Config { variant: bed.variant, ..config });
                 let divergence = execute::run(
                     program,
                     &mut variant,
@@ -250,12 +331,34 @@ impl Testbed {
                     Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
                 }))
             }
-            Self::Kernel(bed) => bed.run(program, &mut reference, stop),
+            Self::Kernel(bed) => bed.compare(program, &mut reference, stop),
         }
     }
 
+    /// Runs a program in which tasks are held; none if the user wants to end instead.
+    pub(crate) fn force(
+        &mut self,
+        program: &Program,
+        stop: Stop<'_>,
+    ) -> anyhow::Result<Option<Ran>> {
+        let bed = match self {
+            Self::Kernel(bed) => return bed.force(program, stop),
+            Self::Reference(bed) => bed,
+        };
+        let like = Config::default();
+        let mut subject = Reference::new(&Config { variant: bed.variant, ..like });
+        let orders = (&mut bed.orders, &like);
+        let mut ran = interleave::run(program, &mut subject, None, orders, &Spent::default());
+        ran.found.extend(
+            subject.findings().into_iter().map(|found| {
+                Divergence::at_end(format!("finding {}", found.rule), found.to_string())
+            }),
+        );
+        Ok(Some(ran))
+    }
+
     /// Leaves nothing behind. What the file system and the kernel's log say at the end.
-    pub(super) fn leave(&mut self) -> anyhow::Result<Vec<Problem>> {
+    pub(crate) fn leave(&mut self) -> anyhow::Result<Vec<Problem>> {
         let Self::Kernel(bed) = self else {
             return Ok(Vec::new());
         };

@@ -12,7 +12,7 @@ use cases::action::{
     Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, Sector, Span,
 };
 use cases::oracle::Found;
-use cases::system::Errno;
+use cases::system::{Errno, HoldPoint};
 use protocol::Rule;
 
 use crate::fs::Fs;
@@ -21,8 +21,9 @@ use crate::machine;
 use crate::target::Target;
 use crate::verdict::Problem;
 
-use super::program::{broken_by, is_dax};
-use super::seen::Seen;
+use super::interleave::MISSED;
+use super::program::{Program, Step, broken_by, is_dax};
+use super::seen::{Divergence, Seen};
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
 /// `docs/finds/beside.md`.
@@ -54,12 +55,13 @@ const COW_WARNS: FindId = FindId("cow-warns");
 const DEDUPE_ERRNO: FindId = FindId("dedupe-errno");
 const BREAK_FORGETS_DIRTY: FindId = FindId("break-forgets-dirty");
 const SHOWS_BEHIND_END: FindId = FindId("shows-behind-end");
+const LOCKED_SKIPPED: FindId = FindId("locked-skipped");
 const DEDUPE_ALONG_DEVICE: FindId = FindId("dedupe-along-device");
 const COW_SPILLS: FindId = FindId("cow-spills");
 const UNSHARE_ALONG_DEVICE: FindId = FindId("unshare-along-device");
 
 impl FindId {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
         FAULT_KEEPS_WAITING,
@@ -74,6 +76,7 @@ impl FindId {
         DEDUPE_ERRNO,
         SHOWS_BEHIND_END,
         BREAK_FORGETS_DIRTY,
+        LOCKED_SKIPPED,
         DEDUPE_ALONG_DEVICE,
         COW_SPILLS,
         UNSHARE_ALONG_DEVICE,
@@ -347,9 +350,27 @@ impl Tolerance {
             .map(|(find, _)| find.reason())
     }
 
-    /// Whether what an oracle found is known.
-    pub(crate) fn expects(&self, found: &Found) -> bool {
-        found.rule == Rule::Durable.name() && self.has(BREAK_FORGETS_DIRTY)
+    /// Why what a program showed is known in which tasks are held, if it is.
+    pub(crate) fn explains(
+        &self,
+        program: &Program,
+        divergence: &Divergence,
+    ) -> Option<&'static str> {
+        let is_held_writing = program
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Hold { point: HoldPoint::EntryLocked, .. }));
+        let misses_a_pin = divergence.kind.ends_with(MISSED)
+            || divergence.kind == format!("finding {}", Rule::KeptBlock)
+            || divergence.kind == "WARNING in dax_disassociate_entry";
+        (self.has(LOCKED_SKIPPED) && is_held_writing && misses_a_pin)
+            .then(|| LOCKED_SKIPPED.reason())
+    }
+
+    /// Why what an oracle found is known, if it is.
+    pub(crate) fn forgives(&self, found: &Found) -> Option<&'static str> {
+        (found.rule == Rule::Durable.name() && self.has(BREAK_FORGETS_DIRTY))
+            .then(|| BREAK_FORGETS_DIRTY.reason())
     }
 
     /// Why this difference is no fault, if it is none. A program ends there, for after it the

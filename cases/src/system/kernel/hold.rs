@@ -18,9 +18,27 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// From one look at the page to the next.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The control page as it is lent: its descriptor in the process that started this one, or why
-/// there is none.
-pub type Lent = Result<i32, String>;
+/// The control page as it is lent: where it is, or why there is none.
+pub type Lent = Result<Page, String>;
+
+/// A descriptor of the control page.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    process: i32,
+    descriptor: i32,
+}
+
+impl Page {
+    /// One of the process that started this one.
+    pub fn of_parent(descriptor: i32) -> Self {
+        Self { process: std::os::unix::process::parent_id().cast_signed(), descriptor }
+    }
+
+    /// One of this process.
+    pub fn own(descriptor: i32) -> Self {
+        Self { process: std::process::id().cast_signed(), descriptor }
+    }
+}
 
 /// Who is held.
 #[derive(Debug)]
@@ -41,8 +59,8 @@ impl Holds {
         let page = if let Some(page) = self.page.take() {
             page
         } else {
-            let runner = std::os::unix::process::parent_id().cast_signed();
-            sys::HoldPage::borrow(runner, self.lent.clone()?)
+            let Page { process, descriptor } = self.lent.clone()?;
+            sys::HoldPage::borrow(process, descriptor)
                 .map_err(|error| format!("the control page of holds: {error}"))?
         };
         let slot = &self.page.insert(page).slots()[point.slot() as usize];
@@ -79,6 +97,23 @@ impl Kernel {
     fn held_by(&mut self, hold: HoldId) -> Tried<(&Slot, TaskId)> {
         let (point, task) = self.holds.armed[hold.0];
         Ok((self.holds.slot(point).map_err(Trouble::NotOffered)?, task))
+    }
+
+    /// As [`crate::system::System::go_after`].
+    pub(super) fn let_follow(&mut self, hold: HoldId, other: HoldId) -> Tried<()> {
+        let (awaited, _) = self.holds.armed[other.0];
+        self.held_by(hold)?.0.go_after(awaited.slot());
+        Ok(())
+    }
+
+    /// Whether anybody stands anywhere.
+    pub(super) fn is_anybody_held(&mut self) -> Tried<bool> {
+        for number in 0..self.holds.armed.len() {
+            if self.is_held(HoldId(number))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// As [`crate::system::System::stands`].

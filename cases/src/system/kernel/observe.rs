@@ -16,13 +16,17 @@ use super::proc::Glance;
 use super::{Kernel, PATIENCE};
 use crate::action::PinId;
 use crate::patience::pause;
-use crate::system::{Done, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
+use crate::system::{Done, HoldId, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
 
 /// From one look to the next while an operation is waited for: nearly all return before the first.
 const APART: Duration = Duration::from_millis(100);
 
 /// How many looks in a row must find a task asleep and unmoved.
 const LOOKS: u32 = 4;
+
+/// How many looks in a row must find a task asleep and unmoved while another is held. The experiment
+/// cannot be made then: who stands may have what it needs.
+const LOOKS_BESIDE: u32 = 8;
 
 /// How many rounds of the control experiment must go through while a task does not move.
 const ROUNDS: u32 = 3;
@@ -159,7 +163,8 @@ impl Kernel {
         if let Some(place) = self.still_rests(op)? {
             return Ok(Look::Blocked(place));
         }
-        let look = self.judged(op)?;
+        // Nobody is asked about a hold, so it cannot be said to stand at one.
+        let look = self.judged(op, None)?.unwrap_or(Look::Running);
         self.rested.remove(&op);
         if let (Look::Blocked(_), Some(glance)) = (&look, self.glance(op)?.filter(Glance::sleeps)) {
             self.rested.insert(op, Rested { glance, stirred: self.stirred });
@@ -180,8 +185,10 @@ impl Kernel {
         Ok(now.filter(|now| Some(now) == then).map(|now| now.place()))
     }
 
-    /// Looks until it is clear what `op` does.
-    fn judged(&mut self, op: OpId) -> Tried<Look> {
+    /// Looks until it is clear what `op` does; none if it stands at `hold`.
+    ///
+    /// While anybody is held, sleeping on without having moved is all that there is to see.
+    pub(super) fn judged(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
         let patience = self.config.patience;
         let begun = Instant::now();
         let (mut own, mut all) = (Scene::new(), Scene::new());
@@ -189,29 +196,40 @@ impl Kernel {
         loop {
             // Nearly all return before the first look.
             if let Some(end) = self.ended(op, pause(begun.elapsed()))? {
-                return Ok(end);
+                return Ok(Some(end));
+            }
+            if let Some(hold) = hold
+                && self.is_held(hold)?
+            {
+                return Ok(None);
             }
             let glance = self.glance(op)?;
             let ticks = ticks.get_or_insert_with(|| Ticks::new(glance.as_ref()));
             ticks.see(glance.as_ref());
             if ticks.ran > patience.count(SPIN) {
-                return Ok(Look::Running);
+                return Ok(Some(Look::Running));
             }
             let place = glance.as_ref().map(Glance::place);
             own.see(vec![glance], self.control.mark());
             let late = begun.elapsed() > patience.of(PATIENCE);
             if let (true, Some(place)) = (own.rests(), place) {
                 if place == WaitChannel::LayoutBreak {
-                    return Ok(Look::Blocked(place));
+                    return Ok(Some(Look::Blocked(place)));
+                }
+                if self.is_anybody_held()? {
+                    if own.looks >= LOOKS_BESIDE {
+                        return Ok(Some(Look::Blocked(place)));
+                    }
+                    continue;
                 }
                 let now = self.glances()?;
                 all.see(now, self.control.mark());
                 let known = all.rests() && all.is_known_to_be_closed();
                 if known || late || self.is_blocked(&own, &all)? {
-                    return Ok(Look::Blocked(place));
+                    return Ok(Some(Look::Blocked(place)));
                 }
             } else if late {
-                return Ok(Look::Running);
+                return Ok(Some(Look::Running));
             }
         }
     }

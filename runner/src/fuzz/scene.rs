@@ -1,0 +1,67 @@
+//! What every program begins with: files, mappings of them, and tasks.
+
+use cases::action::{Action, FileId, Medium, PAGE, Reply, Sharing, TaskId, pages};
+use cases::system::{Kinship, MAIN, Need, System};
+
+use super::program::{FILES, LOADER, PAGES, TASKS, first_map};
+use super::tolerance::Stage;
+
+/// Makes it, which must succeed.
+pub(super) fn set_up(system: &mut dyn System) -> Result<(), String> {
+    for need in [Need::HeldIo, Need::PageCache] {
+        system.offers(need)?;
+    }
+    for ((file, medium), fill) in FILES.into_iter().zip([b"abcd", b"wxyz", b"klmn"]) {
+        let (name, fill) = (format!("f{}", file.0), fill.to_vec());
+        let (map, sharing) = (first_map(file), Sharing::Shared);
+        for action in [
+            Action::Create { file, name, medium, fill },
+            Action::Map { map, file, span: pages(0, PAGES), sharing },
+        ] {
+            perform(system, &action)?;
+        }
+    }
+    for task in 1..=LOADER {
+        let kinship = if process(task) == 0 { Kinship::Thread } else { Kinship::Process };
+        let made = system.spawn(MAIN, kinship).map_err(|why| why.to_string())?;
+        if made != TaskId(task) {
+            return Err(format!("task {task} became {}", made.0));
+        }
+    }
+    Ok(())
+}
+
+/// What a program has come to that has not begun, on `system`, where the scene is set up.
+pub(super) fn stage(system: &mut dyn System) -> Result<Stage, String> {
+    let mut stage = Stage { second: locked_second(system)?, ..Stage::default() };
+    for (file, _) in FILES {
+        stage.sizes.insert(file, PAGES * PAGE);
+        for process in [0, 3, 4] {
+            stage.maps.insert((process, first_map(file)), file);
+        }
+    }
+    Ok(stage)
+}
+
+/// The process of a task, by the number of its first one.
+pub(super) fn process(task: u32) -> u32 {
+    if (3..TASKS).contains(&task) { task } else { 0 }
+}
+
+/// The DAX file with the higher inode number, which the kernel locks after the other.
+fn locked_second(system: &mut dyn System) -> Result<Option<FileId>, String> {
+    let mut last = None;
+    for (file, _) in FILES.into_iter().filter(|(_, medium)| *medium == Medium::Dax) {
+        match perform(system, &Action::Stat { file })? {
+            Reply::Stat { inode, .. } => last = last.max(Some((inode, file))),
+            other => return Err(format!("stat of file {}: {other}", file.0)),
+        }
+    }
+    Ok(last.map(|(_, file)| file))
+}
+
+fn perform(system: &mut dyn System, action: &Action) -> Result<Reply, String> {
+    let op = system.start(MAIN, action.clone()).map_err(|why| why.to_string())?;
+    let done = system.wait(op).map_err(|why| why.to_string())?;
+    done.result.map_err(|errno| format!("{action}: {errno}"))
+}

@@ -1,0 +1,86 @@
+//! Programs that are run again: whether one still shows what it showed, and how short it can be.
+
+use std::time::{Duration, Instant};
+
+use crate::interrupt::Interrupt;
+
+use super::interleave::Ran;
+use super::program::Program;
+use super::seen::Divergence;
+use super::shrink;
+use super::testbed::Testbed;
+
+/// How long a program is made shorter.
+const SHRINKING: Duration = Duration::from_mins(1);
+
+/// A testbed, and the user who may want to end.
+pub(crate) struct Trial {
+    /// What programs run on.
+    pub(crate) testbed: Testbed,
+    interrupt: Interrupt,
+}
+
+impl Trial {
+    /// One on this testbed.
+    pub(crate) fn new(testbed: Testbed, interrupt: Interrupt) -> Self {
+        Self { testbed, interrupt }
+    }
+
+    /// Whether the user wants to end.
+    pub(crate) fn is_interrupted(&mut self) -> bool {
+        self.interrupt.count() > 0
+    }
+
+    /// Runs a program; where it diverged.
+    pub(crate) fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
+        let interrupt = &mut self.interrupt;
+        self.testbed.run(program, &mut || interrupt.count() > 0)
+    }
+
+    /// Runs a program in which tasks are held; none if the user wants to end instead.
+    pub(crate) fn force(&mut self, program: &Program) -> anyhow::Result<Option<Ran>> {
+        let interrupt = &mut self.interrupt;
+        self.testbed.force(program, &mut || interrupt.count() > 0)
+    }
+
+    /// Runs a program up to so many times, until it diverges in this way.
+    pub(crate) fn meet(
+        &mut self,
+        program: &Program,
+        kind: &str,
+        runs: u32,
+    ) -> anyhow::Result<Option<Divergence>> {
+        for _ in 0..runs {
+            let found = if program.holds() {
+                self.force(program)?.map(|ran| ran.found).unwrap_or_default()
+            } else {
+                self.run(program)?.into_iter().collect()
+            };
+            let met = found.into_iter().find(|divergence| divergence.kind == kind);
+            if met.is_some() {
+                return Ok(met);
+            }
+            if self.is_interrupted() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The shortest that was found of a program that diverges in this way in one of so many runs.
+    pub(crate) fn shortest(
+        &mut self,
+        program: &Program,
+        kind: &str,
+        runs: u32,
+    ) -> anyhow::Result<Program> {
+        let begin = Instant::now();
+        shrink::shrink(program, |candidate| {
+            // What is left then is short enough to begin with; a step that hangs takes minutes.
+            if begin.elapsed() > SHRINKING || self.is_interrupted() {
+                return Ok(false);
+            }
+            Ok(self.meet(candidate, kind, runs)?.is_some())
+        })
+    }
+}
