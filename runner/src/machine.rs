@@ -22,6 +22,9 @@ pub(crate) fn here() -> Machine {
         arch: text(|name| name.machine()),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         runner: env!("CARGO_PKG_VERSION").to_owned(),
+        tainted: std::fs::read_to_string("/proc/sys/kernel/tainted")
+            .ok()
+            .and_then(|text| text.trim().parse().ok()),
     }
 }
 
@@ -55,5 +58,6 @@ mod tests {
         let machine = here();
         assert!(machine.kernel.starts_with(|c: char| c.is_ascii_digit()), "{machine:?}");
         assert!(machine.cpus > 0);
+        assert!(machine.tainted.is_some(), "{machine:?}");
     }
 }

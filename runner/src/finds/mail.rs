@@ -143,8 +143,8 @@ fn reproducer(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -
     }
     let _ = write!(
         text,
-        "It exits with 1 if the kernel has the bug, with 0 if it has not, and\n\
-         with 2 if it could not tell.\n\nrepro.c:\n\n{program}"
+        "It exits with 0 if the kernel does what it must, with 1 if it does not,\n\
+         and with 2 if it could not tell.\n\nrepro.c:\n\n{program}"
     );
     text
 }

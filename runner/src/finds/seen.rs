@@ -84,6 +84,9 @@ impl Place {
         if target.fs == Fs::Reference {
             bail!("it is a run on the reference, which says nothing of a kernel");
         }
+        if history.machine.is_livepatched() {
+            bail!("its kernel was livepatched, so it says nothing of the kernel as it is");
+        }
         let outcomes = history.all_outcomes();
         let finds = deviations.finds().iter().filter_map(|find| {
             let sight = sight(find, find.facts?, &outcomes, &target.shapes, deviations)?;
@@ -404,6 +407,17 @@ mod tests {
         let history = run("6.12.1", Fs::Reference, &[], &[]);
         let error = Place::of(&history, &deviations()).unwrap_err().to_string();
         assert!(error.contains("says nothing of a kernel"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_with_a_fault_in_it_is_another_kernel() {
+        let mut history = run("6.12.1", Fs::Xfs, &[], &[]);
+        // A warning taints it, too.
+        history.machine.tainted = Some(1 << 9);
+        assert!(Place::of(&history, &deviations()).is_ok());
+        history.machine.tainted = Some(1 << 15 | 1 << 9);
+        let error = Place::of(&history, &deviations()).unwrap_err().to_string();
+        assert!(error.contains("was livepatched"), "{error}");
     }
 
     #[test]
