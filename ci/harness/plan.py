@@ -57,6 +57,7 @@ FAULTS = {
     "wrong-wait": ("waits/punch/splice/mapped",),
     "longterm-pin": ("refused/punch/uring-buffer/*",),
     "skip-writeback": ("durable/punch/splice/mapped", "durable/punch/splice/*huge", "fsync/under-read-pin"),
+    "write-spills": ("beside/write",),
 }
 
 # A fault that is found by a race has its time limit in a case's own seconds.
