@@ -236,15 +236,18 @@ def holds() -> list[Step]:
 def fuzzing() -> list[Step]:
     """Programs on the kernel and on the reference: those that diverged once, and random ones."""
 
+    where = Where(FAULTY_KERNEL, FILESYSTEMS[0], cpus=1)
+    name = f"fuzz-{where.kernel}"
+
     def fuzz(filesystem: str) -> list[list[str]]:
         fuzz = ["runner", "fuzz", "--fs", filesystem, "--dev", "/dev/pmem0"]
-        random = ["--seed", str(SEED), "--duration", f"{FUZZING}s", "--results", str(RESULTS / f"fuzz-{filesystem}")]
+        # The guest can write to the step's own folder, and nowhere else.
+        random = ["--seed", str(SEED), "--duration", f"{FUZZING}s", "--results", str(RESULTS / name / filesystem)]
         return [[*fuzz, "--replay", "expected/corpus"], [*fuzz, *random]]
 
-    where = Where(FAULTY_KERNEL, FILESYSTEMS[0], cpus=1)
     commands = [words for filesystem in FILESYSTEMS for words in fuzz(filesystem)]
     # Longer than a boot and the last program take on two busy CPUs without KVM.
-    return [one_machine(f"fuzz-{where.kernel}", where, commands, timeout=FUZZING + 300)]
+    return [one_machine(name, where, commands, timeout=FUZZING + 300)]
 
 
 def faults() -> list[Step]:
