@@ -20,7 +20,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::fs::Fs;
+use crate::fuzz;
 use crate::fuzz::interleave::{Forcing, Ran};
 use crate::fuzz::keep::Kept;
 use crate::fuzz::seen::Divergence;
@@ -29,9 +29,7 @@ use crate::fuzz::trial::Trial;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::print;
-use crate::results::Results;
 use crate::suggest;
-use crate::world;
 
 use self::count::{Count, HEAD, Shown, Tally};
 use self::interleaving::Interleaving;
@@ -90,23 +88,8 @@ pub(crate) fn run(request: &ExploreRequest) -> anyhow::Result<Exit> {
         print::yield_stdout();
     }
     // What can be wrong with what was typed is told before the device is touched.
-    for folder in &request.results {
-        Results::at(folder).check()?;
-    }
-    if request.plan.target.fs != Fs::Reference {
-        world::check(&request.plan, &request.program)?;
-    }
-    for folder in &request.results {
-        Results::at(folder).claim()?;
-    }
-    let interrupt = Interrupt::listen().context("signalfd")?;
-    match enter(request, interrupt) {
-        Err(error) if error.is::<Wedged>() => {
-            print::line(format_args!("{error}"));
-            Ok(Exit::NeedsReboot)
-        }
-        went => went,
-    }
+    fuzz::claim(&request.plan, &request.program, &request.results)?;
+    fuzz::interruptibly(|interrupt| enter(request, interrupt))
 }
 
 fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<Exit> {

@@ -31,6 +31,7 @@ use anyhow::Context as _;
 use crate::exit::Exit;
 use crate::fs::Fs;
 use crate::interrupt::Interrupt;
+use crate::plan::Plan;
 use crate::print;
 use crate::results::Results;
 use crate::world;
@@ -64,18 +65,31 @@ pub(crate) fn run(request: &FuzzRequest) -> anyhow::Result<Exit> {
     let replay = keep::read_all(&request.replay)?;
     if replay.is_empty() {
         // Now, and not when there is something to be lost.
-        for folder in &request.results {
-            Results::at(folder).check()?;
-        }
-        if request.plan.target.fs != Fs::Reference {
-            world::check(&request.plan, &request.program)?;
-        }
-        for folder in &request.results {
-            Results::at(folder).claim()?;
-        }
+        claim(&request.plan, &request.program, &request.results)?;
     }
+    interruptibly(|interrupt| enter(request, &replay, interrupt))
+}
+
+/// Takes the folders for the results, if they and the device can be used.
+pub(crate) fn claim(plan: &Plan, program: &Path, folders: &[PathBuf]) -> anyhow::Result<()> {
+    for folder in folders {
+        Results::at(folder).check()?;
+    }
+    if plan.target.fs != Fs::Reference {
+        world::check(plan, program)?;
+    }
+    for folder in folders {
+        Results::at(folder).claim()?;
+    }
+    Ok(())
+}
+
+/// What comes of `enter`, which may be interrupted, and may leave what does not end.
+pub(crate) fn interruptibly(
+    enter: impl FnOnce(Interrupt) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::listen().context("signalfd")?;
-    match enter(request, &replay, interrupt) {
+    match enter(interrupt) {
         Err(error) if error.is::<Wedged>() => {
             print::line(format_args!("{error}"));
             Ok(Exit::NeedsReboot)
