@@ -72,6 +72,15 @@ fn wake_before_sleep(t: &mut Test<'_>) -> Checked {
     })
 }
 
+/// A file with one page, which holds "b", is not written back, and is pinned.
+fn dirty_and_pinned(t: &mut Test<'_>) -> Checked<(File, MapId, PinId)> {
+    let data = t.file("data", "a")?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(0), byte: b'b' })?;
+    let pin = t.pin(map, page(0))?;
+    Ok((data, map, pin))
+}
+
 case! {
     /// A pinned page is punched while fsync writes it back and has its entry locked. The break must
     /// wait for the entry and then for the pin: who skips the entry misses the pin.
@@ -81,10 +90,7 @@ case! {
 }
 fn entry_locked(t: &mut Test<'_>) -> Checked {
     t.until(STOOD, |t| {
-        let data = t.file("data", "a")?;
-        let map = t.map(data)?;
-        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
-        let pin = t.pin(map, page(0))?;
+        let (data, _, pin) = dirty_and_pinned(t)?;
         let syncer = t.spawn(MAIN, Kinship::Thread)?;
         let breaker = t.spawn(MAIN, Kinship::Thread)?;
         let hold = t.hold(syncer, HoldPoint::EntryLocked)?;
@@ -111,10 +117,7 @@ case! {
 }
 fn locked_after_unmapping(t: &mut Test<'_>) -> Checked {
     t.until(STOOD, |t| {
-        let data = t.file("data", "a")?;
-        let map = t.map(data)?;
-        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
-        let pin = t.pin(map, page(0))?;
+        let (data, _, pin) = dirty_and_pinned(t)?;
         let breaker = t.spawn(MAIN, Kinship::Thread)?;
         let syncer = t.spawn(MAIN, Kinship::Thread)?;
         let order = t.order([
@@ -142,10 +145,7 @@ case! {
 }
 fn store_while_written(t: &mut Test<'_>) -> Checked {
     t.until(STOOD, |t| {
-        let data = t.file("data", "a")?;
-        let map = t.map(data)?;
-        t.run(Action::Store { map, span: page(0), byte: b'b' })?;
-        let pin = t.pin(map, page(0))?;
+        let (data, map, pin) = dirty_and_pinned(t)?;
         let syncer = t.spawn(MAIN, Kinship::Thread)?;
         let storer = t.spawn(MAIN, Kinship::Thread)?;
         let hold = t.hold(syncer, HoldPoint::EntryLocked)?;
