@@ -46,18 +46,20 @@ def main(arguments: list[str]) -> int:
         "--shard",
         type=options.shard,
         metavar="I/N",
-        help="share of the suite to run on all but the default kernel's XFS; 1/1 is all of it (default: a third, "
-        "which the commit decides)",
+        help="share to run of what each commit runs a share of: the suite, but for the default kernel's XFS, and the "
+        "steps with a machine of their own; 1/1 is everything (default: a third, which the commit decides)",
     )
     asked = parser.parse_args(arguments)
     shard = asked.shard or plan.share()
-    steps = select(plan.steps(shard), asked.steps)
+    steps = select(plan.steps(shard), asked.steps) if asked.steps or asked.list else plan.due(shard)
     if asked.list:
         print("\n".join(step.name for step in steps))
         return 0
     check = Check(steps, asked.jobs)
-    if any("--shard" in step.command for step in steps):
-        check.say(f"ci/test: of most suites shard {shard} runs: --shard {shard} repeats it, --shard 1/1 runs the whole")
+    if not asked.steps or any("--shard" in step.command for step in steps):
+        check.say(f"ci/test: share {shard}: --shard {shard} repeats it, --shard 1/1 runs everything")
+    if not asked.steps and (waiting := [step.name for step in plan.steps(shard) if step not in steps]):
+        check.say(f"ci/test: another commit's turn: {', '.join(waiting)}")
     return check.run()
 
 

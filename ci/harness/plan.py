@@ -27,7 +27,8 @@ FUZZING, SEED = 30, 1
 #   ci/vm --keep-going --kernel 6.1 --kernel 6.12 --kernel 7 --fs xfs --fs ext4
 SUITE = ("--group", "quick", "--group", "evict")
 
-# Of that, one share a commit on all but the default kernel's XFS, so that a run stays short: which, the commit decides.
+# A run is to stay short: of that, one share a commit on all but the default kernel's XFS, and one share of what has a
+# machine of its own (`in_turn`). Which, the commit decides.
 SHARES = 3
 
 # What takes long, on the default kernel only.
@@ -101,7 +102,7 @@ EXPORTED = (
 
 
 def share() -> str:
-    """The share of the suite that this commit's turn is, as the runner's --shard takes it."""
+    """The share whose turn it is with this commit, as the runner's --shard takes it."""
     try:
         commit = say.run(["git", "-C", ROOT, "rev-parse", "HEAD"], "asking git for the commit")
     except Failure:
@@ -127,14 +128,21 @@ def steps(shard: str) -> list[Step]:
         script("reports", "reports"),
         python_tests(),
         *suites(shard),
-        *holds(),
         *fuzzing(),
-        *faults(),
-        *renamed(),
-        *commands(),
-        reproducers(),
-        *traced(),
+        *in_turn(),
     ]
+
+
+def in_turn() -> list[Step]:
+    """What has a machine of its own, and tries one thing more than the others."""
+    return [*holds(), *faults(), *renamed(), *commands(), reproducers(), *traced()]
+
+
+def due(shard: str) -> list[Step]:
+    """The steps whose turn it is. With 1/1 that is all of them."""
+    number, of = map(int, shard.split("/"))
+    waiting = {step.name for index, step in enumerate(in_turn()) if index % of != number - 1}
+    return [step for step in steps(shard) if step.name not in waiting]
 
 
 def cargo(name: str, *arguments: str) -> Step:

@@ -149,6 +149,16 @@ class Plan(unittest.TestCase):
         self.assertIn("suite-7-ext4", sharded)
         self.assertRegex(plan.share(), "^[123]/3$")
 
+    def test_shares_are_everything_together_and_nothing_twice(self):
+        shares = [{step.name for step in plan.due(f"{number}/3")} for number in (1, 2, 3)]
+        everything = {step.name for step in plan.steps("1/1")}
+        self.assertEqual(set.union(*shares), everything)
+        self.assertEqual({step.name for step in plan.due("1/1")}, everything)
+        always = set.intersection(*shares)
+        self.assertEqual(sum(len(share - always) for share in shares), len(everything - always))
+        self.assertIn("suite-6.12-xfs", always)
+        self.assertNotIn("holds-7", always)
+
     def test_globs_choose(self):
         chosen = select(plan.steps("1/2"), ["suite-*-xfs", "fmt"])
         self.assertEqual({step.name for step in chosen if not step.where}, {"fmt"})
