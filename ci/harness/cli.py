@@ -102,7 +102,7 @@ def setup(asked: Options) -> int:
 
 def lacks(asked: Options | None = None) -> tuple[tuple[host.Need, ...], list[str]]:
     """What this machine must have, and what it lacks that no package of the distribution brings: all at once."""
-    needs = host.NEEDS + (host.MODULE_NEEDS if asked is None or asked.fault or asked.headers else ())
+    needs = host.NEEDS + (host.MODULE_NEEDS if asked is None or builds_fault(asked) or asked.headers else ())
     others = []
     if shutil.which("cargo") is None and (asked is None or asked.build):
         others.append("Rust with cargo (https://rustup.rs)")
@@ -115,6 +115,11 @@ def lacks(asked: Options | None = None) -> tuple[tuple[host.Need, ...], list[str
     if shutil.which("apt-get") is None and asked and any(kernel.look(name) is None for name in asked.kernels):
         others.append("apt, for a kernel of ci/kernels.toml (or name one of your own: --kernel PATH)")
     return needs, others
+
+
+def builds_fault(asked: Options) -> bool:
+    """Whether a fault is to be built here."""
+    return asked.fault is not None and not fault.is_module(asked.fault)
 
 
 def make_ready() -> Tools:
@@ -162,7 +167,7 @@ def results_path(asked: Options, kernel_name: str, filesystem: str) -> Path:
     own = kernel.look(kernel_name)
     parts = [own.name if own else kernel_name, "command" if asked.command else filesystem]
     parts += [] if asked.reflink else ["noreflink"]
-    parts += [asked.fault] if asked.fault else []
+    parts += [fault.called_as(asked.fault)] if asked.fault else []
     return results.DEFAULT / "-".join(parts)
 
 
@@ -185,7 +190,7 @@ def one(
     if not accelerated and (reason := qemu.complaint(tools.qemu, kernel.read_table()["qemu"]["minimum"])):
         raise Failure(reason)
     hardware = Hardware(tools.programs, tools.qemu, accelerated, asked.icount, asked.cpus, asked.memory, asked.append)
-    before = fault.load(fault.build(tools.cache, booted, asked.fault), faulty) if asked.fault else ""
+    module = fault.build(tools.cache, booted, asked.fault) if asked.fault else None
     journal = folder / "journal.jsonl"
     deadline = time.monotonic() + asked.timeout
     environment = {"RESULTS": str(folder), "LANG": "C.UTF-8", "HOME": "/root"}
@@ -215,6 +220,10 @@ def one(
         # Unbuffered and apart from print: what the guest says is passed on as it comes.
         os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as output,
     ):
+        before = ""
+        if asked.fault and module:
+            # A copy: not every folder of the host's is seen in the guest.
+            before = fault.load(asked.fault, Path(shutil.copy(module, share)), faulty)
         # Copies, for the next build may come while the guest runs these.
         (share / "bin").mkdir()
         for program in programs:

@@ -4,6 +4,10 @@ A module is built on the host against the kernel's own headers package and
 loaded in the guest before the work begins. A patch that did not take hold
 everywhere ends the work: a run without the fault must not look like one with
 it.
+
+Instead of the name of a fault the path of a module may be given, FILE.ko, that
+somebody built elsewhere: a livepatch, or whatever changes the kernel when it is
+loaded.
 """
 
 import hashlib
@@ -33,6 +37,8 @@ LOAD = """\
 fault() {{
 	modprobe --all {filesystems} || return
 	insmod {module} || return
+	[ -d /sys/module/{name} ] || return
+	[ -d /sys/kernel/livepatch/{name} ] || {{ {must_patch}; return; }}
 	# Each task is moved to the new code when it is seen outside of the old.
 	tries=300
 	until [ "$(cat /sys/kernel/livepatch/{name}/transition)" = 0 ]; do
@@ -59,8 +65,33 @@ def names() -> list[str]:
 
 def known(fault: str) -> None:
     """Refuse a fault that there is not."""
-    if fault not in names():
-        raise Failure(f"no fault {fault}: there are {', '.join(names())}")
+    if is_module(fault):
+        facts(Path(fault))
+    elif fault not in names():
+        raise Failure(f"no fault {fault}: there are {', '.join(names())}, or name a module, FILE.ko")
+
+
+def is_module(fault: str) -> bool:
+    """Whether a fault is a module that somebody built elsewhere."""
+    return fault.endswith(".ko")
+
+
+def called_as(fault: str) -> str:
+    """What a fault is called in the names of folders and in reports."""
+    return Path(fault).stem if is_module(fault) else fault
+
+
+def facts(module: Path) -> dict[str, str]:
+    """What a module says of itself: its "name", and in "vermagic" the kernel that it is built for."""
+    try:
+        content = module.read_bytes()
+    except OSError as error:
+        raise Failure(f"{module}: {error.strerror}") from error
+    found = re.findall(rb"(?<=\0)(name|vermagic)=([^\0]+)\0", content)
+    said = {key.decode(): value.decode(errors="replace") for key, value in found}
+    if not content.startswith(b"\x7fELF") or said.keys() != {"name", "vermagic"}:
+        raise Failure(f"{module} is no kernel module, or a compressed one")
+    return said
 
 
 def source(fault: str) -> str:
@@ -85,6 +116,9 @@ def called(fault: str) -> list[str]:
 
 def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
     """Why the kernel cannot take a fault, as far as its files tell; in a line."""
+    if is_module(fault):
+        built_for = facts(Path(fault))["vermagic"].partition(" ")[0]
+        return None if built_for == kernel.release else f"{fault} is built for {built_for}, not for {kernel.release}"
     if kernel.config and config.missing(config.read(kernel.config), ["LIVEPATCH"]):
         return f"{kernel.release} is built without CONFIG_LIVEPATCH, and a fault is a livepatch"
     path = f"fs/{filesystem}/{filesystem}"
@@ -160,6 +194,8 @@ def headers(cache: Cache, kernel: Kernel) -> Path:
 def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     """The fault as a module for this kernel, built if it is not there."""
     known(fault)
+    if is_module(fault):
+        return Path(fault).resolve()
     against = headers(cache, kernel)
     needs = host.MODULE_NEEDS
     if (against / ".kernelvariables").exists():
@@ -188,13 +224,18 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     return cache.path / folder / f"{fault}.ko"
 
 
-def load(module: Path, filesystems: Sequence[str]) -> str:
-    """The shell lines that put the fault into the guest's kernel; it must take hold wherever it is for."""
-    objects = [name for name in ("vmlinux", *filesystems) if patched(module.stem, name)]
+def load(fault: str, module: Path, filesystems: Sequence[str]) -> str:
+    """The shell lines that put a fault into the guest's kernel; it must take hold wherever it is for.
+
+    What a module from elsewhere is for nobody can say, and it need not be a livepatch.
+    """
+    foreign = is_module(fault)
+    objects = [] if foreign else [name for name in ("vmlinux", *filesystems) if patched(fault, name)]
     return LOAD.format(
         filesystems=" ".join(filesystems),
         objects=" ".join(objects),
         module=shlex.quote(str(module)),
-        name=module.stem.replace("-", "_"),
-        fault=module.stem,
+        name=(facts(module)["name"] if foreign else fault).replace("-", "_"),
+        fault=fault,
+        must_patch="true" if foreign else "false",
     )

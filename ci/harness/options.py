@@ -155,7 +155,8 @@ def parser() -> OneLine:
         help="file system to test; for a command, the one that gets the fault; repeatable (default: xfs)")
     add("--no-reflink", action="store_true", help="make the file system without reflink")
     add("--bless", action="store_true", help="update expected/ from the passing cases")
-    add("--fault", metavar="NAME", help="first put a bug of ci/faults/ into the kernel")
+    add("--fault", metavar="NAME|FILE.ko",
+        help="first put a bug of ci/faults/ into the kernel, or load a module of your own")
     add("--beside", metavar="SCRIPT", help="shell script to run beside the suite at every boot")
     add("--results", type=Path, metavar="DIR", help="write the results to DIR")
     add("--memory", type=memory, default="5G", metavar="SIZE",

@@ -37,24 +37,29 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     runner = next(path for path in build.build(("runner",)) if path.name == "runner")
     # That the cases catch each of them is another step's to see.
+    said = fuzz_all(runner, asked.results)
+    missed = amiss(said)
+    for name in said:
+        print(f"{name}: {missed.get(name) or f'{shortest(said[name])} steps'}")
+    print(f"{len(said) - len(missed)} passed, {len(missed)} failed")
+    return 1 if missed or not said else 0
+
+
+def fuzz_all(runner: Path, results: Path) -> dict[str, dict]:
+    """What the fuzzer says of each bug of the reference."""
     names = run([runner, "variants", "--list"], "listing the variants").split()
 
     def fuzz(name: str) -> dict:
         for seed in SEEDS:
             command = [runner, "fuzz", "--against-variant", name, "--seed", str(seed), "--duration", f"{LOOKING}s"]
-            command += ["--results", asked.results / f"{name}-{seed}", "--format", "json"]
+            command += ["--results", results / f"{name}-{seed}", "--format", "json"]
             said = told(command, f"fuzzing {name}", LOOKING + ENDING)
             if not amiss({name: said}):
                 break
         return said
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        said = dict(zip(names, pool.map(fuzz, names)))
-    missed = amiss(said)
-    for name in names:
-        print(f"{name}: {missed.get(name) or f'{shortest(said[name])} steps'}")
-    print(f"{len(names) - len(missed)} passed, {len(missed)} failed")
-    return 1 if missed or not names else 0
+        return dict(zip(names, pool.map(fuzz, names)))
 
 
 def told(command: list, what: str, patience: float):

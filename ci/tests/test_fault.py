@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from harness import cache, fault, say
+from harness.failure import Failure
 from harness.kernel import Kernel
 
 from .test_kernel import ENOUGH
@@ -84,6 +85,38 @@ class Refusal(unittest.TestCase):
             for filesystem in ("xfs", "ext4"):
                 with self.subTest(name, filesystem=filesystem):
                     self.assertTrue(fault.patched(name, filesystem) or fault.patched(name, "vmlinux"))
+
+
+class Foreign(unittest.TestCase):
+    """A module that somebody built elsewhere."""
+
+    def module(self, said: bytes, name: str = "mine.ko") -> Path:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name, name)
+        path.write_bytes(b"\x7fELF\0" + said)
+        return path
+
+    def test_it_says_what_it_is(self):
+        path = self.module(b"license=GPL\0name=other_name\0vermagic=6.12.1 SMP preempt\0")
+        self.assertEqual(fault.facts(path), {"name": "other_name", "vermagic": "6.12.1 SMP preempt"})
+        script = fault.load(str(path), path, ["xfs"])
+        self.assertIn("/sys/module/other_name", script)
+        say.run(["sh", "-n", "-c", script], "reading the script")
+
+    def test_it_is_for_one_kernel(self):
+        path = self.module(b"x\0name=mine\0vermagic=6.12.1 SMP\0")
+        kernel = Kernel("tree", Path("/tree"), "6.12.1", "1")
+        self.assertIsNone(fault.refusal(kernel, str(path), "xfs"))
+        reason = fault.refusal(dataclasses.replace(kernel, release="7.3.0"), str(path), "xfs")
+        self.assertEqual(reason, f"{path} is built for 6.12.1, not for 7.3.0")
+
+    def test_what_is_none_is_refused(self):
+        for said in (b"", b"x\0name=mine\0"):
+            with self.subTest(said), self.assertRaisesRegex(Failure, "is no kernel module"):
+                fault.known(str(self.module(said)))
+        with self.assertRaisesRegex(Failure, "No such file"):
+            fault.known("/no/such.ko")
 
 
 class Key(unittest.TestCase):
