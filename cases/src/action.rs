@@ -126,6 +126,16 @@ impl fmt::Display for PinKind {
     }
 }
 
+/// Whom a file exchanges its blocks with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Partner {
+    /// `XFS_IOC_SWAPEXT`: another file, which must be as long. Online defragmentation does it.
+    File(FileId),
+    /// `EXT4_IOC_SWAP_BOOT`: the inode that keeps the boot loader, which has no name. Of a new file
+    /// system it is empty.
+    BootLoader,
+}
+
 /// One thing for a task to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
@@ -235,6 +245,13 @@ pub enum Action {
         to: FileId,
         /// The destination's first byte.
         at: u64,
+    },
+    /// Exchanges all blocks of a file, and its size, for those of another.
+    Exchange {
+        /// Which.
+        file: FileId,
+        /// For whose.
+        with: Partner,
     },
     /// fsync(2), or fdatasync(2).
     Fsync {

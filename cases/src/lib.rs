@@ -14,6 +14,7 @@ mod content;
 mod deadlock;
 mod directed;
 mod evict;
+mod exchange;
 mod fsync;
 mod history;
 mod huge;

@@ -58,3 +58,9 @@ pub(crate) const UNMAPPED: &str = "Linux commit cee91fa13a8e (\"fs/dax: return u
      dax_layout_busy_page_range()\"), in v6.15";
 /// An entry that write-back has locked.
 pub(crate) const LOCKED: &str = "Linux commit 6be3e21d25ca (\"fs/dax: don't skip locked entries when scanning entries\"), in v6.15";
+/// Two files exchange all of their blocks.
+pub(crate) const SWAPEXT: &str =
+    "Linux commit 1f08af52e7c9 (\"xfs: implement swapext for rmap filesystems\")";
+/// A file and the boot loader's inode exchange all of their blocks.
+pub(crate) const SWAP_BOOT: &str = "Linux commit 393d1d1d7693 (\"ext4: implementation of a new ioctl called \
+     EXT4_IOC_SWAP_BOOT\")";

@@ -43,6 +43,10 @@ pub enum Need {
     Fallocate(Mode),
     /// `MAP_SYNC`.
     MapSync,
+    /// `XFS_IOC_SWAPEXT`.
+    SwapExtents,
+    /// `EXT4_IOC_SWAP_BOOT`.
+    SwapBoot,
     /// A task that is held at this point.
     Hold(HoldPoint),
 }
@@ -59,6 +63,8 @@ impl fmt::Display for Need {
             Self::PageCache => "page-cache",
             Self::Fallocate(mode) => return write!(f, "fallocate-{mode}"),
             Self::MapSync => "map-sync",
+            Self::SwapExtents => "swap-extents",
+            Self::SwapBoot => "swap-boot",
             Self::Hold(point) => return write!(f, "a hold at {point}"),
         })
     }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Direction, FileId, MapId, PinKind, Sharing};
+use crate::action::{Action, Direction, FileId, MapId, Partner, PinKind, Sharing};
 use crate::oracle::Found;
 
 /// Something a running case tells.
@@ -122,6 +122,12 @@ impl Names {
             }
             Action::Dedupe { from, span, to, at } => {
                 format!("dedupe {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
+            }
+            Action::Exchange { file, with: Partner::File(other) } => {
+                format!("exchange the blocks of {} and {}", self.file(*file), self.file(*other))
+            }
+            Action::Exchange { file, with: Partner::BootLoader } => {
+                format!("exchange the blocks of {} and the boot loader", self.file(*file))
             }
             Action::Fsync { file, data_only } => {
                 format!("{} {}", if *data_only { "fdatasync" } else { "fsync" }, self.file(*file))

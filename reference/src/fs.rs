@@ -53,6 +53,7 @@ pub struct Fs {
     cache: Volume,
     numbers: Leaf<Numbers>,
     written_back: Leaf<BTreeSet<(u64, u64)>>,
+    boot_loader: Leaf<Option<Arc<Inode>>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +83,7 @@ impl Fs {
             cache: Volume::new(2, false, config.shape, config.blocks, config.scatter),
             numbers: Leaf::default(),
             written_back: Leaf::default(),
+            boot_loader: Leaf::default(),
         })
     }
 
@@ -126,6 +128,12 @@ impl Fs {
             numbers.inode
         });
         Arc::new(Inode::new(number, medium))
+    }
+
+    /// The file without a name that keeps the boot loader; empty at first.
+    pub fn boot_loader(&self) -> Arc<Inode> {
+        self.boot_loader
+            .with(|file| Arc::clone(file.get_or_insert_with(|| self.create(Medium::Dax))))
     }
 
     pub(crate) fn new_cached_page(&self) -> Page {

@@ -1,4 +1,4 @@
-//! Reflink and dedupe: one file's blocks become another's too.
+//! Reflink and dedupe: one file's blocks become another's too. And exchange: they become the other's.
 
 use protocol::event::Operation;
 
@@ -52,6 +52,34 @@ impl Fs {
             let mut held = self.hold_both(task, source, destination)?;
             self.break_layouts(task, &mut held, Interruptible::Signal)?;
             self.share_blocks(task, source, destination, what)
+        })
+    }
+
+    /// Exchanges all blocks and the sizes of two files.
+    ///
+    /// Each gives all of its blocks away, so the layouts of both are broken, and nothing stays mapped.
+    pub fn exchange(&self, task: &Task, one: &Arc<Inode>, other: &Arc<Inode>) -> Answer<()> {
+        self.operation(task, one, Operation::Remap, (0, u64::MAX), || {
+            if Arc::ptr_eq(one, other) {
+                return Err(EINVAL.into());
+            }
+            if [one, other].iter().any(|file| file.medium == Medium::PageCache) {
+                return Err(EOPNOTSUPP.into());
+            }
+            let mut held = self.hold_both(task, one, other)?;
+            self.break_layouts(task, &mut held, Interruptible::Signal)?;
+            for file in [one, other] {
+                self.forget_from(task, file, &mut file.state(), 0);
+            }
+            let (mut files, ours) = ([one, other], one.number < other.number);
+            if !ours {
+                files.reverse();
+            }
+            let [first, second] = files;
+            let (mut first, mut second) = (first.state(), second.state());
+            std::mem::swap(&mut first.extents, &mut second.extents);
+            std::mem::swap(&mut first.size, &mut second.size);
+            Ok(())
         })
     }
 

@@ -261,7 +261,13 @@ impl Fs {
     }
 
     /// Forgets which page is where from `first` on, because that is about to change.
-    fn forget_from(&self, task: &Task, inode: &Inode, state: &mut InodeState, first: u64) {
+    pub(crate) fn forget_from(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        state: &mut InodeState,
+        first: u64,
+    ) {
         Self::unmap(inode, &(first..u64::MAX), true);
         self.write_back(task, inode, state, first..u64::MAX);
         self.remove_entries(task, inode, state, first..u64::MAX);

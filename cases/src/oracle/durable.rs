@@ -15,7 +15,7 @@ use protocol::oracle::durable::{Durable, Promise};
 use super::Found;
 use super::foreign::Contents;
 use super::kept;
-use crate::action::{Action, Direction, FileId, Instruction, Mode, PAGE, Reply};
+use crate::action::{Action, Direction, FileId, Instruction, Mode, PAGE, Partner, Reply};
 use crate::system::{Errno, OpId, WriteBacks};
 use crate::transcript::Names;
 
@@ -327,6 +327,14 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
             let (pages, at) = (first..first + count, at / PAGE);
             let of = vec![(*from, pages.clone()), (*to, at..at.saturating_add(count))];
             Some(Role::Change { of, how: How::Shared((*from, pages), *to, at) })
+        }
+        Action::Exchange { file, with } => {
+            let mut of = vec![(*file, ALL)];
+            if let Partner::File(other) = with {
+                of.push((*other, ALL));
+            }
+            of.retain(|(file, _)| is_ours(file));
+            Some(Role::Change { of, how: How::Dropped })
         }
         Action::Fsync { file, .. } => is_ours(file).then_some(Role::Sync((*file, ALL))),
         Action::Msync { map } => Some(Role::Sync(behind_map(*map, contents.extent(*map)?)?)),

@@ -9,7 +9,7 @@ use protocol::Rule;
 use protocol::oracle::Written;
 
 use super::{Found, Inspected};
-use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Sharing, Span};
+use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Partner, Sharing, Span};
 
 /// A mapping: of which bytes of which file, and how.
 #[derive(Clone, Debug)]
@@ -72,6 +72,11 @@ impl Contents {
                 let source = self.of(*from).clone();
                 self.of(*to).add_all(&source);
             }
+            Action::Exchange { file, with: Partner::File(other) } => {
+                let (one, two) = (self.of(*file).clone(), self.of(*other).clone());
+                self.of(*file).add_all(&two);
+                self.of(*other).add_all(&one);
+            }
             _ => {}
         }
     }
@@ -95,7 +100,11 @@ impl Contents {
             Action::Pin { map, kind, .. } if kind.direction() == Direction::IntoMemory => {
                 self.add_through(*map, &[kind.byte()].into_iter().collect());
             }
-            Action::DirectIo { .. } | Action::Clone { .. } => self.copies.push(action.clone()),
+            Action::DirectIo { .. }
+            | Action::Clone { .. }
+            | Action::Exchange { with: Partner::File(_), .. } => self.copies.push(action.clone()),
+            // What was there is another case's, or the boot loader.
+            Action::Exchange { file, with: Partner::BootLoader } => self.of(*file).add_any(),
             Action::DirectLoad { map, direction: Direction::IntoMemory, .. } => {
                 let mut any = Written::default();
                 any.add_any();
@@ -165,6 +174,10 @@ impl Contents {
             | Action::Fallocate { file, .. }
             | Action::DirectIo { file, direction: Direction::FromMemory, .. } => Some(*file),
             Action::Clone { to, .. } | Action::Dedupe { to, .. } => Some(*to),
+            Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
+            Action::Exchange { file, with: Partner::File(other) } => {
+                return [*file, *other].into_iter().filter(|file| files.contains(file)).collect();
+            }
             Action::Store { map, .. }
             | Action::DirectIo { map, direction: Direction::IntoMemory, .. } => of_map(map),
             Action::Run(_) | Action::DirectLoad { .. } => return files.clone(),

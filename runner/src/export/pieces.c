@@ -202,6 +202,44 @@ static long dedupe_range(int from, off_t at, size_t length, int to, off_t into)
 	return d.info.status < 0 ? d.info.status : (long)d.info.bytes_deduped;
 }
 
+//: swap_extents answer
+/* Exchanges all blocks of two files, which are as long, by XFS_IOC_SWAPEXT: no header of the C library has it. */
+struct swap_time {
+	__s64 seconds;
+	__s32 nanoseconds;
+};
+
+struct swap_extents {
+	__s64 version, target, donor, offset, length;
+	char pad[16];
+	/* struct xfs_bstat, of which the inode's last changes are read. */
+	__u64 before[5];
+	struct swap_time accessed, modified, changed;
+	__u64 after[6];
+};
+
+static long swap_extents(int one, int other)
+{
+	struct swap_extents swap = { .target = one, .donor = other };
+	struct stat st;
+
+	if (fstat(one, &st))
+		return -errno;
+	swap.length = st.st_size;
+	swap.modified.seconds = st.st_mtim.tv_sec;
+	swap.modified.nanoseconds = (__s32)st.st_mtim.tv_nsec;
+	swap.changed.seconds = st.st_ctim.tv_sec;
+	swap.changed.nanoseconds = (__s32)st.st_ctim.tv_nsec;
+	return answer(ioctl(one, _IOWR('X', 109, struct swap_extents), &swap));
+}
+
+//: swap_boot answer
+/* EXT4_IOC_SWAP_BOOT: no header of the C library has it. */
+static long swap_boot(int file)
+{
+	return answer(ioctl(file, _IO('f', 17)));
+}
+
 //: direct answer
 /* Direct I/O between a file and a mapping; the bytes transferred. */
 static long direct(const char *name, off_t at, char *buffer, size_t length, int is_write)

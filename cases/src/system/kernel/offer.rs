@@ -1,7 +1,7 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
 use super::{Kernel, bench, sys};
-use crate::action::{Action, FileId, MapId, Medium, PAGE, Reply, Sharing, Span, page};
+use crate::action::{Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, page};
 use crate::system::{MAIN, Need, System};
 
 impl Kernel {
@@ -31,7 +31,11 @@ impl Kernel {
                 let mount = bench::cache_mount(self.devices.owner);
                 return self.bench().prepare_cache(&self.config.directory, &mount);
             }
-            Need::Reflink | Need::Fallocate(_) | Need::MapSync => {
+            Need::Reflink
+            | Need::Fallocate(_)
+            | Need::MapSync
+            | Need::SwapExtents
+            | Need::SwapBoot => {
                 let name = "probe".to_owned();
                 self.try_out(Action::Create {
                     file,
@@ -59,6 +63,12 @@ impl Kernel {
                 let mapped = self.try_out(Action::Map { map, file, span: page(0), sharing });
                 mapped.and_then(|_| self.try_out(Action::Unmap { map })).map(drop)
             }
+            Need::SwapExtents => self.exchanges_with_another(file),
+            // Twice: what the boot loader has is its own.
+            Need::SwapBoot => {
+                let swap = Action::Exchange { file, with: Partner::BootLoader };
+                self.try_out(swap.clone()).and_then(|_| self.try_out(swap)).map(drop)
+            }
             _ => self.try_out(all(2 << 20)).and_then(|_| {
                 let faults = self.try_out(Action::Store {
                     map,
@@ -72,9 +82,25 @@ impl Kernel {
                 }
             }),
         };
+        self.forget(file)?;
+        tried
+    }
+
+    /// Tries whether `file`, of four pages, can exchange its blocks with another.
+    fn exchanges_with_another(&mut self, file: FileId) -> Result<(), String> {
+        let other = FileId(file.0 - 1);
+        let (name, medium) = ("probe-2".to_owned(), Medium::Dax);
+        self.try_out(Action::Create { file: other, name, medium, fill: vec![b'q'; 4] })?;
+        let tried = self.try_out(Action::Exchange { file, with: Partner::File(other) });
+        self.forget(other)?;
+        tried.map(drop)
+    }
+
+    /// Removes a file.
+    fn forget(&mut self, file: FileId) -> Result<(), String> {
         for action in [Action::Unlink { file }, Action::Close { file }] {
             self.try_out(action)?;
         }
-        tried
+        Ok(())
     }
 }

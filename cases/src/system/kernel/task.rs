@@ -19,7 +19,7 @@ use super::script;
 use super::sys::{self, Aligned, Mapping, Uring, Vars};
 use super::wire::{self, Made, Request, Response};
 use crate::action::{
-    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Reply, Sharing, Span,
+    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Partner, Reply, Sharing, Span,
 };
 use crate::system::{Done, Errno, Kinship};
 
@@ -205,6 +205,12 @@ impl Actor {
             Action::Dedupe { from, span, to, at } => {
                 let (from, to) = (self.file(*from)?, self.file(*to)?);
                 sys::dedupe_range(from.as_raw_fd(), *span, to.as_raw_fd(), *at).map(Reply::Count)
+            }
+            Action::Exchange { file, with: Partner::File(other) } => {
+                sys::swap_extents(&*self.file(*file)?, &*self.file(*other)?).map(done)
+            }
+            Action::Exchange { file, with: Partner::BootLoader } => {
+                sys::swap_boot(&*self.file(*file)?).map(done)
             }
             Action::Fsync { file, data_only } => {
                 let file = self.file(*file)?;

@@ -6,7 +6,9 @@ use reference::{Answer, Dropper, Errno, Failure, Fs, Remap, Transfer};
 
 use super::actor::{Actor, Pin, Slot};
 use super::script;
-use crate::action::{Action, Content, Direction, FileId, Medium, PAGE, PinId, PinKind, Reply};
+use crate::action::{
+    Action, Content, Direction, FileId, Medium, PAGE, Partner, PinId, PinKind, Reply,
+};
 use crate::system::Done;
 
 impl Actor {
@@ -99,6 +101,13 @@ impl Actor {
                 let what = Remap { from: span.at, len: span.len, to: *at, dedupe: true };
                 self.on(*from, |from| self.on(*to, |to| fs.remap(task, from, to, what)))
                     .map(Reply::Count)
+            }
+            Action::Exchange { file, with: Partner::File(other) } => self
+                .on(*file, |one| self.on(*other, |other| fs.exchange(task, one, other)))
+                .map(done),
+            Action::Exchange { file, with: Partner::BootLoader } => {
+                let boot_loader = fs.boot_loader();
+                self.on(*file, |file| fs.exchange(task, file, &boot_loader)).map(done)
             }
             Action::Fsync { file, .. } => self.on(*file, |inode| fs.fsync(task, inode)).map(done),
             Action::Stat { file } => {

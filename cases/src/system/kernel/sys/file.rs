@@ -1,7 +1,9 @@
-//! Ioctls of files: reflink, dedupe, and which blocks a file has or nobody has.
+//! Ioctls of files: reflink, dedupe, exchanged blocks, and which blocks a file has or nobody has.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use super::check::check;
 use crate::action::{PAGE, Span};
@@ -61,6 +63,66 @@ pub(crate) fn dedupe_range(from: RawFd, span: Span, to: RawFd, at: u64) -> io::R
         1 => Ok(0),
         errno => Err(io::Error::from_raw_os_error(-errno)),
     }
+}
+
+/// `struct xfs_bstime`.
+#[repr(C)]
+#[derive(Default)]
+struct BulkstatTime {
+    seconds: i64,
+    nanoseconds: i32,
+}
+
+/// `struct xfs_bstat`, of which `XFS_IOC_SWAPEXT` reads the inode's last changes.
+#[repr(C)]
+#[derive(Default)]
+struct Bulkstat {
+    before: [u64; 5],
+    accessed: BulkstatTime,
+    modified: BulkstatTime,
+    changed: BulkstatTime,
+    after: [u64; 6],
+}
+
+/// `struct xfs_swapext`.
+#[repr(C)]
+struct SwapExtents {
+    version: i64,
+    target: i64,
+    donor: i64,
+    at: i64,
+    len: i64,
+    pad: [u8; 16],
+    stat: Bulkstat,
+}
+
+/// `XFS_IOC_SWAPEXT`: all of both files, which are as long. The kernel refuses it if the first was changed since
+/// we looked.
+pub(crate) fn swap_extents(one: &File, other: &File) -> io::Result<()> {
+    let meta = one.metadata()?;
+    let swap = SwapExtents {
+        version: 0,
+        target: one.as_raw_fd().into(),
+        donor: other.as_raw_fd().into(),
+        at: 0,
+        len: meta.size() as i64,
+        pad: [0; 16],
+        stat: Bulkstat {
+            modified: BulkstatTime { seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() as i32 },
+            changed: BulkstatTime { seconds: meta.ctime(), nanoseconds: meta.ctime_nsec() as i32 },
+            ..Bulkstat::default()
+        },
+    };
+    let request = libc::_IOWR::<SwapExtents>(u32::from(b'X'), 109);
+    // SAFETY: the structure is the one the request names.
+    check(unsafe { libc::ioctl(one.as_raw_fd(), request as _, &raw const swap) }.into()).map(drop)
+}
+
+/// `EXT4_IOC_SWAP_BOOT`.
+pub(crate) fn swap_boot(file: &File) -> io::Result<()> {
+    let request = libc::_IO(u32::from(b'f'), 17);
+    // SAFETY: it takes no argument.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), request as _) }.into()).map(drop)
 }
 
 /// `struct fiemap_extent`.
@@ -271,5 +333,18 @@ pub(crate) fn free_one(fd: RawFd, blocks: &[u64]) -> io::Result<Option<u64>> {
             return Ok(None);
         }
         map.keys[0] = last;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size is part of the request's number, and the kernel reads the times where it has them.
+    #[test]
+    fn the_structure_is_the_kernels() {
+        assert_eq!(size_of::<SwapExtents>(), 192);
+        assert_eq!(std::mem::offset_of!(Bulkstat, modified), 56);
+        assert_eq!(std::mem::offset_of!(Bulkstat, changed), 72);
     }
 }
