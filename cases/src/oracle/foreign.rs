@@ -172,9 +172,9 @@ impl Contents {
             | Action::Truncate { file, .. }
             | Action::OpenTruncate { file }
             | Action::Fallocate { file, .. }
-            | Action::DirectIo { file, direction: Direction::FromMemory, .. } => Some(*file),
+            | Action::DirectIo { file, direction: Direction::FromMemory, .. }
+            | Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
             Action::Clone { to, .. } | Action::Dedupe { to, .. } => Some(*to),
-            Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
             Action::Exchange { file, with: Partner::File(other) } => {
                 return [*file, *other].into_iter().filter(|file| files.contains(file)).collect();
             }

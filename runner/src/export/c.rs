@@ -641,10 +641,10 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::Fallocate { file, .. }
         | Action::Fsync { file, .. }
         | Action::Stat { file }
-        | Action::Map { file, .. } => vec![*file],
+        | Action::Map { file, .. }
+        | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
         Action::Exchange { file, with: Partner::File(other) } => vec![*file, *other],
-        Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         // By its name, or not at all.
         _ => Vec::new(),
     }
