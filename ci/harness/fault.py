@@ -110,8 +110,12 @@ def patched(fault: str, where: str) -> list[str]:
 
 
 def called(fault: str) -> list[str]:
-    """The functions of fs/dax.c that a fault calls in place of the file system."""
-    return sorted(set(re.findall(r"\b(dax_\w+)\(", source(fault))))
+    """The functions of fs/dax.c that a fault calls in place of the file system.
+
+    dax_layout_busy_page() is dax_layout_busy_page_range() of the whole file, and what a file system calls.
+    """
+    names = set(re.findall(r"\b(dax_\w+)\(", source(fault)))
+    return sorted({"dax_layout_busy_page" if name == "dax_layout_busy_page_range" else name for name in names})
 
 
 def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:

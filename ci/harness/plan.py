@@ -51,6 +51,7 @@ COST = "10"
 # What each fault of ci/faults/ must turn red, on every file system.
 FAULTS = {
     "skip-break": ("waits/punch/splice/mapped", "waits/punch/splice/*huge", "kept/punch/splice/*huge", "kept/punch/splice/mapped", "huge/*"),
+    "first-page": ("waits/punch/splice/mapped", "waits/punch/splice/last"),
     "retry": ("race/retry", "directed/scan-again", "--within", "10", "--cpus", "2"),
     "drop-invalidate-lock": ("directed/pin-*", "directed/fault-*", "--cpus", "2"),
     "drop-inode-lock": ("livelock/inode-lock-stays",),

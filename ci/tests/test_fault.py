@@ -87,6 +87,13 @@ class Refusal(unittest.TestCase):
                     self.assertTrue(fault.patched(name, filesystem) or fault.patched(name, "vmlinux"))
 
 
+class Readme(unittest.TestCase):
+    def test_it_tells_of_each_fault(self):
+        text = (fault.SOURCES / "README.md").read_text()
+        for name in fault.names():
+            self.assertIn(f"`{name}`", text)
+
+
 class Foreign(unittest.TestCase):
     """A module that somebody built elsewhere."""
 
