@@ -224,6 +224,15 @@ pub enum Action {
         /// Where.
         span: Span,
     },
+    /// fallocate(2) by io_uring, which is cancelled as soon as it runs.
+    CancelledFallocate {
+        /// Which.
+        file: FileId,
+        /// What.
+        mode: Mode,
+        /// Where.
+        span: Span,
+    },
     /// `FICLONERANGE`.
     Clone {
         /// The source.

@@ -7,6 +7,7 @@
 mod attempt;
 mod axis;
 mod beside;
+mod cancel;
 mod case;
 mod catalogue;
 mod cell;

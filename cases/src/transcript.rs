@@ -117,6 +117,9 @@ impl Names {
             Action::Fallocate { file, mode, span } => {
                 format!("{mode} {span} of {}", self.file(*file))
             }
+            Action::CancelledFallocate { file, mode, span } => {
+                format!("{mode} {span} of {} by io_uring and cancel it", self.file(*file))
+            }
             Action::Clone { from, span, to, at } => {
                 format!("reflink {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
             }

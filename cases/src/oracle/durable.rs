@@ -302,7 +302,10 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
             dropped(*file, whole(span.at, span.len))
         }
         Action::Truncate { file, size } => dropped(*file, size.div_ceil(PAGE)..u64::MAX),
-        Action::OpenTruncate { file } => dropped(*file, ALL),
+        // Whether it came to that or was cancelled.
+        Action::CancelledFallocate { file, .. } | Action::OpenTruncate { file } => {
+            dropped(*file, ALL)
+        }
         Action::Fallocate { file, mode, span } => {
             let moved = |from, to| {
                 let of = vec![(*file, span.at / PAGE..u64::MAX)];

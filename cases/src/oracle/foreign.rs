@@ -172,6 +172,7 @@ impl Contents {
             | Action::Truncate { file, .. }
             | Action::OpenTruncate { file }
             | Action::Fallocate { file, .. }
+            | Action::CancelledFallocate { file, .. }
             | Action::DirectIo { file, direction: Direction::FromMemory, .. }
             | Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
             Action::Clone { to, .. } | Action::Dedupe { to, .. } => Some(*to),

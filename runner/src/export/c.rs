@@ -303,6 +303,9 @@ impl Writer {
                     range(*span)
                 )
             }
+            Action::CancelledFallocate { .. } => {
+                return Err(format!("{words}: requests of io_uring are not exported yet"));
+            }
             Action::Clone { from, span, to, at } => format!(
                 "clone_range({}, {}, {}, {at})",
                 descriptor(*from),

@@ -198,6 +198,10 @@ impl Actor {
                 nix::fcntl::fallocate(self.file(*file)?, fallocate_flags(*mode), at, len)?;
                 Ok(Reply::Done)
             }
+            Action::CancelledFallocate { file, mode, span } => {
+                let flags = fallocate_flags(*mode).bits();
+                Uring::new()?.cancelled_fallocate(self.file(*file)?.as_fd(), flags, *span).map(done)
+            }
             Action::Clone { from, span, to, at } => {
                 let (from, to) = (self.file(*from)?, self.file(*to)?);
                 sys::clone_range(from.as_raw_fd(), *span, to.as_raw_fd(), *at).map(done)

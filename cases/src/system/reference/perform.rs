@@ -93,6 +93,12 @@ impl Actor {
             Action::Fallocate { file, mode, span } => self
                 .on(*file, |inode| fs.fallocate(task, inode, *mode, (span.at, span.len)))
                 .map(done),
+            Action::CancelledFallocate { file, mode, span } => {
+                // As to whoever works for the ring: a signal that is there before it sleeps.
+                fs.board.signal(task.id(), false);
+                self.on(*file, |inode| fs.fallocate(task, inode, *mode, (span.at, span.len)))
+                    .map(done)
+            }
             Action::Clone { from, span, to, at } => {
                 let what = Remap { from: span.at, len: span.len, to: *at, dedupe: false };
                 self.on(*from, |from| self.on(*to, |to| fs.remap(task, from, to, what))).map(done)

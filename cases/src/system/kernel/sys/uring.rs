@@ -1,10 +1,12 @@
-//! io_uring: a ring for one transfer.
+//! io_uring: a ring for one transfer or one fallocate(2).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use super::check::check;
 use super::mapping::Buffer;
+use crate::action::Span;
 
 /// A ring for one transfer.
 pub(crate) struct Uring(io_uring::IoUring);
@@ -47,6 +49,49 @@ impl Uring {
         check(entry.result().into())
             .map(|bytes| bytes as u64)
             .map_err(|_| io::Error::from_raw_os_error(-entry.result()))
+    }
+
+    /// Has `fd`'s blocks changed by fallocate(2), and cancels that once it runs; what comes of it.
+    pub(crate) fn cancelled_fallocate(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        mode: i32,
+        span: Span,
+    ) -> io::Result<()> {
+        const REQUEST: u64 = 1;
+        loop {
+            let target = io_uring::types::Fd(fd.as_raw_fd());
+            let request = io_uring::opcode::Fallocate::new(target, span.len)
+                .offset(span.at)
+                .mode(mode)
+                .build()
+                .user_data(REQUEST);
+            // SAFETY: it has no buffer.
+            unsafe { self.0.submission().push(&request) }.map_err(io::Error::other)?;
+            self.0.submit()?;
+            // What no worker has begun yet is taken off its list, and tried again.
+            std::thread::sleep(Duration::from_millis(1));
+            let cancel = io_uring::opcode::AsyncCancel::new(REQUEST).build();
+            // SAFETY: it has no buffer.
+            unsafe { self.0.submission().push(&cancel) }.map_err(io::Error::other)?;
+            let mut result = None;
+            let mut was_cancelled = None;
+            while result.is_none() || was_cancelled.is_none() {
+                self.0.submit_and_wait(1)?;
+                for entry in self.0.completion() {
+                    let of =
+                        if entry.user_data() == REQUEST { &mut result } else { &mut was_cancelled };
+                    *of = Some(entry.result());
+                }
+            }
+            match (result, was_cancelled) {
+                (_, Some(0)) => {}
+                (Some(result), _) if result < 0 => {
+                    return Err(io::Error::from_raw_os_error(-result));
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Registers a fixed buffer.
