@@ -91,7 +91,8 @@ def main(arguments: list[str]) -> int:
         epilog="Without arguments: everything, in some hours. Some of it:\n\n"
         "  ci/scorecard --fault retry --fs xfs --stock 0 --no-variants\n"
         "  ci/scorecard --module FILE.ko          a fault of your own: a module built for the kernel\n\n"
-        "Exit codes: 0 each fault was caught, and nothing else; 1 not so; 2 could not run.",
+        "Exit codes: 0 each fault was caught, and nothing else; 1 not so; 2 could not run, or a fault could not be\n"
+        "tried.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
@@ -291,11 +292,14 @@ class Card:
         return [row for row in self.rows if row.fault == "none" or row.fault in HARMLESS]
 
     def verdict(self) -> int:
-        """0 if every fault was caught, and nothing else was found."""
-        caught = all(row.is_caught() for row in self.faulty())
+        """0 if every fault was caught and nothing else was found, 1 if not, 2 if that is all but one could not be tried."""
+        tried = [row for row in self.faulty() if row.suite or row.fuzz]
+        caught = all(row.is_caught() for row in tried)
         silent = not any(row.is_caught() or row.reasons for row in self.good())
         met = all(each["case"] and each["steps"] for each in self.variants)
-        return suite.EXPECTED if caught and silent and met else suite.UNEXPECTED
+        if not (caught and silent and met):
+            return suite.UNEXPECTED
+        return suite.EXPECTED if len(tried) == len(self.faulty()) else suite.COULD_NOT_RUN
 
     def write(self, path: Path) -> None:
         """For programs."""

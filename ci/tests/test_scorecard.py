@@ -73,6 +73,12 @@ class Verdict(unittest.TestCase):
         card.variants[0]["steps"] = None
         self.assertEqual(card.verdict(), 1)
 
+    def test_a_fault_that_could_not_be_tried_is_neither(self):
+        refused = Row("retry", "7", "xfs", None, None, ["the suite did not run: ci/vm ended with 2"])
+        self.assertEqual(self.card(retry=refused).verdict(), 2)
+        alarm = Row("none", "6.12", "xfs", NOTHING, Fuzz(3, 1, 2, "punch"))
+        self.assertEqual(self.card(retry=refused, none=alarm).verdict(), 1)
+
     def test_no_cell_is_empty(self):
         card = self.card(none=Row("none", "6.12", "xfs", None, None, ["no machine"]))
         text = card.markdown()
