@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         description="Puts each fault into a kernel and shows what catches it: which case, which rule, after how long, "
         "and whether the fuzzer meets it; then runs the same on the kernel as it is, where nothing may be found.",
         epilog="Without arguments: everything, in some hours. Some of it:\n\n"
-        "  ci/scorecard --fault retry --fs xfs --stock 0 --no-variants\n"
+        "  ci/scorecard --fault retry --fs xfs\n"
         "  ci/scorecard --module FILE.ko          a fault of your own: a module built for the kernel\n\n"
         "Exit codes: 0 each fault was caught, and nothing else; 1 not so; 2 could not run, or a fault could not be\n"
         "tried.",

@@ -19,6 +19,7 @@ use aya::{Btf, Ebpf};
 use crate::error::{Error, chain};
 use crate::hook::Attach;
 use crate::kprobe::{self, Kprobe};
+use crate::symbols::Symbols;
 
 /// How often the sampler looks, in Hertz.
 const SAMPLES: u64 = 20;
@@ -35,8 +36,30 @@ pub(crate) struct Programs {
 
 /// Where a program goes.
 pub(crate) struct Site<'a> {
-    pub(crate) symbol: &'a str,
-    pub(crate) address: u64,
+    symbol: &'a str,
+    /// The module that it is in: a name may be in several.
+    module: Option<&'a str>,
+    address: u64,
+}
+
+impl<'a> Site<'a> {
+    /// The function of this name, or a tracepoint.
+    pub(crate) fn of(symbols: &'a Symbols, symbol: &'a str) -> Self {
+        let named = symbols.named(symbol);
+        Self {
+            symbol,
+            module: named.and_then(|symbol| symbol.module.as_deref()),
+            address: named.map_or(0, |symbol| symbol.address),
+        }
+    }
+
+    /// As tracefs wants it.
+    fn qualified(&self) -> String {
+        match self.module {
+            Some(module) => format!("{module}:{}", self.symbol),
+            None => self.symbol.to_owned(),
+        }
+    }
 }
 
 impl Programs {
@@ -87,12 +110,8 @@ impl Programs {
         Ok(())
     }
 
-    fn attach_one(
-        &mut self,
-        name: &str,
-        how: Attach,
-        &Site { symbol, address }: &Site<'_>,
-    ) -> Result<(), Refused> {
+    fn attach_one(&mut self, name: &str, how: Attach, place: &Site<'_>) -> Result<(), Refused> {
+        let &Site { symbol, address, .. } = place;
         let program = self.ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
         match how {
             Attach::Kprobe | Attach::Kretprobe => {
@@ -101,7 +120,8 @@ impl Programs {
                     program.load()?;
                 }
                 let fd = program.fd()?.as_fd();
-                let probe = Kprobe::attach(fd, name, symbol, how == Attach::Kretprobe);
+                let symbol = place.qualified();
+                let probe = Kprobe::attach(fd, name, &symbol, how == Attach::Kretprobe);
                 let probe = probe.map_err(ProgramError::IOError)?;
                 self.kprobes.entry(name.to_owned()).or_default().push(probe);
             }

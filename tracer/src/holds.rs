@@ -171,10 +171,10 @@ impl Holds {
 fn place(programs: &mut Programs, held: &Held, symbols: &Symbols) -> Result<Placed, Error> {
     let mut refused = None;
     for way in held.ways {
-        let Some(symbol) = symbols.named(way.symbol) else {
+        if symbols.named(way.symbol).is_none() {
             continue;
-        };
-        match programs.attach(way.programs, &Site { symbol: way.symbol, address: symbol.address }) {
+        }
+        match programs.attach(way.programs, &Site::of(symbols, way.symbol)) {
             Ok(()) => return Ok(Placed { symbol: way.symbol, how: way.programs[0].1 }),
             Err(error) => refused = refused.or(Some(error)),
         }

@@ -71,8 +71,8 @@ impl Hooks {
             if blind.contains(&alternative.symbol) {
                 return false;
             }
-            let address = self.symbols.named(symbol).map_or(0, |symbol| symbol.address);
-            let taken = self.programs.attach(alternative.programs, &Site { symbol, address });
+            let site = Site::of(&self.symbols, symbol);
+            let taken = self.programs.attach(alternative.programs, &site);
             taken.map_err(|error| refused = Some(error)).is_ok()
         });
         if self.loud

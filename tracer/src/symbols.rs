@@ -1,6 +1,6 @@
 //! The running kernel's symbols, both ways: which there are, and what lies at an address.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
 /// Why the symbols could not be read.
@@ -29,6 +29,12 @@ pub struct Symbol {
     pub code: bool,
 }
 
+/// The modules that are livepatches.
+fn livepatches() -> BTreeSet<String> {
+    let there = fs::read_dir("/sys/kernel/livepatch").into_iter().flatten().flatten();
+    there.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// All symbols of code and data.
 #[derive(Debug, Default)]
 pub struct Symbols {
@@ -41,7 +47,7 @@ impl Symbols {
     /// Reads the running kernel's.
     pub fn read() -> Result<Self, Error> {
         let text = fs::read_to_string(KALLSYMS).map_err(Error::Read)?;
-        let symbols = Self::parse(&text);
+        let symbols = Self::parse_beside(&text, &livepatches());
         if symbols.sorted.iter().all(|symbol| symbol.address == 0) {
             return Err(Error::Hidden);
         }
@@ -50,6 +56,11 @@ impl Symbols {
 
     /// Parses the lines of `/proc/kallsyms`.
     pub fn parse(text: &str) -> Self {
+        Self::parse_beside(text, &BTreeSet::new())
+    }
+
+    /// The same, where these modules are livepatches.
+    fn parse_beside(text: &str, patches: &BTreeSet<String>) -> Self {
         let mut sorted: Vec<Symbol> = text
             .lines()
             .filter_map(|line| {
@@ -62,14 +73,17 @@ impl Symbols {
             })
             .collect();
         sorted.sort_by_key(|symbol| symbol.address);
+        // A livepatch brings symbols of the same names: what it replaces goes before, and the kernel's own before
+        // a module's.
+        let rank = |symbol: &Symbol| match &symbol.module {
+            None => 0,
+            Some(module) if !patches.contains(module) => 1,
+            Some(_) => 2,
+        };
         let mut by_name = HashMap::with_capacity(sorted.len());
         for (position, symbol) in sorted.iter().enumerate() {
-            // A livepatch brings symbols of the same names; the first one wins over a module's.
             let known: Option<&usize> = by_name.get(&symbol.name);
-            if known.is_none_or(|&known| {
-                let module: Option<&String> = sorted[known].module.as_ref();
-                module.is_some() && symbol.module.is_none()
-            }) {
+            if known.is_none_or(|&known| rank(symbol) < rank(&sorted[known])) {
                 by_name.insert(symbol.name.clone(), position);
             }
         }
@@ -126,6 +140,14 @@ mod tests {
                         ffffffff81001000 t dax_disassociate_entry.isra.0\n\
                         ffffffffc0001000 t xfs_break_layouts\t[xfs]\n\
                         ffffffffc0002000 t bpf_trampoline_1\t[bpf]\n";
+
+    #[test]
+    fn what_a_livepatch_replaces_goes_before_it() {
+        let text = "ffffffffc0000010 t ext4_break_layouts\t[skip_break]\n\
+                    ffffffffc0767750 t ext4_break_layouts\t[ext4]\n";
+        let symbols = Symbols::parse_beside(text, &["skip_break".to_owned()].into());
+        assert_eq!(symbols.named("ext4_break_layouts").unwrap().module.as_deref(), Some("ext4"));
+    }
 
     #[test]
     fn names_addresses_and_derived_names_are_found() {
