@@ -6,7 +6,7 @@
 use crate::action::{Action, MapId, Partner, page, pages};
 use crate::case::case;
 use crate::origin;
-use crate::test::{Checked, File, Op, Test};
+use crate::test::{Checked, File, Test};
 
 /// Two files, of which the first is mapped and will be exchanged for the second.
 struct Pair {
@@ -19,28 +19,31 @@ struct Pair {
 const FEWER: &str = "had the donor no more extents than the file";
 
 impl Pair {
-    /// For [`Partner::File`].
-    fn of_files(t: &mut Test<'_>) -> Checked<(Self, Partner)> {
-        let pair = Self::new(t)?;
-        let with = Partner::File(pair.other.id);
-        Ok((pair, with))
+    /// Has `check` exchange the first of these two for the second, once the kernel takes that as a donor.
+    fn swapext(
+        t: &mut Test<'_>,
+        roles: fn(&Self) -> [File; 2],
+        check: fn(&Self, &mut Test<'_>, File, Partner) -> Checked,
+    ) -> Checked {
+        t.until(FEWER, |t| {
+            let pair = Self::new(t)?;
+            let [file, donor] = roles(&pair);
+            let fits = gaps(t, donor)? <= gaps(t, file)?;
+            if fits {
+                check(&pair, t, file, Partner::File(donor.id))?;
+            }
+            Ok(fits)
+        })
     }
 
-    /// Whether the kernel takes `donor` for `file`.
-    fn fits(t: &mut Test<'_>, donor: File, file: File) -> Checked<bool> {
-        // What begins an extent but the first.
-        let gap = |pair: &[u64]| pair[0] + 1 != pair[1];
-        let mut gaps = |file| -> Checked<usize> {
-            Ok(t.blocks(file)?.windows(2).filter(|pair| gap(pair)).count())
-        };
-        Ok(gaps(donor)? <= gaps(file)?)
-    }
-
-    /// For [`Partner::BootLoader`], which has the blocks of the second file from now on.
-    fn of_boot_loader(t: &mut Test<'_>) -> Checked<(Self, Partner)> {
+    /// Has `check` exchange the first file for the boot loader, which has the blocks of the second by then.
+    fn swap_boot(
+        t: &mut Test<'_>,
+        check: fn(&Self, &mut Test<'_>, File, Partner) -> Checked,
+    ) -> Checked {
         let pair = Self::new(t)?;
         t.run(Action::Exchange { file: pair.other.id, with: Partner::BootLoader })?;
-        Ok((pair, Partner::BootLoader))
+        check(&pair, t, pair.data, Partner::BootLoader)
     }
 
     fn new(t: &mut Test<'_>) -> Checked<Self> {
@@ -50,14 +53,10 @@ impl Pair {
         Ok(Self { data, other, map })
     }
 
-    fn begin(&self, t: &mut Test<'_>, with: Partner) -> Checked<Op> {
-        t.begin(Action::Exchange { file: self.data.id, with })
-    }
-
-    /// It waits for a pin of a page of the first file.
-    fn waits(&self, t: &mut Test<'_>, with: Partner) -> Checked {
+    /// It waits for a pin of a page of the mapped file.
+    fn waits(&self, t: &mut Test<'_>, file: File, with: Partner) -> Checked {
         let pin = t.pin(self.map, page(2))?;
-        let op = self.begin(t, with)?;
+        let op = t.begin(Action::Exchange { file: file.id, with })?;
         t.blocked(&op)?;
         t.ends_with(&op, pin)?;
         t.transferred(pin, "c")?;
@@ -65,9 +64,9 @@ impl Pair {
     }
 
     /// What was mapped before shows what the file has now, and takes stores for it.
-    fn stays_coherent(&self, t: &mut Test<'_>, with: Partner) -> Checked {
+    fn stays_coherent(&self, t: &mut Test<'_>, file: File, with: Partner) -> Checked {
         t.run(Action::Touch { map: self.map, span: pages(0, 4) })?;
-        t.run(Action::Exchange { file: self.data.id, with })?;
+        t.run(Action::Exchange { file: file.id, with })?;
         self.exchanged(t, with)?;
         t.run(Action::Store { map: self.map, span: page(2), byte: b's' })?;
         t.reads(self.data, "wxsz")
@@ -85,20 +84,18 @@ impl Pair {
     }
 }
 
+/// Where a new extent of a file begins but the first.
+fn gaps(t: &mut Test<'_>, file: File) -> Checked<usize> {
+    Ok(t.blocks(file)?.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count())
+}
+
 case! {
     /// Online defragmentation, which exchanges all blocks of two files, waits for a pin of the file.
     swapext_pinned: "exchange/swapext-pinned",
     groups: ["quick"], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_pinned(t: &mut Test<'_>) -> Checked {
-    t.until(FEWER, |t| {
-        let (pair, with) = Pair::of_files(t)?;
-        let fits = Pair::fits(t, pair.other, pair.data)?;
-        if fits {
-            pair.waits(t, with)?;
-        }
-        Ok(fits)
-    })
+    Pair::swapext(t, |pair| [pair.data, pair.other], Pair::waits)
 }
 
 case! {
@@ -107,14 +104,7 @@ case! {
     groups: [], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_donor_pinned(t: &mut Test<'_>) -> Checked {
-    let (pair, _) = Pair::of_files(t)?;
-    let pin = t.pin(pair.map, page(2))?;
-    let op =
-        t.begin(Action::Exchange { file: pair.other.id, with: Partner::File(pair.data.id) })?;
-    t.blocked(&op)?;
-    t.ends_with(&op, pin)?;
-    t.transferred(pin, "c")?;
-    pair.exchanged(t, Partner::File(pair.other.id))
+    Pair::swapext(t, |pair| [pair.other, pair.data], Pair::waits)
 }
 
 case! {
@@ -123,14 +113,7 @@ case! {
     groups: ["quick"], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_mapped(t: &mut Test<'_>) -> Checked {
-    t.until(FEWER, |t| {
-        let (pair, with) = Pair::of_files(t)?;
-        let fits = Pair::fits(t, pair.other, pair.data)?;
-        if fits {
-            pair.stays_coherent(t, with)?;
-        }
-        Ok(fits)
-    })
+    Pair::swapext(t, |pair| [pair.data, pair.other], Pair::stays_coherent)
 }
 
 case! {
@@ -139,8 +122,7 @@ case! {
     groups: ["quick"], needs: [SwapBoot], limit: 120, origin: origin::SWAP_BOOT,
 }
 fn swap_boot_pinned(t: &mut Test<'_>) -> Checked {
-    let (pair, with) = Pair::of_boot_loader(t)?;
-    pair.waits(t, with)
+    Pair::swap_boot(t, Pair::waits)
 }
 
 case! {
@@ -150,6 +132,5 @@ case! {
     groups: ["quick"], needs: [SwapBoot], limit: 120, origin: origin::SWAP_BOOT,
 }
 fn swap_boot_mapped(t: &mut Test<'_>) -> Checked {
-    let (pair, with) = Pair::of_boot_loader(t)?;
-    pair.stays_coherent(t, with)
+    Pair::swap_boot(t, Pair::stays_coherent)
 }
