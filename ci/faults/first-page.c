@@ -6,15 +6,9 @@
  * A range that ends at 0 is one page long, and not the whole file.
  */
 #include "fault.h"
+#include "wait.h"
 
 MODULE_DESCRIPTION("daxtests fault: layout break looks at the first page only");
-
-static void wait_dax_page(struct inode *inode)
-{
-	filemap_invalidate_unlock(inode->i_mapping);
-	schedule();
-	filemap_invalidate_lock(inode->i_mapping);
-}
 
 static __always_inline int break_layouts(struct inode *inode)
 {

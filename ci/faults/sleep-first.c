@@ -8,15 +8,9 @@
  * sleeps already, it notices.
  */
 #include "fault.h"
+#include "wait.h"
 
 MODULE_DESCRIPTION("daxtests fault: layout break sleeps without looking");
-
-static void wait_dax_page(struct inode *inode)
-{
-	filemap_invalidate_unlock(inode->i_mapping);
-	schedule();
-	filemap_invalidate_lock(inode->i_mapping);
-}
 
 static __always_inline int break_layouts(struct inode *inode)
 {
