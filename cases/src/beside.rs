@@ -6,6 +6,7 @@
 use crate::action::{Action, Mode, PAGE, Span, page, pages};
 use crate::case::case;
 use crate::origin;
+use crate::space::in_a_row;
 use crate::test::{Checked, Test};
 
 case! {
@@ -68,5 +69,5 @@ fn cow_write_once(t: &mut Test<'_>) -> Checked<bool> {
     let (new, there) = (t.blocks(data)?, t.blocks(near)?);
     let last = new[new.len() - 1];
     let is_close = there[0] > last && there[0] - last < MANY;
-    Ok(is_close && new.windows(2).all(|pair| pair[0] + 1 == pair[1]))
+    Ok(is_close && in_a_row(&new))
 }

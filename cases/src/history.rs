@@ -6,16 +6,12 @@
 use crate::action::{Action, Mode, PAGE, Reply, SECTOR, Span, page, pages};
 use crate::case::case;
 use crate::origin;
+use crate::space::in_a_row;
 use crate::system::MAIN;
 use crate::test::{Checked, File, Test, answer, fail};
 
 /// Who goes along the device instead of along the file comes no further than its blocks do.
 const IN_A_ROW: &str = "did the blocks of a file lie in a row";
-
-/// Whether each block is the one behind the last.
-fn in_a_row(blocks: &[u64]) -> bool {
-    blocks.windows(2).all(|pair| pair[0] + 1 == pair[1])
-}
 
 /// Compares `span` of `one` with the same of `other`, which must be found to differ, and must both
 /// be as they were.

@@ -30,6 +30,11 @@ impl Given {
     }
 }
 
+/// Whether each block is the one behind the last.
+pub(crate) fn in_a_row(blocks: &[u64]) -> bool {
+    blocks.windows(2).all(|pair| pair[0] + 1 == pair[1])
+}
+
 /// A block under watch, and a file that takes all free space.
 #[derive(Debug)]
 pub(crate) struct Taker {
