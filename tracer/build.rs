@@ -24,21 +24,38 @@ fn main() -> Result<()> {
     std::fs::write(&object, []).with_context(|| object.display().to_string())?;
 
     let Some(toolchain) = toolchain() else {
-        println!(
-            "cargo:warning=no eBPF toolchain: the tracer is built without probes (ci/ebpf-toolchain \
-             installs one)"
-        );
+        without("no eBPF toolchain");
         return Ok(());
     };
     if !runs("bpf-linker") {
-        println!(
-            "cargo:warning=no bpf-linker: the tracer is built without probes (ci/ebpf-toolchain \
-             installs it)"
-        );
+        without("no bpf-linker");
         return Ok(());
     }
     let package = Package { name: "tracer-ebpf", root_dir: "../tracer-ebpf", ..Package::default() };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
+}
+
+/// Warns that there will be no probes, and has the next build look again once something was
+/// installed: by cargo, by rustup, or by dpkg.
+fn without(what: &str) {
+    println!(
+        "cargo:warning={what}: the tracer is built without probes (ci/ebpf-toolchain installs what is \
+         missing)"
+    );
+    let home = |variable, default| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .or_else(|| Some(std::env::home_dir()?.join(default)))
+    };
+    let installed = [
+        home("CARGO_HOME", ".cargo").map(|cargo| cargo.join("bin")),
+        home("RUSTUP_HOME", ".rustup").map(|rustup| rustup.join("update-hashes")),
+        Some(PathBuf::from("/var/lib/dpkg/status")),
+    ];
+    // A path that does not exist would make every build look again, and build the tracer anew.
+    for path in installed.into_iter().flatten().filter(|path| path.exists()) {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
 }
 
 fn toolchain() -> Option<String> {
