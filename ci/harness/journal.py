@@ -45,7 +45,8 @@ class Journal:
     def unexpected(self) -> list[str]:
         """The cases that somebody should look at."""
         bad = {case for case, verdicts in self.verdicts.items() if UNEXPECTED.intersection(verdicts)}
-        bad.update(self.lost)
+        # The next boot says how the case went that took the machine down, which may be known of it.
+        bad.update(case for case in self.lost if case not in self.verdicts)
         if self.running:
             bad.add(self.running)
         return sorted(bad)

@@ -52,6 +52,10 @@ class Parse(unittest.TestCase):
         self.assertEqual(seen.lost, ["a"])
         self.assertEqual(seen.counts(), (1, 1, 0))
 
+    def test_what_took_a_boot_down_may_be_known(self):
+        seen = journal.parse(lines(begun("a"), {"event": "resumed"}, ended("a", "XFAIL")))
+        self.assertEqual((seen.lost, seen.unexpected(), seen.counts()), (["a"], [], (0, 0, 1)))
+
     def test_a_line_that_was_cut_off_is_passed_over(self):
         seen = journal.parse([*lines(begun("a")), '{"event": "case-en'])
         self.assertEqual(seen.running, "a")

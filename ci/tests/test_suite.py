@@ -66,8 +66,15 @@ class Run(unittest.TestCase):
     def test_a_wedge_at_the_last_case_leaves_the_code_to_the_resumed_runner(self):
         self.assertEqual(self.go(({"a": "HANG"}, 3), ({}, 1)), (1, 2))
 
-    def test_a_panic_is_resumed_and_never_as_expected(self):
+    def test_a_panic_that_nobody_judges_is_never_as_expected(self):
         self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), ({"c": "PASS"}, 0)), (1, 2))
+
+    def test_a_panic_that_is_known_of_the_case_is_as_expected(self):
+        known = {"b": "XFAIL", "c": "PASS"}
+        self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), (known, 0)), (0, 2))
+
+    def test_a_panic_while_no_case_runs_is_never_as_expected(self):
+        self.assertEqual(self.go(({"a": "PASS"}, DOWN), ({"b": "PASS"}, 0)), (1, 2))
 
     def test_a_panic_before_the_first_case_could_not_run(self):
         self.assertEqual(self.go(({}, DOWN)), (2, 1))
