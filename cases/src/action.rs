@@ -163,6 +163,15 @@ pub enum Action {
         /// What fills it.
         byte: u8,
     },
+    /// As `Create`, on the DAX file system, but a file that uses the page cache.
+    CreateWithoutDax {
+        /// Its identifier from now on.
+        file: FileId,
+        /// Its name, unique in the case.
+        name: String,
+        /// One byte per page.
+        fill: Vec<u8>,
+    },
     /// Closes the process's descriptor of the file. Later actions of that process fail with
     /// `EBADF`.
     Close {
@@ -254,6 +263,14 @@ pub enum Action {
         to: FileId,
         /// The destination's first byte.
         at: u64,
+    },
+    /// `EXT4_IOC_MOVE_EXT`: moves all of a file into the blocks of another, which gets the file's own.
+    /// Online defragmentation does it.
+    MoveExtents {
+        /// Whose data moves.
+        file: FileId,
+        /// Whose blocks it moves into.
+        donor: FileId,
     },
     /// Exchanges all blocks of a file, and its size, for those of another.
     Exchange {

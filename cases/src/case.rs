@@ -9,6 +9,9 @@ use std::time::Duration;
 use crate::system::Need;
 use crate::test::{Checked, Test};
 
+/// The group of cases that can crash a kernel, and run only if they are asked for.
+pub const DANGEROUS: &str = "dangerous";
+
 /// One test of the protocol.
 #[derive(Debug)]
 pub struct Case {

@@ -3,9 +3,12 @@
 //! What is mapped then belongs to somebody else, as after a collapse: the exchange must wait for pins,
 //! and nothing may stay mapped.
 
+use nix::libc;
+
 use crate::action::{Action, MapId, Partner, page, pages};
 use crate::case::case;
 use crate::origin;
+use crate::system::MAIN;
 use crate::test::{Checked, File, Test};
 
 /// Two files, of which the first is mapped and will be exchanged for the second.
@@ -133,4 +136,21 @@ case! {
 }
 fn swap_boot_mapped(t: &mut Test<'_>) -> Checked {
     Pair::swap_boot(t, Pair::stays_coherent)
+}
+
+case! {
+    /// Online defragmentation goes through the page cache, so it refuses DAX files: the one whose data is
+    /// to move, and the one whose blocks it is to move into.
+    move_extents_refused: "exchange/move-extents-refused",
+    groups: ["quick"], needs: [WithoutDax, MoveExtents], limit: 120, origin: origin::DEFRAG,
+}
+fn move_extents_refused(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abcd")?;
+    let cached = t.file_without_dax("cached", "wxyz")?;
+    for (file, donor) in [(data, cached), (cached, data)] {
+        let moved = Action::MoveExtents { file: file.id, donor: donor.id };
+        t.refused_as(MAIN, moved, libc::EOPNOTSUPP)?;
+    }
+    t.reads(data, "abcd")?;
+    t.reads(cached, "wxyz")
 }

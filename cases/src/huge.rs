@@ -36,6 +36,42 @@ fn two_mappings_punch(t: &mut Test<'_>) -> Checked {
     })
 }
 
+case! {
+    /// A huge page of a file is shared in parts only, for another file that shared all of it has got a page
+    /// of its own since. Pins of its pages are waited for, whatever was touched beside them. Kernels that
+    /// get it wrong stop at a BUG_ON() once the file is gone, so this runs only if it is asked for.
+    shared_in_parts: "huge/shared-in-parts-punch-waits",
+    groups: ["dangerous"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
+}
+fn shared_in_parts(t: &mut Test<'_>) -> Checked {
+    let all = Span { at: 0, len: 2 << 20 };
+    t.until(MAPPED, |t| {
+        let data = t.huge_file("data", all.len, FILLED)?;
+        let copy = t.huge_file("copy", all.len, b'c')?;
+        t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
+        let map = t.map(copy)?;
+        let touched = t.run(Action::Touch { map, span: all })?;
+        t.note("touching it took", &touched);
+        if touched != Reply::Count(1) {
+            return Ok(false);
+        }
+        t.run(Action::Write { file: data.id, span: page(9), byte: b'w' })?;
+        t.run(Action::Unmap { map })?;
+        let map = t.map(copy)?;
+        let pin = t.pin(map, page(100))?;
+        t.run(Action::Touch { map, span: page(200) })?;
+        let mode = Mode::Punch;
+        let op = t.begin(Action::Fallocate { file: copy.id, mode, span: page(100) })?;
+        t.blocked(&op)?;
+        t.ends_with(&op, pin)?;
+        t.transferred(pin, "h")?;
+        Ok(true)
+    })
+}
+
+/// What a case needs of an allocator and of page tables that it does not control.
+const MAPPED: &str = "was the file mapped by huge pages";
+
 /// Does `check` with what `map` made of a file of two huge pages, filled through the mapping. That
 /// the kernel can map huge pages does not say that the blocks of this file lie so that it does.
 pub(crate) fn mapped<M>(
@@ -43,7 +79,7 @@ pub(crate) fn mapped<M>(
     map: impl Fn(&mut Test<'_>, File) -> Checked<(MapId, M)>,
     check: impl Fn(&mut Test<'_>, M) -> Checked,
 ) -> Checked {
-    t.until("was the file mapped by huge pages", |t| {
+    t.until(MAPPED, |t| {
         let file = t.huge_file("data", FILE.len, b'g')?;
         let (map, made) = map(t, file)?;
         let filled = t.run(Action::Store { map, span: FILE, byte: FILLED })?;

@@ -38,7 +38,7 @@ pub mod system;
 pub mod test;
 pub mod transcript;
 
-pub use case::Case;
+pub use case::{Case, DANGEROUS};
 pub use catalogue::{all, axes, find};
 pub use cell::{Excluded, excluded};
 pub use patience::{Patience, pause};

@@ -64,6 +64,9 @@ pub(crate) const SWAPEXT: &str =
 /// A file and the boot loader's inode exchange all of their blocks.
 pub(crate) const SWAP_BOOT: &str = "Linux commit 393d1d1d7693 (\"ext4: implementation of a new ioctl called \
      EXT4_IOC_SWAP_BOOT\")";
+/// A file's data moves into the blocks of another.
+pub(crate) const DEFRAG: &str =
+    "Linux commit 73f34a5e2ced (\"ext4: online defrag not supported with DAX\")";
 /// fallocate(2) by io_uring.
 pub(crate) const URING_FALLOCATE: &str =
     "io_uring_enter(2): a request reports what its system call would have returned";

@@ -47,6 +47,10 @@ pub enum Need {
     SwapExtents,
     /// `EXT4_IOC_SWAP_BOOT`.
     SwapBoot,
+    /// `EXT4_IOC_MOVE_EXT`.
+    MoveExtents,
+    /// Files with DAX and files without on one file system.
+    WithoutDax,
     /// A task that is held at this point.
     Hold(HoldPoint),
 }
@@ -65,6 +69,8 @@ impl fmt::Display for Need {
             Self::MapSync => "map-sync",
             Self::SwapExtents => "swap-extents",
             Self::SwapBoot => "swap-boot",
+            Self::MoveExtents => "move-extents",
+            Self::WithoutDax => "files-without-dax",
             Self::Hold(point) => return write!(f, "a hold at {point}"),
         })
     }

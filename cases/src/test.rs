@@ -567,9 +567,23 @@ impl Test<'_> {
 
     /// A file on `medium` with one page per letter of `fill` (`.`: a hole).
     pub(crate) fn file_on(&mut self, medium: Medium, name: &str, fill: &str) -> Checked<File> {
+        self.made(name, fill, |file, name, fill| Action::Create { file, name, medium, fill })
+    }
+
+    /// A file on the DAX file system, but without DAX, with one page per letter of `fill`.
+    pub(crate) fn file_without_dax(&mut self, name: &str, fill: &str) -> Checked<File> {
+        self.made(name, fill, |file, name, fill| Action::CreateWithoutDax { file, name, fill })
+    }
+
+    fn made(
+        &mut self,
+        name: &str,
+        fill: &str,
+        create: impl FnOnce(FileId, String, Vec<u8>) -> Action,
+    ) -> Checked<File> {
         let fill: Vec<u8> = fill.bytes().map(|byte| if byte == b'.' { 0 } else { byte }).collect();
         let file = File { id: FileId(self.fresh()), pages: fill.len() as u64 };
-        self.run(Action::Create { file: file.id, name: self.attempts.name(name), medium, fill })?;
+        self.run(create(file.id, self.attempts.name(name), fill))?;
         self.names.call(file.id, name);
         Ok(file)
     }

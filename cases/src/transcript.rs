@@ -56,7 +56,9 @@ impl Names {
     /// Learns the names that `action` introduces.
     pub(crate) fn learn(&mut self, action: &Action) {
         match action {
-            Action::Create { file, name, .. } | Action::CreateHuge { file, name, .. } => {
+            Action::Create { file, name, .. }
+            | Action::CreateWithoutDax { file, name, .. }
+            | Action::CreateHuge { file, name, .. } => {
                 self.files.insert(*file, name.clone());
             }
             Action::Map { map, file, sharing, .. } if !self.maps.contains_key(map) => {
@@ -82,13 +84,10 @@ impl Names {
     pub(crate) fn say(&self, action: &Action) -> String {
         match action {
             Action::Create { file, fill, .. } => {
-                let content: String = fill
-                    .iter()
-                    .map(|byte| if *byte == 0 { '.' } else { char::from(*byte) })
-                    .collect();
-                let content =
-                    if content.len() > 16 { format!("{} pages", content.len()) } else { content };
-                format!("create {}: {content}", self.file(*file))
+                format!("create {}: {}", self.file(*file), pages(fill))
+            }
+            Action::CreateWithoutDax { file, fill, .. } => {
+                format!("create {}, without DAX: {}", self.file(*file), pages(fill))
             }
             Action::CreateHuge { file, len, byte, .. } => {
                 format!("create {}: {} MiB of {}", self.file(*file), len >> 20, char::from(*byte))
@@ -125,6 +124,9 @@ impl Names {
             }
             Action::Dedupe { from, span, to, at } => {
                 format!("dedupe {span} of {} onto {} at {at}", self.file(*from), self.file(*to))
+            }
+            Action::MoveExtents { file, donor } => {
+                format!("move {} into the blocks of {}", self.file(*file), self.file(*donor))
             }
             Action::Exchange { file, with: Partner::File(other) } => {
                 format!("exchange the blocks of {} and {}", self.file(*file), self.file(*other))
@@ -177,6 +179,14 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Names::default().say(self))
     }
+}
+
+/// What a new file holds: a letter a page, a dot for a hole.
+fn pages(fill: &[u8]) -> String {
+    if fill.len() > 16 {
+        return format!("{} pages", fill.len());
+    }
+    fill.iter().map(|byte| if *byte == 0 { '.' } else { char::from(*byte) }).collect()
 }
 
 #[cfg(test)]

@@ -97,6 +97,12 @@ RENAMED_CASES = (
 )
 
 
+# What takes a DAX file and one without, and a few cases that must be on dax=inode as everywhere.
+WITHOUT_DAX = ("exchange/*", "waits/punch/splice/*mapped", "waits/truncate-down/aio-write/mapped", "fsync/under-*")
+
+# What crashes the kernel, and what must pass in the machine that goes on.
+DANGEROUS = ("huge/shared-in-parts-punch-waits", "huge/two-mappings-punch")
+
 # What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files.
 EXPORTED = (
     *("waits/punch/splice/mapped", "waits/punch/splice/unmapped", "waits/collapse/splice/other-process", "waits/zero/vm-write/mapped"),
@@ -139,7 +145,7 @@ def steps(shard: str) -> list[Step]:
 def in_turn() -> list[Step]:
     """What has a machine of its own, and tries one thing more than the others. What takes long comes first, so that
     the end does not wait for it alone."""
-    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *faults()]
+    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), dangerous(), *faults()]
 
 
 def due(shard: str) -> list[Step]:
@@ -273,6 +279,18 @@ def renamed() -> list[Step]:
     return [
         suite(f"fault-{name}-{where.filesystem}", where, *RENAMED_CASES, fault=name) for name, where in places.items()
     ]
+
+
+def without_dax() -> list[Step]:
+    """File systems on which some files are DAX files and some are not."""
+    places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
+    return [suite(f"without-dax-{where.filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX) for where in places]
+
+
+def dangerous() -> Step:
+    """What crashes the kernel: the machine goes down, and the run must go on in the next."""
+    where = Where(FAULTY_KERNEL, FILESYSTEMS[0], cpus=1)
+    return suite(f"dangerous-{where.filesystem}", where, *DANGEROUS)
 
 
 def traced() -> list[Step]:

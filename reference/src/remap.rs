@@ -55,6 +55,12 @@ impl Fs {
         })
     }
 
+    /// Refuses to move a file into the blocks of another: that goes through the page cache, which DAX files
+    /// do not have. Linux commit 73f34a5e2ced ("ext4: online defrag not supported with DAX").
+    pub fn move_extents() -> Answer<()> {
+        Err(EOPNOTSUPP.into())
+    }
+
     /// Exchanges all blocks and the sizes of two files.
     ///
     /// Each gives all of its blocks away, so the layouts of both are broken, and nothing stays mapped.

@@ -43,6 +43,11 @@ pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
     xfstests::add(case, &deeds, program, &fixes, folder)
 }
 
+/// The mount option with which a file system has the files of that program.
+pub(crate) fn mount(case: &Case) -> anyhow::Result<&'static str> {
+    Ok(c::mount(&deeds(case)?))
+}
+
 fn program(case: &Case, deeds: &[Deed], reader: Reader) -> anyhow::Result<String> {
     match c::program(case, deeds, reader) {
         Ok(text) => Ok(text),
@@ -80,7 +85,7 @@ mod tests {
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
     /// expresses.
-    const SAMPLE: [&str; 13] = [
+    const SAMPLE: [&str; 14] = [
         "waits/punch/splice/unmapped",
         "waits/truncate-down/splice/other-process",
         "waits/collapse/splice/unlinked",
@@ -94,6 +99,7 @@ mod tests {
         "waits/punch/vm-write/other-process",
         "reflink/dedupe-signal",
         "history/dedupe-two-extents-differ",
+        "exchange/move-extents-refused",
     ];
 
     #[test]

@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cases::system::kernel::{choose_dax, is_dax};
 use nix::mount::{MsFlags, mount};
-use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
 
 use crate::fs::Row;
 use crate::kmsg::Kmsg;
@@ -119,10 +119,15 @@ impl FileSystem {
                 log: said(kmsg),
                 hint: self.hint(why),
             })?;
+        if self.target.is_per_file() {
+            File::open(&self.point)
+                .and_then(|point| choose_dax(&point, true))
+                .map_err(|why| Error::Io { path: self.point.clone(), why })?;
+        }
         let probe = self.point.join(".daxtests-probe");
-        let is_dax = is_dax(&probe);
+        let has_dax = File::create(&probe).and_then(|file| is_dax(&file));
         let _ = fs::remove_file(&probe);
-        match is_dax {
+        match has_dax {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::NotDax(self.point.clone())),
             Err(why) => Err(Error::Io { path: probe, why }),
@@ -231,13 +236,6 @@ fn fill(folder: &Path) -> std::io::Result<()> {
         file.sync_all()?;
     }
     Ok(())
-}
-
-fn is_dax(path: &Path) -> std::io::Result<bool> {
-    let file = File::create(path)?;
-    let stat = statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
-    Ok(stat.stx_attributes_mask.contains(StatxAttributes::DAX)
-        && stat.stx_attributes.contains(StatxAttributes::DAX))
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod judge;
 mod kmsg;
 mod known;
 mod machine;
+mod man;
 mod mapper;
 mod merge;
 mod new;
@@ -72,7 +73,7 @@ use anyhow::Context as _;
 use cases::system::kernel;
 use clap::{CommandFactory as _, Parser as _};
 
-use cli::{Command, Typed};
+use cli::{Command, Pages, Typed};
 use exit::Exit;
 use plan::Caller;
 use report::Format;
@@ -178,10 +179,14 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             print::text(String::from_utf8_lossy(&script));
             Ok(Exit::Expected)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Typed::command()).render(&mut page)?;
-            print::text(String::from_utf8_lossy(&page));
+        Command::Man(Pages::One(command)) => {
+            print::text(man::page(&command)?);
+            Ok(Exit::Expected)
+        }
+        Command::Man(Pages::All(folder)) => {
+            for path in man::write(&folder)? {
+                print::line(format!("wrote {}", path.display()));
+            }
             Ok(Exit::Expected)
         }
         Command::Case(task) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use cases::Case;
+use cases::{Case, DANGEROUS};
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::shard::Shard;
@@ -81,13 +81,26 @@ impl Selection {
             .filter(|case| {
                 self.groups.is_empty() || self.groups.iter().any(|group| case.is_in(group))
             })
+            .filter(|case| self.dares(case))
             .filter(|case| !exclude.is_match(case))
             .filter(|case| !excluded.iter().any(|group| case.is_in(group)))
             .collect();
         if selected.is_empty() {
+            if all.iter().any(|case| case.is_in(DANGEROUS) && names.is_match(case)) {
+                bail!("nothing is selected but what can crash the kernel: add -g {DANGEROUS}");
+            }
             bail!("nothing is selected");
         }
         Ok(selected)
+    }
+
+    /// Whether `case` may run: one that can crash the kernel must be asked for by its name, its group, or by
+    /// what it was in before.
+    fn dares(&self, case: &Case) -> bool {
+        !case.is_in(DANGEROUS)
+            || self.only.is_some()
+            || self.groups.iter().any(|group| group == DANGEROUS)
+            || self.names.iter().any(|name| name == case.name)
     }
 
     /// What of `selected` is this shard's.
@@ -208,7 +221,8 @@ mod tests {
 
     #[test]
     fn everything_by_default() {
-        assert_eq!(names(&Selection::default()).len(), cases::all().len());
+        let harmless = cases::all().iter().filter(|case| !case.is_in(DANGEROUS)).count();
+        assert_eq!(names(&Selection::default()).len(), harmless);
     }
 
     #[test]
@@ -236,6 +250,28 @@ mod tests {
             assert!(names.iter().all(|name| name.ends_with(ends)), "{name}: {names:?}");
             assert_eq!(names.len() == 1, !name.contains('*') && !ends.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_can_crash_the_kernel_must_be_asked_for() {
+        let dangerous = |selection: &Selection| {
+            let all = cases::all();
+            let selected = selection.of(&all).unwrap();
+            selected.iter().filter(|case| case.is_in(DANGEROUS)).count()
+        };
+        let every = Selection::default();
+        assert_eq!(dangerous(&every), 0);
+        for name in ["huge/*", "huge/**", "**"] {
+            assert_eq!(dangerous(&Selection { names: strings(&[name]), ..every.clone() }), 0);
+        }
+        let name = "huge/shared-in-parts-punch-waits";
+        assert_eq!(dangerous(&Selection { names: strings(&[name]), ..every.clone() }), 1);
+        assert!(dangerous(&Selection { groups: strings(&[DANGEROUS]), ..every.clone() }) >= 1);
+        let only = Some([name.to_owned()].into());
+        assert_eq!(dangerous(&Selection { only, ..every.clone() }), 1);
+        let alone = Selection { names: strings(&["huge/shared-*"]), ..every };
+        let error = alone.of(&cases::all()).unwrap_err().to_string();
+        assert!(error.ends_with("add -g dangerous"), "{error}");
     }
 
     #[test]

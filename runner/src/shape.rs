@@ -99,6 +99,12 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..NONE
     },
     Shape {
+        name: "dax-inode",
+        about: "dax=inode, each folder and file with the flag: there can be files without DAX beside them",
+        mount: &["dax=inode"],
+        ..NONE
+    },
+    Shape {
         name: "no-journal",
         about: "ext4 without a journal",
         fs: Some(Fs::Ext4),

@@ -36,6 +36,9 @@ pub(crate) struct Target {
 /// tri-state"), in v5.8.
 const DAX: &str = "dax=always";
 
+/// The mount option that leaves it to each file.
+const PER_FILE: &str = "dax=inode";
+
 impl Target {
     /// The reference.
     pub(crate) fn reference() -> Self {
@@ -77,7 +80,12 @@ impl Target {
         );
         ensure!(
             !self.mount_options.iter().any(|option| option.starts_with("dax") && option != DAX),
-            "--mount-options: only {DAX} makes every file a DAX file"
+            "--mount-options: only {DAX} makes every file a DAX file; for {PER_FILE} there is \
+             --shape dax-inode"
+        );
+        ensure!(
+            !self.is_per_file() || self.mount_options.iter().all(|option| option != DAX),
+            "--mount-options {DAX} contradicts --shape dax-inode"
         );
         Ok(())
     }
@@ -146,12 +154,16 @@ impl Target {
 
     /// The options that it is mounted with.
     pub(crate) fn mount(&self) -> Vec<String> {
-        let mut options = vec![DAX.to_owned()];
-        options
-            .extend(self.shapes().flat_map(|shape| shape.mount).map(|&option| option.to_owned()));
-        let own = self.mount_options.iter().filter(|option| *option != DAX);
-        options.extend(own.cloned());
-        options
+        let dax = if self.is_per_file() { PER_FILE } else { DAX };
+        let shaped = self.shapes().flat_map(|shape| shape.mount.iter().copied());
+        let own = self.mount_options.iter().map(String::as_str);
+        let others = shaped.chain(own).filter(|option| ![DAX, PER_FILE].contains(option));
+        [dax].into_iter().chain(others).map(str::to_owned).collect()
+    }
+
+    /// Whether each file says whether it is a DAX file.
+    pub(crate) fn is_per_file(&self) -> bool {
+        self.shapes().any(|shape| shape.mount.contains(&PER_FILE))
     }
 
     /// The words that ask for it again, without its first device.
@@ -246,6 +258,7 @@ mod tests {
         };
         assert_eq!(with.mount(), ["dax=always", "nodelalloc", "noatime"]);
         assert_eq!(with.name(), "ext4-nodelalloc-options");
+        assert_eq!(target(Fs::Xfs, &["dax-inode"], "").mount(), ["dax=inode"]);
     }
 
     #[test]
@@ -255,6 +268,13 @@ mod tests {
             (Target { devices: Vec::new(), ..xfs() }, "needs a device"),
             (Target { mkfs_options: vec!["-L".into(), "x".into()], ..xfs() }, "leave -L out"),
             (Target { mount_options: vec!["dax=never".into()], ..xfs() }, "only dax=always"),
+            (
+                Target {
+                    mount_options: vec!["dax=always".into()],
+                    ..target(Fs::Ext4, &["dax-inode"], "")
+                },
+                "contradicts --shape dax-inode",
+            ),
             (Target { force: true, ..Target::reference() }, "the reference has no --force"),
             (Target { shapes: vec!["stripe".into()], ..xfs() }, "needs two devices"),
             (

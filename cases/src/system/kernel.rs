@@ -8,6 +8,7 @@ mod actor;
 mod bench;
 mod control;
 mod crew;
+mod dax;
 mod flight;
 mod folders;
 mod hold;
@@ -42,6 +43,7 @@ use sys::Vars;
 
 use wire::{Made, Request, Response};
 
+pub use self::dax::{choose_dax, is_dax};
 pub use self::hold::{Lent, Page};
 pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};

@@ -31,6 +31,8 @@ struct Process {
 
 #[derive(Debug, Default)]
 struct Writer {
+    /// How its file system must be mounted.
+    mount: &'static str,
     /// Where each task is: in the process that begins, 0, or in one forked from it.
     place: BTreeMap<TaskId, u32>,
     processes: BTreeMap<u32, Process>,
@@ -56,9 +58,19 @@ pub(super) enum Reader {
     Xfstests,
 }
 
+/// The mount option that leaves it to each file whether it is a DAX file.
+const PER_FILE: &str = "dax=inode";
+
+/// The mount option with which a file system has the files that are made by `deeds`.
+pub(super) fn mount(deeds: &[Deed]) -> &'static str {
+    let without =
+        |deed: &Deed| matches!(deed, Deed::Start { action: Action::CreateWithoutDax { .. }, .. });
+    if deeds.iter().any(without) { PER_FILE } else { "dax=always" }
+}
+
 /// The program of `case`; why there is none.
 pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<String> {
-    let mut writer = Writer::default();
+    let mut writer = Writer { mount: mount(deeds), ..Writer::default() };
     writer.place.insert(MAIN, 0);
     writer.processes.insert(0, Process::default());
     for (index, deed) in deeds.iter().enumerate() {
@@ -216,10 +228,12 @@ impl Writer {
     fn knows(&mut self, process: u32, action: &Action, words: &str) -> Told<()> {
         let (files, maps) = (files(action), maps(action));
         let has = self.processes.entry(process).or_default();
-        if let Action::Create { file, medium, name, .. } = action {
-            if *medium != Medium::Dax {
-                return Err(format!("{words}: it wants a second file system"));
-            }
+        if let Action::Create { medium: Medium::PageCache, .. } = action {
+            return Err(format!("{words}: it wants a second file system"));
+        }
+        if let Action::Create { file, name, .. } | Action::CreateWithoutDax { file, name, .. } =
+            action
+        {
             has.files.insert(*file);
             self.names.insert(*file, name.clone());
             let _ = writeln!(self.globals, "static int {};", descriptor(*file));
@@ -270,9 +284,11 @@ impl Writer {
         };
         Ok(match action {
             Action::Create { file, fill, .. } => {
-                let fill: String =
-                    fill.iter().map(|byte| sign(Sector::Uniform(*byte))).collect::<Told<_>>()?;
-                format!("create(&{}, {}, \"{fill}\")", descriptor(*file), name(file))
+                format!("create(&{}, {}, {})", descriptor(*file), name(file), letters(fill)?)
+            }
+            Action::CreateWithoutDax { file, fill, .. } => {
+                let fill = letters(fill)?;
+                format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
             Action::Close { file } => format!("answer(close({}))", descriptor(*file)),
             Action::Unlink { file } => format!("unlink_file({})", name(file)),
@@ -318,6 +334,9 @@ impl Writer {
                 range(*span),
                 descriptor(*to)
             ),
+            Action::MoveExtents { file, donor } => {
+                format!("move_extents({}, {})", descriptor(*file), descriptor(*donor))
+            }
             Action::Exchange { file, with: Partner::File(other) } => {
                 format!("swap_extents({}, {})", descriptor(*file), descriptor(*other))
             }
@@ -431,8 +450,11 @@ impl Writer {
                  \tif (operations == MAP_FAILED)\n\t\tcannot(\"mmap\");\n",
             );
         }
+        if self.mount == PER_FILE {
+            body.push_str("\tchoose_dax(1);\n");
+        }
         body.push_str(&self.body);
-        let mut text = head(case, reader);
+        let mut text = head(case, self.mount, reader);
         let mut globals = self.globals.clone();
         let most = self.apart.iter().map(|op| op.0 + 1).max();
         if let Some(most) = most {
@@ -450,7 +472,7 @@ impl Writer {
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case, reader: Reader) -> String {
+fn head(case: &Case, mount: &str, reader: Reader) -> String {
     let licence = match reader {
         Reader::Anybody => "MIT OR Apache-2.0",
         Reader::Xfstests => "GPL-2.0",
@@ -464,14 +486,14 @@ fn head(case: &Case, reader: Reader) -> String {
     }
     text.push_str(" *\n");
     let build = match reader {
-        Reader::Anybody => {
+        Reader::Anybody => format!(
             " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
-             \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o dax=always\n\
+             \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o {mount}\n\
              \x20*\n"
-        }
-        Reader::Xfstests => "",
+        ),
+        Reader::Xfstests => String::new(),
     };
-    text.push_str(build);
+    text.push_str(&build);
     text.push_str(
         " * Exit status: 0 the kernel does what it must, 1 it does not, 2 it could not be tried. Run it as\n\
          \x20* root, so that warnings in the kernel log count and stacks are printed. It may leave a process\n\
@@ -621,6 +643,13 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
     })
 }
 
+/// What a new file holds, as `create` in `pieces.c` has it: a letter a page.
+fn letters(fill: &[u8]) -> Told<String> {
+    let letters: String =
+        fill.iter().map(|byte| sign(Sector::Uniform(*byte))).collect::<Told<_>>()?;
+    Ok(quoted(&letters))
+}
+
 /// Content as `same` in `pieces.c` has it: a sign a sector.
 fn signs(content: &Content) -> Told<String> {
     content.0.iter().map(|sector| sign(*sector)).collect()
@@ -647,7 +676,8 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::Map { file, .. }
         | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
-        Action::Exchange { file, with: Partner::File(other) } => vec![*file, *other],
+        Action::Exchange { file, with: Partner::File(other) }
+        | Action::MoveExtents { file, donor: other } => vec![*file, *other],
         // By its name, or not at all.
         _ => Vec::new(),
     }

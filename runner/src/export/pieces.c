@@ -70,9 +70,9 @@ static long answer(long value)
 	return value < 0 ? -errno : value;
 }
 
-//: create
-/* A file with a page of each letter; '.' is a hole. */
-static long create(int *fd, const char *name, const char *fill)
+//: new_file
+/* A file with a page of each letter, '.' is a hole; whether it is a DAX file. */
+static int new_file(int *fd, const char *name, const char *fill)
 {
 	char page[PAGE], path[4096];
 	struct statx stx;
@@ -88,10 +88,42 @@ static long create(int *fd, const char *name, const char *fill)
 	}
 	if (fsync(*fd) || statx(*fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
 		cannot(path);
-	if (!(stx.stx_attributes & STATX_ATTR_DAX)) {
-		fprintf(stderr, "cannot run: %s is not a DAX file: mount with -o dax=always\n", path);
+	return !!(stx.stx_attributes & STATX_ATTR_DAX);
+}
+
+//: create new_file
+static long create(int *fd, const char *name, const char *fill)
+{
+	if (!new_file(fd, name, fill)) {
+		fprintf(stderr, "cannot run: %s is not a DAX file: how to mount stands at the top\n", name);
 		end(2);
 	}
+	return 0;
+}
+
+//: choose_dax
+/* Whether what is made in the folder from now on is to be DAX files; on dax=inode that counts. */
+static void choose_dax(int wanted)
+{
+	int flags, fd = open(folder, O_RDONLY | O_DIRECTORY);
+
+	if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags))
+		cannot(folder);
+	flags = wanted ? flags | FS_DAX_FL : flags & ~FS_DAX_FL;
+	if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
+		cannot(folder);
+	close(fd);
+}
+
+//: create_without_dax new_file choose_dax
+static long create_without_dax(int *fd, const char *name, const char *fill)
+{
+	choose_dax(0);
+	if (new_file(fd, name, fill)) {
+		fprintf(stderr, "cannot run: %s is a DAX file: mount with -o dax=inode\n", name);
+		end(2);
+	}
+	choose_dax(1);
 	return 0;
 }
 
@@ -231,6 +263,25 @@ static long swap_extents(int one, int other)
 	swap.changed.seconds = st.st_ctim.tv_sec;
 	swap.changed.nanoseconds = (__s32)st.st_ctim.tv_nsec;
 	return answer(ioctl(one, _IOWR('X', 109, struct swap_extents), &swap));
+}
+
+//: move_extents answer
+/* EXT4_IOC_MOVE_EXT: no header of the C library has it. */
+struct move_extents {
+	unsigned int reserved, donor;
+	unsigned long long at, donor_at, count, moved;
+};
+
+/* All blocks of `file`. */
+static long move_extents(int file, int donor)
+{
+	struct move_extents what = { .donor = (unsigned int)donor };
+	struct stat st;
+
+	if (fstat(file, &st))
+		cannot("fstat");
+	what.count = (unsigned long long)(st.st_size + PAGE - 1) / PAGE;
+	return answer(ioctl(file, _IOWR('f', 15, struct move_extents), &what));
 }
 
 //: swap_boot answer

@@ -15,6 +15,7 @@ use anyhow::{Context as _, ensure};
 use cases::action::{Action, Engine, Mode, PinKind};
 use cases::{Case, Deed};
 
+use super::c;
 use crate::wrap;
 
 /// A file that is to be made.
@@ -109,6 +110,7 @@ fn lines(of: impl Iterator<Item = String>) -> String {
 /// The script.
 fn test(case: &Case, deeds: &[Deed], number: &str, fixes: &[&str], program: &str) -> String {
     let Wants { groups, requires } = Wants::of(deeds);
+    let mount = c::mount(deeds);
     let shares = groups.contains("clone") || groups.contains("dedupe");
     let imports = if shares { ". ./common/reflink\n\n" } else { "" };
     let about = lines(wrap::lines(&case.description(), 76).iter().map(|line| format!("# {line}")));
@@ -131,12 +133,12 @@ fn test(case: &Case, deeds: &[Deed], number: &str, fixes: &[&str], program: &str
          {fixes}\
          {imports}\
          _require_scratch\n\
-         _require_scratch_dax_mountopt \"dax=always\"\n\
+         _require_scratch_dax_mountopt \"{mount}\"\n\
          _require_test_program \"{program}\"\n\
          {requires}\
          \n\
          _scratch_mkfs >> $seqres.full 2>&1\n\
-         _scratch_mount \"-o dax=always\" >> $seqres.full 2>&1\n\
+         _scratch_mount \"-o {mount}\" >> $seqres.full 2>&1\n\
          \n\
          $here/src/{program} $SCRATCH_MNT > $tmp.said 2>&1\n\
          case $? in\n\

@@ -117,8 +117,10 @@ fn reproducer(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -
         "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
         page::command(find, facts, seen, deviations)
     );
-    let program = match export::c(facts.program) {
-        Ok(program) => program,
+    let exported =
+        export::c(facts.program).and_then(|program| Ok((program, export::mount(facts.program)?)));
+    let (program, mount) = match exported {
+        Ok(exported) => exported,
         Err(why) => {
             for line in wrap::lines(&format!("There is no C program of it: {why}."), WIDTH) {
                 let _ = writeln!(text, "{line}");
@@ -134,7 +136,7 @@ fn reproducer(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -
     let device = if shapes.is_empty() { "/dev/pmem0" } else { "DEVICE" };
     let _ = write!(
         text,
-        "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o dax=always {device} /mnt\n  ./repro /mnt\n\n",
+        "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o {mount} {device} /mnt\n  ./repro /mnt\n\n",
         mkfs.unwrap_or_default()
     );
     for name in shapes {

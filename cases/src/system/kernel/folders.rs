@@ -7,8 +7,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use nix::libc;
 use protocol::oracle::Written;
 
+use super::dax::{choose_dax, is_dax};
 use super::sys;
 use crate::action::{FileId, Medium, PAGE, page};
 use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood, View};
@@ -22,19 +24,54 @@ pub(crate) struct Folders {
     pub(crate) page_cache: PathBuf,
 }
 
+/// What a file is called.
+fn name(file: FileId) -> String {
+    format!("f{}", file.0)
+}
+
 impl Folders {
     pub(super) fn path(&self, medium: Medium, file: FileId) -> PathBuf {
         let folder = match medium {
             Medium::Dax => &self.dax,
             Medium::PageCache => &self.page_cache,
         };
-        folder.join(format!("f{}", file.0))
+        folder.join(name(file))
+    }
+
+    /// On the DAX file system, but without DAX; made on demand.
+    fn beside(&self) -> PathBuf {
+        self.dax.join("without-dax")
+    }
+
+    /// Where to make a file that is on the DAX file system, but without DAX. With `ENOTSUP`: there are none
+    /// such.
+    pub(super) fn without_dax(&self, file: FileId) -> io::Result<PathBuf> {
+        let folder = self.beside();
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => {
+                made?;
+                choose_dax(&File::open(&folder)?, false)?;
+            }
+        }
+        let path = folder.join("probe");
+        let probe = File::create_new(&path)?;
+        let has_dax = is_dax(&probe);
+        std::fs::remove_file(&path)?;
+        if has_dax? {
+            std::fs::remove_dir(&folder)?;
+            return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
+        }
+        Ok(folder.join(name(file)))
     }
 
     /// Finds a file that some process made.
     pub(super) fn find(&self, file: FileId) -> PathBuf {
-        let there = self.path(Medium::PageCache, file);
-        if there.exists() { there } else { self.path(Medium::Dax, file) }
+        let elsewhere = [self.path(Medium::PageCache, file), self.beside().join(name(file))];
+        elsewhere
+            .into_iter()
+            .find(|path| path.exists())
+            .unwrap_or_else(|| self.path(Medium::Dax, file))
     }
 
     /// Looks at files of the DAX file system, each of which is open no longer than that takes.
@@ -111,7 +148,8 @@ impl Folders {
 
     /// Allocates, writes, syncs and removes a file in each of them.
     pub(super) fn exercise(&self) -> io::Result<()> {
-        for folder in [&self.dax, &self.page_cache].into_iter().filter(|folder| folder.exists()) {
+        let folders = [&self.dax, &self.page_cache, &self.beside()];
+        for folder in folders.into_iter().filter(|folder| folder.exists()) {
             let path = folder.join("control");
             let file = File::options().write(true).create(true).truncate(true).open(&path)?;
             let written = file.write_all_at(&[b'c'; PAGE as usize], 0);

@@ -44,6 +44,12 @@ impl Kernel {
                     fill: vec![b'p'; 4],
                 })?;
             }
+            Need::WithoutDax | Need::MoveExtents => {
+                let (name, fill) = ("probe".to_owned(), vec![b'p'; 4]);
+                self.try_out(Action::CreateWithoutDax { file, name, fill }).map_err(|_| {
+                    "every file is a DAX file; with --shape dax-inode there are others".to_owned()
+                })?;
+            }
             Need::Huge => {
                 let name = "probe".to_owned();
                 self.try_out(Action::CreateHuge { file, name, len: 2 << 20, byte: b'p' })?;
@@ -64,6 +70,8 @@ impl Kernel {
                 mapped.and_then(|_| self.try_out(Action::Unmap { map })).map(drop)
             }
             Need::SwapExtents => self.exchanges_with_another(file),
+            Need::WithoutDax => Ok(()),
+            Need::MoveExtents => self.moves_into_another(file),
             // Twice: what the boot loader has is its own.
             Need::SwapBoot => {
                 let swap = Action::Exchange { file, with: Partner::BootLoader };
@@ -93,6 +101,16 @@ impl Kernel {
         self.try_out(Action::Create { file: other, name, medium, fill: vec![b'q'; 4] })?;
         let tried = self.try_out(Action::Exchange { file, with: Partner::File(other) });
         self.forget(other)?;
+        tried.map(drop)
+    }
+
+    /// Tries whether `file`, of four pages, can move into the blocks of another.
+    fn moves_into_another(&mut self, file: FileId) -> Result<(), String> {
+        let donor = FileId(file.0 - 1);
+        let (name, fill) = ("probe-2".to_owned(), vec![b'q'; 4]);
+        self.try_out(Action::CreateWithoutDax { file: donor, name, fill })?;
+        let tried = self.try_out(Action::MoveExtents { file, donor });
+        self.forget(donor)?;
         tried.map(drop)
     }
 

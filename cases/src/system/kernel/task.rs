@@ -155,6 +155,10 @@ impl Actor {
     pub(crate) fn perform(&self, action: &Action, fds: Vec<OwnedFd>) -> io::Result<Reply> {
         match action {
             Action::Create { file, medium, fill, .. } => self.create(*file, *medium, fill),
+            Action::CreateWithoutDax { file, fill, .. } => {
+                let path = self.folders.without_dax(*file)?;
+                self.fill(*file, new_file(&path)?, fill)
+            }
             Action::CreateHuge { file, len, byte, .. } => self.create_huge(*file, *len, *byte),
             Action::Close { file } => {
                 self.file(*file)?;
@@ -209,6 +213,9 @@ impl Actor {
             Action::Dedupe { from, span, to, at } => {
                 let (from, to) = (self.file(*from)?, self.file(*to)?);
                 sys::dedupe_range(from.as_raw_fd(), *span, to.as_raw_fd(), *at).map(Reply::Count)
+            }
+            Action::MoveExtents { file, donor } => {
+                sys::move_extents(&*self.file(*file)?, &*self.file(*donor)?).map(done)
             }
             Action::Exchange { file, with: Partner::File(other) } => {
                 sys::swap_extents(&*self.file(*file)?, &*self.file(*other)?).map(done)
@@ -305,7 +312,11 @@ impl Actor {
     }
 
     fn create(&self, id: FileId, medium: Medium, fill: &[u8]) -> io::Result<Reply> {
-        let file = new_file(&self.folders.path(medium, id))?;
+        self.fill(id, new_file(&self.folders.path(medium, id))?, fill)
+    }
+
+    /// Writes a new file, and has it be `id` from now on.
+    fn fill(&self, id: FileId, file: File, fill: &[u8]) -> io::Result<Reply> {
         let size = fill.len() as u64 * PAGE;
         file.set_len(size)?;
         for run in runs(fill).filter(|run| run.2 != 0) {

@@ -61,6 +61,9 @@ impl Actor {
         let (fs, task, mm) = (&*self.shared.fs, &self.task, &self.process.mm);
         match action {
             Action::Create { file, medium, fill, .. } => self.create(*file, *medium, fill),
+            Action::CreateWithoutDax { file, fill, .. } => {
+                self.create(*file, Medium::PageCache, fill)
+            }
             Action::CreateHuge { file, len, byte, .. } => {
                 self.create(*file, Medium::Dax, &vec![*byte; (len / PAGE) as usize])
             }
@@ -108,6 +111,7 @@ impl Actor {
                 self.on(*from, |from| self.on(*to, |to| fs.remap(task, from, to, what)))
                     .map(Reply::Count)
             }
+            Action::MoveExtents { .. } => Fs::move_extents().map(done),
             Action::Exchange { file, with: Partner::File(other) } => self
                 .on(*file, |one| self.on(*other, |other| fs.exchange(task, one, other)))
                 .map(done),

@@ -118,6 +118,32 @@ pub(crate) fn swap_extents(one: &File, other: &File) -> io::Result<()> {
     check(unsafe { libc::ioctl(one.as_raw_fd(), request as _, &raw const swap) }.into()).map(drop)
 }
 
+/// `struct move_extent`.
+#[repr(C)]
+struct MoveExtents {
+    reserved: u32,
+    donor: u32,
+    at: u64,
+    donor_at: u64,
+    count: u64,
+    moved: u64,
+}
+
+/// `EXT4_IOC_MOVE_EXT`: all blocks of `file`, which must move all together.
+pub(crate) fn move_extents(file: &File, donor: &File) -> io::Result<()> {
+    let count = file.metadata()?.size().div_ceil(PAGE);
+    let donor = donor.as_raw_fd().cast_unsigned();
+    let mut what = MoveExtents { reserved: 0, donor, at: 0, donor_at: 0, count, moved: 0 };
+    let request = libc::_IOWR::<MoveExtents>(u32::from(b'f'), 15);
+    // SAFETY: the structure is the one the request names.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), request as _, &raw mut what) }.into())?;
+    if what.moved == count {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{} of {count} blocks were moved", what.moved)))
+    }
+}
+
 /// `EXT4_IOC_SWAP_BOOT`.
 pub(crate) fn swap_boot(file: &File) -> io::Result<()> {
     let request = libc::_IO(u32::from(b'f'), 17);

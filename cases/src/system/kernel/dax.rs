@@ -1,0 +1,24 @@
+//! Which files are DAX files, and which are to be.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{AtFlags, IFlags, StatxAttributes, StatxFlags};
+
+/// `FS_DAX_FL` of linux/fs.h, for which there is no name here.
+const DAX: IFlags = IFlags::from_bits_retain(0x0200_0000);
+
+/// Whether it is a DAX file.
+pub fn is_dax(file: &File) -> io::Result<bool> {
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    let known = stat.stx_attributes_mask.contains(StatxAttributes::DAX);
+    Ok(known && stat.stx_attributes.contains(StatxAttributes::DAX))
+}
+
+/// Whether what is made in a folder from now on is to be DAX files: that counts where the file system is
+/// mounted with dax=inode. Folders hand it down.
+pub fn choose_dax(folder: &File, wanted: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::ioctl_getflags(folder)?;
+    flags.set(DAX, wanted);
+    Ok(rustix::fs::ioctl_setflags(folder, flags)?)
+}
