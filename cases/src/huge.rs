@@ -38,12 +38,28 @@ fn two_mappings_punch(t: &mut Test<'_>) -> Checked {
 
 case! {
     /// A huge page of a file is shared in parts only, for another file that shared all of it has got a page
-    /// of its own since. Pins of its pages are waited for, whatever was touched beside them. Kernels that
-    /// get it wrong stop at a BUG_ON() once the file is gone, so this runs only if it is asked for.
+    /// of its own since. Pins of its pages are waited for, whatever was read beside them. Kernels that get
+    /// it wrong stop at a BUG_ON() once the file is gone, so this runs only if it is asked for.
     shared_in_parts: "huge/shared-in-parts-punch-waits",
     groups: ["dangerous"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
 }
 fn shared_in_parts(t: &mut Test<'_>) -> Checked {
+    beside_pin(t, |map| Action::Touch { map, span: page(200) })
+}
+
+case! {
+    /// Pins in a huge page that is shared in parts only are waited for, whatever was stored beside them.
+    /// Kernels that get it wrong stop at a BUG_ON() once the file is gone, so this runs only if it is asked
+    /// for.
+    stored_in_parts: "huge/stored-in-parts-punch-waits",
+    groups: ["dangerous"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
+}
+fn stored_in_parts(t: &mut Test<'_>) -> Checked {
+    beside_pin(t, |map| Action::Store { map, span: page(200), byte: b's' })
+}
+
+/// Does `act` beside a pinned page of a huge page that is shared in parts only, then punches that page.
+fn beside_pin(t: &mut Test<'_>, act: fn(MapId) -> Action) -> Checked {
     let all = Span { at: 0, len: 2 << 20 };
     t.until(MAPPED, |t| {
         let data = t.huge_file("data", all.len, FILLED)?;
@@ -59,7 +75,7 @@ fn shared_in_parts(t: &mut Test<'_>) -> Checked {
         t.run(Action::Unmap { map })?;
         let map = t.map(copy)?;
         let pin = t.pin(map, page(100))?;
-        t.run(Action::Touch { map, span: page(200) })?;
+        t.run(act(map))?;
         let mode = Mode::Punch;
         let op = t.begin(Action::Fallocate { file: copy.id, mode, span: page(100) })?;
         t.blocked(&op)?;

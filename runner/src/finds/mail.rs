@@ -43,7 +43,8 @@ pub(crate) fn text(
     section(&mut text, "Kernels", &kernels(find, seen, deviations));
     section(&mut text, "Expected and seen", &plain(&prose.seen));
     section(&mut text, "Cause", &plain(&prose.cause));
-    section(&mut text, "Reproducer", &reproducer(find, facts, seen, deviations));
+    let with = Reproducer { find, facts, has_program: prose.seen.contains(PROGRAM) };
+    section(&mut text, "Reproducer", &with.text(seen, deviations));
     Ok(text)
 }
 
@@ -109,46 +110,67 @@ fn kernels(find: &Find, seen: &Seen, deviations: &Deviations) -> String {
     text
 }
 
+/// How a C program begins that stands in a page, for a case that cannot be exported.
+const PROGRAM: &str = "```c\n";
+
 /// How to see it.
-fn reproducer(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -> String {
-    let fs = page::fs_of(find, seen, deviations);
-    let shapes = page::shapes_of(find, facts, deviations);
-    let mut text = format!(
-        "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
-        page::command(find, facts, seen, deviations)
-    );
-    let exported =
-        export::c(facts.program).and_then(|program| Ok((program, export::mount(facts.program)?)));
-    let (program, mount) = match exported {
-        Ok(exported) => exported,
-        Err(why) => {
-            for line in wrap::lines(&format!("There is no C program of it: {why}."), WIDTH) {
-                let _ = writeln!(text, "{line}");
+struct Reproducer<'a> {
+    find: &'a Find,
+    facts: Facts,
+    /// The page has a program.
+    has_program: bool,
+}
+
+impl Reproducer<'_> {
+    fn text(&self, seen: &Seen, deviations: &Deviations) -> String {
+        let Self { find, facts, has_program } = *self;
+        let fs = page::fs_of(find, seen, deviations);
+        let shapes = page::shapes_of(find, facts, deviations);
+        let mut text = format!(
+            "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
+            page::command(find, facts, seen, deviations)
+        );
+        let exported = export::c(facts.program)
+            .and_then(|program| Ok((program, export::mount(facts.program)?)));
+        let (program, mount) = match exported {
+            Ok(exported) => exported,
+            Err(_) if has_program => {
+                text.push_str("Without it, by the program above.\n");
+                return text;
             }
-            return text;
+            Err(why) => {
+                for line in wrap::lines(&format!("There is no C program of it: {why}."), WIDTH) {
+                    let _ = writeln!(text, "{line}");
+                }
+                return text;
+            }
+        };
+        text.push_str("Without it, by the program below, as root:\n\n");
+        let mkfs = fs.row().map(|row| {
+            let target = Target { fs, shapes: shapes.to_vec(), ..Target::reference() };
+            target.mkfs(row).line()
+        });
+        let placed: Vec<_> = shapes
+            .iter()
+            .filter_map(|name| shape::find(name).ok())
+            .filter(|shape| shape.layout.is_some())
+            .collect();
+        let device = if placed.is_empty() { "/dev/pmem0" } else { "DEVICE" };
+        let _ = write!(
+            text,
+            "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o {mount} {device} /mnt\n  ./repro /mnt\n\n",
+            mkfs.unwrap_or_default()
+        );
+        for shape in placed {
+            let _ = writeln!(text, "DEVICE is {}.", shape.about);
         }
-    };
-    text.push_str("Without it, by the program below, as root:\n\n");
-    let mkfs = fs.row().map(|row| {
-        let target = Target { fs, shapes: shapes.to_vec(), ..Target::reference() };
-        target.mkfs(row).line()
-    });
-    let device = if shapes.is_empty() { "/dev/pmem0" } else { "DEVICE" };
-    let _ = write!(
-        text,
-        "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o {mount} {device} /mnt\n  ./repro /mnt\n\n",
-        mkfs.unwrap_or_default()
-    );
-    for name in shapes {
-        let about = shape::find(name).map_or("", |shape| shape.about);
-        let _ = writeln!(text, "DEVICE is {about}.");
-    }
-    let _ = write!(
-        text,
-        "It exits with 0 if the kernel does what it must, with 1 if it does not,\n\
+        let _ = write!(
+            text,
+            "It exits with 0 if the kernel does what it must, with 1 if it does not,\n\
          and with 2 if it could not tell.\n\nrepro.c:\n\n{program}"
-    );
-    text
+        );
+        text
+    }
 }
 
 /// The text of Markdown: paragraphs and lists in the lines of a mail, code as it is.
@@ -210,9 +232,11 @@ mod tests {
             for commit in find.introduced_by.iter().chain(&find.fixed_by) {
                 assert!(mail.contains(commit), "{}: {mail}", find.id);
             }
-            match export::c(facts.program) {
-                Ok(program) => assert!(mail.ends_with(&program), "{}", find.id),
-                Err(_) => assert!(mail.contains("There is no C program of it: "), "{}", find.id),
+            if let Ok(program) = export::c(facts.program) {
+                assert!(mail.ends_with(&program), "{}", find.id);
+            } else {
+                let said = ["There is no C program of it: ", "by the program above"];
+                assert!(said.iter().any(|words| mail.contains(words)), "{}", find.id);
             }
             let prose = mail.split("repro.c:\n").next().unwrap();
             // What only a reader of the page can follow.

@@ -46,9 +46,8 @@ impl Kernel {
             }
             Need::WithoutDax | Need::MoveExtents => {
                 let (name, fill) = ("probe".to_owned(), vec![b'p'; 4]);
-                self.try_out(Action::CreateWithoutDax { file, name, fill }).map_err(|_| {
-                    "every file is a DAX file; with --shape dax-inode there are others".to_owned()
-                })?;
+                self.try_out(Action::CreateWithoutDax { file, name, fill })
+                    .map_err(|why| format!("{why}: --shape dax-inode has files without DAX"))?;
             }
             Need::Huge => {
                 let name = "probe".to_owned();
