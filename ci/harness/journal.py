@@ -31,6 +31,8 @@ class Journal:
     """Why the machine went down last, as far as somebody told."""
     lost: list[str] = field(default_factory=list)
     """The cases that a boot took down with it."""
+    unjudged: set[str] = field(default_factory=set)
+    """Those of them of which the next boot did not say how they went: it may be known."""
     begun: int = 0
     """How many executions of cases have begun."""
     findings: dict[str, list[dict]] = field(default_factory=dict)
@@ -45,8 +47,7 @@ class Journal:
     def unexpected(self) -> list[str]:
         """The cases that somebody should look at."""
         bad = {case for case, verdicts in self.verdicts.items() if UNEXPECTED.intersection(verdicts)}
-        # The next boot says how the case went that took the machine down, which may be known of it.
-        bad.update(case for case in self.lost if case not in self.verdicts)
+        bad.update(self.unjudged)
         if self.running:
             bad.add(self.running)
         return sorted(bad)
@@ -84,11 +85,14 @@ def parse(lines: Iterable[str]) -> Journal:
                 found = [problem["finding"] for problem in problems if "finding" in problem]
                 journal.findings.setdefault(name, []).extend(found)
                 journal.told[name] = "\n".join(f"{problem['title']}\n{problem['text']}" for problem in problems)
+                if journal.running is None:
+                    journal.unjudged.discard(name)
                 journal.running = None
             case "resumed":
                 journal.complete = False
                 if journal.running:
                     journal.lost.append(journal.running)
+                    journal.unjudged.add(journal.running)
                     journal.running = None
             case "down":
                 journal.down = entry.get("why", "")

@@ -56,6 +56,10 @@ class Parse(unittest.TestCase):
         seen = journal.parse(lines(begun("a"), {"event": "resumed"}, ended("a", "XFAIL")))
         self.assertEqual((seen.lost, seen.unexpected(), seen.counts()), (["a"], [], (0, 0, 1)))
 
+    def test_what_took_a_boot_down_is_not_known_from_another_time(self):
+        seen = journal.parse(lines(begun("a"), ended("a", "PASS"), begun("a"), {"event": "resumed"}))
+        self.assertEqual(seen.unexpected(), ["a"])
+
     def test_a_line_that_was_cut_off_is_passed_over(self):
         seen = journal.parse([*lines(begun("a")), '{"event": "case-en'])
         self.assertEqual(seen.running, "a")

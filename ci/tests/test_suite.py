@@ -24,6 +24,7 @@ class Runner:
         self.boots = list(boots)
         self.commands: list[list[str]] = []
         self.final = final
+        self.lost: str | None = None
 
     def __call__(self, command):
         self.commands.append(list(command))
@@ -33,7 +34,10 @@ class Runner:
             for entry in [{"event": "resumed" if resumed else "begun"}]:
                 file.write(json.dumps(entry) + "\n")
             for case, verdict in cases.items():
-                file.write(json.dumps({"event": "case-begun", "case": case}) + "\n")
+                # What a boot took down the next one judges, without running it.
+                if case != self.lost:
+                    file.write(json.dumps({"event": "case-begun", "case": case}) + "\n")
+                self.lost = None if verdict else case
                 if verdict:
                     file.write(json.dumps({"event": "case-ended", "case": case, "verdict": verdict}) + "\n")
         return End(code, "" if code is not None else "kernel panic: test", self.final)
