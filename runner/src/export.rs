@@ -26,9 +26,19 @@ const SEED: u64 = 1;
 /// The case beside those of the law `durable` in which only the oracle sees what fsync leaves out.
 const ONLY_DURABLE: &str = "fsync/part-written-beside-shared";
 
+/// A program, and what it is to be run on.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// In C.
+    pub(crate) text: String,
+    /// The mount option with which a file system has the files of the case.
+    pub(crate) mount: &'static str,
+}
+
 /// The C program of `case`.
-pub(crate) fn c(case: &Case) -> anyhow::Result<String> {
-    program(case, &deeds(case)?, Reader::Anybody)
+pub(crate) fn c(case: &Case) -> anyhow::Result<Program> {
+    let deeds = deeds(case)?;
+    Ok(Program { text: program(case, &deeds, Reader::Anybody)?, mount: c::mount(&deeds) })
 }
 
 /// Adds `case` as a test to the checkout of xfstests in `folder`.
@@ -41,11 +51,6 @@ pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
         .flat_map(|find| find.fixed_by.iter().map(String::as_str))
         .collect();
     xfstests::add(case, &deeds, program, &fixes, folder)
-}
-
-/// The mount option with which a file system has the files of that program.
-pub(crate) fn mount(case: &Case) -> anyhow::Result<&'static str> {
-    Ok(c::mount(&deeds(case)?))
 }
 
 fn program(case: &Case, deeds: &[Deed], reader: Reader) -> anyhow::Result<String> {
@@ -105,7 +110,7 @@ mod tests {
     #[test]
     fn a_compiler_has_nothing_to_say() {
         for name in SAMPLE {
-            let text = c(cases::find(name).unwrap()).unwrap();
+            let text = c(cases::find(name).unwrap()).unwrap().text;
             let mut gcc = Command::new("gcc")
                 .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
                 .args(["-S", "-o", "/dev/null", "-xc", "-"])

@@ -144,7 +144,7 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             Ok(comparison.exit())
         }
         Command::Export(case, None) => {
-            print::text(export::c(case)?);
+            print::text(export::c(case)?.text);
             Ok(Exit::Expected)
         }
         Command::Export(case, Some(folder)) => {

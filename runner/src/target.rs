@@ -34,10 +34,10 @@ pub(crate) struct Target {
 /// The mount option that makes every file a DAX file. Linux commit 8d6c3446ec23 ("fs/xfs: Make
 /// DAX mount option a tri-state") and 9cb20f94afcd ("fs/ext4: Make DAX mount option a
 /// tri-state"), in v5.8.
-const DAX: &str = "dax=always";
+pub(crate) const DAX: &str = "dax=always";
 
 /// The mount option that leaves it to each file.
-const PER_FILE: &str = "dax=inode";
+pub(crate) const PER_FILE: &str = "dax=inode";
 
 impl Target {
     /// The reference.

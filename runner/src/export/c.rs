@@ -12,6 +12,7 @@ use cases::action::{
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
+use crate::target::{DAX, PER_FILE};
 use crate::wrap;
 
 /// Parts of programs. Each begins with a line `//: NAME NEEDED...`.
@@ -58,14 +59,11 @@ pub(super) enum Reader {
     Xfstests,
 }
 
-/// The mount option that leaves it to each file whether it is a DAX file.
-const PER_FILE: &str = "dax=inode";
-
 /// The mount option with which a file system has the files that are made by `deeds`.
 pub(super) fn mount(deeds: &[Deed]) -> &'static str {
     let without =
         |deed: &Deed| matches!(deed, Deed::Start { action: Action::CreateWithoutDax { .. }, .. });
-    if deeds.iter().any(without) { PER_FILE } else { "dax=always" }
+    if deeds.iter().any(without) { PER_FILE } else { DAX }
 }
 
 /// The program of `case`; why there is none.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::page;
+use super::page::{self, Prose};
 use super::seen::{Column, Seen, Wanted};
 use crate::export;
 use crate::find::{Facts, Find};
@@ -43,8 +43,7 @@ pub(crate) fn text(
     section(&mut text, "Kernels", &kernels(find, seen, deviations));
     section(&mut text, "Expected and seen", &plain(&prose.seen));
     section(&mut text, "Cause", &plain(&prose.cause));
-    let with = Reproducer { find, facts, has_program: prose.seen.contains(PROGRAM) };
-    section(&mut text, "Reproducer", &with.text(seen, deviations));
+    section(&mut text, "Reproducer", &reproducer(find, facts, &prose, seen, deviations));
     Ok(text)
 }
 
@@ -114,63 +113,57 @@ fn kernels(find: &Find, seen: &Seen, deviations: &Deviations) -> String {
 const PROGRAM: &str = "```c\n";
 
 /// How to see it.
-struct Reproducer<'a> {
-    find: &'a Find,
+fn reproducer(
+    find: &Find,
     facts: Facts,
-    /// The page has a program.
-    has_program: bool,
-}
-
-impl Reproducer<'_> {
-    fn text(&self, seen: &Seen, deviations: &Deviations) -> String {
-        let Self { find, facts, has_program } = *self;
-        let fs = page::fs_of(find, seen, deviations);
-        let shapes = page::shapes_of(find, facts, deviations);
-        let mut text = format!(
-            "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
-            page::command(find, facts, seen, deviations)
-        );
-        let exported = export::c(facts.program)
-            .and_then(|program| Ok((program, export::mount(facts.program)?)));
-        let (program, mount) = match exported {
-            Ok(exported) => exported,
-            Err(_) if has_program => {
-                text.push_str("Without it, by the program above.\n");
-                return text;
-            }
-            Err(why) => {
-                for line in wrap::lines(&format!("There is no C program of it: {why}."), WIDTH) {
-                    let _ = writeln!(text, "{line}");
-                }
-                return text;
-            }
-        };
-        text.push_str("Without it, by the program below, as root:\n\n");
-        let mkfs = fs.row().map(|row| {
-            let target = Target { fs, shapes: shapes.to_vec(), ..Target::reference() };
-            target.mkfs(row).line()
-        });
-        let placed: Vec<_> = shapes
-            .iter()
-            .filter_map(|name| shape::find(name).ok())
-            .filter(|shape| shape.layout.is_some())
-            .collect();
-        let device = if placed.is_empty() { "/dev/pmem0" } else { "DEVICE" };
-        let _ = write!(
-            text,
-            "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o {mount} {device} /mnt\n  ./repro /mnt\n\n",
-            mkfs.unwrap_or_default()
-        );
-        for shape in placed {
-            let _ = writeln!(text, "DEVICE is {}.", shape.about);
+    prose: &Prose,
+    seen: &Seen,
+    deviations: &Deviations,
+) -> String {
+    let fs = page::fs_of(find, seen, deviations);
+    let shapes = page::shapes_of(find, facts, deviations);
+    let mut text = format!(
+        "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
+        page::command(find, facts, seen, deviations)
+    );
+    let export::Program { text: program, mount } = match export::c(facts.program) {
+        Ok(exported) => exported,
+        Err(_) if prose.seen.contains(PROGRAM) => {
+            text.push_str("Without it, by the program above.\n");
+            return text;
         }
-        let _ = write!(
-            text,
-            "It exits with 0 if the kernel does what it must, with 1 if it does not,\n\
-         and with 2 if it could not tell.\n\nrepro.c:\n\n{program}"
-        );
-        text
+        Err(why) => {
+            for line in wrap::lines(&format!("There is no C program of it: {why}."), WIDTH) {
+                let _ = writeln!(text, "{line}");
+            }
+            return text;
+        }
+    };
+    text.push_str("Without it, by the program below, as root:\n\n");
+    let mkfs = fs.row().map(|row| {
+        let target = Target { fs, shapes: shapes.to_vec(), ..Target::reference() };
+        target.mkfs(row).line()
+    });
+    let placed: Vec<_> = shapes
+        .iter()
+        .filter_map(|name| shape::find(name).ok())
+        .filter(|shape| shape.layout.is_some())
+        .collect();
+    let device = if placed.is_empty() { "/dev/pmem0" } else { "DEVICE" };
+    let _ = write!(
+        text,
+        "  gcc -Wall -Wextra -pthread -o repro repro.c\n  {} {device}\n  mount -o {mount} {device} /mnt\n  ./repro /mnt\n\n",
+        mkfs.unwrap_or_default()
+    );
+    for shape in placed {
+        let _ = writeln!(text, "DEVICE is {}.", shape.about);
     }
+    let _ = write!(
+        text,
+        "It exits with 0 if the kernel does what it must, with 1 if it does not,\n\
+     and with 2 if it could not tell.\n\nrepro.c:\n\n{program}"
+    );
+    text
 }
 
 /// The text of Markdown: paragraphs and lists in the lines of a mail, code as it is.
@@ -233,7 +226,7 @@ mod tests {
                 assert!(mail.contains(commit), "{}: {mail}", find.id);
             }
             if let Ok(program) = export::c(facts.program) {
-                assert!(mail.ends_with(&program), "{}", find.id);
+                assert!(mail.ends_with(&program.text), "{}", find.id);
             } else {
                 let said = ["There is no C program of it: ", "by the program above"];
                 assert!(said.iter().any(|words| mail.contains(words)), "{}", find.id);

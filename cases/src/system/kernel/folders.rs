@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 use protocol::oracle::Written;
@@ -22,6 +22,11 @@ pub(crate) struct Folders {
     pub(crate) dax: PathBuf,
     /// On the file system that uses the page cache; made on demand.
     pub(crate) page_cache: PathBuf,
+}
+
+/// Makes a file that is not there.
+pub(super) fn new_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create_new(true).open(path)
 }
 
 /// What a file is called.
@@ -43,9 +48,8 @@ impl Folders {
         self.dax.join("without-dax")
     }
 
-    /// Where to make a file that is on the DAX file system, but without DAX. With `ENOTSUP`: there are none
-    /// such.
-    pub(super) fn without_dax(&self, file: FileId) -> io::Result<PathBuf> {
+    /// Makes a file that is on the DAX file system, but without DAX. With `ENOTSUP`: there are none such.
+    pub(super) fn create_without_dax(&self, file: FileId) -> io::Result<File> {
         let folder = self.beside();
         match std::fs::create_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -54,15 +58,14 @@ impl Folders {
                 choose_dax(&File::open(&folder)?, false)?;
             }
         }
-        let path = folder.join("probe");
-        let probe = File::create_new(&path)?;
-        let has_dax = is_dax(&probe);
-        std::fs::remove_file(&path)?;
-        if has_dax? {
+        let path = folder.join(name(file));
+        let made = new_file(&path)?;
+        if is_dax(&made)? {
+            std::fs::remove_file(&path)?;
             std::fs::remove_dir(&folder)?;
             return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
         }
-        Ok(folder.join(name(file)))
+        Ok(made)
     }
 
     /// Finds a file that some process made.

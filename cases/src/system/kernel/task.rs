@@ -14,7 +14,7 @@ use nix::fcntl::{FallocateFlags, OFlag};
 
 use super::actor::Actor;
 use super::flight::{self, Taken};
-use super::folders::Folders;
+use super::folders::{Folders, new_file};
 use super::script;
 use super::sys::{self, Aligned, Mapping, Uring, Vars};
 use super::wire::{self, Made, Request, Response};
@@ -156,8 +156,7 @@ impl Actor {
         match action {
             Action::Create { file, medium, fill, .. } => self.create(*file, *medium, fill),
             Action::CreateWithoutDax { file, fill, .. } => {
-                let path = self.folders.without_dax(*file)?;
-                self.fill(*file, new_file(&path)?, fill)
+                self.fill(*file, self.folders.create_without_dax(*file)?, fill)
             }
             Action::CreateHuge { file, len, byte, .. } => self.create_huge(*file, *len, *byte),
             Action::Close { file } => {
@@ -371,10 +370,6 @@ fn stored(file: &File, span: Span) -> io::Result<Reply> {
         }
     }
     Ok(Reply::Content(Content::of(&bytes)))
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create_new(true).open(path)
 }
 
 /// Runs of equal bytes: first index, length, value.
