@@ -1,5 +1,7 @@
 //! The files in a case's folder of the results.
 
+use std::ffi::OsStr;
+
 /// A file in a case's folder. There are no others, so that what is removed is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CaseFile {
@@ -44,5 +46,10 @@ impl CaseFile {
             Self::TimelinePerfetto => "timeline.pftrace",
             Self::TimelineSvg => "timeline.svg",
         }
+    }
+
+    /// Whether one of them has this name.
+    pub(crate) fn is_name(name: &OsStr) -> bool {
+        Self::ALL.iter().any(|file| file.name() == name)
     }
 }

@@ -8,8 +8,9 @@
 //! to nothing, and a run of what failed last does not take away what it came from. A run without a
 //! single case leaves no results, and takes nobody's place.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, File, FileType, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -206,68 +207,130 @@ impl Results {
             .collect()
     }
 
-    /// What this folder's journal names, the journal itself last: until all else is gone it must
+    /// The same, where they are there: the folder above, and the names of those in it. Results may
+    /// lie on a slow file system, so each folder is looked at once.
+    fn found_folders(&self) -> anyhow::Result<Vec<(PathBuf, Vec<OsString>)>> {
+        let mut named = BTreeMap::<PathBuf, BTreeSet<OsString>>::new();
+        for folder in self.case_folders() {
+            if let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) {
+                named.entry(above.to_owned()).or_default().insert(name.to_owned());
+            }
+        }
+        let mut found = Vec::new();
+        for (above, names) in named {
+            if !self.is_folder(&above)? {
+                continue;
+            }
+            let there = entries(&self.folder.join(&above))?;
+            let is_there = |name: &OsString| there.get(name).is_some_and(FileType::is_dir);
+            found.push((above, names.into_iter().filter(is_there).collect()));
+        }
+        Ok(found)
+    }
+
+    /// Removes what the journal names, the journal itself last: until all else is gone it must
     /// tell what there is.
-    fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let is_there = |folder: &PathBuf| {
-            fs::symlink_metadata(self.folder.join(folder)).is_ok_and(|found| found.is_dir())
-        };
-        for folder in self.case_folders().into_iter().filter(is_there) {
-            files.extend(CaseFile::ALL.map(|file| folder.join(file.name())));
-        }
-        files.extend([JUNIT, HTML, journal::NAME].map(PathBuf::from));
-        files
-    }
-
-    /// Removes what the journal names.
     fn clear(&self) -> anyhow::Result<()> {
-        for file in self.files() {
-            if let Some(path) = self.found(&file)? {
+        for (above, names) in self.found_folders()? {
+            for name in names {
+                let folder = self.folder.join(&above).join(name);
+                for (name, kind) in entries(&folder)? {
+                    if CaseFile::is_name(&name) && kind.is_file() {
+                        let path = folder.join(name);
+                        fs::remove_file(&path).with_context(|| path.display().to_string())?;
+                    }
+                }
+                // What is somebody else's stays, and so does its folder.
+                let _ = fs::remove_dir(&folder);
+            }
+            self.leave(&above);
+        }
+        for name in [JUNIT, HTML, journal::NAME] {
+            if let Some(path) = self.found(Path::new(name))? {
                 fs::remove_file(&path).with_context(|| path.display().to_string())?;
-                self.leave(&file);
             }
         }
         Ok(())
     }
 
-    /// Moves what the journal names.
+    /// Moves what the journal names, the journal itself last.
     fn move_to(&self, other: &Self) -> anyhow::Result<()> {
-        for file in self.files() {
-            if let Some(path) = self.found(&file)? {
-                other.make_folder(file.parent().unwrap_or(Path::new("")))?;
-                let to = other.folder.join(&file);
-                output::free_or(&to, Wanted::File)?;
-                fs::rename(&path, &to).with_context(|| to.display().to_string())?;
-                self.leave(&file);
+        for (above, names) in self.found_folders()? {
+            if names.is_empty() {
+                continue;
+            }
+            other.make_folder(&above)?;
+            for name in names {
+                self.move_case(other, &above.join(name))?;
+            }
+            self.leave(&above);
+        }
+        for name in [JUNIT, HTML, journal::NAME] {
+            if self.found(Path::new(name))?.is_some() {
+                self.move_file(other, Path::new(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Moves the folder of a case; of one that holds what is somebody else's, only what is not.
+    fn move_case(&self, other: &Self, inside: &Path) -> anyhow::Result<()> {
+        let (from, to) = (self.folder.join(inside), other.folder.join(inside));
+        let there = entries(&from)?;
+        let is_ours =
+            |(name, kind): &(&OsString, &FileType)| CaseFile::is_name(name) && kind.is_file();
+        if there.iter().all(|entry| is_ours(&entry)) && fs::symlink_metadata(&to).is_err() {
+            return fs::rename(&from, &to).with_context(|| to.display().to_string());
+        }
+        other.make_folder(inside)?;
+        for (name, _) in there.iter().filter(is_ours) {
+            self.move_file(other, &inside.join(name))?;
+        }
+        let _ = fs::remove_dir(&from);
+        Ok(())
+    }
+
+    fn move_file(&self, other: &Self, inside: &Path) -> anyhow::Result<()> {
+        let to = other.folder.join(inside);
+        output::free_or(&to, Wanted::File)?;
+        fs::rename(self.folder.join(inside), &to).with_context(|| to.display().to_string())
+    }
+
+    /// Whether it is a folder, and no link leads to it.
+    fn is_folder(&self, inside: &Path) -> Result<bool, Refusal> {
+        let mut path = self.folder.clone();
+        for part in inside.components() {
+            path.push(part);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Ok(false),
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(why) => return Err(Refusal::Io { path, why }),
+            }
+        }
+        Ok(true)
     }
 
     /// The path of a regular file, if it is there and no link leads to it.
     fn found(&self, inside: &Path) -> Result<Option<PathBuf>, Refusal> {
-        let mut path = self.folder.clone();
-        let mut parts = inside.components().peekable();
-        while let Some(part) = parts.next() {
-            path.push(part);
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if parts.peek().is_none() && metadata.is_file() => {}
-                Ok(metadata) if parts.peek().is_some() && metadata.is_dir() => {}
-                // Somebody else's.
-                Ok(_) => return Ok(None),
-                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(why) => return Err(Refusal::Io { path, why }),
-            }
+        if !self.is_folder(inside.parent().unwrap_or(Path::new("")))? {
+            return Ok(None);
         }
-        Ok(Some(path))
+        let path = self.folder.join(inside);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => Ok(metadata.is_file().then_some(path)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(Refusal::Io { path, why }),
+        }
     }
 
-    /// Removes the folders above a file of a case that have become empty. One that has not holds
+    /// Removes a folder and those above it, as far as they have become empty. One that has not holds
     /// what is somebody else's.
     fn leave(&self, inside: &Path) {
-        for folder in inside.ancestors().skip(1).filter(|folder| *folder != Path::new("")) {
-            let _ = fs::remove_dir(self.folder.join(folder));
+        for folder in inside.ancestors().filter(|folder| *folder != Path::new("")) {
+            if fs::remove_dir(self.folder.join(folder)).is_err() {
+                return;
+            }
         }
     }
 
@@ -370,6 +433,16 @@ impl Results {
         outcome.folder = Some(inside);
         Ok(())
     }
+}
+
+/// What is in a folder. Of a link the kind is that of the link.
+fn entries(folder: &Path) -> anyhow::Result<BTreeMap<OsString, FileType>> {
+    let named = |entry: io::Result<DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name(), entry.file_type()?))
+    };
+    let read = fs::read_dir(folder).and_then(|entries| entries.map(named).collect());
+    read.with_context(|| folder.display().to_string())
 }
 
 /// Whether the first line is a run's.

@@ -1,6 +1,6 @@
 //! The records, fed to the rules, without losing sight of what was lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -332,13 +332,12 @@ impl Stream {
         });
         let begin = end.saturating_sub(DRAWN);
         let events: Vec<Event> = self.history.range(begin..end).copied().collect();
-        let mut stacks = BTreeMap::new();
         let told = findings.iter().flat_map(|finding| &finding.events);
         let told: BTreeMap<u64, Event> =
             told.filter_map(|&number| Some((number, *self.event(number)?))).collect();
-        for event in events.iter().chain(told.values()).filter(|event| event.stack >= 0) {
-            stacks.entry(event.stack).or_insert_with(|| self.session.stack(event.stack));
-        }
+        let stacks: BTreeSet<i32> =
+            told.values().map(|event| event.stack).filter(|&stack| stack >= 0).collect();
+        let stacks = stacks.into_iter().map(|stack| (stack, self.session.stack(stack))).collect();
         for finding in &mut findings {
             self.name_warning(finding);
         }

@@ -24,7 +24,7 @@ pub struct Timeline {
     pub evidence: BTreeMap<u64, Event>,
     /// Names of tasks.
     pub names: BTreeMap<u32, String>,
-    /// Functions of recorded stacks, the innermost first.
+    /// Functions of the stacks that findings rest on, the innermost first.
     pub stacks: BTreeMap<i32, Vec<String>>,
     /// What was violated.
     pub findings: Vec<Finding>,
