@@ -103,7 +103,7 @@ fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<E
         bail!("no task can be held here, so no order can be forced: {why}");
     }
     let folder = request.results.last().context("a folder for the results")?;
-    let trial = Trial::new(testbed, interrupt);
+    let trial = Trial::new(testbed, interrupt, Some(folder))?;
     let journal = Journal::create(folder)?;
     let mut session = Session { folder, trial, journal, tally: Tally::default() };
     let begin = Instant::now();
@@ -113,7 +113,7 @@ fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<E
         Err(error) if error.is::<Wedged>() => return Err(error),
         went => went,
     };
-    for problem in session.trial.testbed.leave()? {
+    for problem in session.trial.leave()? {
         print::line(format_args!("after the last program: {}\n{}", problem.title, problem.text));
         session.tally.troubles += 1;
     }

@@ -22,6 +22,7 @@ mod tally;
 pub(crate) mod testbed;
 mod tolerance;
 pub(crate) mod trial;
+mod under_way;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -108,7 +109,8 @@ fn enter(
     let Some(testbed) = Testbed::enter(plan, *variant, program, &mut stop)? else {
         return Ok(Exit::Interrupted);
     };
-    let trial = Trial::new(testbed, interrupt);
+    let folder = request.results.last().filter(|_| replay.is_empty());
+    let trial = Trial::new(testbed, interrupt, folder.map(PathBuf::as_path))?;
     let mut session = Session { request, trial, tally: Tally::default() };
     let begin = Instant::now();
     let went = if replay.is_empty() { session.go() } else { session.replay(replay) };
@@ -117,7 +119,7 @@ fn enter(
         Err(error) if error.is::<Wedged>() => return Err(error),
         went => went,
     };
-    for problem in session.trial.testbed.leave()? {
+    for problem in session.trial.leave()? {
         print::line(format_args!("after the last program: {}\n{}", problem.title, problem.text));
         session.tally.trouble();
     }

@@ -6,9 +6,7 @@ use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId,
 use cases::oracle::Watch;
 use cases::system::{OpId, Signal, System};
 
-use super::program::{
-    FILES, LOADER, MOST_PAGES, PAGES, Program, STOP, Step, TASKS, broken_by, first_map,
-};
+use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, broken_by, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
@@ -51,7 +49,7 @@ pub(crate) fn run(
         let found = findings.pop()?;
         Some(Divergence::at_end(format!("finding {}", found.rule), found.text))
     };
-    let mut pair = Pair::new([&mut watched, reference], kind);
+    let mut pair = Pair::new([&mut watched, reference], kind, program);
     if let Err(why) = pair.set_up() {
         return Some(Divergence::at_end("the program could not begin".to_owned(), why));
     }
@@ -72,26 +70,29 @@ pub(crate) fn run(
     found().or(diverged)
 }
 
-/// Reads the files that a program left once more, which must hold what they did.
+/// Reads the files that `program` left once more, which must hold what they did.
 pub(crate) fn read_again(
+    program: &Program,
     subject: &mut dyn System,
     reference: &mut dyn System,
     kind: Subject,
 ) -> Option<Divergence> {
-    let mut pair = Pair::new([subject, reference], kind);
+    let mut pair = Pair::new([subject, reference], kind, program);
     let dax = FILES.into_iter().filter(|(_, medium)| *medium == Medium::Dax);
-    let diverged = pair.compare_files(dax.map(|(file, _)| file), contents).err()?;
+    let look = |file| contents(file, program);
+    let diverged = pair.compare_files(dax.map(|(file, _)| file), look).err()?;
     Some(Divergence { kind: format!("{} after a remount", diverged.kind), ..*diverged })
 }
 
 /// What shows what is in a file.
-fn contents(file: FileId) -> Vec<Action> {
-    vec![Action::Stat { file }, Action::Read { file, span: pages(0, MOST_PAGES) }]
+fn contents(file: FileId, program: &Program) -> Vec<Action> {
+    vec![Action::Stat { file }, Action::Read { file, span: pages(0, program.most_pages()) }]
 }
 
 struct Pair<'a> {
     systems: [&'a mut dyn System; 2],
     kind: Subject,
+    program: &'a Program,
     /// Operations under way, by task.
     busy: BTreeMap<u32, (Action, [OpId; 2])>,
     /// Pins that may be released, by the action that takes each.
@@ -114,10 +115,11 @@ const LATE: u64 = 5;
 const BOUND: u64 = 45;
 
 impl<'a> Pair<'a> {
-    fn new(systems: [&'a mut dyn System; 2], kind: Subject) -> Self {
+    fn new(systems: [&'a mut dyn System; 2], kind: Subject, program: &'a Program) -> Self {
         Self {
             systems,
             kind,
+            program,
             busy: BTreeMap::new(),
             pins: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -137,9 +139,9 @@ impl Pair<'_> {
     /// Makes files, mappings and tasks, which must succeed.
     fn set_up(&mut self) -> Result<(), String> {
         for system in &mut self.systems {
-            scene::set_up(*system)?;
+            scene::set_up(*system, self.program)?;
         }
-        self.stage = scene::stage(self.systems[0])?;
+        self.stage = scene::stage(self.systems[0], self.program)?;
         Ok(())
     }
 
@@ -367,9 +369,11 @@ impl Pair<'_> {
         for pin in self.pins.keys().copied().collect::<Vec<_>>() {
             self.release(pin)?;
         }
+        let program = self.program;
         self.compare_files(FILES.into_iter().map(|(file, _)| file), |file| {
-            let mut actions = contents(file);
-            actions.push(Action::Load { map: first_map(file), span: pages(0, PAGES) });
+            let mut actions = contents(file, program);
+            let all = pages(0, program.first_pages(file));
+            actions.push(Action::Load { map: first_map(file), span: all });
             if files == Files::Removed {
                 actions.push(Action::Truncate { file, size: PAGE });
                 // The next program begins with an empty directory.

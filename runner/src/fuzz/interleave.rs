@@ -17,7 +17,7 @@ use cases::system::reference::{Config, Reference};
 use cases::system::{Done, HoldEnd, HoldId, HoldPoint, Look, OpId, Signal, System, Tried, Trouble};
 
 use super::execute::{machinery, verb};
-use super::program::{FILES, PAGES, Program, Step, first_map};
+use super::program::{FILES, Program, Step, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
@@ -25,9 +25,6 @@ use super::tolerance::{Stage, Tolerance};
 
 /// What is said of an operation that gave away what a pin holds.
 pub(super) const MISSED: &str = "returned while a page was pinned";
-
-/// Pages of a file that are compared in the end: as many as it may come to have.
-const COMPARED: u64 = 2 * PAGES;
 
 /// Steps whose order is tried on the reference, at most: each more takes as many times as long.
 const MOST_ORDERED: usize = 5;
@@ -208,13 +205,14 @@ impl Orders {
                 together.len()
             ));
         }
-        let key = serde_json::to_string(&(&before, &together)).map_err(|why| why.to_string())?;
+        let key = serde_json::to_string(&(program.huge, &before, &together))
+            .map_err(|why| why.to_string())?;
         if !self.0.contains_key(&key) {
             let mut outcomes = Vec::new();
             for order in permutations(together.len()) {
                 let mut reference = Reference::new(like);
                 let steps = order.into_iter().map(|at| together[at]);
-                let outcome = in_order(&before, steps, &mut reference)?;
+                let outcome = in_order(program, &before, steps, &mut reference)?;
                 if !outcomes.contains(&outcome) {
                     outcomes.push(outcome);
                 }
@@ -250,14 +248,15 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// The outcome of these steps, one after the other.
+/// The outcome of these steps of `program`, one after the other.
 fn in_order<'p>(
+    program: &Program,
     before: &[&'p Step],
     steps: impl Iterator<Item = &'p Step>,
     reference: &mut Reference,
 ) -> Result<Outcome, String> {
-    scene::set_up(reference)?;
-    let mut run = Run::new(reference, None)?;
+    scene::set_up(reference, program)?;
+    let mut run = Run::new(program, reference, None)?;
     let went = run.go(before, steps).and_then(|()| run.finish());
     match went {
         Ok(outcome) => Ok(outcome),
@@ -286,8 +285,8 @@ pub(super) fn run(
     let mut timed = Timed { system: subject, spent: spent.clone() };
     let mut watched = Watch::new(&mut timed);
     let findings = watched.findings();
-    let set_up = scene::set_up(&mut watched);
-    let begun = set_up.and_then(|()| Run::new(&mut watched, known));
+    let set_up = scene::set_up(&mut watched, program);
+    let begun = set_up.and_then(|()| Run::new(program, &mut watched, known));
     let mut run = match begun {
         Ok(run) => run,
         Err(why) => return failed("the program could not begin", why),
@@ -347,6 +346,7 @@ impl From<Trouble> for Stopped {
 type Went<T = ()> = Result<T, Stopped>;
 
 struct Run<'a> {
+    program: &'a Program,
     system: &'a mut dyn System,
     known: Option<&'a Tolerance>,
     stage: Stage,
@@ -400,9 +400,14 @@ enum Cause {
 }
 
 impl<'a> Run<'a> {
-    fn new(system: &'a mut dyn System, known: Option<&'a Tolerance>) -> Result<Self, String> {
-        let stage = scene::stage(system)?;
+    fn new(
+        program: &'a Program,
+        system: &'a mut dyn System,
+        known: Option<&'a Tolerance>,
+    ) -> Result<Self, String> {
+        let stage = scene::stage(system, program)?;
         Ok(Self {
+            program,
             system,
             known,
             stage,
@@ -608,12 +613,14 @@ impl<'a> Run<'a> {
         let mut facts = self.facts();
         for (file, medium) in FILES {
             if medium == Medium::Dax {
-                let span = pages(0, COMPARED);
+                let first = self.program.first_pages(file);
+                // It may have grown meanwhile.
+                let span = pages(0, 2 * first);
                 for action in [
                     Action::Fsync { file, data_only: false },
                     Action::Stat { file },
                     Action::Read { file, span },
-                    Action::Load { map: first_map(file), span: pages(0, PAGES) },
+                    Action::Load { map: first_map(file), span: pages(0, first) },
                 ] {
                     let seen = self.answer(&action)?;
                     facts.insert(format!("{action} at the end"), Fact::Answer(action, seen));
@@ -710,7 +717,7 @@ mod tests {
     use super::*;
 
     fn program(steps: Vec<Step>) -> Program {
-        Program { steps, seed: 0 }
+        Program { steps, seed: 0, huge: 0 }
     }
 
     fn hold(task: u32, point: HoldPoint, until: Option<u32>) -> Step {

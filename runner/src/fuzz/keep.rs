@@ -90,7 +90,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Progra
 }
 
 /// Reads a program that was left in a file.
-fn read(path: &Path) -> anyhow::Result<Program> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Program> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(name)?;
     let program: Program = serde_json::from_str(&text)

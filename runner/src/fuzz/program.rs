@@ -20,8 +20,12 @@ pub(crate) const PAGES: u64 = 4;
 /// Pages that the DAX files of a program may come to have, as one of these. What is mapped in the
 /// beginning is the first [`PAGES`] of them.
 const LENGTHS: [u64; 6] = [PAGES, PAGES, PAGES, 8, 16, 64];
-/// Pages that are compared when a program is over: more than any file has.
-pub(crate) const MOST_PAGES: u64 = 256;
+/// Pages that a huge mapping entry stands for: PMD_SIZE of x86-64.
+const HUGE: u64 = 512;
+/// Huge pages that the DAX files of a program may have, as one of these.
+const HUGE_LENGTHS: [u64; 3] = [1, 2, 2];
+/// Pages of a pin at most, where files have very many: a pipe has as many buffers.
+const MOST_PINNED: u64 = 64;
 /// Tasks: two threads of the first process beside the main one, and two forked processes.
 pub(crate) const TASKS: u32 = 5;
 /// The task that only runs loads, a thread of the first process too.
@@ -107,6 +111,14 @@ pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
     /// What it was made from.
     pub(crate) seed: u64,
+    /// How many huge pages each DAX file has in the beginning; with none it has [`PAGES`] pages.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) huge: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a random program may not use.
@@ -124,6 +136,8 @@ pub(crate) struct Restraint {
     /// such an I/O gets in the page cache where it meets a hole, and what it leaves where it overlaps
     /// its own buffer, is each kernel's own; between two DAX files it always may.
     pub(crate) direct: bool,
+    /// Mapping entries may be huge.
+    pub(crate) huge: bool,
 }
 
 /// What the maker of a program knows of the state it leads to.
@@ -136,6 +150,8 @@ struct Maker {
     loaded: bool,
     /// How many pages of DAX files are of interest.
     length: u64,
+    /// In files of huge pages, those that much is done to: at random two steps would hardly ever meet.
+    hot: Vec<u64>,
     /// What the main task is to do with a file of its own, the next step last.
     life: Vec<Action>,
 }
@@ -156,8 +172,9 @@ impl Program {
         // Not both: the break of a copy-on-write fault has no inode lock to hold a load off with.
         let loads = restraint.loads && dice.once_in(4);
         let restraint = Restraint { reflink: restraint.reflink && !loads, loads, ..restraint };
-        let length = dice.one_of(&LENGTHS);
-        let first = |file| Mapped { map: first_map(file), file, pages: PAGES };
+        let huge = if restraint.huge && dice.once_in(6) { dice.one_of(&HUGE_LENGTHS) } else { 0 };
+        let length = if huge > 0 { huge * HUGE } else { dice.one_of(&LENGTHS) };
+        let first = |file| Mapped { map: first_map(file), file, pages: first_pages(file, huge) };
         let mut maker = Maker {
             dice,
             restraint,
@@ -166,23 +183,42 @@ impl Program {
             next: 100,
             loaded: false,
             length,
+            hot: Vec::new(),
             life: Vec::new(),
         };
         if restraint.evict && maker.dice.once_in(4) {
             maker.life = maker.life();
         }
-        let mut steps = if length > PAGES { maker.lengthen() } else { Vec::new() };
+        let mut steps = match huge {
+            0 if length > PAGES => maker.lengthen(),
+            0 => Vec::new(),
+            _ => maker.share_huge(),
+        };
         steps.truncate(len);
         while steps.len() < len {
             steps.push(maker.step());
         }
-        Self { steps, seed }
+        Self { steps, seed, huge }
+    }
+
+    /// How many pages a file has in the beginning.
+    pub(crate) fn first_pages(&self, file: FileId) -> u64 {
+        first_pages(file, self.huge)
+    }
+
+    /// How many pages of each file are compared when it is over: more than any has.
+    pub(crate) fn most_pages(&self) -> u64 {
+        256 + 16 * HUGE * self.huge
     }
 
     /// Whether it can run at all, which one from a file need not.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.steps.is_empty() {
             return Err("it has no steps".to_owned());
+        }
+        let most = HUGE_LENGTHS.into_iter().max().unwrap_or_default();
+        if self.huge > most {
+            return Err(format!("a file has {most} huge pages at most, not {}", self.huge));
         }
         for step in &self.steps {
             let named = match step {
@@ -207,7 +243,10 @@ impl Program {
 
     /// Whether it does nothing that a random program under this restraint would not.
     pub(crate) fn fits(&self, restraint: Restraint) -> bool {
-        let Restraint { reflink, loads, evict, direct } = restraint;
+        let Restraint { reflink, loads, evict, direct, huge } = restraint;
+        if self.huge > 0 && !huge {
+            return false;
+        }
         let mut maps: BTreeMap<_, _> =
             FILES.iter().map(|(file, _)| (first_map(*file), *file)).collect();
         for step in &self.steps {
@@ -241,13 +280,18 @@ impl Program {
         let pin = Action::Pin { pin: PinId(0), map, span: page(0), kind };
         let everything = pages(0, PAGES);
         let collapse = Action::Fallocate { file, mode: Mode::Collapse, span: everything };
-        Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0 }
+        Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0, huge: 0 }
     }
 }
 
 /// Whether a file is one whose pages are the storage.
 pub(crate) fn is_dax(file: FileId) -> bool {
     FILES.contains(&(file, Medium::Dax))
+}
+
+/// How many pages a file has in the beginning, if DAX files have so many huge ones.
+fn first_pages(file: FileId, huge: u64) -> u64 {
+    if huge > 0 && is_dax(file) { huge * HUGE } else { PAGES }
 }
 
 /// The mapping of a file that every program begins with.
@@ -331,11 +375,35 @@ impl Maker {
         actions.into_iter().map(|action| Step::Do(0, action)).collect()
     }
 
+    /// Shares a huge page of one DAX file with the other, or writes to one of its pages only, so that
+    /// entries of both sizes meet.
+    fn share_huge(&mut self) -> Vec<Step> {
+        let last = self.length - 1;
+        self.hot = vec![0, last, HUGE - 1, HUGE.min(last)];
+        for _ in 0..3 {
+            self.hot.push(self.dice.below(self.length));
+        }
+        let (file, other) = (FILES[0].0, FILES[1].0);
+        let whole = pages(self.dice.below(self.length / HUGE) * HUGE, HUGE);
+        let mut actions = Vec::new();
+        if self.restraint.reflink && self.dice.once_in(2) {
+            actions.push(Action::Clone { from: file, span: whole, to: other, at: whole.at });
+        }
+        let map = first_map(if self.dice.once_in(2) { file } else { other });
+        actions.push(match self.dice.below(3) {
+            0 => Action::Write { file, span: self.span(), byte: self.byte() },
+            1 => Action::Touch { map, span: pages(0, self.length) },
+            _ => Action::Store { map, span: whole, byte: self.byte() },
+        });
+        actions.into_iter().map(|action| Step::Do(0, action)).collect()
+    }
+
     fn map_anew(&mut self, file: FileId) -> Action {
         let map = MapId(self.fresh());
         let is_dax = is_dax(file);
-        let span = if is_dax { self.span() } else { pages(0, PAGES) };
-        let span = if self.dice.once_in(2) { pages(0, PAGES) } else { span };
+        let first = pages(0, if is_dax && self.length >= HUGE { self.length } else { PAGES });
+        let span = if is_dax { self.span() } else { first };
+        let span = if self.dice.once_in(2) { first } else { span };
         let mut sharing =
             self.dice.one_of(&[Sharing::Shared, Sharing::Private, Sharing::Sync, Sharing::Sync]);
         if sharing == Sharing::Sync && !is_dax {
@@ -387,7 +455,14 @@ impl Maker {
     }
 
     fn within(&mut self, length: u64) -> Span {
-        let first = self.dice.below(length);
+        if length >= HUGE && self.dice.once_in(4) {
+            return pages(self.dice.below(length / HUGE) * HUGE, HUGE);
+        }
+        let mut first = self.dice.below(length);
+        if !self.hot.is_empty() && !self.dice.once_in(8) {
+            let at = self.dice.below(self.hot.len() as u64) as usize;
+            first = self.hot[at].min(length - 1);
+        }
         // A few most often: what matters is where they begin and end.
         let most = if self.dice.once_in(4) { length } else { PAGES };
         pages(first, 1 + self.dice.below(most.min(length - first)))
@@ -559,6 +634,7 @@ impl Maker {
         };
         let Mapped { map, pages, .. } = self.map();
         let mut span = self.within(pages);
+        span.len = span.len.min(MOST_PINNED * PAGE);
         // Direct I/O wants whole sectors.
         if span.len == PAGE && self.dice.once_in(4) {
             span = Span { at: span.at + SECTOR, len: (1 + self.dice.below(6)) * SECTOR };
@@ -569,6 +645,9 @@ impl Maker {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.huge > 0 {
+            writeln!(f, "     files 1 and 2 have {} pages, in huge pages", self.huge * HUGE)?;
+        }
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:3}. {step}", number + 1)?;
         }
@@ -589,12 +668,14 @@ pub(super) fn broken_by(action: &Action) -> Vec<FileId> {
 mod tests {
     use super::*;
 
-    const ALL: Restraint = Restraint { reflink: true, loads: true, evict: true, direct: true };
+    const ALL: Restraint =
+        Restraint { reflink: true, loads: true, evict: true, direct: true, huge: true };
 
     #[test]
     fn a_step_is_told_in_words() {
         let punch = Action::Fallocate { file: FileId(2), mode: Mode::Punch, span: page(1) };
-        let program = Program { steps: vec![Step::Do(3, punch), Step::Release(PinId(4))], seed: 1 };
+        let steps = vec![Step::Do(3, punch), Step::Release(PinId(4))];
+        let program = Program { steps, seed: 1, huge: 0 };
         let words = "  1. task 3: punch page 1 of file 2\n  2. release pin 4\n";
         assert_eq!(program.to_string(), words);
     }
@@ -607,7 +688,7 @@ mod tests {
             Step::Hold { task: 2, point: HoldPoint::FaultEntered, until: Some(1) },
             Step::Go(1),
         ];
-        let program = Program { steps, seed: 1 };
+        let program = Program { steps, seed: 1, huge: 0 };
         let text = serde_json::to_string(&program).unwrap();
         assert!(text.contains(r#"{"Hold":{"task":1,"point":"scan-found-busy"}}"#), "{text}");
         assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
@@ -616,7 +697,32 @@ mod tests {
         assert!(error.contains("\"elsewhere\", only at unmapped, "), "{error}");
         assert!(program.holds() && program.check().is_ok());
         let beyond = Step::Hold { task: 1, point, until: Some(TASKS) };
-        assert!(Program { steps: vec![beyond], seed: 1 }.check().is_err());
+        assert!(Program { steps: vec![beyond], seed: 1, huge: 0 }.check().is_err());
+    }
+
+    #[test]
+    fn some_programs_have_huge_files_and_stay_within_them() {
+        let programs: Vec<_> = (0..200).map(|seed| Program::random(seed, 25, ALL)).collect();
+        let huge: Vec<_> = programs.iter().filter(|program| program.huge > 0).collect();
+        assert!((10..80).contains(&huge.len()), "{}", huge.len());
+        let clones = |program: &&&Program| {
+            let whole = |step: &Step| matches!(step, Step::Do(_, Action::Clone { span, .. }) if span.len == HUGE * PAGE);
+            program.steps.iter().any(whole)
+        };
+        assert!(huge.iter().filter(clones).count() > 2);
+        for program in &huge {
+            assert!(program.check().is_ok() && program.fits(ALL));
+            assert!(!program.fits(Restraint { huge: false, ..ALL }));
+            for step in &program.steps {
+                if let Step::Do(_, Action::Pin { span, .. } | Action::Map { span, .. }) = step {
+                    assert!(span.end() <= program.huge * HUGE * PAGE, "{step}");
+                }
+            }
+            let text = serde_json::to_string(program).unwrap();
+            assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), **program);
+        }
+        let beyond = Program { huge: 3, ..Program::of_a_refusal() };
+        assert!(beyond.check().unwrap_err().contains("2 huge pages at most"));
     }
 
     #[test]

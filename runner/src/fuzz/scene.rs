@@ -3,21 +3,24 @@
 use cases::action::{Action, FileId, Medium, PAGE, Reply, Sharing, TaskId, pages};
 use cases::system::{Kinship, MAIN, Need, System};
 
-use super::program::{FILES, LOADER, PAGES, TASKS, first_map};
+use super::program::{FILES, LOADER, Program, TASKS, first_map, is_dax};
 use super::tolerance::Stage;
 
-/// Makes it, which must succeed.
-pub(super) fn set_up(system: &mut dyn System) -> Result<(), String> {
+/// Makes that of `program`, which must succeed.
+pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), String> {
     for need in [Need::HeldIo, Need::PageCache] {
         system.offers(need)?;
     }
     for ((file, medium), fill) in FILES.into_iter().zip([b"abcd", b"wxyz", b"klmn"]) {
         let (name, fill) = (format!("f{}", file.0), fill.to_vec());
         let (map, sharing) = (first_map(file), Sharing::Shared);
-        for action in [
-            Action::Create { file, name, medium, fill },
-            Action::Map { map, file, span: pages(0, PAGES), sharing },
-        ] {
+        let span = pages(0, program.first_pages(file));
+        let create = if program.huge > 0 && is_dax(file) {
+            Action::CreateHuge { file, name, len: span.len, byte: fill[0] }
+        } else {
+            Action::Create { file, name, medium, fill }
+        };
+        for action in [create, Action::Map { map, file, span, sharing }] {
             perform(system, &action)?;
         }
     }
@@ -31,11 +34,12 @@ pub(super) fn set_up(system: &mut dyn System) -> Result<(), String> {
     Ok(())
 }
 
-/// What a program has come to that has not begun, on `system`, where the scene is set up.
-pub(super) fn stage(system: &mut dyn System) -> Result<Stage, String> {
-    let mut stage = Stage { second: locked_second(system)?, ..Stage::default() };
+/// What a program has come to that has not begun, on `system`, where its scene is set up.
+pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Stage, String> {
+    let huge = program.huge > 0;
+    let mut stage = Stage { second: locked_second(system)?, huge, ..Stage::default() };
     for (file, _) in FILES {
-        stage.sizes.insert(file, PAGES * PAGE);
+        stage.sizes.insert(file, program.first_pages(file) * PAGE);
         for process in [0, 3, 4] {
             stage.maps.insert((process, first_map(file)), file);
         }

@@ -29,6 +29,13 @@ pub(crate) fn shrink(
         }
         piece = if piece == 1 { 1 } else { piece / 2 };
     }
+    // Short files, or those of one huge page, are easier to follow.
+    for huge in 0..best.huge {
+        let candidate = Program { huge, ..best.clone() };
+        if diverges(&candidate)? {
+            return Ok(candidate);
+        }
+    }
     Ok(best)
 }
 
@@ -42,7 +49,7 @@ mod tests {
         let program = Program::random(
             3,
             60,
-            Restraint { reflink: true, loads: true, evict: true, direct: true },
+            Restraint { reflink: true, loads: true, evict: true, direct: true, huge: true },
         );
         let needed = [program.steps[5].clone(), program.steps[41].clone()];
         let small = shrink(&program, |candidate| {

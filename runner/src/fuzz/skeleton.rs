@@ -12,6 +12,9 @@ pub(crate) fn of(program: &Program, kind: &str) -> String {
          }}\nfn found(t: &mut Test<'_>) -> Checked {{\n",
         program.seed
     );
+    if program.huge > 0 {
+        text.push_str("    // Files 1 and 2 are huge_file()s here.\n");
+    }
     for step in &program.steps {
         // Writing to a string cannot fail.
         let _ = match step {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cases::Patience;
-use cases::system::System;
 use cases::system::kernel;
 use cases::system::reference::{Config, Reference};
+use cases::system::{Need, System};
 use reference::Variant;
 use tracer::globals;
 use tracer::symbols::Symbols;
@@ -17,6 +17,7 @@ use crate::alarm::alarms;
 use crate::fs::Fs;
 use crate::holding::Holding;
 use crate::plan::Plan;
+use crate::print;
 use crate::task;
 use crate::verdict::Problem;
 use crate::world::{self, Unusable, World};
@@ -74,10 +75,25 @@ pub(crate) struct OnKernel {
     /// The reference that this kernel is held against.
     like: Config,
     fs: Fs,
+    /// Why no mapping entry is huge here, if none is.
+    no_huge: Option<String>,
     spent: Spent,
 }
 
 impl OnKernel {
+    /// Tries whether files can be mapped by huge entries, and says so if not.
+    fn try_huge(&mut self) -> anyhow::Result<()> {
+        let patience = Patience::default();
+        let config = kernel::Config { directory: self.directory.clone(), patience };
+        let mut system = self.devices.open(&config, Err("nobody is held".to_owned()))?;
+        self.no_huge = system.offers(Need::Huge).err();
+        drop(system);
+        if let Some(why) = &self.no_huge {
+            print::line(format_args!("no program has huge files: {why}"));
+        }
+        Ok(())
+    }
+
     /// Tries which order it is, for one of the two is what this file system does.
     fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
         let config = Config { looks_first: true, ..self.like };
@@ -166,7 +182,7 @@ impl OnKernel {
             return Err(broken(Unusable::Wedged(why)));
         }
         if let (Files::Kept, true, Some(reference)) = (files, ran.found.is_empty(), reference) {
-            ran.found.extend(self.remounted(&config, reference)?);
+            ran.found.extend(self.remounted(program, &config, reference)?);
         }
         if files == Files::Kept || !ran.found.is_empty() || !ran.clean {
             spent
@@ -193,6 +209,7 @@ impl OnKernel {
     /// Unmounts the file system, checks it, mounts it and reads again what a program left.
     fn remounted(
         &mut self,
+        program: &Program,
         config: &kernel::Config,
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
@@ -208,7 +225,7 @@ impl OnKernel {
         let lent = Err("nobody is held".to_owned());
         let mut system = spent.on("making tasks", || self.devices.open(config, lent))?;
         let subject = Subject::Kernel(self.known.clone());
-        let again = || execute::read_again(system.as_mut(), reference, subject);
+        let again = || execute::read_again(program, system.as_mut(), reference, subject);
         Ok(spent.on("reading again", again))
     }
 
@@ -259,9 +276,11 @@ impl Testbed {
             directory,
             like,
             fs: plan.target.fs,
+            no_huge: None,
             spent: Spent::default(),
         };
         bed.prepare()?;
+        bed.try_huge()?;
         bed.look(stop)?;
         Ok(Some(Self::Kernel(Box::new(bed))))
     }
@@ -292,10 +311,11 @@ impl Testbed {
         match self {
             Self::Kernel(bed) => {
                 let reflink = bed.known.shares();
-                Restraint { reflink, loads: false, evict: false, direct: false }
+                let huge = bed.no_huge.is_none();
+                Restraint { reflink, loads: false, evict: false, direct: false, huge }
             }
             Self::Reference(_) => {
-                Restraint { reflink: true, loads: true, evict: true, direct: true }
+                Restraint { reflink: true, loads: true, evict: true, direct: true, huge: false }
             }
         }
     }

@@ -59,9 +59,10 @@ const LOCKED_SKIPPED: FindId = FindId("locked-skipped");
 const DEDUPE_ALONG_DEVICE: FindId = FindId("dedupe-along-device");
 const COW_SPILLS: FindId = FindId("cow-spills");
 const UNSHARE_ALONG_DEVICE: FindId = FindId("unshare-along-device");
+const HUGE_SHARED_IN_PARTS: FindId = FindId("huge-shared-in-parts");
 
 impl FindId {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         UNMAPPED,
         DIO_WAKES_NOBODY,
         FAULT_KEEPS_WAITING,
@@ -80,6 +81,7 @@ impl FindId {
         DEDUPE_ALONG_DEVICE,
         COW_SPILLS,
         UNSHARE_ALONG_DEVICE,
+        HUGE_SHARED_IN_PARTS,
     ];
 
     /// What is wrong, as `expected/known.toml` has it.
@@ -109,6 +111,8 @@ pub(crate) struct Stage {
     pub(crate) pinned: BTreeMap<PinId, FileId>,
     /// Files whose layout is being broken.
     pub(crate) breaking: Vec<FileId>,
+    /// The DAX files have huge pages.
+    pub(crate) huge: bool,
     /// Files may share blocks.
     pub(crate) shared: bool,
     /// Of the two DAX files, the one that the kernel locks second.
@@ -257,6 +261,12 @@ impl Tolerance {
                     .is_some_and(|file| stage.ends_within_page(file)) =>
             {
                 Some(SHOWS_BEHIND_END.reason())
+            }
+            // It ends at a BUG_ON().
+            Action::Clone { .. } | Action::Dedupe { .. }
+                if stage.huge && self.has(HUGE_SHARED_IN_PARTS) =>
+            {
+                Some(HUGE_SHARED_IN_PARTS.reason())
             }
             Action::Clone { .. } | Action::Dedupe { .. }
                 if self.has(SECOND_SPINS)

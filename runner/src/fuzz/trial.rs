@@ -1,14 +1,17 @@
 //! Programs that are run again: whether one still shows what it showed, and how short it can be.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::interrupt::Interrupt;
+use crate::verdict::Problem;
 
 use super::interleave::Ran;
 use super::program::Program;
 use super::seen::Divergence;
 use super::shrink;
 use super::testbed::Testbed;
+use super::under_way::UnderWay;
 
 /// How long a program is made shorter.
 const SHRINKING: Duration = Duration::from_mins(1);
@@ -18,12 +21,31 @@ pub(crate) struct Trial {
     /// What programs run on.
     pub(crate) testbed: Testbed,
     interrupt: Interrupt,
+    /// Where the program is written down that runs on a kernel.
+    under_way: Option<UnderWay>,
 }
 
 impl Trial {
-    /// One on this testbed.
-    pub(crate) fn new(testbed: Testbed, interrupt: Interrupt) -> Self {
-        Self { testbed, interrupt }
+    /// One on this testbed. What runs on a kernel is written down in `folder`, if there is one.
+    pub(crate) fn new(
+        testbed: Testbed,
+        interrupt: Interrupt,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let folder = folder.filter(|_| matches!(testbed, Testbed::Kernel(_)));
+        let under_way = folder.map(UnderWay::begin).transpose()?;
+        Ok(Self { testbed, interrupt, under_way })
+    }
+
+    /// Leaves nothing behind; what the file system and the kernel's log say at the end.
+    pub(crate) fn leave(&mut self) -> anyhow::Result<Vec<Problem>> {
+        let problems = self.testbed.leave()?;
+        self.under_way.take().map_or(Ok(()), UnderWay::end)?;
+        Ok(problems)
+    }
+
+    fn write_down(&self, program: &Program) -> anyhow::Result<()> {
+        self.under_way.iter().try_for_each(|under_way| under_way.set(program))
     }
 
     /// Whether the user wants to end.
@@ -33,12 +55,14 @@ impl Trial {
 
     /// Runs a program; where it diverged.
     pub(crate) fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
+        self.write_down(program)?;
         let interrupt = &mut self.interrupt;
         self.testbed.run(program, &mut || interrupt.count() > 0)
     }
 
     /// Runs a program in which tasks are held; none if the user wants to end instead.
     pub(crate) fn force(&mut self, program: &Program) -> anyhow::Result<Option<Ran>> {
+        self.write_down(program)?;
         let interrupt = &mut self.interrupt;
         self.testbed.force(program, &mut || interrupt.count() > 0)
     }
