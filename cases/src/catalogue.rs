@@ -23,6 +23,11 @@ pub fn find(name: &str) -> Option<&'static Case> {
     ALL.binary_search_by_key(&name, |case| case.name).ok().map(|at| ALL[at])
 }
 
+/// The same, for a process that wants no other.
+pub fn find_only(name: &str) -> Option<&'static Case> {
+    CASES.iter().find(|case| case.name == name).or_else(|| cell::find(name))
+}
+
 /// Every axis, with the values that some cell has on it.
 pub fn axes() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut axes: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -4,7 +4,7 @@
 //! description, its origin, whether it belongs to a quick run. [`cannot`] is the one function that
 //! says which combinations cannot be, and why. Nothing is left out because a kernel fails it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -102,25 +102,23 @@ fn cannot<P: Kind, L: Last>(
 struct Cells {
     made: Vec<Case>,
     excluded: Vec<Excluded>,
-    /// What a quick run has of each law, and of all.
-    covered: HashSet<[&'static str; 3]>,
+    /// The one cell that is wanted, by its name; all, if none is given.
+    only: Option<String>,
+    /// The operations under a pin that a quick run has.
+    covered: HashSet<(usize, &'static str)>,
 }
 
-static CELLS: LazyLock<Cells> = LazyLock::new(|| {
-    let mut cells = Cells::default();
-    cells.add(&law::waits::LAW);
-    cells.add(&law::interrupted::LAW);
-    cells.add(&law::several::LAW);
-    cells.add(&law::progress::LAW);
-    cells.add(&law::kept::LAW);
-    cells.add(&law::refused::LAW);
-    cells.add(&law::durable::LAW);
-    cells
-});
+static CELLS: LazyLock<Cells> = LazyLock::new(|| Cells::make(None));
 
 /// Every cell.
 pub(crate) fn all() -> &'static [Case] {
     &CELLS.made
+}
+
+/// The cell of this name. Makes no other: to make all of them takes a process that runs one longer
+/// than many a cell does.
+pub(crate) fn find(name: &str) -> Option<&'static Case> {
+    Cells::make(Some(name.to_owned())).made.pop().map(|case| &*Box::leak(Box::new(case)))
 }
 
 /// Every combination of values that cannot be, with the reason.
@@ -129,28 +127,61 @@ pub fn excluded() -> &'static [Excluded] {
 }
 
 impl Cells {
+    fn make(only: Option<String>) -> Self {
+        let mut cells = Self { only, ..Self::default() };
+        cells.add(&law::waits::LAW);
+        cells.add(&law::interrupted::LAW);
+        cells.add(&law::several::LAW);
+        cells.add(&law::progress::LAW);
+        cells.add(&law::kept::LAW);
+        cells.add(&law::refused::LAW);
+        cells.add(&law::durable::LAW);
+        cells
+    }
+
     fn add<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>) {
-        let mut products = Vec::new();
-        for (o, operation) in operation::ALL.iter().enumerate() {
-            for (p, pin) in law.pins.iter().enumerate() {
-                for (l, last) in law.last.iter().enumerate() {
-                    // Those on a diagonal have each pair of values once: they come first.
-                    let diagonal = (o + p + l) % law.pins.len();
-                    products.push((diagonal, Product { law, operation, pin, last }));
+        let [mut operations, mut pins, mut lasts] = [0; 3].map(|_| BTreeSet::new());
+        // Those on a diagonal have each pair of values once: they come first.
+        for diagonal in 0..law.pins.len() {
+            for (o, operation) in operation::ALL.iter().enumerate() {
+                for (p, pin) in law.pins.iter().enumerate() {
+                    for (l, last) in law.last.iter().enumerate() {
+                        if (o + p + l) % law.pins.len() != diagonal {
+                            continue;
+                        }
+                        let why = cannot(law.concerns, operation, pin, last);
+                        // Whether it has a value that no earlier cell of its law has, or an operation
+                        // under a pin that no earlier one of any law has. All pairs of values would be
+                        // a third of the cells.
+                        let is_news = why.is_none()
+                            && [
+                                self.covered.insert((o, pin.name())),
+                                operations.insert(o),
+                                pins.insert(p),
+                                lasts.insert(l),
+                            ]
+                            .contains(&true);
+                        self.put(Product { law, operation, pin, last }, why, is_news);
+                    }
                 }
             }
         }
-        products.sort_by_key(|(diagonal, _)| *diagonal);
-        for (_, product) in products {
-            self.put(product);
-        }
     }
 
-    fn put<P: Kind, L: Last>(&mut self, product: Product<P, L>) {
+    fn put<P: Kind, L: Last>(
+        &mut self,
+        product: Product<P, L>,
+        excluded: Option<&'static str>,
+        is_news: bool,
+    ) {
         let Product { law, operation, pin, last } = product;
         let values = [operation.name(), pin.name(), last.name()];
+        let is_named = |name: &String| name.split('/').eq([law.name].into_iter().chain(values));
+        if !self.only.as_ref().is_none_or(is_named) {
+            return;
+        }
         let name = format!("{}/{}", law.name, values.join("/"));
-        if let Some(why) = cannot(law.concerns, operation, pin, last) {
+        if let Some(why) = excluded {
             self.excluded.push(Excluded { name, why });
             return;
         }
@@ -167,7 +198,7 @@ impl Cells {
             (L::AXIS, values[2]),
         ];
         let origin = last.origin().or(pin.origin()).or(operation.origin());
-        let groups: &[&str] = if self.is_news(law.name, values) { &["quick"] } else { &[] };
+        let groups: &[&str] = if is_news { &["quick"] } else { &[] };
         let about = (law.about)(operation, pin, last);
         // Made once, and wanted until the end.
         self.made.push(Case {
@@ -180,16 +211,6 @@ impl Cells {
             origin: origin.unwrap_or(operation::ORIGIN),
             body: Body::Cell(Box::leak(Box::new(product))),
         });
-    }
-
-    /// Whether a cell has a value that no earlier one of its law has, or an operation under a pin
-    /// that no earlier one of any law has. All pairs of values would be a third of the cells.
-    fn is_news(&mut self, law: &'static str, [operation, pin, last]: [&'static str; 3]) -> bool {
-        let mut news = self.covered.insert(["", operation, pin]);
-        for value in [operation, pin, last] {
-            news |= self.covered.insert([law, value, ""]);
-        }
-        news
     }
 }
 
@@ -208,6 +229,18 @@ mod tests {
         let made = CELLS.made.iter().filter(|cell| is_of(cell.name)).count();
         let excluded = CELLS.excluded.iter().filter(|excluded| is_of(&excluded.name)).count();
         assert_eq!(made + excluded, all);
+    }
+
+    #[test]
+    fn a_cell_is_the_same_if_no_other_is_made() {
+        for cell in all() {
+            let alone = find(cell.name).expect("it is there");
+            assert_eq!(format!("{alone:?}"), format!("{cell:?}"));
+        }
+        for excluded in excluded() {
+            assert!(find(&excluded.name).is_none());
+        }
+        assert!(find("waits/punch/splice").is_none());
     }
 
     #[test]

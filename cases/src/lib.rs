@@ -39,7 +39,7 @@ pub mod test;
 pub mod transcript;
 
 pub use case::{Case, DANGEROUS};
-pub use catalogue::{all, axes, find};
+pub use catalogue::{all, axes, find, find_only};
 pub use cell::{Excluded, excluded};
 pub use patience::{Patience, pause};
 pub use perform::perform;

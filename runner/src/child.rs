@@ -56,7 +56,7 @@ pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
     // The name under which its tasks stand in the kernel log and in stacks.
     nix::sys::prctl::set_name(c"daxtests-case").context("prctl")?;
 
-    let case = find(&task.case)?;
+    let case = cases::find_only(&task.case).with_context(|| unknown(&task.case))?;
     let mut out = stdout().lock();
     let mut tell = move |message: &Message| -> std::io::Result<()> {
         serde_json::to_writer(&mut out, message)?;
@@ -102,7 +102,11 @@ pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
 
 /// The case of that name.
 pub(crate) fn find(name: &str) -> anyhow::Result<&'static Case> {
-    cases::find(name).with_context(|| format!("there is no case {name}"))
+    cases::find(name).with_context(|| unknown(name))
+}
+
+fn unknown(name: &str) -> String {
+    format!("there is no case {name}")
 }
 
 /// A system that was opened for one case.

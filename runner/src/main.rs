@@ -37,6 +37,7 @@ mod mapper;
 mod merge;
 mod new;
 mod output;
+mod pattern;
 mod plan;
 mod print;
 mod red;

@@ -14,6 +14,8 @@ pub(crate) type Axes = BTreeMap<&'static str, Vec<&'static str>>;
 /// A choice of cases.
 #[derive(Debug)]
 pub(crate) enum Which {
+    /// One, by its name.
+    One(String),
     /// By name.
     Named(GlobMatcher),
     /// Cells, by the values that they have on each of these axes.
@@ -25,6 +27,10 @@ impl Which {
     /// each. A value that no cell has would choose nothing, for ever and unseen: it is an error.
     pub(crate) fn parse(value: &toml::Value, axes: &Axes) -> anyhow::Result<Self> {
         let table = match value {
+            // Most are, and a glob takes its time to compile.
+            toml::Value::String(name) if cases::find(name).is_some() => {
+                return Ok(Self::One(name.clone()));
+            }
             toml::Value::String(glob) => {
                 return Ok(Self::Named(select::glob(glob)?.compile_matcher()));
             }
@@ -62,6 +68,7 @@ impl Which {
     /// Whether `case` is one of them.
     pub(crate) fn is_match(&self, case: &Case) -> bool {
         match self {
+            Self::One(name) => case.name == name,
             Self::Named(glob) => glob.is_match(case.name),
             Self::Cells(axes) => axes.iter().all(|(axis, values)| {
                 case.coordinate(axis).is_some_and(|at| values.iter().any(|value| value == at))

@@ -209,9 +209,10 @@ impl Pair<'_> {
         // Not before it is taken, else there is nothing to release.
         if self.busy.values().any(|(other, _)| *other == action) {
             self.pins.insert(pin, action);
-            self.stage.pinned.extend(held.map(|file| (pin, file)));
+            self.stage.pinned.extend(held.map(|held| (pin, held)));
             return Ok(());
         }
+        let held = held.map(|held| held.file);
         if !self.loads.is_empty() {
             // It may have been refused, and what it pinned depends on what went on beside it.
             self.both(|system| system.release(pin).ok());
@@ -343,7 +344,7 @@ impl Pair<'_> {
         };
         let text = format!("{action}\n    seen:     {subject}\n    expected: {reference}{place}");
         let tolerated = match &self.kind {
-            Subject::Kernel(known) => known.reason(action, &subject, &reference),
+            Subject::Kernel(known) => known.reason(action, &subject, &reference, &self.stage),
             Subject::Variant => None,
         };
         if tolerated.is_some() && matches!(action, Action::Stored { .. }) {
@@ -440,7 +441,11 @@ impl Pair<'_> {
                     Err(why) => Seen::trouble(&why),
                 }
             });
+            let done = matches!(seen[0], Seen::Returned(Ok(_)));
             self.judge(&action, " at the end", seen)?;
+            if done {
+                self.stage.end(&action);
+            }
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(crate) const PAGES: u64 = 4;
 /// beginning is the first [`PAGES`] of them.
 const LENGTHS: [u64; 6] = [PAGES, PAGES, PAGES, 8, 16, 64];
 /// Pages that a huge mapping entry stands for: PMD_SIZE of x86-64.
-const HUGE: u64 = 512;
+pub(super) const HUGE: u64 = 512;
 /// Huge pages that the DAX files of a program may have, as one of these.
 const HUGE_LENGTHS: [u64; 3] = [1, 2, 2];
 /// Pages of a pin at most, where files have very many: a pipe has as many buffers.

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, Sector, Span,
+    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Sector,
+    Span,
 };
 use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
@@ -22,12 +23,15 @@ use crate::target::Target;
 use crate::verdict::Problem;
 
 use super::interleave::MISSED;
-use super::program::{Program, Step, broken_by, is_dax};
+use super::program::{HUGE, Program, Step, broken_by, is_dax};
 use super::seen::{Divergence, Seen};
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
 /// `docs/finds/beside.md`.
 const SPLITS: &str = "iov_iter_extract_bvecs";
+
+/// Bytes of a huge page.
+const HUGE_PAGE: u64 = HUGE * PAGE;
 
 /// Bad address, as the kernel numbers it.
 const EFAULT: i32 = nix::errno::Errno::EFAULT as i32;
@@ -100,6 +104,15 @@ pub(crate) struct Tolerance {
     splits: bool,
 }
 
+/// What a pin holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pinned {
+    /// Of which file.
+    pub(crate) file: FileId,
+    /// Which of its bytes.
+    span: Span,
+}
+
 /// What a program has come to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stage {
@@ -107,8 +120,8 @@ pub(crate) struct Stage {
     pub(crate) maps: BTreeMap<(u32, MapId), FileId>,
     /// Where in its file each begins that does not at its beginning.
     pub(crate) offsets: BTreeMap<(u32, MapId), u64>,
-    /// The files of pins that are held.
-    pub(crate) pinned: BTreeMap<PinId, FileId>,
+    /// What pins hold.
+    pub(crate) pinned: BTreeMap<PinId, Pinned>,
     /// Files whose layout is being broken.
     pub(crate) breaking: Vec<FileId>,
     /// The DAX files have huge pages.
@@ -129,9 +142,11 @@ impl Stage {
                 self.maps.insert((process, *map), *file);
                 self.offsets.insert((process, *map), span.at);
             }
-            Action::Pin { pin, map, .. } => {
+            Action::Pin { pin, map, span, .. } => {
+                let at = self.offsets.get(&(process, *map)).copied().unwrap_or(0);
+                let span = Span { at: at + span.at, ..*span };
                 let file = self.maps.get(&(process, *map)).copied();
-                self.pinned.extend(file.map(|file| (*pin, file)));
+                self.pinned.extend(file.map(|file| (*pin, Pinned { file, span })));
             }
             Action::Clone { .. } | Action::Dedupe { .. } => self.shared = true,
             _ => {}
@@ -173,8 +188,58 @@ impl Stage {
         size.is_none_or(|size| at + span.end() > size.next_multiple_of(PAGE))
     }
 
+    /// Whether bytes that an action takes away lie in the same huge page as a pin's, if there is one.
+    fn shares_huge_page_with_pin(&self, action: &Action) -> bool {
+        let taken = match action {
+            Action::Truncate { file, size } => vec![(*file, *size..u64::MAX)],
+            Action::Fallocate { file, mode: Mode::Collapse | Mode::Insert, span } => {
+                vec![(*file, span.at..u64::MAX)]
+            }
+            Action::Fallocate { file, span, .. } => vec![(*file, span.at..span.end())],
+            Action::Clone { from, span, to, at } | Action::Dedupe { from, span, to, at } => {
+                vec![(*from, span.at..span.end()), (*to, *at..at + span.len)]
+            }
+            _ => return false,
+        };
+        let first = |byte: u64| byte / HUGE_PAGE;
+        taken.into_iter().any(|(file, bytes)| {
+            let huge = first(bytes.start)..=first(bytes.end.saturating_sub(1));
+            self.pinned.values().any(|held| {
+                let of_pin = first(held.span.at)..=first(held.span.end().saturating_sub(1));
+                held.file == file && huge.start() <= of_pin.end() && of_pin.start() <= huge.end()
+            })
+        })
+    }
+
+    /// Whether what was seen through a mapping differs only by zeros behind the end of its file.
+    fn is_zeroed_behind_end(
+        &self,
+        map: MapId,
+        span: Span,
+        Content(seen): &Content,
+        Content(expected): &Content,
+    ) -> bool {
+        // It is the same in each process that has it.
+        let of_map =
+            |(key, file): (&(u32, MapId), &FileId)| (key.1 == map).then_some((*key, *file));
+        let Some((key, file)) = self.maps.iter().find_map(of_map) else {
+            return false;
+        };
+        let Some(size) = self.sizes.get(&file) else {
+            return false;
+        };
+        let begin = self.offsets.get(&key).copied().unwrap_or(0) + span.at;
+        let sectors = (begin..).step_by(SECTOR as usize);
+        seen.len() == expected.len()
+            && sectors.zip(seen.iter().zip(expected)).all(|(at, (seen, expected))| {
+                seen == expected
+                    || at >= *size && *seen == Sector::Uniform(0)
+                    || at < *size && *size < at + SECTOR && *seen == Sector::Torn
+            })
+    }
+
     fn is_pinned(&self, file: FileId) -> bool {
-        self.pinned.values().any(|other| *other == file)
+        self.pinned.values().any(|held| held.file == file)
     }
 
     fn file_of(&self, process: u32, map: MapId) -> Option<FileId> {
@@ -294,14 +359,14 @@ impl Tolerance {
                 kind: PinKind::Direct { direction: Direction::IntoMemory, .. }, ..
             } if self.has(COW_TAKES_PINNED)
                 && stage.shared
-                && stage.pinned.values().any(|file| is_dax(*file)) =>
+                && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
                 Some(COW_TAKES_PINNED.reason())
             }
             _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
                 && !broken_by(action).is_empty()
-                && stage.pinned.values().any(|file| is_dax(*file)) =>
+                && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
                 Some(WAITS_FOR_OTHERS.reason())
             }
@@ -390,8 +455,22 @@ impl Tolerance {
         action: &Action,
         seen: &Seen,
         expected: &Seen,
+        stage: &Stage,
     ) -> Option<&'static str> {
         match (action, seen, expected) {
+            // A kernel looks at all pages of an entry, and of a folio, together.
+            (_, Seen::Blocked(_), Seen::Returned(_))
+                if stage.huge && stage.shares_huge_page_with_pin(action) =>
+            {
+                Some("the pages of a huge mapping entry are waited for together")
+            }
+            (
+                Action::Load { map, span },
+                Seen::Returned(Ok(Reply::Content(seen))),
+                Seen::Returned(Ok(Reply::Content(expected))),
+            ) if stage.is_zeroed_behind_end(*map, *span, seen, expected) => {
+                Some("what a mapping stored behind the end of its file may be zeroed at any time")
+            }
             // Waiting longer than needed is safe; whether the operation needed to is the file
             // system's choice.
             (
@@ -493,7 +572,7 @@ mod tests {
         let file = FILES[0].0;
         Stage {
             maps: [((0, MapId(1)), file)].into(),
-            pinned: [(PinId(9), file)].into(),
+            pinned: [(PinId(9), Pinned { file, span: page(1) })].into(),
             breaking: vec![file],
             ..Stage::default()
         }
@@ -522,6 +601,45 @@ mod tests {
         assert!(zeroed(cached, &[content(0), content(b'x')]));
         assert!(!zeroed(cached, &[content(b'y'), content(b'x')]));
         assert!(!zeroed(dax, &[content(0), content(b'x')]));
+    }
+
+    #[test]
+    fn a_huge_page_is_waited_for_as_a_whole_and_no_other() {
+        let (file, mode) = (FILES[0].0, Mode::Punch);
+        let blocked = |stage: &Stage, at| {
+            let punch = Action::Fallocate { file, mode, span: page(at) };
+            let (seen, expected) = (Seen::Blocked(String::new()), Seen::Returned(Ok(Reply::Done)));
+            xfs(UNMAPPED).reason(&punch, &seen, &expected, stage)
+        };
+        let huge = Stage { huge: true, ..stage() };
+        assert!(blocked(&huge, 511).is_some());
+        assert!(blocked(&huge, 512).is_none());
+        assert!(blocked(&stage(), 511).is_none());
+        let other = Action::Truncate { file: FILES[1].0, size: 0 };
+        assert!(!huge.shares_huge_page_with_pin(&other));
+    }
+
+    #[test]
+    fn only_behind_the_end_of_a_file_may_there_be_zeros_instead() {
+        let sectors =
+            |letters: &[u8]| Content(letters.iter().map(|b| Sector::Uniform(*b)).collect());
+        let file = FILES[0].0;
+        let mut stage = stage();
+        let tolerated = |stage: &Stage, seen: Content| {
+            let all = Span { at: 0, len: 4 * SECTOR };
+            stage.is_zeroed_behind_end(MapId(1), all, &seen, &sectors(b"avvv"))
+        };
+        assert!(!tolerated(&stage, sectors(b"avv\0")), "nobody knows how long it is");
+        stage.sizes.insert(file, 3 * SECTOR);
+        assert!(tolerated(&stage, sectors(b"avv\0")));
+        assert!(!tolerated(&stage, sectors(b"av\0\0")));
+        assert!(!tolerated(&stage, sectors(b"avvx")));
+        stage.sizes.insert(file, 2 * SECTOR + 1);
+        let mut torn = sectors(b"avv\0");
+        torn.0[2] = Sector::Torn;
+        assert!(tolerated(&stage, torn));
+        stage.offsets.insert((0, MapId(1)), SECTOR);
+        assert!(tolerated(&stage, sectors(b"av\0\0")));
     }
 
     #[test]
