@@ -100,6 +100,9 @@ RENAMED_CASES = (
 # What takes a DAX file and one without, and a few cases that must be on dax=inode as everywhere.
 WITHOUT_DAX = ("exchange/*", "waits/punch/splice/*mapped", "waits/truncate-down/aio-write/mapped", "fsync/under-*")
 
+# What the realtime device of XFS is tried with, whose blocks have an allocator of their own.
+REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/splice/*", "evict/*", "beside/*")
+
 # What crashes the kernel, and what must pass in the machine that goes on.
 DANGEROUS = ("huge/shared-in-parts-punch-waits", "huge/two-mappings-punch")
 
@@ -145,7 +148,7 @@ def steps(shard: str) -> list[Step]:
 def in_turn() -> list[Step]:
     """What has a machine of its own, and tries one thing more than the others. What takes long comes first, so that
     the end does not wait for it alone."""
-    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), dangerous(), *faults()]
+    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), realtime(), dangerous(), *faults()]
 
 
 def due(shard: str) -> list[Step]:
@@ -285,6 +288,12 @@ def without_dax() -> list[Step]:
     """File systems on which some files are DAX files and some are not."""
     places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
     return [suite(f"without-dax-{where.filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX) for where in places]
+
+
+def realtime() -> Step:
+    """XFS with its files on a second device."""
+    where = Where(FAULTY_KERNEL, "xfs", cpus=1)
+    return suite("realtime-xfs", where, "--dev", "/dev/pmem1", "--shape", "realtime", *REALTIME)
 
 
 def dangerous() -> Step:

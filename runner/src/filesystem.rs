@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::fs::Row;
 use crate::kmsg::Kmsg;
+use crate::shape::{DmTable, REALTIME};
 use crate::target::Target;
 use crate::tool::{self, Tool};
 use crate::verdict::{Problem, Witness};
@@ -42,6 +43,8 @@ pub(crate) struct FileSystem {
     row: &'static Row,
     target: Target,
     dev: PathBuf,
+    /// What XFS has its files on, if not on that.
+    realtime: Option<PathBuf>,
     point: PathBuf,
     /// How long a tool may take.
     patience: Duration,
@@ -68,12 +71,22 @@ impl FileSystem {
         patience: Duration,
     ) -> anyhow::Result<Self> {
         let dev = target.device()?.to_owned();
-        Ok(Self { row, target: target.clone(), dev, point, patience })
+        Ok(Self { row, target: target.clone(), dev, realtime: None, point, patience })
     }
 
-    /// Puts it on another device: what device-mapper made of the target's.
-    pub(crate) fn place(&mut self, dev: PathBuf) {
-        self.dev = dev;
+    /// Puts it, or its files, on another device: what device-mapper made of the target's.
+    pub(crate) fn place(&mut self, layout: DmTable, dev: PathBuf) {
+        match layout {
+            DmTable::Realtime => self.realtime = Some(dev),
+            DmTable::Concat | DmTable::Stripe(_) => self.dev = dev,
+        }
+    }
+
+    /// Words with the realtime device in its place.
+    fn filled(&self, words: impl IntoIterator<Item = String>) -> Vec<String> {
+        let node = self.realtime.as_deref().unwrap_or(Path::new(""));
+        let fill = |word: String| word.replace(REALTIME, &node.display().to_string());
+        words.into_iter().map(fill).collect()
     }
 
     /// The device that it is on.
@@ -88,17 +101,18 @@ impl FileSystem {
 
     /// The options it is mounted with.
     pub(crate) fn options(&self) -> String {
-        self.target.mount().join(",")
+        self.filled(self.target.mount()).join(",")
     }
 
     /// The command that makes it.
     pub(crate) fn mkfs(&self) -> Tool {
-        self.target.mkfs(self.row).arg(&self.dev)
+        let realtime = self.realtime.as_deref();
+        self.target.mkfs(self.row, realtime).arg(&self.dev)
     }
 
     /// The command that says whether it could be made on `path`, and writes nothing.
     pub(crate) fn try_on(&self, path: &Path) -> Tool {
-        self.target.mkfs(self.row).arg(self.row.try_on).arg(path)
+        self.target.mkfs(self.row, None).arg(self.row.try_on).arg(path)
     }
 
     /// Makes it, overwriting the device.
@@ -109,7 +123,7 @@ impl FileSystem {
 
     /// Mounts it and checks that a file on it is a DAX file.
     pub(crate) fn mount(&self, kmsg: &mut Kmsg) -> Result<(), Error> {
-        let (flags, data) = split(&self.target.mount());
+        let (flags, data) = split(&self.filled(self.target.mount()));
         mount(Some(&self.dev), &self.point, Some(self.row.name), flags, Some(data.as_str()))
             .map_err(|why| Error::Mount {
                 dev: self.dev.clone(),
@@ -181,7 +195,8 @@ impl FileSystem {
     /// Checks it, unmounted. A complaint is a problem; so is a checker that cannot be run.
     pub(crate) fn check(&self) -> Result<Option<Problem>, Error> {
         let (program, options) = self.row.check.split_first().expect("every file system has one");
-        let tool = Tool::new(*program).args(options.iter().copied()).arg(&self.dev);
+        let shaped = self.filled(self.target.check_options());
+        let tool = Tool::new(*program).args(options.iter().copied()).args(shaped).arg(&self.dev);
         let output = tool.output(self.patience)?;
         if output.status.success() {
             return Ok(None);

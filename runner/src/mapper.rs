@@ -43,6 +43,8 @@ impl Mapper {
         owner: Owner,
         patience: Duration,
     ) -> Result<Self, Error> {
+        // Of a realtime device only that is made.
+        let devices = if layout == DmTable::Realtime { &devices[1..] } else { devices };
         let mut usable = Vec::new();
         for dev in devices {
             let io = |why| Error::Io { path: dev.clone(), why };
@@ -89,7 +91,7 @@ impl Drop for Mapper {
 fn table(layout: DmTable, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
     let place = |dev: &PathBuf| format!("{} {BEGIN}", dev.display());
     match layout {
-        DmTable::Concat => {
+        DmTable::Concat | DmTable::Realtime => {
             let mut at = 0;
             let line = |(dev, length): (&PathBuf, &u64)| {
                 let line = format!("{at} {length} linear {}", place(dev));

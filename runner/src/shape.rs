@@ -21,6 +21,8 @@ pub(crate) struct Shape {
     pub(crate) mkfs: &'static [&'static str],
     /// Mount options.
     pub(crate) mount: &'static [&'static str],
+    /// Options of what checks it.
+    pub(crate) check: &'static [&'static str],
     /// What is put between the devices and the file system.
     pub(crate) layout: Option<DmTable>,
 }
@@ -32,7 +34,12 @@ pub(crate) enum DmTable {
     Concat,
     /// Pieces of so many sectors from each in turn.
     Stripe(u64),
+    /// The second as XFS's realtime device; the first is what it is.
+    Realtime,
 }
+
+/// Stands for the realtime device in the options of a shape.
+pub(crate) const REALTIME: &str = "{realtime}";
 
 /// Sectors in 1 MiB.
 const MIB: u64 = 2048;
@@ -41,7 +48,8 @@ const MIB: u64 = 2048;
 /// block is never the page of its own number by chance; what lies before it says whose it is.
 pub(crate) const BEGIN: u64 = 66 * MIB;
 
-const NONE: Shape = Shape { name: "", about: "", fs: None, mkfs: &[], mount: &[], layout: None };
+const NONE: Shape =
+    Shape { name: "", about: "", fs: None, mkfs: &[], mount: &[], check: &[], layout: None };
 
 /// All shapes.
 pub(crate) const SHAPES: &[Shape] = &[
@@ -97,6 +105,24 @@ pub(crate) const SHAPES: &[Shape] = &[
         fs: Some(Fs::Xfs),
         mkfs: &["-d", "extszinherit=512"],
         ..NONE
+    },
+    Shape {
+        name: "realtime",
+        about: "XFS with its files on a realtime device, the second of two",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-m", "reflink=0", "-r", "rtdev={realtime},extsize=4096", "-d", "rtinherit=1"],
+        mount: &["rtdev={realtime}"],
+        check: &["-r", "{realtime}"],
+        layout: Some(DmTable::Realtime),
+    },
+    Shape {
+        name: "realtime-2m",
+        about: "the same in extents of 2 MiB",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-m", "reflink=0", "-r", "rtdev={realtime},extsize=2m", "-d", "rtinherit=1"],
+        mount: &["rtdev={realtime}"],
+        check: &["-r", "{realtime}"],
+        layout: Some(DmTable::Realtime),
     },
     Shape {
         name: "dax-inode",
@@ -162,8 +188,11 @@ pub(crate) fn together(
         bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
     }
     match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
-        Some((shape, DmTable::Stripe(_))) if devices < 2 => {
+        Some((shape, DmTable::Stripe(_) | DmTable::Realtime)) if devices < 2 => {
             bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
+        }
+        Some((shape, DmTable::Realtime)) if devices > 2 => {
+            bail!("--shape {} needs two devices, not {devices}", shape.name)
         }
         None if devices > 1 => {
             bail!("several devices need a shape that uses them: --shape linear or --shape stripe")
@@ -220,6 +249,9 @@ mod tests {
         for (names, fs, devices, words) in [
             (&["strip"][..], Fs::Xfs, 2, "did you mean stripe?"),
             (&["stripe"], Fs::Xfs, 1, "needs two devices"),
+            (&["realtime"], Fs::Xfs, 1, "needs two devices"),
+            (&["realtime"], Fs::Xfs, 3, "needs two devices, not 3"),
+            (&["realtime", "stripe"], Fs::Xfs, 2, "both say what the device is"),
             (&["stripe", "linear"], Fs::Xfs, 2, "both say what the device is"),
             (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
             (&["linear", "linear"], Fs::Xfs, 1, "twice"),

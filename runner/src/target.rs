@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{Fs, HUGE, Row};
-use crate::shape::{self, DmTable, Shape};
+use crate::shape::{self, DmTable, REALTIME, Shape};
 use crate::tool::Tool;
 
 /// What is tested.
@@ -119,8 +119,8 @@ impl Target {
         name
     }
 
-    /// The command that makes it, without the device.
-    pub(crate) fn mkfs(&self, row: &Row) -> Tool {
+    /// The command that makes it, without the device; `realtime` is what shapes call `{realtime}`.
+    pub(crate) fn mkfs(&self, row: &Row, realtime: Option<&Path>) -> Tool {
         let own: Vec<&str> = self
             .shapes()
             .flat_map(|shape| shape.mkfs.iter().copied())
@@ -146,10 +146,12 @@ impl Target {
             .iter()
             .filter(|default| !default.replaced_by.iter().any(says))
             .flat_map(|default| default.words.iter().map(fill));
-        Tool::new(row.mkfs)
-            .args(row.always.iter().copied())
-            .args(defaults)
-            .args(own.iter().copied())
+        Tool::new(row.mkfs).args(row.always.iter().copied()).args(defaults).args(own.iter().map(
+            |word| match realtime {
+                Some(node) => word.replace(REALTIME, &node.display().to_string()),
+                None => (*word).to_owned(),
+            },
+        ))
     }
 
     /// The options that it is mounted with.
@@ -159,6 +161,11 @@ impl Target {
         let own = self.mount_options.iter().map(String::as_str);
         let others = shaped.chain(own).filter(|option| ![DAX, PER_FILE].contains(option));
         [dax].into_iter().chain(others).map(str::to_owned).collect()
+    }
+
+    /// The options of what checks it.
+    pub(crate) fn check_options(&self) -> Vec<String> {
+        self.shapes().flat_map(|shape| shape.check).map(|word| (*word).to_owned()).collect()
     }
 
     /// Whether each file says whether it is a DAX file.
@@ -219,7 +226,7 @@ mod tests {
     }
 
     fn mkfs(target: &Target) -> String {
-        target.mkfs(target.fs.row().unwrap()).line()
+        target.mkfs(target.fs.row().unwrap(), None).line()
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl World {
             let owner = Owner::here().context("/proc/self").map_err(Unusable::Broken)?;
             let made = Mapper::make(layout, &kernel.devices, owner, kernel.patience)
                 .map_err(|error| Unusable::Broken(error.into()))?;
-            kernel.files.place(made.node.clone());
+            kernel.files.place(layout, made.node.clone());
             kernel.mapper = Some(made);
         }
         kernel.files.make()?;

@@ -19,6 +19,7 @@ mod pin;
 mod proc;
 mod script;
 mod stat;
+mod storage;
 mod sys;
 mod task;
 mod wire;

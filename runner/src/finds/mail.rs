@@ -4,6 +4,7 @@
 //! Nothing is sent.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -13,9 +14,12 @@ use super::seen::{Column, Seen, Wanted};
 use crate::export;
 use crate::find::{Facts, Find};
 use crate::known::Deviations;
-use crate::shape;
+use crate::shape::{self, DmTable, REALTIME};
 use crate::target::Target;
 use crate::wrap;
+
+/// The second device, where a shape needs one beside the first.
+const SECOND: &str = "/dev/pmem1";
 
 /// How wide the lines of a mail are.
 const WIDTH: usize = 72;
@@ -142,13 +146,18 @@ fn reproducer(
     text.push_str("Without it, by the program below, as root:\n\n");
     let mkfs = fs.row().map(|row| {
         let target = Target { fs, shapes: shapes.to_vec(), ..Target::reference() };
-        target.mkfs(row).line()
+        target.mkfs(row, Some(Path::new(SECOND))).line()
     });
     let placed: Vec<_> = shapes
         .iter()
         .filter_map(|name| shape::find(name).ok())
-        .filter(|shape| shape.layout.is_some())
+        .filter(|shape| !matches!(shape.layout, None | Some(DmTable::Realtime)))
         .collect();
+    let mut mount = mount.to_owned();
+    let shaped = shapes.iter().filter_map(|name| shape::find(name).ok());
+    for option in shaped.flat_map(|shape| shape.mount).filter(|word| word.contains(REALTIME)) {
+        let _ = write!(mount, ",{}", option.replace(REALTIME, SECOND));
+    }
     let device = if placed.is_empty() { "/dev/pmem0" } else { "DEVICE" };
     let _ = write!(
         text,

@@ -11,7 +11,7 @@ use nix::libc;
 use protocol::oracle::Written;
 
 use super::dax::{choose_dax, is_dax};
-use super::sys;
+use super::{storage, sys};
 use crate::action::{FileId, Medium, PAGE, page};
 use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood, View};
 
@@ -101,8 +101,8 @@ impl Folders {
     fn inspect(&self, what: &Inspection) -> io::Result<Inspected> {
         let Some(file) = self.open(what.file)? else {
             let folder = File::open(&self.dax)?;
-            let blocks = what.pages.iter();
-            let free = blocks.map(|(_, block)| sys::is_free(folder.as_raw_fd(), *block));
+            let (blocks, device) = (what.pages.iter(), storage::device(&folder)?);
+            let free = blocks.map(|(_, block)| sys::is_free(folder.as_raw_fd(), device, *block));
             return Ok(Inspected::Nameless { free: free.collect::<io::Result<_>>()? });
         };
         let pages = what.pages.iter();
@@ -136,7 +136,7 @@ impl Folders {
         let blocks = sys::written_blocks(file.as_raw_fd(), 0, what.fill.len())?;
         let free = if what.with_free {
             let blocks: Vec<_> = blocks.iter().flatten().copied().collect();
-            sys::free_one(file.as_raw_fd(), &blocks)?
+            sys::free_one(file.as_raw_fd(), storage::device(&file)?, &blocks)?
         } else {
             None
         };

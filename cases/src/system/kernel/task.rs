@@ -16,6 +16,7 @@ use super::actor::Actor;
 use super::flight::{self, Taken};
 use super::folders::{Folders, new_file};
 use super::script;
+use super::storage;
 use super::sys::{self, Aligned, Mapping, Uring, Vars};
 use super::wire::{self, Made, Request, Response};
 use crate::action::{
@@ -243,7 +244,8 @@ impl Actor {
                 sys::find_block(self.file(*file)?.as_raw_fd(), *block).map(Reply::Count)
             }
             Action::IsFree { file, block } => {
-                let free = sys::is_free(self.file(*file)?.as_raw_fd(), *block)?;
+                let file = self.file(*file)?;
+                let free = sys::is_free(file.as_raw_fd(), storage::device(&file)?, *block)?;
                 Ok(Reply::Count(u64::from(free)))
             }
             Action::Stored { file, span } => stored(&*self.file(*file)?, *span),
@@ -355,7 +357,7 @@ impl Actor {
 
 /// Reads the blocks of a file from the device that carries its file system.
 fn stored(file: &File, span: Span) -> io::Result<Reply> {
-    let number = file.metadata()?.dev();
+    let number = storage::device(file)?;
     let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
     let named = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
     let name = named.file_name().ok_or_else(|| io::Error::other("the device has no name"))?;

@@ -276,9 +276,32 @@ pub(crate) fn find_block(fd: RawFd, block: u64) -> io::Result<u64> {
     Ok(found)
 }
 
-/// Whether the file system counts the device's page `block` as free.
-pub(crate) fn is_free(fd: RawFd, block: u64) -> io::Result<bool> {
-    Ok(free_one(fd, &[block])?.is_some())
+/// `struct fsxattr`.
+#[repr(C)]
+#[derive(Default)]
+struct Fsxattr {
+    xflags: u32,
+    rest: [u32; 6],
+}
+
+/// What `FS_IOC_FSGETXATTR` says of a file or a folder in `fsx_xflags`.
+pub(crate) fn xflags(fd: RawFd) -> io::Result<u32> {
+    let mut attributes = Fsxattr::default();
+    let request = libc::_IOR::<Fsxattr>(u32::from(b'X'), 31);
+    // SAFETY: the structure is the one the request names.
+    check(unsafe { libc::ioctl(fd, request as _, &raw mut attributes) }.into())?;
+    Ok(attributes.xflags)
+}
+
+/// Whether the file system counts the page `block` of `device` as free.
+pub(crate) fn is_free(fd: RawFd, device: u64, block: u64) -> io::Result<bool> {
+    Ok(free_one(fd, device, &[block])?.is_some())
+}
+
+/// A device as the kernel hands it out: `new_encode_dev` of include/linux/kdev_t.h.
+fn encode(device: u64) -> u32 {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    (minor & 0xff | major << 8 | (minor & !0xff) << 12) as u32
 }
 
 /// `struct fsmap`.
@@ -310,12 +333,13 @@ impl FsmapHead {
     const ROOM: usize = 256;
 }
 
-/// The first of these pages of the device that the file system counts as free, if any, by
-/// `FS_IOC_GETFSMAP`.
-pub(crate) fn free_one(fd: RawFd, blocks: &[u64]) -> io::Result<Option<u64>> {
+/// The first of these pages of `device`, which is one of the file system's, that it counts as free,
+/// if any, by `FS_IOC_GETFSMAP`.
+pub(crate) fn free_one(fd: RawFd, device: u64, blocks: &[u64]) -> io::Result<Option<u64>> {
     const SPECIAL_OWNER: u32 = 0x10;
     const FREE: u64 = 1;
     const LAST: u32 = 0x20;
+    let device = encode(device);
     let mut map = Box::new(FsmapHead {
         iflags: 0,
         oflags: 0,
@@ -347,7 +371,8 @@ pub(crate) fn free_one(fd: RawFd, blocks: &[u64]) -> io::Result<Option<u64>> {
         let is_free = |block: &&u64| {
             let at = **block * PAGE;
             records.iter().any(|record| {
-                (record.physical..record.physical + record.length).contains(&at)
+                record.device == device
+                    && (record.physical..record.physical + record.length).contains(&at)
                     && record.flags & SPECIAL_OWNER != 0
                     && record.owner == FREE
             })
@@ -369,6 +394,7 @@ mod tests {
     /// The size is part of the request's number, and the kernel reads the times where it has them.
     #[test]
     fn the_structure_is_the_kernels() {
+        assert_eq!(size_of::<Fsxattr>(), 28);
         assert_eq!(size_of::<SwapExtents>(), 192);
         assert_eq!(std::mem::offset_of!(Bulkstat, modified), 56);
         assert_eq!(std::mem::offset_of!(Bulkstat, changed), 72);
