@@ -39,6 +39,8 @@ struct Known {
     fill: Vec<u8>,
     /// The block of each page when it was first seen.
     blocks: Vec<Option<u64>>,
+    /// Blocks that the file system counted as its own then.
+    counted: u64,
     /// What is wrong with it was told.
     told: bool,
 }
@@ -66,8 +68,9 @@ impl Bystanders {
 
     /// One was made, or was there already. What is wrong with it from the beginning.
     pub(super) fn add(&mut self, what: Bystander, seen: Option<&Stood>) -> Option<Found> {
-        let blocks = seen.map(|seen| seen.blocks.clone()).unwrap_or_default();
-        self.all.push(Known { file: what.file, fill: what.fill, blocks, told: false });
+        let (blocks, counted) =
+            seen.map(|seen| (seen.blocks.clone(), seen.counted)).unwrap_or_default();
+        self.all.push(Known { file: what.file, fill: what.fill, blocks, counted, told: false });
         self.judge_one(self.all.len() - 1, seen, "it was made")
     }
 
@@ -87,15 +90,17 @@ impl Bystanders {
     }
 
     fn judge_one(&mut self, at: usize, seen: Option<&Stood>, words: &str) -> Option<Found> {
-        let Known { fill, blocks, told, .. } = &mut self.all[at];
+        let Known { fill, blocks, counted, told, .. } = &mut self.all[at];
         let (index, wrong) = match seen {
-            Some(seen) => rule::Bystander { fill, blocks }.wrong(&rule::Stood {
-                pages: seen.pages,
-                counted: seen.counted,
-                blocks: &seen.blocks,
-                other: seen.other,
-                free: seen.free,
-            })?,
+            Some(seen) => {
+                rule::Bystander { fill, blocks, counted: *counted }.wrong(&rule::Stood {
+                    pages: seen.pages,
+                    counted: seen.counted,
+                    blocks: &seen.blocks,
+                    other: seen.other,
+                    free: seen.free,
+                })?
+            }
             None => (0, "it has no name any more".to_owned()),
         };
         *told = true;

@@ -3,7 +3,8 @@
 //! What is done to one file is done to no other. That a file shows what it should proves little where
 //! two may hold the same, so each page of a bystander is filled with a value that nobody else writes:
 //! whatever else is found there came from elsewhere. And what the file system counts must add up: the
-//! file has as many blocks as it has pages, each where it was, and none of them is free.
+//! file has as many blocks as it had, one for each page at least, each where it was, and none of them
+//! is free. It may have more than pages, where a file system allocates many at a time.
 
 use alloc::format;
 use alloc::string::String;
@@ -15,6 +16,8 @@ pub struct Bystander<'a> {
     pub fill: &'a [u8],
     /// The block of each page; none if it had none that was written.
     pub blocks: &'a [Option<u64>],
+    /// Blocks that the file system counted as its own.
+    pub counted: u64,
 }
 
 /// What was seen of it.
@@ -69,8 +72,14 @@ impl Bystander<'_> {
             let index = index.unwrap_or_default() as u64;
             return Some((index, format!("the file system counts block {block} as free")));
         }
-        if seen.counted != pages {
+        if seen.counted < pages {
             let text = format!("the file system counts {} blocks of its {pages}", seen.counted);
+            return Some((0, text));
+        }
+        if seen.counted != self.counted {
+            let (now, before) = (seen.counted, self.counted);
+            let text =
+                format!("the file system counts {now} blocks as its own, and counted {before}");
             return Some((0, text));
         }
         None
@@ -81,7 +90,8 @@ impl Bystander<'_> {
 mod tests {
     use super::*;
 
-    const MADE: Bystander<'_> = Bystander { fill: &[0xe0, 0xe1], blocks: &[Some(7), Some(8)] };
+    const MADE: Bystander<'_> =
+        Bystander { fill: &[0xe0, 0xe1], blocks: &[Some(7), Some(8)], counted: 2 };
     const SAME: Stood<'_> =
         Stood { pages: 2, counted: 2, blocks: MADE.blocks, other: None, free: None };
 
@@ -92,6 +102,9 @@ mod tests {
     #[test]
     fn what_stays_as_it_was_is_right() {
         assert_eq!(MADE.wrong(&SAME), None);
+        // In clusters of 16 blocks.
+        let clustered = Bystander { counted: 16, ..MADE };
+        assert_eq!(clustered.wrong(&Stood { counted: 16, ..SAME }), None);
     }
 
     #[test]
@@ -111,8 +124,10 @@ mod tests {
         assert_eq!((index, text.as_str()), (1, "the page has no block that was written"));
         let (index, text) = wrong(&Stood { free: Some(8), ..SAME });
         assert_eq!((index, text.as_str()), (1, "the file system counts block 8 as free"));
+        let text = wrong(&Stood { counted: 1, ..SAME }).1;
+        assert_eq!(text, "the file system counts 1 blocks of its 2");
         let text = wrong(&Stood { counted: 3, ..SAME }).1;
-        assert_eq!(text, "the file system counts 3 blocks of its 2");
+        assert_eq!(text, "the file system counts 3 blocks as its own, and counted 2");
     }
 
     #[test]
