@@ -7,7 +7,7 @@ use crate::action::{Action, Mode, PAGE, Span, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::space::in_a_row;
-use crate::test::{Checked, Test};
+use crate::test::{Checked, Test, fail};
 
 case! {
     /// A write to the last page of a file, whole or in part, leaves alone what lies behind that.
@@ -37,6 +37,32 @@ fn write_once(t: &mut Test<'_>) -> Checked<bool> {
         ends.push(blocks[3] + 1);
     }
     Ok(ends.iter().any(|end| begins.contains(end)))
+}
+
+case! {
+    /// Files that are written to where they have no blocks get blocks of their own, and no more of
+    /// others'.
+    hole_write: "beside/hole-write",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::BESIDE,
+}
+fn hole_write(t: &mut Test<'_>) -> Checked {
+    let (one, two) = (t.file("one", "....")?, t.file("two", "....")?);
+    for (file, byte) in [(one, b'o'), (two, b't')] {
+        t.run(Action::Write { file: file.id, span: pages(0, 2), byte })?;
+    }
+    t.reads(one, "oo..")?;
+    t.reads(two, "tt..")?;
+    // What a file has behind its end counts as well: it shows as soon as the file is longer.
+    for (file, other, name) in [(one, two, "one"), (two, one, "two")] {
+        for block in t.blocks(other)?.into_iter().filter(|block| *block != 0) {
+            let found = t.ask(Action::FindBlock { file: file.id, block })?;
+            if found != 0 {
+                let seen = format!("page {} of {name} lies in block {block}", found - 1);
+                return fail("no block is in both files", &seen, "");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Pages of a file that is copied as a whole: as many as an oracle looks at.

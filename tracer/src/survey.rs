@@ -18,6 +18,10 @@ const LENGTH: u64 = 16 << 20;
 const LEAST: u32 = 3;
 const MOST: u32 = 16;
 
+/// From this one on a file takes half of what is free: a device may lie behind others, where small
+/// files do not come.
+const LARGE: u32 = 8;
+
 /// A block of a scratch file, which has it until the survey is over.
 #[derive(Debug)]
 pub(crate) struct Point {
@@ -68,7 +72,7 @@ pub(crate) fn measure(
 
 /// Points of one file, far from each other.
 fn measured(file: &File, path: &Path, number: u32) -> Result<Vec<Point>, Error> {
-    let length = room(file).map_err(failed("allocating", path))?;
+    let length = room(file, number).map_err(failed("allocating", path))?;
     // Not all at the same place of a stripe.
     let odd = u64::from(number);
     let last = length / PAGE - 1;
@@ -100,9 +104,14 @@ fn measured(file: &File, path: &Path, number: u32) -> Result<Vec<Point>, Error> 
     Ok(points)
 }
 
-/// Allocates as much as there is room for, a page at least.
-fn room(file: &File) -> io::Result<u64> {
+/// Allocates what file `number` is to have, or as much as there is room for, a page at least.
+fn room(file: &File, number: u32) -> io::Result<u64> {
     let mut length = LENGTH;
+    if number >= LARGE {
+        let space = nix::sys::statvfs::fstatvfs(file)?;
+        let half = space.blocks_available() * space.fragment_size() / 2;
+        length = length.max(half / PAGE * PAGE);
+    }
     loop {
         match sys::allocate(file, length) {
             Ok(()) => return Ok(length),
