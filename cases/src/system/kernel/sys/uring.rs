@@ -8,6 +8,10 @@ use super::check::check;
 use super::mapping::Buffer;
 use crate::action::Span;
 
+/// How long a worker is given at most to begin what is to be cancelled, in milliseconds: what is
+/// cancelled then, it has begun.
+const LONGEST_HEAD_START: u64 = 512;
+
 /// A ring for one transfer.
 pub(crate) struct Uring(io_uring::IoUring);
 
@@ -59,6 +63,8 @@ impl Uring {
         span: Span,
     ) -> io::Result<()> {
         const REQUEST: u64 = 1;
+        // Milliseconds. On a busy machine a worker takes long to get there.
+        let mut head_start = 1;
         loop {
             let target = io_uring::types::Fd(fd.as_raw_fd());
             let request = io_uring::opcode::Fallocate::new(target, span.len)
@@ -69,8 +75,7 @@ impl Uring {
             // SAFETY: it has no buffer.
             unsafe { self.0.submission().push(&request) }.map_err(io::Error::other)?;
             self.0.submit()?;
-            // What no worker has begun yet is taken off its list, and tried again.
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(head_start));
             let cancel = io_uring::opcode::AsyncCancel::new(REQUEST).build();
             // SAFETY: it has no buffer.
             unsafe { self.0.submission().push(&cancel) }.map_err(io::Error::other)?;
@@ -85,7 +90,15 @@ impl Uring {
                 }
             }
             match (result, was_cancelled) {
-                (_, Some(0)) => {}
+                // What no worker has begun yet is taken off its list, and what one has only just
+                // taken is not begun either: io_wq_submit_work() of io_uring/io_uring.c. It is tried
+                // again, if there is any hope.
+                (Some(result), canceled)
+                    if (canceled == Some(0) || result == -libc::ECANCELED)
+                        && head_start < LONGEST_HEAD_START =>
+                {
+                    head_start *= 2;
+                }
                 (Some(result), _) if result < 0 => {
                     return Err(io::Error::from_raw_os_error(-result));
                 }
