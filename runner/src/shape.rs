@@ -38,6 +38,13 @@ pub(crate) enum DmTable {
     Realtime,
 }
 
+impl DmTable {
+    /// Whether a single device is not enough.
+    pub(crate) fn needs_two(self) -> bool {
+        matches!(self, Self::Stripe(_) | Self::Realtime)
+    }
+}
+
 /// Stands for the realtime device in the options of a shape.
 pub(crate) const REALTIME: &str = "{realtime}";
 
@@ -50,6 +57,15 @@ pub(crate) const BEGIN: u64 = 66 * MIB;
 
 const NONE: Shape =
     Shape { name: "", about: "", fs: None, mkfs: &[], mount: &[], check: &[], layout: None };
+
+/// What all with a realtime device have in common.
+const ON_REALTIME: Shape = Shape {
+    fs: Some(Fs::Xfs),
+    mount: &["rtdev={realtime}"],
+    check: &["-r", "{realtime}"],
+    layout: Some(DmTable::Realtime),
+    ..NONE
+};
 
 /// All shapes.
 pub(crate) const SHAPES: &[Shape] = &[
@@ -109,20 +125,14 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "realtime",
         about: "XFS with its files on a realtime device, the second of two",
-        fs: Some(Fs::Xfs),
         mkfs: &["-m", "reflink=0", "-r", "rtdev={realtime},extsize=4096", "-d", "rtinherit=1"],
-        mount: &["rtdev={realtime}"],
-        check: &["-r", "{realtime}"],
-        layout: Some(DmTable::Realtime),
+        ..ON_REALTIME
     },
     Shape {
         name: "realtime-2m",
         about: "the same in extents of 2 MiB",
-        fs: Some(Fs::Xfs),
         mkfs: &["-m", "reflink=0", "-r", "rtdev={realtime},extsize=2m", "-d", "rtinherit=1"],
-        mount: &["rtdev={realtime}"],
-        check: &["-r", "{realtime}"],
-        layout: Some(DmTable::Realtime),
+        ..ON_REALTIME
     },
     Shape {
         name: "dax-inode",
@@ -188,7 +198,7 @@ pub(crate) fn together(
         bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
     }
     match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
-        Some((shape, DmTable::Stripe(_) | DmTable::Realtime)) if devices < 2 => {
+        Some((shape, layout)) if layout.needs_two() && devices < 2 => {
             bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
         }
         Some((shape, DmTable::Realtime)) if devices > 2 => {

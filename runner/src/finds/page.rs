@@ -216,7 +216,7 @@ fn words<'d>(find: &Find, facts: Facts, seen: &Seen, deviations: &'d Deviations)
     let shapes = shapes_of(find, facts, deviations);
     let mut words = vec!["runner", "--fs", fs.name(), "--dev", "/dev/pmem0"];
     let mut layouts = shapes.iter().filter_map(|name| shape::find(name).ok()?.layout);
-    if layouts.any(|layout| matches!(layout, DmTable::Stripe(_) | DmTable::Realtime)) {
+    if layouts.any(DmTable::needs_two) {
         words.extend(["--dev", "/dev/pmem1"]);
     }
     for shape in shapes {

@@ -10,6 +10,8 @@ use cases::action::{
 use cases::system::HoldPoint;
 use serde::{Deserialize, Serialize};
 
+use crate::fs;
+
 use super::dice::Dice;
 
 /// Files that every program begins with; the last lives in a page cache.
@@ -20,8 +22,8 @@ pub(crate) const PAGES: u64 = 4;
 /// Pages that the DAX files of a program may come to have, as one of these. What is mapped in the
 /// beginning is the first [`PAGES`] of them.
 const LENGTHS: [u64; 6] = [PAGES, PAGES, PAGES, 8, 16, 64];
-/// Pages that a huge mapping entry stands for: PMD_SIZE of x86-64.
-pub(super) const HUGE: u64 = 512;
+/// Pages that a huge mapping entry stands for.
+const HUGE: u64 = fs::HUGE / PAGE;
 /// Huge pages that the DAX files of a program may have, as one of these.
 const HUGE_LENGTHS: [u64; 3] = [1, 2, 2];
 /// Pages of a pin at most, where files have very many: a pipe has as many buffers.

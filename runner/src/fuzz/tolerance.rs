@@ -16,22 +16,19 @@ use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
 use protocol::Rule;
 
-use crate::fs::Fs;
+use crate::fs::{Fs, HUGE};
 use crate::known::{self, Deviations, KnownFile};
 use crate::machine;
 use crate::target::Target;
 use crate::verdict::Problem;
 
 use super::interleave::MISSED;
-use super::program::{HUGE, Program, Step, broken_by, is_dax};
+use super::program::{Program, Step, broken_by, is_dax};
 use super::seen::{Divergence, Seen};
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
 /// `docs/finds/beside.md`.
 const SPLITS: &str = "iov_iter_extract_bvecs";
-
-/// Bytes of a huge page.
-const HUGE_PAGE: u64 = HUGE * PAGE;
 
 /// Bad address, as the kernel numbers it.
 const EFAULT: i32 = nix::errno::Errno::EFAULT as i32;
@@ -201,7 +198,7 @@ impl Stage {
             }
             _ => return false,
         };
-        let first = |byte: u64| byte / HUGE_PAGE;
+        let first = |byte: u64| byte / HUGE;
         taken.into_iter().any(|(file, bytes)| {
             let huge = first(bytes.start)..=first(bytes.end.saturating_sub(1));
             self.pinned.values().any(|held| {
