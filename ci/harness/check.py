@@ -22,11 +22,21 @@ from .step import Result, Status, Step
 
 RESULTS = ROOT / "target" / "results"
 
-# How many lines of a failed step's output are shown.
-TAIL = 40
+# How many lines of a failed step's output are shown at most, from its beginning and from its end: where the machine is
+# thrown away afterwards, nothing else is left of it.
+HEAD, TAIL = 100, 300
 
 # And of what is known of each case that needs attention.
 REPORT = 80
+
+
+def excerpt(output: str) -> list[str]:
+    """The lines of a step's output, or the first and the last of them if there are too many to show."""
+    lines = output.splitlines()
+    left_out = len(lines) - HEAD - TAIL
+    if left_out <= 0:
+        return lines
+    return [*lines[:HEAD], f"... {left_out} lines left out ...", *lines[-TAIL:]]
 
 
 def main(arguments: list[str]) -> int:
@@ -188,7 +198,7 @@ class Check:
         reason = f": {result.reason}" if result.reason else ""
         lines = [f"ci/test: {step.name} {result.status.value} after {seconds:.0f} s{reason}"]
         if result.status is Status.FAILED:
-            lines += [f"  | {line}" for line in read(self.log(step)).splitlines()[-TAIL:]]
+            lines += [f"  | {line}" for line in excerpt(read(self.log(step)))]
             for name in result.attention:
                 lines.append(f"  needs attention: {name}")
                 lines += [f"  | {line}" for line in result.reports.get(name, "").splitlines()[:REPORT]]

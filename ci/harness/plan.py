@@ -208,7 +208,7 @@ def one_machine(name: str, where: Where, commands: Sequence[Sequence[object]], t
     for words in commands:
         said = shlex.join(map(str, words))
         told = shlex.quote(f"failed: {said}")
-        lines += [f"{said} || {{ echo {told}; failed=1; }}"]
+        lines += [f"echo {shlex.quote(f'+ {said}')}", f"{said} || {{ echo {told}; failed=1; }}"]
     return command(name, where, "sh", "-c", "\n".join([*lines, "exit $failed"]), timeout=len(commands) * timeout)
 
 

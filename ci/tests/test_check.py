@@ -78,6 +78,16 @@ class Failed(unittest.TestCase):
         self.assertNotIn("fine", said.getvalue())
 
 
+class Excerpt(unittest.TestCase):
+    def test_what_went_wrong_first_is_shown_whatever_comes_after(self):
+        said = ["first: a divergence", *("where the time went" for _ in range(90)), "last"]
+        self.assertEqual(check.excerpt("\n".join(said)), said)
+
+    def test_of_what_is_too_long_the_middle_is_left_out_and_counted(self):
+        shown = check.excerpt("\n".join(map(str, range(1000))))
+        self.assertEqual((shown[0], shown[99:102], shown[-1]), ("0", ["99", "... 600 lines left out ...", "700"], "999"))
+
+
 class AtOnce(unittest.TestCase):
     def test_steps_that_end_at_once_are_all_in_the_summary(self):
         names = [f"step{number}" for number in range(40)]
