@@ -178,6 +178,19 @@ pub enum Action {
         /// Which.
         file: FileId,
     },
+    /// open(2), readable and writable, of a file that the process has closed.
+    Reopen {
+        /// Which.
+        file: FileId,
+    },
+    /// `FS_IOC_SETFLAGS`, twice: the file is to be none that uses DAX, and then again one that does.
+    ///
+    /// An inode cannot become the other while it is in use, so the kernel has it leave memory with its
+    /// last user. It does so although the file is to be what it was.
+    FlipDax {
+        /// Which.
+        file: FileId,
+    },
     /// Removes the file's name.
     Unlink {
         /// Which.

@@ -1,11 +1,11 @@
-//! The end of an inode: its last link and its last reference are gone.
+//! The end of an inode, of the file with its last link or in memory only, and what was pinned before.
 
 use crate::action::{Action, Medium, Sharing, page};
 use crate::case::case;
 use crate::origin;
 use crate::space::Taker;
 use crate::system::{Kinship, MAIN, Signal};
-use crate::test::{Checked, File, Test};
+use crate::test::{Checked, File, Op, Test, fail};
 
 case! {
     /// A file whose last link goes while a page of it is pinned keeps its blocks until the pin
@@ -32,6 +32,50 @@ fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
         t.transferred(pin, "a")?;
         taker.has_it_now(t)
     })
+}
+
+case! {
+    /// An inode that leaves memory with its last user, for somebody changed whether it uses DAX, takes no
+    /// pin out of sight: a truncate of the file, opened again, waits as before.
+    flipped_keeps_blocks: "evict/flipped-keeps-blocks",
+    groups: ["quick"], needs: [WithoutDax], limit: 240, origin: origin::DONT_CACHE,
+}
+fn flipped_keeps_blocks(t: &mut Test<'_>) -> Checked {
+    t.until("was the block given away once its pin was gone", |t| {
+        let data = t.file("data", "aaaa")?;
+        let other = t.file("other", "o")?;
+        let block = t.blocks(data)?[2];
+        let map = t.map(data)?;
+        let pin = t.pin(map, page(2))?;
+        t.run(Action::FlipDax { file: data.id })?;
+        t.run(Action::Unmap { map })?;
+        let close = t.begin(Action::Close { file: data.id })?;
+        // Whether the inode itself waits is open; if it does not, the truncate must.
+        let early =
+            if t.settled(&close)? { Some(reopen_and_truncate(t, data, &close)?) } else { None };
+        if let Some(truncate) = &early {
+            t.settled(truncate)?;
+        }
+        let (taker, given) = Taker::new(t, other, block)?;
+        t.release(pin)?;
+        let truncate = match early {
+            Some(truncate) => truncate,
+            None => reopen_and_truncate(t, data, &close)?,
+        };
+        t.finished(&truncate)?;
+        given.kept("the truncate, which frees its blocks")?;
+        t.transferred(pin, "a")?;
+        taker.has_it_now(t)
+    })
+}
+
+/// Without a word: when it happens is open.
+fn reopen_and_truncate(t: &mut Test<'_>, data: File, close: &Op) -> Checked<Op> {
+    t.succeeded(close)?;
+    if let Err(errno) = t.quietly(MAIN, Action::Reopen { file: data.id })? {
+        return fail("data can be opened again", &errno.to_string(), "");
+    }
+    t.begin(Action::Truncate { file: data.id, size: 0 })
 }
 
 case! {

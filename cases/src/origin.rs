@@ -47,6 +47,9 @@ pub(crate) const LONGTERM: &str =
     "Linux commit 2bb6d2837083 (\"mm: introduce get_user_pages_longterm\"), in v4.15";
 /// The end of an inode.
 pub(crate) const EVICT: &str = "Linux commit 0e2f80afcfa6 (\"fs/dax: ensure all pages are idle prior to filesystem unmount\"), in v6.15";
+/// An inode that leaves memory although it has a name.
+pub(crate) const DONT_CACHE: &str =
+    "Linux commit dae2f8ed7992 (\"fs: Lift XFS_IDONTCACHE to the VFS layer\"), in v5.8";
 /// What was mapped before a block was there.
 pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
      tree traversals\")";

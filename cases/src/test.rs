@@ -429,14 +429,16 @@ impl Test<'_> {
         Ok(done)
     }
 
-    /// `op` may wait or have returned, whichever the protocol leaves open; it must not spin.
-    pub(crate) fn settled(&mut self, op: &Op) -> Checked {
-        if self.system.settle(op.id)? == Look::Running {
+    /// `op` may wait or have returned, whichever the protocol leaves open; it must not spin. Whether it
+    /// has returned.
+    pub(crate) fn settled(&mut self, op: &Op) -> Checked<bool> {
+        let look = self.system.settle(op.id)?;
+        if look == Look::Running {
             let state = self.system.describe();
             let expected = format!("{}: sleeps or returns", op.words);
             return fail(&expected, "it spins: it neither sleeps nor returns", &state);
         }
-        Ok(())
+        Ok(matches!(look, Look::Done(_)))
     }
 
     fn free(&mut self, op: &Op) {

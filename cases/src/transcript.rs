@@ -93,6 +93,10 @@ impl Names {
                 format!("create {}: {} MiB of {}", self.file(*file), len >> 20, char::from(*byte))
             }
             Action::Close { file } => format!("close {}", self.file(*file)),
+            Action::Reopen { file } => format!("open {} again", self.file(*file)),
+            Action::FlipDax { file } => {
+                format!("take DAX from {} and give it back", self.file(*file))
+            }
             Action::Unlink { file } => format!("unlink {}", self.file(*file)),
             Action::Read { file, span } => format!("read {span} of {}", self.file(*file)),
             Action::Write { file, span, byte } => {

@@ -403,7 +403,7 @@ fn kill(pid: i32) {
 fn greeted(new: &OwnedFd, parent: Option<&OwnedFd>, limit: Duration) -> Tried<Hello> {
     let until = Instant::now() + limit;
     let refused = |why: String| Err(Trouble::Machinery { what: "a new task".to_owned(), why });
-    let late = || refused(format!("it said nothing within {} s", limit.as_secs()));
+    let late = || refused(format!("it said nothing within {} s", limit.as_secs_f64()));
     if !wire::readable_until(new, until)? {
         return late();
     }

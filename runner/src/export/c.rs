@@ -61,9 +61,11 @@ pub(super) enum Reader {
 
 /// The mount option with which a file system has the files that are made by `deeds`.
 pub(super) fn mount(deeds: &[Deed]) -> &'static str {
-    let without =
-        |deed: &Deed| matches!(deed, Deed::Start { action: Action::CreateWithoutDax { .. }, .. });
-    if deeds.iter().any(without) { PER_FILE } else { DAX }
+    let per_file = |deed: &Deed| {
+        let Deed::Start { action, .. } = deed else { return false };
+        matches!(action, Action::CreateWithoutDax { .. } | Action::FlipDax { .. })
+    };
+    if deeds.iter().any(per_file) { PER_FILE } else { DAX }
 }
 
 /// The program of `case`; why there is none.
@@ -289,6 +291,8 @@ impl Writer {
                 format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
             Action::Close { file } => format!("answer(close({}))", descriptor(*file)),
+            Action::Reopen { file } => format!("reopen(&{}, {})", descriptor(*file), name(file)),
+            Action::FlipDax { file } => format!("flip_dax({})", descriptor(*file)),
             Action::Unlink { file } => format!("unlink_file({})", name(file)),
             Action::Read { file, span } => {
                 let (file, expected) = (descriptor(*file), content()?);
@@ -665,6 +669,8 @@ fn sign(sector: Sector) -> Told<char> {
 fn files(action: &Action) -> Vec<FileId> {
     match action {
         Action::Close { file }
+        | Action::Reopen { file }
+        | Action::FlipDax { file }
         | Action::Read { file, .. }
         | Action::Write { file, .. }
         | Action::Truncate { file, .. }

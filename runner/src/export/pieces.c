@@ -115,6 +115,31 @@ static void choose_dax(int wanted)
 	close(fd);
 }
 
+//: reopen
+static long reopen(int *fd, const char *name)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	*fd = open(path, O_RDWR);
+	return *fd < 0 ? -errno : 0;
+}
+
+//: flip_dax answer
+/* Takes DAX from a file and gives it back: on dax=inode its inode leaves memory with its last user. */
+static long flip_dax(int file)
+{
+	int flags, without;
+
+	if (ioctl(file, FS_IOC_GETFLAGS, &flags))
+		return -errno;
+	without = flags & ~FS_DAX_FL;
+	flags |= FS_DAX_FL;
+	if (ioctl(file, FS_IOC_SETFLAGS, &without))
+		return -errno;
+	return answer(ioctl(file, FS_IOC_SETFLAGS, &flags));
+}
+
 //: create_without_dax new_file choose_dax
 static long create_without_dax(int *fd, const char *name, const char *fill)
 {

@@ -62,10 +62,22 @@ impl Actor {
         if let Some(known) = tables.files.get(&file) {
             return known.clone().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF));
         }
-        let opened =
-            Arc::new(File::options().read(true).write(true).open(self.folders.find(file))?);
+        let opened = self.open(file)?;
         tables.files.insert(file, Some(Arc::clone(&opened)));
         Ok(opened)
+    }
+
+    /// Opens a file that the process has closed.
+    pub(super) fn reopen(&self, file: FileId) -> io::Result<()> {
+        // Before the tables are locked: an inode that is leaving memory is waited for.
+        let opened = self.open(file)?;
+        self.tables().files.insert(file, Some(opened));
+        Ok(())
+    }
+
+    fn open(&self, file: FileId) -> io::Result<Arc<File>> {
+        let path = self.folders.find(file);
+        File::options().read(true).write(true).open(path).map(Arc::new)
     }
 
     /// The mapping called `map`.

@@ -15,10 +15,10 @@ pub fn is_dax(file: &File) -> io::Result<bool> {
     Ok(known && stat.stx_attributes.contains(StatxAttributes::DAX))
 }
 
-/// Whether what is made in a folder from now on is to be DAX files: that counts where the file system is
-/// mounted with dax=inode. Folders hand it down.
-pub fn choose_dax(folder: &File, wanted: bool) -> io::Result<()> {
-    let mut flags = rustix::fs::ioctl_getflags(folder)?;
+/// Whether a file, and what is made in a folder from now on, is to use DAX: that counts where the file system
+/// is mounted with dax=inode, and for a file from when it comes into memory next. Folders hand it down.
+pub fn choose_dax(of: &File, wanted: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::ioctl_getflags(of)?;
     flags.set(DAX, wanted);
-    Ok(rustix::fs::ioctl_setflags(folder, flags)?)
+    Ok(rustix::fs::ioctl_setflags(of, flags)?)
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use nix::fcntl::{FallocateFlags, OFlag};
 
 use super::actor::Actor;
+use super::dax::choose_dax;
 use super::flight::{self, Taken};
 use super::folders::{Folders, new_file};
 use super::script;
@@ -166,6 +167,12 @@ impl Actor {
                 // After the tables are unlocked: the end of an inode may wait, and only for itself.
                 drop(closed);
                 Ok(Reply::Done)
+            }
+            Action::Reopen { file } => self.reopen(*file).map(done),
+            Action::FlipDax { file } => {
+                let file = self.file(*file)?;
+                choose_dax(&file, false)?;
+                choose_dax(&file, true).map(done)
             }
             Action::Unlink { file } => std::fs::remove_file(self.folders.find(*file)).map(done),
             Action::Read { file, span } => {

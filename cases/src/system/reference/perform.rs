@@ -71,6 +71,14 @@ impl Actor {
                 self.on(*file, |_| Ok(()))?;
                 fs.close(task, &self.process, file.0).map(done)
             }
+            Action::Reopen { file } => {
+                let inode = self.find(*file)?;
+                inode.state().users += 1;
+                self.process.open(file.0, inode);
+                Ok(Reply::Done)
+            }
+            // An inode that leaves memory takes nothing with it: what is pinned is known by its block.
+            Action::FlipDax { file } => self.on(*file, |_| Ok(())).map(done),
             Action::Unlink { file } => fs.unlink(task, &*self.find(*file)?).map(done),
             Action::Read { file, span } => self
                 .on(*file, |inode| fs.read(task, inode, span.at, span.len))
