@@ -1,13 +1,33 @@
-"""What `ci/vm` and `ci/test` are made of.
+"""What the commands of ci/ are made of.
 
 One idea a file. The order in which they build on each other:
 
     failure -> child -> say -> cache -> apt -> host, qemu, vng
     config, image -> kernel -> guest -> machine
     entry
+    pmem -> guest
+    kernel -> options -> refusal -> cli
     journal, machine -> suite -> cli
     machine -> run -> red, crash, variants
     step -> outcome, plan, schedule -> check
 
 Nothing here knows what a case is or how one is judged: that is the runner's.
 """
+
+import os
+import sys
+
+# Every command comes by here first, so this file, and what a command does before, is written for an older Python.
+if sys.version_info < (3, 11):
+    sys.stderr.write(
+        "ci/%s: Python 3.11 or newer is needed, and %s is %d.%d; if there is a newer one: python3.11 ci/%s\n"
+        % (
+            os.path.basename(sys.argv[0]),
+            sys.executable,
+            sys.version_info[0],
+            sys.version_info[1],
+            os.path.basename(sys.argv[0]),
+        )
+    )
+    # A bisection must not take it for a bad kernel.
+    sys.exit(128 if "--bisect" in sys.argv else 2)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from . import child, cli, entry, fault, host, journal, kernel, options, results
+from . import child, cli, entry, fault, host, journal, kernel, options, refusal, results
 from .failure import Failure
 from .journal import Journal
 from .machine import leave_on_signals, stamp
@@ -119,6 +119,8 @@ def look(asked: Options) -> Journal:
     programs = cli.found(asked, ("runner",))
     build(name)
     booted = kernel.look(name)
+    if reason := refusal.unkept(asked, cli.results_path(asked, name, filesystem)):
+        raise Failure(reason)
     if booted and (reason := kernel.complaint(booted, filesystem)):
         raise Unjudged(reason)
     if booted and asked.fault and (reason := fault.refusal(booted, asked.fault, filesystem)):
@@ -141,11 +143,17 @@ def check(asked: Options) -> tuple[str, str]:
         raise Failure(f"--bisect decides by itself which cases run how often: leave out {given[0]} (see --fails)")
     if not any(not word.startswith("-") for word in asked.runner):
         raise Failure("say which case to bisect: --bisect CASE")
+    if reason := refusal.device(asked):
+        raise Failure(reason)
     if asked.fault:
         fault.known(asked.fault)
-    if not Path(asked.kernels[0]).is_dir():
-        kernel.look(asked.kernels[0])
-    return asked.kernels[0], asked.filesystems[0]
+    name, filesystem = asked.kernels[0], asked.filesystems[0]
+    # A tree is not built yet.
+    if not Path(name).is_dir():
+        kernel.look(name)
+        if asked.fault and (reason := cli.unfit(name, filesystem, asked.fault)):
+            raise Failure(reason)
+    return name, filesystem
 
 
 def build(name: str) -> None:

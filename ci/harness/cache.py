@@ -34,11 +34,17 @@ class Cache:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
+    @staticmethod
+    def place() -> Path:
+        """`$DAXTESTS_CACHE`, which several working trees may share, else `target/vm`; it need not be there."""
+        named = os.environ.get("DAXTESTS_CACHE")
+        return Path(named).resolve() if named else ROOT / "target" / "vm"
+
     @classmethod
     def default(cls) -> "Cache":
-        """`$DAXTESTS_CACHE`, which several working trees may share, else `target/vm`."""
+        """The cache at its place, made if it is not there, and tried."""
         named = os.environ.get("DAXTESTS_CACHE")
-        path = Path(named).resolve() if named else ROOT / "target" / "vm"
+        path = cls.place()
         # All that lies below target/ is ours.
         if named and not is_ours(path):
             raise Failure(

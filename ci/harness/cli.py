@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import again, build, child, ebpf, fault, host, kernel, options, qemu, results, suite, vng
+from . import again, build, child, ebpf, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
@@ -20,12 +20,8 @@ from .say import say
 # What of the host's environment a guest gets: how programs talk, not where things lie.
 PASSED = ("CARGO_TERM_COLOR", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG")
 
-
 # The guest's device that the suite runs on.
-DEVICE = "/dev/pmem0"
-
-# What the runner answers by itself, and no machine is needed for.
-ANSWERED = {"--list", "--list-shapes", "--help", "-h", "--version", "-V"}
+DEVICE = pmem.DEVICES[0]
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,14 @@ def run(asked: Options) -> int:
     check(asked)
     if asked.setup:
         return setup(asked)
-    required = () if asked.command else ("runner",)
     host.prepare(*lacks(asked))
+    # Not before: what was missing may be what is to be run.
+    if asked.command and (reason := refusal.command(asked.command[0], Path.cwd())):
+        raise Failure(reason)
     if asked.build:
         ebpf.prepare_if_possible()
-    programs = found(asked, required)
-    if not asked.command and (code := understand(asked, programs)) is not None:
+    programs = found(asked, required(asked))
+    if (code := understand(asked, programs)) is not None:
         return code
     # For a command they only say where a fault must be.
     filesystems = asked.filesystems[:1] if asked.command else asked.filesystems
@@ -77,16 +75,34 @@ def check(asked: Options) -> None:
         fault.known(asked.fault)
     if asked.results:
         results.check(asked.results)
+    if reason := refusal.device(asked):
+        raise Failure(reason)
     for name in asked.kernels:
         booted = kernel.look(name)
-        for filesystem in asked.filesystems if booted else []:
-            if reason := kernel.complaint(booted, None if asked.command else filesystem):
+        for filesystem in asked.filesystems:
+            if not answered(asked) and (reason := refusal.unkept(asked, results_path(asked, name, filesystem))):
+                raise Failure(reason)
+            if booted and (reason := kernel.complaint(booted, None if asked.command else filesystem)):
                 # A command may do without what the suite needs.
                 if not asked.command:
                     raise Failure(reason)
                 say(f"warning: {reason}")
-            if asked.fault and (reason := fault.refusal(booted, asked.fault, filesystem)):
+            if asked.fault and (reason := unfit(name, filesystem, asked.fault)):
                 raise Failure(reason)
+
+
+def unfit(name: str, filesystem: str, wanted: str) -> str | None:
+    """Why a kernel cannot take a fault, as far as that can be told before anything is fetched; in a line."""
+    row = kernel.read_table()["kernel"].get(name)
+    if row and (reason := fault.forecast(name, row, wanted)):
+        return reason
+    booted = kernel.look(name) or kernel.cached(name)
+    return fault.refusal(booted, wanted, filesystem) if booted else None
+
+
+def answered(asked: Options) -> bool:
+    """Whether the runner answers by itself."""
+    return bool(options.ANSWERED.intersection(refusal.typed(asked)))
 
 
 def setup(asked: Options) -> int:
@@ -130,6 +146,13 @@ def make_ready() -> Tools:
     return Tools(cache, programs, qemu.fetch(cache, table["qemu"]))
 
 
+def required(asked: Options) -> tuple[str, ...]:
+    """The programs of ours that must be there."""
+    if not asked.command:
+        return ("runner",)
+    return tuple(name for name in build.PROGRAMS if name == asked.command[0])
+
+
 def found(asked: Options, required: tuple[str, ...]) -> list[Path]:
     """The programs for the guest."""
     if asked.programs:
@@ -139,8 +162,10 @@ def found(asked: Options, required: tuple[str, ...]) -> list[Path]:
 
 def understand(asked: Options, programs: Sequence[Path]) -> int | None:
     """Have the runner check its arguments here, where a typo costs no boot; the exit code if there is nothing to boot for."""
-    runner = next(path for path in programs if path.name == "runner")
-    if ANSWERED.intersection(asked.runner):
+    runner = next((path for path in programs if path.name == "runner"), None)
+    if asked.command:
+        return check_run(asked, runner) if asked.command[0] == "runner" else None
+    if answered(asked):
         where = ["--results", results_path(asked, asked.kernels[0], asked.filesystems[0])]
         words = [*(where if "--last-failed" in asked.runner else []), *asked.runner]
         return child.finish([runner, *words], "asking the runner").returncode
@@ -148,10 +173,28 @@ def understand(asked: Options, programs: Sequence[Path]) -> int | None:
         for filesystem in asked.filesystems:
             # What failed last is read from the results, which are other ones for each.
             words = ["--check", *given(asked, results_path(asked, name, filesystem), name, filesystem)]
-            done = child.finish([runner, *words], "checking the runner's arguments")
-            if done.returncode:
-                return done.returncode
+            if code := refused(runner, words):
+                return code
     return None
+
+
+def check_run(asked: Options, runner: Path) -> int | None:
+    """Have the runner check the words of a command, if they are for a run; the exit code if it refuses them."""
+    words = refusal.typed(asked)
+    if answered(asked) or (words and is_subcommand(runner, words[0])):
+        return None
+    return refused(runner, ["--check", *words])
+
+
+def is_subcommand(runner: Path, word: str) -> bool:
+    """Whether a word is a command of the runner's, and not a case."""
+    pipes = {"stdout": child.DEVNULL, "stderr": child.DEVNULL}
+    return not word.startswith("-") and child.finish([runner, "help", word], "asking the runner", **pipes).returncode == 0
+
+
+def refused(runner: Path, words: Sequence[str]) -> int | None:
+    """The runner's exit code if it refuses what it is told to check; it says why."""
+    return child.finish([runner, *words], "checking the runner's arguments").returncode or None
 
 
 def given(asked: Options, folder: Path, name: str, filesystem: str) -> list[str]:

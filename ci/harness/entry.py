@@ -1,4 +1,4 @@
-"""The way into `ci/vm` and `ci/test`, and out: an error of their own is one line and exit code 2.
+"""The way into the commands of ci/, and out: an error of their own is one line and exit code 2.
 
 1 means that something was tested and was not as expected, and must mean
 nothing else.

@@ -144,6 +144,35 @@ def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
     return None
 
 
+def forecast(name: str, row: dict, fault: str) -> str | None:
+    """Why a kernel of the table cannot take a fault, or get it here, as far as its row tells; in a line."""
+    if is_module(fault):
+        return None
+    if lacks := [callee for callee in called(fault) if callee in row.get("without", [])]:
+        return (
+            f"kernel {name} breaks its layouts in another way than the fault {fault}: "
+            f"its file systems do not call {', '.join(lacks)} (ci/kernels.toml); take another kernel"
+        )
+    if "compiler" not in row:
+        return None
+    need = built_with(row["compiler"])
+    if need.met():
+        return None
+    if reason := host.hopeless([need.package], []):
+        return f"a fault for kernel {name} takes its compiler: {reason}"
+    if not host.offers(need.package):
+        return (
+            f"a fault for kernel {name} takes its compiler, {need.package}, which is not here, and apt has none; "
+            "take another kernel"
+        )
+    return None
+
+
+def built_with(compiler: str) -> Need:
+    """A compiler, as the headers of a kernel call it."""
+    return Need(f"x86_64-linux-gnu-{compiler}", compiler)
+
+
 def functions(module: Path) -> tuple[set[str], set[str]]:
     """The functions of a module that can be patched, and those that it calls in the kernel or in other modules."""
     with tempfile.NamedTemporaryFile() as plain:
@@ -203,7 +232,7 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     against = headers(cache, kernel)
     needs = host.MODULE_NEEDS
     if (against / ".kernelvariables").exists():
-        needs += tuple(Need(f"x86_64-linux-gnu-{name}", name) for name in compiler(against))
+        needs += tuple(built_with(name) for name in compiler(against))
     host.prepare(needs)
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
     # A tree that was built anew has the same folder and the same release, and wants modules of its own.

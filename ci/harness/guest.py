@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import config
+from . import config, pmem
 
 # What the kernel is told. A false alarm is a defect, and an emulated CPU that
 # waits for a busy host looks like a stuck one: every watchdog gets the longest
 # time that still ends before the harness itself gives up.
 KERNEL_OPTIONS = (
-    # Two regions of RAM that the kernel takes for persistent memory. Above
-    # 4 GiB: one below came out misaligned, and nd_pmem refuses it.
-    "memmap=1G!4G",
-    "memmap=1G!5G",
+    *pmem.KERNEL_OPTIONS,
     # A task that oopses dies with its locks held, and every case after it would
     # be judged on a broken machine. Down at once, the console says why, and the
     # suite goes on after the case in a fresh boot. A WARN goes on as ever.
@@ -108,6 +105,12 @@ end $?
 # A folder on the guest's tmpfs.
 BIN = "/run/daxtests-bin"
 
+# Where a command is looked for that is none of the project's.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What the guest mounts itself; everything else is the host's.
+OWN = ("/dev", "/proc", "/run", "/sys")
+
 PMEM = """\
 # What no driver has claimed yet is claimed on request; udev names it.
 [ -b /dev/pmem0 ] || {{ modprobe --quiet --all nd_e820 nd_pmem; udevadm settle --timeout=30; }} >/dev/null 2>&1
@@ -153,15 +156,15 @@ def put_init(folder: Path) -> None:
 def script(work: Work, share: Path) -> str:
     """The shell script for some work. `share` is a directory that host and guest both write."""
     options = [*config.PMEM, *(config.FILESYSTEMS[name] for name in work.filesystems)]
-    pmem = PMEM.format(
+    looked_for = PMEM.format(
         options=" ".join(options), fragments=config.FRAGMENTS, end="end 2" if work.filesystems else "true"
     )
     return SCRIPT.format(
-        pmem=pmem,
+        pmem=looked_for,
         share=shlex.quote(str(share)),
         bin=BIN,
         programs=shlex.quote(str(share / "bin")),
-        path=f"{BIN}:{shlex.quote(str(share / 'bin'))}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        path=f"{BIN}:{shlex.quote(str(share / 'bin'))}:{PATH}",
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in work.environment.items()),
         folder=shlex.quote(str(work.folder)),
         before=work.before,

@@ -114,6 +114,16 @@ def hopeless(packages: Sequence[str], others: Sequence[str]) -> str | None:
     return f"missing: {'; '.join(wanted)}" if wanted else None
 
 
+def offers(package: str) -> bool:
+    """Whether apt has a package here. Without any lists nobody knows, and it may."""
+
+    def shows(name: str) -> bool:
+        pipes = {"stdout": child.DEVNULL, "stderr": child.DEVNULL, "env": apt.environment()}
+        return child.finish(["apt-cache", "show", name], f"looking for {name}", **pipes).returncode == 0
+
+    return shows(package) or not shows("gcc")
+
+
 def install(packages: list[str]) -> None:
     """Install packages from the machine's own suites."""
     say(f"installing {' '.join(packages)}")

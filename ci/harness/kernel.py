@@ -163,9 +163,26 @@ def fetch(cache: Cache, name: str, row: dict, refresh: bool = False) -> Kernel:
                 if not known.exists():
                     raise
                 say(f"warning: whether {known.read_text().strip()} is the newest {name} is not known: {error}")
-        release = known.read_text().strip()
+        return lying(cache, name, row)
+
+
+def cached(name: str) -> Kernel | None:
+    """A kernel of the table if an earlier run has fetched it; nothing is made or fetched."""
+    place = Cache.place()
+    folder = f"kernel-{name}"
+    if not (place / folder / "release").exists():
+        return None
+    cache = Cache(place)
+    with cache.lock(folder):
+        return lying(cache, name, read_table()["kernel"][name])
+
+
+def lying(cache: Cache, name: str, row: dict) -> Kernel:
+    """A kernel of the table as it lies in the cache. The caller holds its lock."""
+    folder = cache.path / f"kernel-{name}"
+    release = (folder / "release").read_text().strip()
     headers = row.get("headers")
-    path = cache.path / folder / "boot" / f"vmlinuz-{release}"
+    path = folder / "boot" / f"vmlinuz-{release}"
     return Kernel(
         name,
         path,

@@ -3,6 +3,8 @@
 import argparse
 import math
 import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -47,6 +49,15 @@ ci/vm itself failed, with the reason in one line; 130 interrupted. With --bisect
 case does not run there), 128 or more: stop.
 """
 
+
+# What the runner answers by itself, and no machine is needed for.
+ANSWERED = {"--list", "--list-shapes", "--help", "-h", "--version", "-V"}
+
+# What is about a machine and what it does.
+BOOTING = ("--bless", "--fault", "--beside", "--memory", "--append", "--cpus", "--kvm", "--icount", "--timeout", "--keep-going")
+
+# What says whose results are meant.
+PLACE = ("--kernel", "--fs", "--fault", "--results")
 
 # In GiB. The persistent memory lies from 4 GiB to 6 GiB, and what a machine has beyond its first
 # two GiB lies from 4 GiB on.
@@ -198,6 +209,8 @@ def parse(arguments: list[str]) -> Options:
     runner = unknown + verbatim
     if command is not None and not command:
         ours.error("no command after --")
+    if command and command[0].startswith("-"):
+        ours.error(f"{command[0]} is no command: options, ours and the runner's, go without --: ci/vm {shlex.join(command)}")
     if command and runner:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
     if command and (typed.no_reflink or typed.bless or typed.beside):
@@ -206,6 +219,8 @@ def parse(arguments: list[str]) -> Options:
         ours.error("--fails goes with --bisect only")
     if typed.icount and typed.kvm == "on":
         ours.error("--icount and --kvm on do not go together: only an emulator counts instructions")
+    if reason := idle(ours, typed, command, runner):
+        ours.error(reason)
     if typed.no_reflink:
         runner.insert(0, "--no-reflink")
     return Options(
@@ -233,3 +248,31 @@ def parse(arguments: list[str]) -> Options:
         build=not (typed.no_build or typed.programs),
         programs=typed.programs,
     )
+
+
+def given(ours: OneLine, typed: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Those of the options that say something else than what is so anyway."""
+    values = {name: name.lstrip("-").replace("-", "_") for name in names}
+    return [name for name, value in values.items() if getattr(typed, value) != ours.get_default(value)]
+
+
+def idle(ours: OneLine, typed: argparse.Namespace, command: list[str] | None, runner: list[str]) -> str | None:
+    """What nobody would heed beside the rest, in a line."""
+    if typed.headers and not typed.setup:
+        return "--headers goes with --setup only"
+    if typed.programs and typed.release:
+        return "--release and --programs do not go together: those in DIR are built"
+    if typed.setup:
+        unheeded = given(ours, typed, (*BOOTING, "--fs", "--results", "--no-reflink", "--release"))
+        unheeded += ["--"] if command else runner[:1]
+        return f"--setup only installs and fetches: leave out {', '.join(unheeded)}" if unheeded else None
+    answered = sorted(ANSWERED.intersection(runner))
+    if answered:
+        # What failed last is read from results.
+        heeded = PLACE if "--last-failed" in runner else ()
+        unheeded = given(ours, typed, [name for name in dict.fromkeys((*PLACE, *BOOTING)) if name not in heeded])
+        if unheeded:
+            return f"{answered[0]} boots no machine: leave out {', '.join(unheeded)}"
+        if len(typed.kernel or []) > 1 or len(typed.fs or []) > 1:
+            return f"{answered[0]} --last-failed is for one kernel and one file system"
+    return None

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import check, plan
+from harness import check, child, plan, run
 from harness.check import closing, select, verdict
 from harness.failure import Failure
 from harness.step import Result, Status, Step, Where
@@ -177,3 +177,16 @@ class Plan(unittest.TestCase):
     def test_a_glob_that_chooses_nothing_is_an_error(self):
         with self.assertRaises(Failure):
             select(plan.steps("1/2"), ["suit-*"])
+
+    def test_the_kinds_of_devices_are_those_of_the_command(self):
+        kinds = [name for option, name in zip(plan.ON_DEVICES, plan.ON_DEVICES[1:]) if option == "--device"]
+        self.assertEqual(kinds, ["stripe-4K", "partition", "linear"])
+        # It names the first that it does not know.
+        command = [*run.python("devices", *plan.ON_DEVICES, "--device", "no-such")]
+        done = child.finish(command, "ci/devices", stdout=child.PIPE, stderr=child.PIPE, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("argument --device: invalid choice: 'no-such'", done.stderr)
+
+    def test_one_kernel_with_other_names_is_traced(self):
+        traced = [step.name for step in plan.renamed() if "--trace" in step.command]
+        self.assertEqual(traced, ["fault-renamed-inlined-ext4"])

@@ -1,4 +1,4 @@
-"""What the user reads when `ci/vm` or `ci/test` cannot do its work: one line, and exit code 2."""
+"""What the user reads when a command of ci/ cannot do its work: one line, and exit code 2."""
 
 import ast
 import contextlib
@@ -9,37 +9,68 @@ import signal
 import sys
 import tempfile
 import unittest
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
-from harness import build, child, entry, host, kernel, qemu
+from harness import build, child, cli, entry, host, kernel, options, plan, pmem, qemu
 from harness.cache import ROOT, Cache
 from harness.failure import Failure
 
 VM, TEST = ROOT / "ci" / "vm", ROOT / "ci" / "test"
 
+# Modules that Python has from 3.9 on or later.
+NEWER = {"graphlib", "tomllib", "zoneinfo"}
 
-def call(*words: str | Path, **options) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of a command."""
+# Runs a program as if Python were of another version.
+PRETEND = """\
+import os, runpy, sys
+sys.version_info = (3, 9, 18, "final", 0)
+del sys.argv[0]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def scripts(interpreter: str) -> list[Path]:
+    """The commands of ci/ that this interpreter runs."""
+    files = [path for path in sorted((ROOT / "ci").rglob("*")) if path.is_file() and os.access(path, os.X_OK)]
+    return [path for path in files if path.read_bytes().partition(b"\n")[0].endswith(interpreter.encode())]
+
+
+def call(*words: str | Path, starter: Sequence[str] | None = None, **options) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a command, which this Python runs if nobody says what else."""
     pipes = {"stdout": child.PIPE, "stderr": child.PIPE, "text": True}
-    done = child.finish([sys.executable, *words], "a command", 60.0, **pipes | options)
+    words = [*([sys.executable] if starter is None else starter), *words]
+    done = child.finish(words, "a command", 60.0, **pipes | options)
     return done.returncode, done.stdout or "", done.stderr
 
 
 class OldPython(unittest.TestCase):
-    def test_one_reads_the_entry_and_says_what_is_needed(self):
-        for path in (VM, TEST):
+    def test_each_command_says_what_is_needed(self):
+        self.assertGreater(len(scripts("python3")), 12)
+        for path in scripts("python3"):
             with self.subTest(path.name):
-                tree = ast.parse(path.read_text(), feature_version=(3, 6))
-                said = io.StringIO()
-                # What an old one runs: all before the import of the harness.
-                before = tree.body[: next(at for at, node in enumerate(tree.body) if isinstance(node, ast.ImportFrom))]
-                program = compile(ast.Module(before, []), str(path), "exec")
-                with mock.patch.object(sys, "version_info", (3, 9, 18)), contextlib.redirect_stderr(said):
-                    with self.assertRaises(SystemExit) as left:
-                        exec(program, {"__file__": str(path)})
-                self.assertEqual(left.exception.code, 2)
-                self.assertRegex(said.getvalue(), r"^ci/\w+: Python 3.11 or newer is needed, and \S+ is 3.9; .*\n$")
+                # Should it come to that, no command does its work with this.
+                code, said, complained = call("-B", "-c", PRETEND, path, "--no-such-option")
+                self.assertEqual((code, said), (2, ""), complained)
+                expected = rf"^ci/{path.name}: Python 3.11 or newer is needed, and \S+ is 3.9; .*: python3.11 ci/{path.name}\n$"
+                self.assertRegex(complained, expected)
+
+    def test_one_reads_all_that_comes_before(self):
+        ast.parse((ROOT / "ci" / "harness" / "__init__.py").read_text(), feature_version=(3, 6))
+        for path in scripts("python3"):
+            with self.subTest(path.name):
+                tree = ast.parse(path.read_text(), feature_version=(3, 8))
+                known = []
+                for node in tree.body:
+                    if isinstance(node, ast.ImportFrom) and node.module.startswith("harness"):
+                        break
+                    known += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+                self.assertFalse(NEWER.intersection(known))
+
+    def test_a_bisection_does_not_take_it_for_a_bad_kernel(self):
+        self.assertEqual(call("-B", "-c", PRETEND, VM, "--bisect")[0], 128)
 
 
 class OneLine(unittest.TestCase):
@@ -61,11 +92,38 @@ class OneLine(unittest.TestCase):
             (["--results", "/tmp/a b"], "may not have such characters"),
             (["--results", "/etc"], "/etc is not empty and daxtests did not make it"),
             (["--results", "/proc/x", "--no-build", "--", "true"], "/proc/x: results cannot go there"),
+            (["--", "--fs", "xfs"], "--fs is no command: options, ours and the runner's, go without --"),
+            (["--no-build", "--", "no-such-command"], "no command no-such-command"),
+            (["--no-build", "--", "./no-such"], "there is no such file"),
+            (["--dev", "/dev/sda"], "--dev /dev/sda: a machine has /dev/pmem0 and /dev/pmem1"),
+            (["--", "runner", "fuzz", "--dev=/dev/sda"], "--dev /dev/sda: a machine has"),
+            (["--junit", "report.xml", "race/retry"], "6.12-xfs --junit report.xml"),
+            (["--kernel", "7", "--fault", "retry", "race/retry"], "another way than the fault retry"),
         ):
             with self.subTest(words):
                 self.assertIn(expected, self.refused(VM, *words))
         self.assertIn("no step suit-x", self.refused(TEST, "suit-x"))
         self.assertIn("--jobs", self.refused(TEST, "--jobs", "0"))
+
+    def test_each_command_refuses_what_it_does_not_know(self):
+        for path in [*scripts("python3"), *scripts("/bin/sh")]:
+            # What these do not know goes to the runner.
+            if path.name not in ("vm", "two-runners", "devices", "reach"):
+                with self.subTest(path.name):
+                    self.refused(path, "--no-such", "x", "x", "x", starter=() if path in scripts("/bin/sh") else None)
+
+    def test_a_reader_that_is_not_there(self):
+        self.assertIn("there is no kunit_parser.py", self.refused(ROOT / "ci" / "reports", "--kunit", "/nowhere"))
+
+    def test_what_is_for_a_machine_says_so(self):
+        if any(Path(device).exists() for device in pmem.DEVICES):
+            self.skipTest("here is a device that they would take")
+        for name in ("device-safety", "devices", "interruptions", "reach", "soak", "two-runners"):
+            with self.subTest(name):
+                self.assertRegex(self.refused(ROOT / "ci" / name), rf"no /dev/pmem[01]: .* \./ci/vm -- ci/{name}$")
+        for name in ("holds", "bench/run"):
+            with self.subTest(name):
+                self.assertRegex(self.refused(ROOT / "ci" / name, starter=()), rf"no /dev/pmem0: .* -- ci/{name}$")
 
     def test_downloads_that_cannot_be_kept(self):
         environment = {**os.environ, "DAXTESTS_CACHE": "/proc/x"}
@@ -81,14 +139,18 @@ class OneLine(unittest.TestCase):
 class RunnersArguments(unittest.TestCase):
     """They are the runner's to judge, and it does so here: a typo costs no boot."""
 
-    def setUp(self):
+    @classmethod
+    def setUpClass(cls):
+        if os.environ.get(plan.BUILD):
+            build.build(("runner",))
+            return
         try:
             (runner,) = [path for path in build.built(("runner",)) if path.name == "runner"]
             known = child.finish([runner, "--check", "--fs", "reference"], "asking", stdout=child.PIPE, stderr=child.PIPE)
         except Failure:
             known = None
         if known is None or known.returncode:
-            self.skipTest("the runner is not built, or of an older day")
+            raise unittest.SkipTest("the runner is not built, or of an older day")
 
     def refused(self, *words: str) -> str:
         code, said, complained = call(VM, "--no-build", *words)
@@ -102,11 +164,24 @@ class RunnersArguments(unittest.TestCase):
             (["--help-me"], "--help-me"),
             (["-g", "quik"], "quik"),
             (["--iterations", "0", "waits/punch/splice/mapped"], "--iterations"),
-            (["--dev", "/dev/sda"], "several devices"),
+            (["--dev", "/dev/pmem1"], "several devices"),
+            (["--", "runner", "--fs", "xfs", "--dev", "/dev/pmem0", "livelock/punch"], "livelock/punch"),
+            (["--", "runner"], "--fs"),
             (["--runner", "--trace=some"], "--trace"),
         ):
             with self.subTest(words):
                 self.assertIn(expected, self.refused(*words))
+
+    def test_only_a_run_is_checked(self):
+        (runner,) = [path for path in build.built(("runner",)) if path.name == "runner"]
+        for words in (
+            ["fuzz", "--fs", "xfs", "--steps", "none"],
+            ["report", "/no/such"],
+            ["--list", "no/such"],
+            ["--fs", "xfs", "--dev", "/dev/pmem0", "waits/punch/splice/mapped"],
+        ):
+            with self.subTest(words):
+                self.assertIsNone(cli.understand(options.parse(["--", "runner", *words]), [runner]))
 
     def test_what_it_answers_itself_boots_nothing(self):
         for words, expected in (
@@ -118,6 +193,14 @@ class RunnersArguments(unittest.TestCase):
                 code, said, complained = call(VM, "--no-build", *words)
                 self.assertEqual((code, complained), (0, ""))
                 self.assertIn(expected, said)
+
+
+class Built(unittest.TestCase):
+    def test_what_cannot_be_built_fails_the_step_and_is_not_passed_over(self):
+        self.assertIn(f"{plan.BUILD}=1", plan.python_tests().command)
+        with mock.patch.dict(os.environ, {plan.BUILD: "1"}), mock.patch.object(build, "build", side_effect=Failure("cargo")):
+            with self.assertRaises(Failure):
+                RunnersArguments.setUpClass()
 
 
 class Interrupted(unittest.TestCase):

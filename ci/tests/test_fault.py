@@ -1,12 +1,13 @@
 """Which kernels a fault is refused on, and which builds of it are one."""
 
 import dataclasses
+import os
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import cache, fault, say
+from harness import cache, child, cli, fault, host, kernel, say
 from harness.failure import Failure
 from harness.kernel import Kernel
 
@@ -85,6 +86,58 @@ class Refusal(unittest.TestCase):
             for filesystem in ("xfs", "ext4"):
                 with self.subTest(name, filesystem=filesystem):
                     self.assertTrue(fault.patched(name, filesystem) or fault.patched(name, "vmlinux"))
+
+
+class Forecast(unittest.TestCase):
+    """What the row of a kernel says before anything is fetched."""
+
+    def test_one_that_breaks_its_layouts_elsewhere_is_refused(self):
+        row = {"without": ["dax_layout_busy_page"]}
+        self.assertIn("kernel 7 breaks its layouts in another way", fault.forecast("7", row, "retry"))
+        self.assertIsNone(fault.forecast("7", row, "skip-break"))
+        self.assertIsNone(fault.forecast("7", {}, "retry"))
+        self.assertIsNone(fault.forecast("7", row, "/some/where.ko"))
+
+    def test_a_compiler_that_cannot_be_had_is_told(self):
+        row = {"compiler": "gcc-99"}
+        with mock.patch.multiple(host, hopeless=lambda *_: None, offers=lambda _: False):
+            said = fault.forecast("7", row, "skip-break")
+        self.assertIn("takes its compiler, gcc-99, which is not here, and apt has none", said)
+        with mock.patch.multiple(host, hopeless=lambda *_: None, offers=lambda _: True):
+            self.assertIsNone(fault.forecast("7", row, "skip-break"))
+        with mock.patch.object(host, "hopeless", return_value="missing: gcc-99 (as root: apt-get install gcc-99)"):
+            self.assertIn("missing: gcc-99", fault.forecast("7", row, "skip-break"))
+
+    def test_without_lists_nobody_knows_what_apt_offers(self):
+        for shown, offers in (({"gcc"}, False), ({"gcc", "gcc-99"}, True), (set(), True)):
+            done = [mock.Mock(returncode=int(name not in shown)) for name in ("gcc-99", "gcc")]
+            with self.subTest(shown), mock.patch.object(child, "finish", side_effect=done):
+                self.assertIs(host.offers("gcc-99"), offers)
+
+    def test_a_kernel_that_was_fetched_says_it_itself(self):
+        own = Kernel("6.12", Path("/boot"), "6.12.1", "1")
+        with mock.patch.object(kernel, "cached", return_value=own), mock.patch.object(fault, "refusal") as refusal:
+            self.assertIs(cli.unfit("6.12", "xfs", "retry"), refusal.return_value)
+        refusal.assert_called_once_with(own, "retry", "xfs")
+
+    def test_one_that_was_not_is_not_fetched(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, DAXTESTS_CACHE=f"{folder}/none"):
+            self.assertIsNone(cli.unfit("6.12", "xfs", "retry"))
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_the_rows_say_what_the_kernels_do(self):
+        rows = kernel.read_table()["kernel"]
+        there = [own for name in rows if (own := kernel.cached(name))]
+        if not there:
+            self.skipTest("no kernel is fetched yet")
+        for own in there:
+            _, calls = fault.functions(own.module("fs/ext4/ext4"))
+            with self.subTest(own.release):
+                without = rows[own.name].get("without", [])
+                self.assertEqual("dax_layout_busy_page" in without, "dax_layout_busy_page" not in calls)
+            folder = cache.Cache.place() / f"headers-{own.release}/usr/src" / own.headers
+            if folder.exists() and "compiler" in rows[own.name]:
+                self.assertEqual(fault.compiler(folder), [rows[own.name]["compiler"]])
 
 
 class Readme(unittest.TestCase):

@@ -1,8 +1,11 @@
-"""What a console says of a crash."""
+"""What a machine is started with, and what a console says of a crash."""
 
 import unittest
+from pathlib import Path
 
-from harness.machine import End, persistently, title
+from harness import guest, options, pmem
+from harness.kernel import Kernel
+from harness.machine import End, Hardware, Machine, persistently, title
 
 PANIC = """\
 [   12.1] sysrq: Trigger a crash
@@ -15,6 +18,23 @@ OOPS = """\
 [   40.2] Oops: Oops: 0002 [#1] PREEMPT SMP NOPTI
 [   40.9] Kernel panic - not syncing: Fatal exception
 """
+
+
+class Started(unittest.TestCase):
+    def told(self, *append: str) -> list[str]:
+        """What the kernel is told, if the user has this appended."""
+        asked = options.parse([f"--append={words}" for words in append])
+        hardware = Hardware(Path("/vng"), Path("/qemu"), False, False, asked.cpus, asked.memory, asked.append)
+        machine = Machine(hardware, Kernel("6.12", Path("/boot/vmlinuz"), "6.12.1", "1"), Path("/share"), Path("/results"))
+        words = machine.command(Path("/share/guest.sh"))
+        return [following for word, following in zip(words, words[1:]) if word == "--kopt"]
+
+    def test_what_is_appended_reaches_the_kernel_last(self):
+        self.assertEqual(self.told("quiet loglevel=7", "nokaslr")[-2:], ["quiet loglevel=7", "nokaslr"])
+        self.assertEqual(self.told()[-1], guest.KERNEL_OPTIONS[-1])
+
+    def test_the_kernel_is_told_of_the_devices(self):
+        self.assertTrue(set(pmem.KERNEL_OPTIONS) <= set(self.told()))
 
 
 class Title(unittest.TestCase):

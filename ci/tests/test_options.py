@@ -41,6 +41,46 @@ class Parse(unittest.TestCase):
     def test_what_does_not_go_together_is_refused(self):
         refused = (["waits/**", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
         for arguments in refused:
-            with self.subTest(arguments), contextlib.redirect_stderr(io.StringIO()):
-                with self.assertRaises(SystemExit):
-                    parse(arguments)
+            with self.subTest(arguments):
+                self.refused(arguments)
+
+    def refused(self, arguments: list[str]) -> str:
+        """The one line that refuses these arguments."""
+        with contextlib.redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit) as left:
+            parse(arguments)
+        self.assertEqual((left.exception.code, said.getvalue().count("\n")), (2, 1), said.getvalue())
+        return said.getvalue()
+
+    def test_a_command_is_no_option(self):
+        said = self.refused(["--", "--fs", "xfs", "waits/*"])
+        self.assertIn("--fs is no command", said)
+        self.assertIn("ci/vm --fs xfs 'waits/*'", said)
+
+    def test_what_nobody_would_heed_is_refused(self):
+        for arguments, expected in (
+            (["--headers"], "--headers goes with --setup only"),
+            (["--programs", "/x", "--release"], "--release and --programs do not go together"),
+            (["--setup", "waits/**"], "leave out waits/**"),
+            (["--setup", "--", "true"], "leave out --"),
+            (["--setup", "--fault", "retry", "--timeout", "5"], "leave out --fault, --timeout"),
+            (["--setup", "--no-reflink"], "leave out --no-reflink"),
+            (["--list", "--beside", "true", "--append", "x"], "--list boots no machine: leave out --beside, --append"),
+            (["--list", "--bless", "--keep-going"], "leave out --bless, --keep-going"),
+            (["--version", "--kernel", "7"], "--version boots no machine: leave out --kernel"),
+            (["--list-shapes", "--results", "/x"], "leave out --results"),
+            (["--list", "--last-failed", "--cpus", "4"], "leave out --cpus"),
+            (["--list", "--last-failed", "--kernel", "6.1", "--kernel", "7"], "one kernel and one file system"),
+        ):
+            with self.subTest(arguments):
+                self.assertIn(expected, self.refused(arguments))
+
+    def test_what_is_heeded_is_not(self):
+        for arguments in (
+            ["--setup", "--headers", "--kernel", "7", "--kernel", "6.1"],
+            ["--setup", "--programs", "/x"],
+            ["--list", "waits/**"],
+            ["--list", "--last-failed", "--kernel", "7", "--fs", "ext4", "--fault", "retry", "--results", "/x"],
+            ["--no-build", "--release"],
+        ):
+            with self.subTest(arguments):
+                parse(arguments)
