@@ -9,7 +9,9 @@ use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext};
 
 use crate::memory::{Lost, read};
+use crate::ring::lose;
 use crate::task::task;
+use crate::under_way::ONLY_NEW;
 
 /// Who has the arguments of a call.
 pub(crate) trait Arguments {
@@ -67,7 +69,16 @@ fn key(call: Call) -> u64 {
 
 /// The call begins.
 pub(crate) fn keep(call: Call, argument: u64) -> Result<(), Lost> {
-    CALLS.insert(&key(call), &argument, 0).map_err(|_| Lost)
+    let key = key(call);
+    if CALLS.insert(&key, &argument, ONLY_NEW).is_ok() {
+        return Ok(());
+    }
+    // SAFETY: plain data that only its own task changes.
+    if unsafe { CALLS.get(&key) }.is_some() {
+        // The return of the earlier one was missed, which the kernel does not always count.
+        lose();
+    }
+    CALLS.insert(&key, &argument, 0).map_err(|_| Lost)
 }
 
 /// It returns; none if its beginning was not seen.

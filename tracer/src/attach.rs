@@ -79,6 +79,9 @@ impl Programs {
     }
 
     /// Puts programs on, each in its way: all of them, or none.
+    ///
+    /// The last one first: what has seen a call begin has to see it return, and of a call that the first of two
+    /// saw, the one that stands in for it has to know.
     pub(crate) fn attach(
         &mut self,
         ways: &[(&str, Attach)],
@@ -228,10 +231,10 @@ fn all_or_none<C, P, E>(
     mut run: impl FnMut(&mut C, &P) -> Result<(), E>,
     mut undo: impl FnMut(&mut C, &P) -> Result<(), E>,
 ) -> Result<(), E> {
-    for (n, part) in parts.iter().enumerate() {
+    for (n, part) in parts.iter().enumerate().rev() {
         if let Err(error) = run(on, part) {
             // The part that failed too: it may be half done.
-            for done in parts[..=n].iter().rev() {
+            for done in &parts[n..] {
                 // What was never done cannot be undone; the first error is the one to tell.
                 let _ = undo(on, done);
             }
@@ -317,7 +320,7 @@ mod tests {
         assert_eq!(all_or_none(&mut attached, &["begin", "refused", "end"], run, undo), Err("no"));
         assert!(attached.is_empty(), "{attached:?}");
         assert_eq!(all_or_none(&mut attached, &["begin", "end"], run, undo), Ok(()));
-        assert_eq!(attached, ["begin", "end"]);
+        assert_eq!(attached, ["end", "begin"]);
     }
 
     #[test]

@@ -290,10 +290,9 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[
             at("__bio_release_pages", &[("unpin_bio", Attach::Fentry)]),
-            // In this order: of a call that only the first of two saw, the other has to know.
             at(
                 "__bio_release_pages",
-                &[(unseen::STAND_IN, Attach::Fentry), (unseen::STOOD_IN_FOR, Attach::Kprobe)],
+                &[(unseen::STOOD_IN_FOR, Attach::Kprobe), (unseen::STAND_IN, Attach::Fentry)],
             ),
         ],
     },

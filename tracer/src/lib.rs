@@ -8,6 +8,7 @@
 mod attach;
 pub mod blockmap;
 mod breaks;
+mod calls;
 pub mod device;
 mod drain;
 pub mod error;

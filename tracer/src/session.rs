@@ -12,6 +12,7 @@ use protocol::{Counting, Event, counters};
 
 use crate::attach::Programs;
 use crate::breaks::Breaks;
+use crate::calls::Calls;
 use crate::device::Device;
 use crate::drain::Drain;
 use crate::error::Error;
@@ -36,6 +37,7 @@ pub struct Session {
     drain: Drain,
     counters: Counters,
     breaks: Breaks,
+    calls: Calls,
     process: Array<MapData, u32>,
     stacks: StackTraceMap<MapData>,
     /// How references are counted.
@@ -102,6 +104,7 @@ impl Session {
             StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
         let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
         let breaks = HashMap::try_from(take(&mut ebpf, "BREAKS")?).map_err(lacks("BREAKS"))?;
+        let calls = HashMap::try_from(take(&mut ebpf, "CALLS")?).map_err(lacks("CALLS"))?;
         let programs = Programs::new(ebpf, btf);
         let mut hooks = Hooks::new(programs, hooks, symbols, preempts, printer.is_some());
         hooks.attach()?;
@@ -111,6 +114,7 @@ impl Session {
             drain,
             counters,
             breaks: Breaks::new(breaks),
+            calls: Calls::new(calls),
             process,
             stacks,
             counting,
@@ -126,7 +130,9 @@ impl Session {
 
     /// Detaches the probes that mean something only while a break waits, and those for a timeline.
     pub(crate) fn detach_idle(&mut self) -> Result<(), Error> {
-        self.hooks.detach_idle()
+        self.hooks.detach_idle()?;
+        self.calls.forget_faults();
+        Ok(())
     }
 
     /// A break waits: attaches the probes for that again.
@@ -141,14 +147,17 @@ impl Session {
         self.hooks.watch_traps()
     }
 
-    /// Counts breaks that ended unseen because their tasks are gone; see [`Breaks::settle`].
+    /// Counts breaks and other calls that ended unseen because their tasks are gone; see [`Breaks::settle`]
+    /// and [`Calls::settle`].
     pub fn settle(&mut self) {
         self.breaks.settle();
+        self.calls.settle();
     }
 
     /// The same, and those that neither wait nor end; see [`Breaks::settle_all`].
     pub fn settle_all(&mut self, patience: Duration) {
         self.breaks.settle_all(patience);
+        self.calls.settle();
     }
 
     /// Traces only the breaks and operations of this process, or of all.
@@ -173,7 +182,7 @@ impl Session {
         Unseen {
             lost: self.counted(),
             not_judged: self.drain.dropped(),
-            returns: self.breaks.returns(),
+            returns: self.breaks.returns() + self.calls.returns(),
             calls: self.missed(false).collect(),
             not_swept: 0,
             frees: self.frees(),

@@ -30,7 +30,7 @@ pub struct Unseen {
     pub lost: u64,
     /// Records that came faster than they could be judged.
     pub not_judged: u64,
-    /// Breaks that were found to have ended unseen.
+    /// Breaks, and other calls, that were found to have ended unseen.
     pub returns: u64,
     /// Calls that the kernel did not let a program see, by program.
     pub calls: BTreeMap<String, u64>,
@@ -92,7 +92,7 @@ impl fmt::Display for Unseen {
         };
         tell(self.lost, "records were lost");
         tell(self.not_judged, "records came faster than they could be judged");
-        tell(self.returns, "breaks ended unseen");
+        tell(self.returns, "calls ended unseen");
         for (program, count) in &self.calls {
             tell(*count, &format!("calls of {program} were not seen"));
         }
@@ -136,7 +136,7 @@ mod tests {
         let after = Unseen { lost: 3, returns: 10, calls: calls(5), ..Unseen::default() };
         let new = after.since(&before);
         assert_eq!((new.total(), new.unplaced()), (11, 10));
-        assert_eq!(new.to_string(), "1 records were lost, 10 breaks ended unseen");
+        assert_eq!(new.to_string(), "1 records were lost, 10 calls ended unseen");
         assert_eq!(before.since(&before).to_string(), "nothing");
         let freed = Unseen { frees: 2, why: Some("it is dm-crypt".to_owned()), ..before.clone() };
         let new = freed.since(&before);
