@@ -360,7 +360,7 @@ struct RunArgs {
     #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
     list: bool,
     /// List the shapes that --shape knows
-    #[arg(long, help_heading = "Selection", conflicts_with_all = RUNNING)]
+    #[arg(long, help_heading = "Selection", exclusive = true)]
     list_shapes: bool,
     /// With --list: list the combinations of operation, pin and place that cannot be instead, and why
     #[arg(
@@ -461,7 +461,12 @@ struct FuzzArgs {
 }
 
 impl FuzzArgs {
-    fn understand(self, program: PathBuf, chance: u64) -> anyhow::Result<FuzzRequest> {
+    fn understand(
+        self,
+        program: PathBuf,
+        chance: u64,
+        caller: Caller,
+    ) -> anyhow::Result<FuzzRequest> {
         let target = match (self.target.fs, self.against_variant) {
             (Some(fs), _) => self.target.understand(fs)?,
             (None, Some(_)) => Target::reference(),
@@ -470,7 +475,7 @@ impl FuzzArgs {
             }
         };
         let seed = self.seed.unwrap_or(chance % 1_000_000_000);
-        let plan = plan_of_programs(target, self.duration, seed, &self.known)?;
+        let plan = plan_of_programs(target, self.duration, seed, &self.known, caller)?;
         Ok(FuzzRequest {
             plan,
             variant: self.against_variant,
@@ -515,7 +520,7 @@ struct ExploreArgs {
 }
 
 impl ExploreArgs {
-    fn understand(self, program: PathBuf) -> anyhow::Result<Command> {
+    fn understand(self, program: PathBuf, caller: Caller) -> anyhow::Result<Command> {
         let pairs = explore::select(&self.pairs)?;
         if self.list {
             return Ok(Command::ListPairs(pairs));
@@ -527,7 +532,7 @@ impl ExploreArgs {
             bail!("only the reference has variants: --fs reference");
         }
         needs_a_kernel(fs, &[("--known", !self.known.is_empty())])?;
-        let plan = plan_of_programs(self.target.understand(fs)?, None, 0, &self.known)?;
+        let plan = plan_of_programs(self.target.understand(fs)?, None, 0, &self.known, caller)?;
         let json = self.format == Format::Json;
         let results = results_of(self.results, "explore");
         let variant = self.variant;
@@ -548,6 +553,7 @@ fn plan_of_programs(
     duration: Option<Duration>,
     seed: u64,
     known: &[PathBuf],
+    caller: Caller,
 ) -> anyhow::Result<Plan> {
     Ok(Plan {
         target,
@@ -563,7 +569,7 @@ fn plan_of_programs(
         bless: None,
         trace: None,
         known: KnownFile::read(known)?,
-        caller: Caller::default(),
+        caller,
     })
 }
 
@@ -733,9 +739,9 @@ impl Typed {
             }
             Some(TypedCommand::Finds(finds)) => Command::Finds(finds.understand()?),
             Some(TypedCommand::Fuzz(fuzz)) => {
-                Command::Fuzz(Box::new(fuzz.understand(program, chance)?))
+                Command::Fuzz(Box::new(fuzz.understand(program, chance, caller)?))
             }
-            Some(TypedCommand::Explore(explore)) => explore.understand(program)?,
+            Some(TypedCommand::Explore(explore)) => explore.understand(program, caller)?,
             Some(TypedCommand::Variants { first, list, table, format }) => {
                 Command::Variants { first, list, table, format }
             }
@@ -907,7 +913,7 @@ mod tests {
 
     fn understand(args: &[&str]) -> anyhow::Result<Command> {
         let args = std::iter::once("runner").chain(args.iter().copied());
-        let caller = Caller::user("runner", false);
+        let caller = Caller::user("", "runner", false);
         Typed::try_parse_from(args)?.understand("/runner".into(), 12_345_678_901, caller)
     }
 

@@ -103,9 +103,9 @@ fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<E
         bail!("no task can be held here, so no order can be forced: {why}");
     }
     let folder = request.results.last().context("a folder for the results")?;
-    let trial = Trial::new(testbed, interrupt, Some(folder))?;
+    let trial = Trial::new(testbed, interrupt, Some(folder), &|path| request.again(path))?;
     let journal = Journal::create(folder)?;
-    let mut session = Session { folder, trial, journal, tally: Tally::default() };
+    let mut session = Session { request, folder, trial, journal, tally: Tally::default() };
     let begin = Instant::now();
     let went = session.go(&chosen(&request.pairs));
     let went = match went {
@@ -174,6 +174,7 @@ impl Journal {
 }
 
 struct Session<'a> {
+    request: &'a ExploreRequest,
     folder: &'a Path,
     trial: Trial,
     journal: Journal,
@@ -262,7 +263,7 @@ impl Session<'_> {
             print::line(format_args!("{small}"));
             let evidence = divergence.whole();
             let path = Kept { program: &small, kind, evidence: &evidence }.write(self.folder)?;
-            print::line(format_args!("replay: runner explore ... --replay {}", path.display()));
+            print::line(format_args!("replay: {}", self.request.again(&path)));
             self.tally.shown.push(Shown {
                 kind: kind.clone(),
                 pair: pair.to_owned(),

@@ -110,7 +110,8 @@ fn enter(
         return Ok(Exit::Interrupted);
     };
     let folder = request.results.last().filter(|_| replay.is_empty());
-    let trial = Trial::new(testbed, interrupt, folder.map(PathBuf::as_path))?;
+    let folder = folder.map(PathBuf::as_path);
+    let trial = Trial::new(testbed, interrupt, folder, &|path| request.again(path))?;
     let mut session = Session { request, trial, tally: Tally::default() };
     let begin = Instant::now();
     let went = if replay.is_empty() { session.go() } else { session.replay(replay) };
@@ -306,7 +307,7 @@ impl Session<'_> {
             return Ok(());
         };
         let path = Kept { program, kind, evidence }.write(folder)?;
-        print::line(format_args!("replay: runner fuzz ... --replay {}", path.display()));
+        print::line(format_args!("replay: {}", self.request.again(&path)));
         Ok(())
     }
 }

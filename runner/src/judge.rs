@@ -141,7 +141,7 @@ fn said(evidence: &Evidence) -> Option<Problem> {
             Some(Problem::new(Witness::Case, gist(text), format!("{text}\n\n{stacks}")))
         }
         ChildEnd::Late(limit) => {
-            let title = format!("did not return within {} s", limit.as_secs());
+            let title = format!("did not return within {} s", limit.as_secs_f64());
             Some(Problem::new(Witness::Deadline, title, stacks))
         }
         ChildEnd::Died(_) if !watched.stderr.trim().is_empty() => {
@@ -161,8 +161,8 @@ fn left(evidence: &Evidence) -> Option<Problem> {
         "the case left tasks behind"
     };
     let stacks = evidence.watched.stacks.as_deref().unwrap_or_default();
-    let text =
-        format!("{} s later there is still {}\n\n{stacks}", left.waited.as_secs(), left.tasks);
+    let waited = left.waited.as_secs_f64();
+    let text = format!("{waited} s later there is still {}\n\n{stacks}", left.tasks);
     Some(Problem::new(Witness::Tasks, what, text))
 }
 

@@ -65,7 +65,7 @@ mod which;
 mod world;
 mod wrap;
 
-use std::env::var_os;
+use std::env::{var, var_os};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,8 +111,9 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
     let program = PathBuf::from("/proc/self/exe");
     let chance = RandomState::new().build_hasher().finish();
     let name = std::env::args().next().unwrap_or_else(|| "runner".to_owned());
-    // sudo(8) sets it.
-    let caller = Caller::user(&name, var_os("SUDO_UID").is_some());
+    // What stands before a command in a machine of the harness, which sets it; sudo(8) sets the other.
+    let within = var("DAXTESTS_WITHIN").unwrap_or_default();
+    let caller = Caller::user(&within, &name, var_os("SUDO_UID").is_some());
     match typed.understand(program, chance, caller)? {
         Command::Nothing => Ok(Exit::Expected),
         Command::ListShapes => {

@@ -32,10 +32,12 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// The user, who typed `program`, in front of it sudo or not.
-    pub(crate) fn user(program: &str, sudo: bool) -> Self {
+    /// The user, who typed `program`, in front of it sudo or not, and in front of that `within`, if it is a
+    /// command that runs others elsewhere.
+    pub(crate) fn user(within: &str, program: &str, sudo: bool) -> Self {
+        let within = if within.is_empty() { String::new() } else { format!("{within} ") };
         let sudo = if sudo { "sudo " } else { "" };
-        Self::User(format!("{sudo}{}", quoted([program])))
+        Self::User(format!("{within}{sudo}{}", quoted([program])))
     }
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn example() -> Plan {
         trace: None,
         bless: None,
         known: Vec::new(),
-        caller: Caller::user("runner", true),
+        caller: Caller::user("", "runner", true),
     }
 }
 

@@ -4,6 +4,9 @@
 
 use std::path::Path;
 
+use reference::Variant;
+
+use crate::fs::Fs;
 use crate::plan::{Caller, Keep, Plan, quoted};
 
 /// The command that runs just `case`, as it was in `iteration`.
@@ -46,6 +49,38 @@ pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
     format!("{called} {}", quoted(words.iter().map(String::as_str)))
 }
 
+/// The command that runs a program again that `command` (fuzz or explore) left at `path`; `bug` is the
+/// option that gives the reference one, and which.
+pub(crate) fn program(
+    plan: &Plan,
+    command: &str,
+    bug: Option<(&str, Variant)>,
+    path: &Path,
+) -> String {
+    let target = &plan.target;
+    let mut words = vec![command.to_owned()];
+    // Against a variant it is the reference without saying so.
+    if target.fs != Fs::Reference || bug.is_none_or(|(option, _)| option != AGAINST) {
+        words.extend(["--fs".to_owned(), target.fs.name().to_owned()]);
+    }
+    for dev in &target.devices {
+        words.extend(["--dev".to_owned(), dev.display().to_string()]);
+    }
+    words.extend(target.words());
+    if let Some((option, variant)) = bug {
+        words.extend([option.to_owned(), variant.to_string()]);
+    }
+    for file in &plan.known {
+        words.extend(["--known".to_owned(), file.path.display().to_string()]);
+    }
+    words.extend(["--replay".to_owned(), path.display().to_string()]);
+    let (Caller::User(called) | Caller::Harness(called)) = &plan.caller;
+    format!("{called} {}", quoted(words.iter().map(String::as_str)))
+}
+
+/// The option of `runner fuzz` that holds the reference with a bug against the one without.
+pub(crate) const AGAINST: &str = "--against-variant";
+
 /// The command that goes on with the run in `folder`, if that is for the user to do.
 pub(crate) fn resume(plan: &Plan, folder: &Path) -> Option<String> {
     match &plan.caller {
@@ -76,7 +111,7 @@ mod tests {
             timeout_factor: 2.5,
             trace: Some(Keep::Failed),
             iterations: Some(9),
-            caller: Caller::user("./target/my build/runner", true),
+            caller: Caller::user("", "./target/my build/runner", true),
             ..plan::example()
         };
         assert_eq!(
@@ -88,7 +123,7 @@ mod tests {
         let plan = Plan {
             target: Target::reference(),
             variant: Some("skip-unmapped".to_owned()),
-            caller: Caller::user("runner", false),
+            caller: Caller::user("", "runner", false),
             ..plan::example()
         };
         assert_eq!(
@@ -98,6 +133,33 @@ mod tests {
         assert_eq!(
             resume(&plan, Path::new("my results")).as_deref(),
             Some("runner --resume 'my results'")
+        );
+    }
+
+    #[test]
+    fn a_program_is_run_again_where_it_ran() {
+        let path = Path::new("my results/punch.json");
+        let mut plan = Plan {
+            target: Target {
+                devices: vec!["/dev/pmem0".into()],
+                shapes: vec!["no-reflink".to_owned()],
+                ..plan::example().target
+            },
+            caller: Caller::user("", "runner", true),
+            ..plan::example()
+        };
+        assert_eq!(
+            program(&plan, "fuzz", None, path),
+            "sudo runner fuzz --fs xfs --dev /dev/pmem0 --shape no-reflink --replay 'my results/punch.json'"
+        );
+        plan.target = Target::reference();
+        assert_eq!(
+            program(&plan, "fuzz", Some((AGAINST, Variant::NoBreak)), path),
+            "sudo runner fuzz --against-variant no-break --replay 'my results/punch.json'"
+        );
+        assert_eq!(
+            program(&plan, "explore", Some(("--variant", Variant::NoBreak)), path),
+            "sudo runner explore --fs reference --variant no-break --replay 'my results/punch.json'"
         );
     }
 

@@ -5,7 +5,7 @@
 //! returned as the exit code tells of all that was named, and of a share as of a share: what is
 //! missing of the whole makes that incomplete.
 
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::bail;
 
@@ -34,6 +34,12 @@ pub(crate) struct Retelling {
 
 /// Does what `asked` says.
 pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result<Exit> {
+    if let (Some(one), Some(other)) = (&asked.junit, &asked.html)
+        && one.as_os_str() != "-"
+        && path::absolute(one)? == path::absolute(other)?
+    {
+        bail!("--junit and --html would both write to {}", one.display());
+    }
     let read = |folder: &PathBuf| Ok((folder.clone(), Results::at(folder).entries()?));
     let named = asked.folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let own = match &named[..] {

@@ -121,7 +121,18 @@ fn instead_of_name(name: &str, all: &[&'static Case]) -> String {
     if all.iter().any(|case| case.is_in(name)) {
         return format!("did you mean -g {name}?");
     }
+    if let Some(pattern) = all.iter().find_map(|case| cells_at(name, case)) {
+        return format!("did you mean '{pattern}'?");
+    }
     near(name, names_of(all))
+}
+
+/// The pattern of all cells at this coordinate, if `case` is one.
+fn cells_at(coordinate: &str, case: &Case) -> Option<String> {
+    let parts: Vec<_> = case.name.split('/').collect();
+    let at = parts.iter().position(|part| case.is_cell() && *part == coordinate)?;
+    let star = |n| if n == at { coordinate } else { "*" };
+    Some((0..parts.len()).map(star).collect::<Vec<_>>().join("/"))
 }
 
 /// What may have been meant by a group that no case is in.
@@ -301,6 +312,8 @@ mod tests {
             ("waits", "no case matches \"waits\"; did you mean -g waits?"),
             ("race/retri", "no case matches \"race/retri\"; did you mean race/retry?"),
             ("retry", "no case matches \"retry\"; did you mean race/retry?"),
+            ("punch", "no case matches \"punch\"; did you mean '*/punch/*/*'?"),
+            ("unmapped", "no case matches \"unmapped\"; did you mean '*/*/*/unmapped'?"),
             ("xyzzy", "no case matches \"xyzzy\"; --list shows all"),
         ] {
             let names = strings(&[name]);

@@ -193,6 +193,13 @@ pub(crate) fn together(
             bail!("--shape {} is for --fs {}: {}", shape.name, only.name(), shape.about);
         }
     }
+    for (at, one) in shapes.iter().enumerate() {
+        for other in &shapes[..at] {
+            if let Some(what) = contradicted(one, other) {
+                bail!("--shape {} and --shape {} both say what {what} is", other.name, one.name);
+            }
+        }
+    }
     let placing: Vec<_> = shapes.iter().filter(|shape| shape.layout.is_some()).collect();
     if let [one, other, ..] = placing[..] {
         bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
@@ -209,6 +216,27 @@ pub(crate) fn together(
         }
         _ => Ok(shapes),
     }
+}
+
+/// The option of mkfs that two shapes give different values.
+fn contradicted(one: &Shape, other: &Shape) -> Option<String> {
+    let values = settings(other);
+    settings(one).into_iter().find_map(|(option, value)| {
+        let differs = values.iter().any(|known| known.0 == option && known.1 != value);
+        differs.then_some(option)
+    })
+}
+
+/// The options of mkfs that a shape gives a value, such as `-m reflink`, with their values.
+fn settings(shape: &Shape) -> Vec<(String, &'static str)> {
+    let pairs = shape.mkfs.chunks(2).filter_map(|words| <&[_; 2]>::try_from(words).ok());
+    let single = |&[flag, values]: &[&'static str; 2]| {
+        values.split(',').filter_map(move |value| {
+            let (name, value) = value.split_once('=')?;
+            Some((format!("{flag} {name}"), value))
+        })
+    };
+    pairs.flat_map(single).collect()
 }
 
 /// The list of them, for people.
@@ -264,6 +292,7 @@ mod tests {
             (&["realtime", "stripe"], Fs::Xfs, 2, "both say what the device is"),
             (&["stripe", "linear"], Fs::Xfs, 2, "both say what the device is"),
             (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
+            (&["rmapbt", "no-rmapbt"], Fs::Xfs, 1, "both say what -m rmapbt is"),
             (&["linear", "linear"], Fs::Xfs, 1, "twice"),
             (&["no-reflink"], Fs::Xfs, 2, "several devices need a shape"),
         ] {

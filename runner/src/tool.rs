@@ -32,7 +32,7 @@ pub(crate) enum Error {
         why: std::io::Error,
     },
     /// It did not end in time, and was killed or cannot be.
-    #[error("{command} did not return within {} s", .limit.as_secs())]
+    #[error("{command} did not return within {} s", .limit.as_secs_f64())]
     Stuck {
         /// The command line.
         command: String,
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn does_not_wait_for_ever() {
         let error = Tool::new("sleep").arg("60").run(Duration::from_millis(50)).unwrap_err();
-        assert_eq!(error.to_string(), "sleep 60 did not return within 0 s");
+        assert_eq!(error.to_string(), "sleep 60 did not return within 0.05 s");
     }
 
     #[test]

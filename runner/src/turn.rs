@@ -71,7 +71,7 @@ impl Turn {
                 }
                 if begun.elapsed() > patience {
                     self.unlock(QUEUE)?;
-                    let seconds = patience.as_secs();
+                    let seconds = patience.as_secs_f64();
                     return Err(io::Error::other(format!(
                         "another runner on this machine has had its turn for {seconds} s"
                     )));

@@ -165,6 +165,10 @@ fn so_is_what_other_commands_are_given() {
     let foreign = "is not empty and daxtests did not make it; name another folder for the results";
     let rows: &[(&[&str], String)] = &[
         (
+            &["report", "good", "--junit", "one", "--html", "./one"],
+            "--junit and --html would both write to one".to_owned(),
+        ),
+        (
             &["--fs", "ext4", "--dev", "x", "--no-reflink"],
             "ext4 has no reflink: --no-reflink is for --fs xfs".to_owned(),
         ),
@@ -266,6 +270,11 @@ fn what_would_have_no_effect_is_refused() {
     }
     for arguments in [&["--seed", "1"][..], &["--steps", "3"], &["--results", "x"]] {
         rows.push([&["fuzz", "--fs", "reference", "--replay", "x"], arguments].concat());
+    }
+    for arguments in
+        [&["nosuch"][..], &["-g", "race"], &["--resume", "good"], &["--format", "json"]]
+    {
+        rows.push([&["--list-shapes"], arguments].concat());
     }
     rows.push(vec!["fuzz", "--against-variant", "no-break", "--force"]);
     for row in &rows {

@@ -1,10 +1,11 @@
 //! What to explore.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reference::Variant;
 
 use crate::plan::Plan;
+use crate::rerun;
 
 /// What to explore.
 #[derive(Clone, Debug)]
@@ -22,4 +23,12 @@ pub(crate) struct ExploreRequest {
     pub(crate) results: Vec<PathBuf>,
     /// The runner's own binary.
     pub(crate) program: PathBuf,
+}
+
+impl ExploreRequest {
+    /// The command that runs the order at `path` again.
+    pub(crate) fn again(&self, path: &Path) -> String {
+        let bug = self.variant.map(|variant| ("--variant", variant));
+        rerun::program(&self.plan, "explore", bug, path)
+    }
 }

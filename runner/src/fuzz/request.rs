@@ -1,11 +1,12 @@
 //! What to fuzz.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reference::Variant;
 
 use crate::plan::Plan;
+use crate::rerun;
 
 /// What to fuzz, for how long.
 #[derive(Clone, Debug)]
@@ -26,4 +27,12 @@ pub(crate) struct FuzzRequest {
     pub(crate) results: Vec<PathBuf>,
     /// The runner's own binary.
     pub(crate) program: PathBuf,
+}
+
+impl FuzzRequest {
+    /// The command that runs the program at `path` again.
+    pub(crate) fn again(&self, path: &Path) -> String {
+        let bug = self.variant.map(|variant| (rerun::AGAINST, variant));
+        rerun::program(&self.plan, "fuzz", bug, path)
+    }
 }

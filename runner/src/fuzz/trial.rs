@@ -26,14 +26,16 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// One on this testbed. What runs on a kernel is written down in `folder`, if there is one.
+    /// One on this testbed. What runs on a kernel is written down in `folder`, if there is one; `again` knows
+    /// the command that runs it again.
     pub(crate) fn new(
         testbed: Testbed,
         interrupt: Interrupt,
         folder: Option<&Path>,
+        again: &dyn Fn(&Path) -> String,
     ) -> anyhow::Result<Self> {
         let folder = folder.filter(|_| matches!(testbed, Testbed::Kernel(_)));
-        let under_way = folder.map(UnderWay::begin).transpose()?;
+        let under_way = folder.map(|folder| UnderWay::begin(folder, again)).transpose()?;
         Ok(Self { testbed, interrupt, under_way })
     }
 

@@ -29,12 +29,12 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     /// Begins one in a folder for results. One that is there was not ended: its program is kept, and
-    /// said to be.
-    pub(crate) fn begin(folder: &Path) -> anyhow::Result<Self> {
+    /// said to be, with the command that runs it again, which `again` knows.
+    pub(crate) fn begin(folder: &Path, again: &dyn Fn(&Path) -> String) -> anyhow::Result<Self> {
         let path = folder.join(NAME);
         output::free_or(&path, Wanted::File)?;
         match fs::metadata(&path) {
-            Ok(there) if there.len() > 0 => recover(&path, folder)?,
+            Ok(there) if there.len() > 0 => recover(&path, folder, again)?,
             Err(why) if why.kind() != ErrorKind::NotFound => {
                 return Err(why).with_context(|| path.display().to_string());
             }
@@ -68,7 +68,7 @@ impl UnderWay {
 }
 
 /// Keeps the program of a run that did not come to its end.
-fn recover(path: &Path, folder: &Path) -> anyhow::Result<()> {
+fn recover(path: &Path, folder: &Path, again: &dyn Fn(&Path) -> String) -> anyhow::Result<()> {
     let program = match keep::read(path) {
         Ok(program) => program,
         Err(why) => {
@@ -83,8 +83,8 @@ fn recover(path: &Path, folder: &Path) -> anyhow::Result<()> {
     let kept = Kept { program: &program, kind: STOPPED, evidence }.write(folder)?;
     print::line(format_args!(
         "the last run stopped within a program: the kernel did, or the runner was killed\n\
-         replay: runner fuzz ... --replay {}",
-        kept.display()
+         replay: {}",
+        again(&kept)
     ));
     Ok(())
 }
@@ -105,22 +105,23 @@ mod tests {
     #[test]
     fn what_ran_when_the_machine_stopped_is_kept() {
         let folder = tempfile::tempdir().unwrap();
+        let again = |path: &Path| path.display().to_string();
         let mut long = Program::of_a_refusal();
         long.steps.extend(long.steps.clone());
         let program = Program::of_a_refusal();
-        let under_way = UnderWay::begin(folder.path()).unwrap();
+        let under_way = UnderWay::begin(folder.path(), &again).unwrap();
         under_way.set(&long).unwrap();
         under_way.set(&program).unwrap();
         drop(under_way);
-        let again = UnderWay::begin(folder.path()).unwrap();
+        let next = UnderWay::begin(folder.path(), &again).unwrap();
         let kept = keep::read(&folder.path().join("stopped-0.json")).unwrap();
         assert_eq!(kept, program);
-        again.end().unwrap();
+        next.end().unwrap();
         assert_eq!(names(folder.path()), ["stopped-0.json", "stopped-0.rs", "stopped-0.txt"]);
         // One that came to its end leaves nothing, nor does one that came to no program.
-        UnderWay::begin(folder.path()).unwrap().end().unwrap();
-        drop(UnderWay::begin(folder.path()).unwrap());
-        UnderWay::begin(folder.path()).unwrap().end().unwrap();
+        UnderWay::begin(folder.path(), &again).unwrap().end().unwrap();
+        drop(UnderWay::begin(folder.path(), &again).unwrap());
+        UnderWay::begin(folder.path(), &again).unwrap().end().unwrap();
         assert_eq!(names(folder.path()).len(), 3);
     }
 }
