@@ -88,6 +88,9 @@ def parse(lines: Iterable[str]) -> Journal:
                 if journal.running is None:
                     journal.unjudged.discard(name)
                 journal.running = None
+            case "case-cut":
+                # It runs again when the run goes on.
+                journal.running = None
             case "resumed":
                 journal.complete = False
                 if journal.running:

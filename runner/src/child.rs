@@ -50,8 +50,6 @@ pub(crate) enum Message {
 /// Runs the case in this process, which the runner started for it.
 pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
     Interrupt::forget()?;
-    // A session and so a process group of its own; the terminal's signals stay with the runner.
-    nix::unistd::setsid().context("setsid")?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).context("prctl")?;
     // The name under which its tasks stand in the kernel log and in stacks.
     nix::sys::prctl::set_name(c"daxtests-case").context("prctl")?;

@@ -352,8 +352,8 @@ struct RunArgs {
     /// Run share I of N, for N machines that run a suite together; a case is always in the same share
     #[arg(long, value_name = "I/N", help_heading = "Selection")]
     shard: Option<Shard>,
-    /// Run what needed attention in the last run, whose results then move to previous/ in the
-    /// results folder
+    /// Run what needed attention in the last run, and what it did not come to; its results then move to
+    /// previous/ in the results folder
     #[arg(long, help_heading = "Selection")]
     last_failed: bool,
     /// List the selected cases instead of running them
@@ -876,16 +876,14 @@ impl RunArgs {
         let mut only = if self.last_failed {
             let folder = self.results.as_deref().unwrap_or(Path::new(RESULTS));
             let history = History::of(&Results::at(folder).last_entries()?);
-            let failed: BTreeSet<_> = history
-                .all_outcomes()
-                .into_iter()
-                .filter(|outcome| outcome.verdict.needs_attention())
-                .map(|outcome| outcome.case)
-                .collect();
-            if failed.is_empty() {
+            let failed = history.all_outcomes().into_iter();
+            let failed = failed.filter(|outcome| outcome.verdict.needs_attention());
+            let mut wanted: BTreeSet<_> = failed.map(|outcome| outcome.case).collect();
+            wanted.extend(history.without_end());
+            if wanted.is_empty() {
                 bail!("no case of the last run in {} needs attention", folder.display());
             }
-            Some(failed)
+            Some(wanted)
         } else {
             None
         };

@@ -1,9 +1,10 @@
 //! A run as its journal tells it: the events, folded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::incomplete::planned;
 use crate::journal::{Entry, Event, Machine, Outcome, RunEnd, time_of};
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
@@ -39,6 +40,8 @@ pub(crate) struct History {
     pub(crate) outcomes: Vec<Outcome>,
     /// The case that began and has not ended: name, iteration, when.
     pub(crate) open: Option<(String, u64, Option<SystemTime>)>,
+    /// The case that the user cut short, which has not begun again: name, iteration.
+    pub(crate) cut: Option<(String, u64)>,
     /// Executions that began and have no end in the journal.
     pub(crate) unfinished: BTreeSet<(String, u64)>,
     /// What the kernel does not report, and since which case.
@@ -95,6 +98,7 @@ impl History {
             }
             Event::CaseBegun { case, iteration, .. } => {
                 self.open = Some((case.clone(), *iteration, time));
+                self.cut = None;
                 self.unfinished.insert((case.clone(), *iteration));
                 self.down = None;
             }
@@ -102,6 +106,12 @@ impl History {
                 self.open = None;
                 self.unfinished.remove(&(outcome.case.clone(), outcome.iteration));
                 self.outcomes.push(Outcome::clone(outcome));
+            }
+            Event::CaseCut { case, iteration } => {
+                self.open = None;
+                let cut = (case.clone(), *iteration);
+                self.unfinished.remove(&cut);
+                self.cut = Some(cut);
             }
             Event::Silenced { what } => {
                 let since = self.open.as_ref().map(|(case, ..)| case.clone());
@@ -192,9 +202,28 @@ impl History {
             || self.outcomes.iter().any(|o| o.verdict.needs_attention())
     }
 
-    /// Where to go on: the iteration and the index in the plan's cases, after the case that
-    /// began last.
+    /// Cases that were planned and of which an iteration has no end, of a plan that says how many there are.
+    pub(crate) fn without_end(&self) -> BTreeSet<String> {
+        let Some(plan) = self.plan.as_ref().filter(|plan| planned(plan).is_some()) else {
+            return BTreeSet::new();
+        };
+        let mut ends: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            ends.entry(&outcome.case).or_default().insert(outcome.iteration);
+        }
+        let iterations = plan.iterations.unwrap_or(1);
+        let ended = |case: &str| ends.get(case).map_or(0, |ends| ends.len() as u64);
+        plan.cases.iter().filter(|case| ended(case) < iterations).cloned().collect()
+    }
+
+    /// Where to go on: the iteration and the index in the plan's cases, at the case that was cut short, or
+    /// after the one that began last.
     pub(crate) fn next(&self) -> (u64, usize) {
+        if let (Some((case, iteration)), Some(plan)) = (&self.cut, &self.plan)
+            && let Some(index) = plan.cases.iter().position(|name| name == case)
+        {
+            return (*iteration, index);
+        }
         let last = match (&self.open, self.outcomes.last()) {
             (Some((case, iteration, _)), _) => Some((case.as_str(), *iteration)),
             (None, Some(outcome)) => Some((outcome.case.as_str(), outcome.iteration)),

@@ -8,6 +8,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
+/// Whether a signal of this number is one of them.
+pub(crate) fn is_wish(signal: i32) -> bool {
+    SIGNALS.iter().any(|wish| *wish as i32 == signal)
+}
+
 /// How often the user asked to end.
 #[derive(Debug)]
 pub(crate) struct Interrupt {

@@ -56,6 +56,14 @@ pub(crate) enum Event {
     },
     /// A case ended and was judged.
     CaseEnded(Box<Outcome>),
+    /// The user ended a case before it came to its end: it has no result, and a run that is resumed goes
+    /// on with it.
+    CaseCut {
+        /// Its name.
+        case: String,
+        /// Which time, from 0.
+        iteration: u64,
+    },
     /// The kernel does not report something, or no longer: what its log does not show then
     /// proves nothing. Before the first case, or while one runs.
     Silenced {

@@ -227,6 +227,13 @@ impl Parts {
                 Event::CaseEnded(outcome) => {
                     self.end((&outcome.case, outcome.iteration), run.entry(entry), first);
                 }
+                // It has no result; if it was run again, that has.
+                Event::CaseCut { case, iteration } => {
+                    let cut = |known: &(String, u64)| known.0 == *case && known.1 == *iteration;
+                    if let Some(at) = self.executions.iter().rposition(|(known, _)| cut(known)) {
+                        self.executions.remove(at);
+                    }
+                }
                 Event::Silenced { .. } if self.executions.len() > first => {
                     self.executions.last_mut().expect("there is one").1.push(entry.clone());
                 }

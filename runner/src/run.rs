@@ -29,7 +29,7 @@ use crate::results::Results;
 use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict, Witness};
-use crate::watch::{Watch, Watched};
+use crate::watch::{ChildEnd, Watch, Watched};
 use crate::world::{self, Unusable, World};
 
 /// How much of a problem's text goes into the journal; the rest is in the case's folder.
@@ -292,7 +292,11 @@ impl Run<'_> {
         self.results.begin_case(case.name, iteration)?;
         let evidence = self.collect(&task, case)?;
         let judgement = judge(&evidence, &self.measure(case, &self.known(case)?));
-        self.conclude(case, iteration, &evidence, judgement)?;
+        if evidence.watched.end == ChildEnd::Interrupted && judgement.verdict == Verdict::NotRun {
+            self.emit(Event::CaseCut { case: case.name.to_owned(), iteration })?;
+        } else {
+            self.conclude(case, iteration, &evidence, judgement)?;
+        }
         if let Some(why) = evidence.watched.wedged {
             self.emit(Event::Wedged { why })?;
             return Ok(Next::End);

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,13 +19,16 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::child::{Assignment, Message};
 use crate::expected;
 use crate::finding::Finding;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::kmsg::Kmsg;
 use crate::task;
 use crate::tool::{self, Tool, ended};
 
 /// How long tasks that a case has started may outlive its process: the kernel ends them with it.
 const OUTLIVE: Duration = Duration::from_secs(2);
+
+/// How often the user must ask until a case is cut short. They may have begun before it did.
+const CUT: u32 = 2;
 
 /// How often the terminal is brought up to date, and interrupts are looked for.
 const TICK: u8 = 100;
@@ -161,6 +165,8 @@ impl Watch<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
+            // The terminal's signals stay with the runner.
+            .process_group(0)
             .spawn()?;
         Ok(child)
     }
@@ -173,7 +179,6 @@ impl Watch<'_> {
         began: Instant,
         told: &mut Told,
     ) -> anyhow::Result<ChildEnd> {
-        let killing = self.interrupt.count() + 2;
         loop {
             let readable = wait_for(&pipe, self.kmsg.as_deref(), self.interrupt)?;
             if let Some(kmsg) = &mut self.kmsg {
@@ -182,7 +187,7 @@ impl Watch<'_> {
             if readable {
                 let mut buffer = [0; 16384];
                 match pipe.read(&mut buffer)? {
-                    0 => return Ok(died(child, self.grace)),
+                    0 => return Ok(self.died(child)),
                     length => told.take(&buffer[..length]),
                 }
                 if let Some(ending) = told.ending.take() {
@@ -192,10 +197,25 @@ impl Watch<'_> {
             if began.elapsed() >= self.limit {
                 return Ok(ChildEnd::Late(self.limit));
             }
-            if self.interrupt.count() >= killing {
+            if self.interrupt.count() >= CUT {
                 return Ok(ChildEnd::Interrupted);
             }
             (self.tick)(began.elapsed());
+        }
+    }
+
+    /// Why the case's process said nothing more.
+    fn died(&mut self, child: &mut Child) -> ChildEnd {
+        match ended(child, Instant::now() + self.grace) {
+            // A terminal's Ctrl-C is for all of its processes, and this one had just begun.
+            Some(status)
+                if status.signal().is_some_and(interrupt::is_wish)
+                    && self.interrupt.count() > 0 =>
+            {
+                ChildEnd::Interrupted
+            }
+            Some(status) => ChildEnd::Died(tool::status_words(status)),
+            None => ChildEnd::Died("closed its output and did not end".to_owned()),
         }
     }
 
@@ -279,13 +299,6 @@ fn reap() -> bool {
             Err(errno) => return errno == Errno::ECHILD,
         }
     }
-}
-
-fn died(child: &mut Child, grace: Duration) -> ChildEnd {
-    ChildEnd::Died(match ended(child, Instant::now() + grace) {
-        Some(status) => tool::status_words(status),
-        None => "closed its output and did not end".to_owned(),
-    })
 }
 
 /// Waits until one of the descriptors has something, for a tick at most. Whether it is `pipe`.

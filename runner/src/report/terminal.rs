@@ -91,6 +91,7 @@ impl Reporter for Terminal {
                 self.bar.inc(1);
                 self.say(&result(outcome));
             }
+            Event::CaseCut { case, .. } => self.say(&format!("    CUT  {case}")),
             Event::Trouble(problem) => {
                 let text = indent(&problem_text(problem));
                 self.say(&format!("{} {}", word(Verdict::Fail), text.trim_start()));

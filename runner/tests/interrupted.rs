@@ -1,0 +1,94 @@
+//! A run that the user interrupts, as a terminal does it: the signal is for all of its processes.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// No case is under way for longer than this before it begins.
+const BEGINNING: Duration = Duration::from_mins(2);
+
+fn runner(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs `cases` on the reference, and interrupts them `times` once so many have begun.
+fn interrupted(folder: &Path, cases: &[&str], begun: usize, times: usize) -> ExitStatus {
+    let arguments = [&["--fs", "reference", "--results", "results"], cases].concat();
+    let mut run = runner(folder, &arguments).process_group(0).spawn().unwrap();
+    let since = Instant::now();
+    while events(folder, "case-begun").len() < begun {
+        assert!(run.try_wait().unwrap().is_none(), "it ended before {begun} cases had begun");
+        assert!(since.elapsed() < BEGINNING, "{begun} cases do not begin");
+        std::thread::yield_now();
+    }
+    for _ in 0..times {
+        killpg(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
+        // Two that come at once are one.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run.wait().unwrap()
+}
+
+/// The cases of all events of a kind, as the journal has them so far, with their verdicts.
+fn events(folder: &Path, kind: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(folder.join("results/journal.jsonl")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    lines
+        .filter(|line: &serde_json::Value| line["event"] == kind)
+        .map(|line| (word(&line["case"]), word(&line["verdict"])))
+        .collect()
+}
+
+#[test]
+fn no_case_is_blamed_for_it() {
+    let cases = ["waits/punch/splice/*", "waits/collapse/splice/*"];
+    for begun in 1..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = interrupted(folder.path(), &cases, begun, 1);
+        assert_eq!(ended.code(), Some(130));
+        for (case, verdict) in events(folder.path(), "case-ended") {
+            assert!(verdict != "ERROR" && verdict != "FAIL", "{case}: {verdict}, after {begun}");
+        }
+        let resumed = runner(folder.path(), &["--resume", "results"]).status().unwrap();
+        assert_eq!(resumed.code(), Some(0), "interrupted after {begun}");
+    }
+}
+
+#[test]
+fn a_case_that_was_cut_short_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = ["race/fsync-beside-punch", "race/retry", "waits/punch/splice/mapped"];
+    let ended = interrupted(folder.path(), &cases, 1, 2);
+    assert_eq!(ended.code(), Some(130));
+    let cut = events(folder.path(), "case-cut");
+    assert_eq!(cut.len(), 1, "nothing was cut short");
+    assert!(events(folder.path(), "case-ended").iter().all(|ended| ended.0 != cut[0].0));
+    let resumed = runner(folder.path(), &["--resume", "results"]).status().unwrap();
+    assert_eq!(resumed.code(), Some(0));
+    let passed = |ended: &(String, String)| ended.0 == cut[0].0 && ended.1 == "PASS";
+    assert!(events(folder.path(), "case-ended").iter().any(passed), "{} was left out", cut[0].0);
+}
+
+#[test]
+fn what_it_did_not_come_to_counts_as_failed_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = ["waits/punch/splice/*"];
+    interrupted(folder.path(), &cases, 2, 1);
+    let ended = events(folder.path(), "case-ended").len();
+    let again = ["--fs", "reference", "--results", "results", "--last-failed"];
+    assert_eq!(runner(folder.path(), &again).status().unwrap().code(), Some(0));
+    let all = runner(folder.path(), &["--list", "--format", "json", cases[0]]);
+    let all = { all }.stdout(Stdio::piped()).output().unwrap().stdout;
+    let all: serde_json::Value = serde_json::from_slice(&all).unwrap();
+    let all = all.as_array().map_or_else(|| all["cases"].as_array().unwrap().len(), Vec::len);
+    assert_eq!(events(folder.path(), "case-ended").len(), all - ended);
+}
