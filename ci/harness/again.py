@@ -13,8 +13,9 @@ from .options import Options, parser
 
 
 def command(asked: Options, kernel_name: str, filesystem: str) -> str:
-    """The words that boot the same machine; what the runner is told comes after them."""
-    words = [*interpreter(), program(), "--kernel", kernel_name, "--fs", filesystem]
+    """The words that boot the same machine; what the runner is told comes after them, or the command."""
+    words = [*interpreter(), program(), "--kernel", kernel_name]
+    words += [] if asked.command else ["--fs", filesystem]
     if asked.fault:
         words += ["--fault", asked.fault]
     if asked.beside:
@@ -30,6 +31,7 @@ def command(asked: Options, kernel_name: str, filesystem: str) -> str:
     elif asked.kvm != default("kvm"):
         words += ["--kvm", asked.kvm]
     words += ["--release"] if asked.release else []
+    words += ["--"] if asked.command else []
     return shlex.join(words)
 
 

@@ -237,6 +237,9 @@ def one(
     journal = folder / "journal.jsonl"
     deadline = time.monotonic() + asked.timeout
     environment = {"RESULTS": str(folder), "LANG": "C.UTF-8", "HOME": "/root"}
+    if asked.command:
+        # What the programs print to be run again is run from here.
+        environment["DAXTESTS_WITHIN"] = again.command(asked, name, filesystem)
     environment |= {name: os.environ[name] for name in PASSED if name in os.environ}
 
     results.set_aside(folder, "console.log")

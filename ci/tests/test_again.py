@@ -23,6 +23,11 @@ class Command(unittest.TestCase):
                 asked = options.parse(typed)
                 self.assertEqual(again.command(asked, "6.12", "xfs"), f"./ci/vm --kernel 6.12 --fs xfs{said}")
 
+    def test_a_command_comes_after_it(self):
+        with mock.patch.multiple(again, program=lambda: "./ci/vm", interpreter=lambda: []):
+            asked = options.parse(["--cpus", "1", "--", "sh", "-c", "runner fuzz"])
+            self.assertEqual(again.command(asked, "6.12", "xfs"), "./ci/vm --kernel 6.12 --cpus 1 --")
+
     def test_it_is_called_from_where_the_user_stands(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder).resolve()

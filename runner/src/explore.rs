@@ -11,7 +11,7 @@ mod pair;
 mod request;
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +23,7 @@ use crate::exit::Exit;
 use crate::fuzz;
 use crate::fuzz::interleave::{Forcing, Ran};
 use crate::fuzz::keep::Kept;
+use crate::fuzz::program::Program;
 use crate::fuzz::seen::Divergence;
 use crate::fuzz::testbed::{Testbed, Wedged};
 use crate::fuzz::trial::Trial;
@@ -38,6 +39,9 @@ pub(crate) use self::request::ExploreRequest;
 
 /// What each interleaving came to, a line each, in the results folder.
 const JOURNAL: &str = "explore.jsonl";
+
+/// That of the exploration before.
+const PREVIOUS: &str = "explore-previous.jsonl";
 
 /// How often an interleaving is tried of which a hold ended by its deadline.
 const TRIES: u32 = 4;
@@ -118,6 +122,7 @@ fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<E
         session.tally.troubles += 1;
     }
     went?;
+    session.journal.append(&Line::Done { complete: !session.tally.interrupted })?;
     let seconds = begin.elapsed().as_secs_f64();
     print::line(format_args!("{}\nin {seconds:.1} s", session.tally));
     if let Some(spent) = session.trial.testbed.spent() {
@@ -146,6 +151,11 @@ enum Line<'l> {
         /// What was found, known or not.
         found: Vec<Finding<'l>>,
     },
+    /// The exploration is over. Without this line it was cut off.
+    Done {
+        /// Whether it came to all orders.
+        complete: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -161,7 +171,9 @@ struct Journal(File);
 impl Journal {
     fn create(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(JOURNAL);
-        output::free_or(&path, output::Wanted::File)?;
+        if output::free_or(&path, output::Wanted::File)?.is_some() {
+            set_aside(&path, &folder.join(PREVIOUS))?;
+        }
         let file = File::create(&path).with_context(|| path.display().to_string())?;
         Ok(Self(file))
     }
@@ -171,6 +183,16 @@ impl Journal {
         bytes.push(b'\n');
         self.0.write_all(&bytes).and_then(|()| self.0.sync_data()).context(JOURNAL)
     }
+}
+
+/// Moves the journal of the exploration before out of the way, if it has a result.
+fn set_aside(journal: &Path, previous: &Path) -> anyhow::Result<()> {
+    let told = fs::read_to_string(journal).with_context(|| journal.display().to_string())?;
+    if told.lines().any(|line| line.contains(r#""event":"ended""#)) {
+        output::free_or(previous, output::Wanted::File)?;
+        fs::rename(journal, previous).with_context(|| previous.display().to_string())?;
+    }
+    Ok(())
 }
 
 struct Session<'a> {
@@ -217,6 +239,15 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether a program shows this again, and the shortest that does, or else itself.
+    fn look_closer(&mut self, program: &Program, kind: &str) -> anyhow::Result<(bool, Program)> {
+        if self.trial.meet(program, kind, SECOND_LOOKS)?.is_some() {
+            return Ok((true, self.trial.shortest(program, kind, SECOND_LOOKS)?));
+        }
+        print::line(format_args!("seen once: in none of {SECOND_LOOKS} more runs"));
+        Ok((false, program.clone()))
+    }
+
     /// Tries an interleaving, again if a hold ended by its deadline; none if the user wants to end.
     fn try_it(&mut self, pair: &str, interleaving: &Interleaving) -> anyhow::Result<Option<Ran>> {
         let order = &interleaving.name;
@@ -253,15 +284,16 @@ impl Session<'_> {
                 continue;
             }
             print::line(format_args!("{pair}: {name}: {divergence}"));
-            let again = self.trial.meet(program, kind, SECOND_LOOKS)?.is_some();
-            let small = if again {
-                self.trial.shortest(program, kind, SECOND_LOOKS)?
-            } else {
-                print::line(format_args!("seen once: in none of {SECOND_LOOKS} more runs"));
-                program.clone()
-            };
-            print::line(format_args!("{small}"));
             let evidence = divergence.whole();
+            let looked = self.look_closer(program, kind);
+            // What looks again may not come to its end.
+            let (again, small) = looked.inspect_err(|_| {
+                let whole = Kept { program, kind, evidence: &evidence }.write(self.folder);
+                if let Err(why) = whole {
+                    print::line(format_args!("cannot keep it: {why:#}"));
+                }
+            })?;
+            print::line(format_args!("{small}"));
             let path = Kept { program: &small, kind, evidence: &evidence }.write(self.folder)?;
             print::line(format_args!("replay: {}", self.request.again(&path)));
             self.tally.shown.push(Shown {

@@ -214,15 +214,21 @@ impl Session<'_> {
                 continue;
             }
             let kind = &divergence.kind;
-            if !self.tally.knows(kind) && !self.shows_again(&program, &divergence)? {
-                self.tally.once(kind);
-                print::line(format_args!("seed {seed}: seen once: {divergence}"));
-                self.keep(&program, kind, &divergence.whole())?;
-                continue;
+            if !self.tally.knows(kind) {
+                let again = self.shows_again(&program, &divergence);
+                if !matches!(again, Ok(true)) {
+                    // It is kept first: what looks a second time may not come to its end.
+                    self.tally.once(kind);
+                    print::line(format_args!("seed {seed}: seen once: {divergence}"));
+                    self.keep(&program, kind, &divergence.whole())?;
+                    again?;
+                    continue;
+                }
             }
             self.tally.again(kind);
             if self.tally.wants_program(kind) {
-                let tries = self.tries(&program, kind)?;
+                let tries = self.tries(&program, kind);
+                let tries = self.or_keep(tries, &program, &divergence)?;
                 let steady = tries == STEADY;
                 if steady || !self.tally.is_racing(kind) {
                     self.show(&program, &divergence, tries)?;
@@ -282,8 +288,10 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         let kind = &divergence.kind;
         print::line(format_args!("seed {}: {divergence}\nshrinking it", program.seed));
-        let small = self.trial.shortest(program, kind, tries)?;
-        let again = self.trial.meet(&small, kind, tries)?;
+        let small = self.trial.shortest(program, kind, tries);
+        let small = self.or_keep(small, program, divergence)?;
+        let again = self.trial.meet(&small, kind, tries);
+        let again = self.or_keep(again, &small, divergence)?;
         print::line(format_args!(
             "{} steps, shrunk from {}:",
             small.steps.len(),
@@ -300,6 +308,20 @@ impl Session<'_> {
             self.keep(program, kind, &divergence.whole())?;
         }
         self.keep(&small, kind, &again.as_ref().unwrap_or(divergence).whole())
+    }
+
+    /// What came of another look at a program that diverged, which is kept as it is if that did not come to
+    /// its end.
+    fn or_keep<T>(
+        &self,
+        went: anyhow::Result<T>,
+        program: &Program,
+        divergence: &Divergence,
+    ) -> anyhow::Result<T> {
+        if went.is_err() {
+            self.keep(program, &divergence.kind, &divergence.whole())?;
+        }
+        went
     }
 
     fn keep(&self, program: &Program, kind: &str, evidence: &str) -> anyhow::Result<()> {

@@ -205,7 +205,11 @@ impl Run<'_> {
         }
         self.complain_of_log("while the file system was made")?;
         if let (Some(keep), Some(dev)) = (self.plan.trace, self.world.device()) {
-            self.trace = Some(Trace::attach(dev, keep)?);
+            let trace = Trace::attach(dev, keep, self.plan.timeout_factor)?;
+            for problem in trace.self_check() {
+                self.emit(Event::Trouble(problem))?;
+            }
+            self.trace = Some(trace);
             self.complain_of_log("while the tracer was attached")?;
         }
         if self.cases(iteration, index)? == Next::Case {

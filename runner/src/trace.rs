@@ -31,13 +31,21 @@ pub(crate) struct Traced {
 
 impl Trace {
     /// Attaches to the file system of `dev`, which is mounted.
-    pub(crate) fn attach(dev: &Path, keep: Keep) -> anyhow::Result<Self> {
-        let options = Options { detail: true, ..Options::default() };
+    pub(crate) fn attach(dev: &Path, keep: Keep, patience: f64) -> anyhow::Result<Self> {
+        let options = Options { detail: true, patience, ..Options::default() };
         let stream = Stream::open(dev, &options).context("--trace")?;
-        for finding in stream.self_check() {
-            print::note(format_args!("--trace: the self-check's own break: {finding}"));
-        }
         Ok(Self { stream, keep })
+    }
+
+    /// What the break violated by which the tracer made sure that it sees one: on a kernel that does this
+    /// nothing is well.
+    pub(crate) fn self_check(&self) -> Vec<Problem> {
+        let text = "The tracer broke the layout of a file of its own, to see whether it sees that.";
+        self.stream
+            .self_check()
+            .iter()
+            .map(|finding| Problem::found(finding.into(), text))
+            .collect()
     }
 
     /// A case begins.

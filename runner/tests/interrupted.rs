@@ -22,19 +22,22 @@ fn runner(folder: &Path, arguments: &[&str]) -> Command {
 /// Runs `cases` on the reference, and interrupts them `times` once so many have begun.
 fn interrupted(folder: &Path, cases: &[&str], begun: usize, times: usize) -> ExitStatus {
     let arguments = [&["--fs", "reference", "--results", "results"], cases].concat();
-    let mut run = runner(folder, &arguments).process_group(0).spawn().unwrap();
+    let mut run = runner(folder, &arguments).process_group(0).spawn().expect("it starts");
     let since = Instant::now();
     while events(folder, "case-begun").len() < begun {
-        assert!(run.try_wait().unwrap().is_none(), "it ended before {begun} cases had begun");
+        assert!(
+            run.try_wait().expect("it is ours").is_none(),
+            "it ended before {begun} cases had begun"
+        );
         assert!(since.elapsed() < BEGINNING, "{begun} cases do not begin");
         std::thread::yield_now();
     }
     for _ in 0..times {
-        killpg(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
+        killpg(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).expect("it is there");
         // Two that come at once are one.
         std::thread::sleep(Duration::from_millis(20));
     }
-    run.wait().unwrap()
+    run.wait().expect("it is ours")
 }
 
 /// The cases of all events of a kind, as the journal has them so far, with their verdicts.

@@ -211,8 +211,10 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     if let Some(why) = &stream.device().blocks.unknown {
         note(&format!("note: cannot tell which page a freed block is: {why}"));
     }
-    for finding in stream.self_check() {
-        note(&format!("note: the self-check's own break: {finding}"));
+    let own = stream.self_check().to_vec();
+    for finding in &own {
+        note("the self-check's own break violated the protocol:");
+        print(&mut out, arguments.json, &stream, finding)?;
     }
     let end = arguments.duration.map(|duration| Instant::now() + duration);
     while !STOP.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
@@ -226,7 +228,13 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         print(&mut out, arguments.json, &stream, &finding)?;
     }
     tell_refusals(&mut stream);
-    let (_, outcome) = stream.finish();
+    let (_, mut outcome) = stream.finish();
+    if !own.is_empty() {
+        outcome.verdict = match outcome.verdict {
+            Ruling::Violated(findings) => Ruling::Violated([own, findings].concat()),
+            Ruling::Holds | Ruling::Undecided => Ruling::Violated(own),
+        };
+    }
     conclude(&mut out, arguments.json, &outcome)?;
     Ok(outcome.verdict == Ruling::Holds)
 }

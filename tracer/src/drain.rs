@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use protocol::{Event, Kind};
 
+use crate::options::Options;
 use crate::sys;
 
 /// Records that wait in the queue at most: 320 MiB. What is beyond is counted as lost.
@@ -30,13 +31,15 @@ fn pause(room: usize) -> Duration {
     Duration::from_micros(room as u64 / 2).clamp(Duration::from_micros(500), PAUSE)
 }
 
-/// How long to wait for the thread to have looked at the ring, on a host that is busy.
+/// How long to wait for the thread to have looked at the ring, on a host that is busy; multiplied by
+/// `Options::patience`.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A ring that is being emptied. Dropping it ends that.
 pub(crate) struct Drain {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -76,14 +79,16 @@ impl Queue {
 }
 
 impl Drain {
-    /// Begins to empty a ring of `size` bytes.
-    pub(crate) fn start(ring: RingBuf<MapData>, size: u32) -> std::io::Result<Self> {
+    /// Begins to empty a ring of the size that `options` say.
+    pub(crate) fn start(ring: RingBuf<MapData>, options: &Options) -> std::io::Result<Self> {
+        let size = options.ring_size as usize;
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("tracer-drain".to_owned())
-            .spawn(move || empty(ring, size as usize / size_of::<Event>(), &theirs))?;
-        Ok(Self { shared, thread: Some(thread) })
+            .spawn(move || empty(ring, size / size_of::<Event>(), &theirs))?;
+        let patience = PATIENCE.mul_f64(options.patience);
+        Ok(Self { shared, thread: Some(thread), patience })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -104,7 +109,7 @@ impl Drain {
         let mut queue = self.queue();
         queue.asked += 1;
         let asked = queue.asked;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while queue.done < asked {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

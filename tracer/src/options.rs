@@ -10,6 +10,8 @@ pub struct Options {
     /// Record for a reader what no rule needs: stacks of all pins and breaks, all faults, all
     /// removals, and what else is done to a file. It is recorded of a single process in any case.
     pub detail: bool,
+    /// What every time limit is multiplied by: more than 1 on a slow machine.
+    pub patience: f64,
     /// What the probes say of themselves on standard error, for who writes them.
     pub probe_log: ProbeLog,
 }
@@ -28,6 +30,12 @@ pub enum ProbeLog {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { process: None, ring_size: 16 << 20, detail: false, probe_log: ProbeLog::Off }
+        Self {
+            process: None,
+            ring_size: 16 << 20,
+            detail: false,
+            patience: 1.0,
+            probe_log: ProbeLog::Off,
+        }
     }
 }

@@ -62,7 +62,7 @@ pub enum Error {
     },
 }
 
-/// How long a step may take; emulated machines are slow.
+/// How long a step may take; emulated machines are slow. Multiplied by `Options::patience`.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Provokes one break on the device and looks for its steps among the records.
@@ -71,7 +71,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// tracer sees it.
 ///
 /// What this break violated is returned.
-pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> {
+pub fn check(device: &Device, session: &Session, patience: f64) -> Result<Vec<Finding>, Error> {
+    let limit = DEADLINE.mul_f64(patience);
     let (file, _) = device.scratch()?;
     let length = NonZeroUsize::new(PAGE as usize).expect("a page is not empty");
     let map = Map::new(&file, length).map_err(system("mapping its file"))?;
@@ -88,15 +89,15 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
     });
     let mut seen = Vec::new();
     // The pin may go only when the break sleeps, or there is nothing to see.
-    let slept = collect(session, &mut seen, |events| has(events, Kind::Sleep));
+    let slept = collect(session, limit, &mut seen, |events| has(events, Kind::Sleep));
     release(reader).map_err(|source| Error::System { doing: "releasing its pin", source })?;
     // Where it is not known which page was freed, no free is told.
     let knows_frees = device.blocks.unknown.is_none();
-    let ended = collect(session, &mut seen, |events| {
+    let ended = collect(session, limit, &mut seen, |events| {
         has(events, Kind::BreakEnd) && (!knows_frees || has(events, Kind::Free))
     });
     drop((slept, ended, writer));
-    let mut task = tasks.recv_timeout(DEADLINE).unwrap_or_default();
+    let mut task = tasks.recv_timeout(limit).unwrap_or_default();
     if breaker.is_finished() {
         let joined = breaker.join().expect("the breaker does not panic");
         joined.map_err(|source| Error::System { doing: "truncating its file", source })?;
@@ -104,7 +105,7 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
         task = std::process::id();
     }
     session.sweep();
-    collect(session, &mut seen, |_| true);
+    collect(session, limit, &mut seen, |_| true);
 
     let mut missing = missing(&seen, task);
     missing.retain(|step| knows_frees || *step != "block free");
@@ -125,7 +126,13 @@ pub fn check(device: &Device, session: &Session) -> Result<Vec<Finding>, Error> 
 }
 
 /// Frees measured blocks, and checks that the probes report just their pages.
-pub(crate) fn frees(device: &Device, session: &Session, points: &[Point]) -> Result<(), Error> {
+pub(crate) fn frees(
+    device: &Device,
+    session: &Session,
+    points: &[Point],
+    patience: f64,
+) -> Result<(), Error> {
+    let limit = DEADLINE.mul_f64(patience);
     let known: Vec<&Point> =
         points.iter().filter(|point| device.blocks.frame(point.block).is_some()).collect();
     for point in &known {
@@ -136,7 +143,7 @@ pub(crate) fn frees(device: &Device, session: &Session, points: &[Point]) -> Res
     let told = |events: &[Event], point: &Point| {
         events.iter().any(|event| event.kind == Kind::Free as u16 && event.page == point.frame)
     };
-    collect(session, &mut seen, |events| known.iter().all(|point| told(events, point)));
+    collect(session, limit, &mut seen, |events| known.iter().all(|point| told(events, point)));
     let Some(point) = known.iter().find(|point| !told(&seen, point)) else {
         return Ok(());
     };
@@ -163,9 +170,14 @@ fn has(events: &[Event], kind: Kind) -> bool {
     events.iter().any(|event| event.kind == kind as u16)
 }
 
-/// Takes records until `enough` or the deadline; says which.
-fn collect(session: &Session, seen: &mut Vec<Event>, enough: impl Fn(&[Event]) -> bool) -> bool {
-    let deadline = Instant::now() + DEADLINE;
+/// Takes records until `enough`, or as long as `limit`; says which.
+fn collect(
+    session: &Session,
+    limit: Duration,
+    seen: &mut Vec<Event>,
+    enough: impl Fn(&[Event]) -> bool,
+) -> bool {
+    let deadline = Instant::now() + limit;
     loop {
         seen.extend(session.take_events(usize::MAX));
         if enough(seen) {

@@ -97,7 +97,7 @@ impl Session {
             _ => Some(Printer::start(&mut ebpf)?),
         };
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(lacks("EVENTS"))?;
-        let drain = Drain::start(ring, options.ring_size).map_err(Error::Thread)?;
+        let drain = Drain::start(ring, options).map_err(Error::Thread)?;
         // Not taken out: programs that are loaded later need it.
         let counters = counters(ebpf.map("COUNTERS"))?;
         let stacks =

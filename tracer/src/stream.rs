@@ -114,14 +114,14 @@ impl Stream {
         let process = std::process::id();
         session.only(Some(process))?;
         let self_check = loop {
-            match selfcheck::check(&device, &session) {
+            match selfcheck::check(&device, &session, options.patience) {
                 // A function whose callers have it inlined is there and never called.
                 Err(selfcheck::Error::Blind { ref missing, .. })
                     if session.fall_back(missing)? => {}
                 checked => break checked?,
             }
         };
-        selfcheck::frees(&device, &session, &points)?;
+        selfcheck::frees(&device, &session, &points, options.patience)?;
         drop(points);
         session.only(options.process)?;
         if !options.detail && options.process.is_none() {
