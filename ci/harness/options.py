@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 import shlex
 from collections.abc import Iterable
@@ -98,6 +99,18 @@ def share(text: str) -> float:
     if not 0.001 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0.001 to 1")
     return value
+
+
+def output(text: str) -> Path:
+    """A file to write, tried before hours of work that it is to tell of."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written")
+    return path
 
 
 def seconds(text: str) -> float:

@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
     add("--no-variants", action="store_true", help="leave out the bugs of the reference")
     add("--programs", type=Path, metavar="DIR", help="the programs that run in the machines (default: build them)")
     add("--results", type=Path, default=plan.RESULTS / "scorecard", metavar="DIR", help="(default: %(default)s)")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables to FILE, too: docs/scorecard.md")
+    add("--markdown", type=options.output, metavar="FILE", help="write the tables to FILE, too: docs/scorecard.md")
     asked = parser.parse_args(arguments)
     if asked.module and asked.fault:
         parser.error("--module and --fault do not go together")
@@ -119,8 +119,6 @@ def main(arguments: list[str]) -> int:
             parser.error(f"--module {name}: its name must end in .ko")
         fault.known(name)
     results.take(asked.results)
-    if asked.markdown and not asked.markdown.parent.is_dir():
-        raise Failure(f"{asked.markdown}: there is no folder {asked.markdown.parent}")
     stock = asked.stock if asked.stock is not None else (0 if asked.module or asked.fault else 3)
     machines = Machines(asked, programs(asked.programs))
     card = Card()

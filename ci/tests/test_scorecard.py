@@ -99,3 +99,4 @@ class Refused(unittest.TestCase):
         self.assertIn("no-such.ko: No such file", self.refuse("--module", "no-such.ko"))
         self.assertIn("is not a number of runs", self.refuse("--stock", "-1"))
         self.assertIn("there is no folder", self.refuse("--markdown", "/no/such/file.md"))
+        self.assertIn("is a folder; name a file", self.refuse("--markdown", "/usr"))
