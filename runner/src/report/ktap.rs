@@ -203,7 +203,7 @@ pub(crate) fn retell(suites: &[Suite]) {
     let _ = write_suites(&mut print::Stdout, suites);
 }
 
-fn write_suites(out: &mut impl Write, suites: &[Suite]) -> std::io::Result<()> {
+pub(super) fn write_suites(out: &mut impl Write, suites: &[Suite]) -> std::io::Result<()> {
     if let [one] = suites {
         let mut ktap = Ktap::to(out);
         ktap.whole(one);
