@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cases::{Case, Patience};
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PathBufValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
@@ -141,7 +141,7 @@ enum TypedCommand {
         #[arg(conflicts_with = "output")]
         command: Vec<String>,
         /// Write the pages of all commands to this folder instead
-        #[arg(long, value_name = "FOLDER")]
+        #[arg(long, value_name = "FOLDER", value_parser = folder())]
         output: Option<PathBuf>,
     },
     /// Run one case in this process
@@ -401,7 +401,7 @@ struct RunArgs {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor, help_heading = "Judgement")]
     timeout_factor: f64,
     /// Write the transcripts of passing cases to DIR instead of comparing them
-    #[arg(long, value_name = "DIR", help_heading = "Judgement")]
+    #[arg(long, value_name = "DIR", value_parser = folder(), help_heading = "Judgement")]
     bless: Option<PathBuf>,
 
     /// Trace each case with eBPF: protocol violations become part of its verdict; keep every
@@ -411,7 +411,7 @@ struct RunArgs {
 
     /// Write the results to DIR [default: daxtests-results]; earlier ones move to previous/ in it.
     /// A folder that is neither empty nor made by daxtests is refused
-    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    #[arg(long, value_name = "DIR", value_parser = folder(), help_heading = "Results")]
     results: Option<PathBuf>,
     /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and all other output to
     /// stderr
@@ -452,7 +452,7 @@ struct FuzzArgs {
     known: Vec<PathBuf>,
     /// Write programs that diverge to DIR [default: daxtests-results/fuzz]. A folder that is
     /// neither empty nor made by daxtests is refused
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder())]
     results: Option<PathBuf>,
     /// Print for people, or one JSON document at the end for programs: what is for people then
     /// goes to standard error
@@ -511,7 +511,7 @@ struct ExploreArgs {
     known: Vec<PathBuf>,
     /// Write the journal and what was found to DIR [default: daxtests-results/explore]. A folder that
     /// is neither empty nor made by daxtests is refused
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder())]
     results: Option<PathBuf>,
     /// Print for people, or one JSON document at the end for programs: what is for people then
     /// goes to standard error
@@ -602,6 +602,12 @@ fn text_or_json(text: &str) -> Result<Format, String> {
         Ok(format) if format != Format::Ktap => Ok(format),
         _ => Err("must be text or json".to_owned()),
     }
+}
+
+/// A folder that will be made. `-`, which is standard output where a file is named, is none.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new()
+        .try_map(|path| if path == Path::new("-") { Err("name a folder") } else { Ok(path) })
 }
 
 fn time(text: &str) -> Result<Duration, String> {

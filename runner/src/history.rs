@@ -194,6 +194,14 @@ impl History {
         outcomes
     }
 
+    /// What the kernel does not report, and since when, a sentence each.
+    pub(crate) fn silences(&self) -> impl Iterator<Item = String> {
+        self.silenced.iter().map(|(what, since)| match since {
+            Some(case) => format!("since {case}, {what}"),
+            None => what.clone(),
+        })
+    }
+
     /// Whether something failed that a person should look at. That nothing did says little
     /// unless the run is complete.
     pub(crate) fn has_failures(&self) -> bool {

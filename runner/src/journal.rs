@@ -318,13 +318,15 @@ fn take_lock(file: &File, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// All whole entries of the journal at `path`, and the bytes they take.
+/// All whole entries of the journal at `path`, and the bytes they take. If its first line is damaged
+/// and an event follows, it is a journal that lacks its beginning.
 pub(crate) fn read(path: &Path) -> Result<(Vec<Entry>, u64), Error> {
     let io = |why| Error::Io { path: path.to_owned(), why };
     let mut reader = BufReader::new(File::open(path).map_err(io)?);
     let mut entries = Vec::new();
     let mut whole = 0;
     let mut line = Vec::new();
+    let mut damaged = None;
     for number in 1.. {
         line.clear();
         let length = reader.read_until(b'\n', &mut line).map_err(io)?;
@@ -335,13 +337,21 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<Entry>, u64), Error> {
             Ok(entry) => entries.push(entry),
             // A crash may leave a last line that is long enough but not what was written.
             Err(_) if reader.fill_buf().map_err(io)?.is_empty() => break,
+            Err(_) if damaged.is_some() && entries.is_empty() => break,
             Err(why) => {
-                return Err(Error::Corrupt { path: path.to_owned(), line: number, why });
+                let corrupt = Error::Corrupt { path: path.to_owned(), line: number, why };
+                if number > 1 {
+                    return Err(corrupt);
+                }
+                damaged = Some(corrupt);
             }
         }
         whole += length as u64;
     }
-    Ok((entries, whole))
+    match damaged {
+        Some(corrupt) if entries.is_empty() => Err(corrupt),
+        _ => Ok((entries, whole)),
+    }
 }
 
 /// When `entry` happened, if its time can be read.
@@ -458,9 +468,32 @@ mod tests {
     fn nonsense_in_the_middle_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        std::fs::write(&path, "nonsense\n{}\n").unwrap();
-        let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("line 1"), "{error}");
+        let event = String::from_utf8(serde_json::to_vec(&begun()).unwrap()).unwrap();
+        for (text, line) in [
+            ("nonsense\n{}\n".to_owned(), "line 1"),
+            ("nonsense\n{}\n{}\n".to_owned(), "line 1"),
+            ("nonsense\nhalf a line".to_owned(), "line 1"),
+            (format!("nonsense\n{{}}\n{event}\n"), "line 1"),
+            (format!("nonsense\n{event}\n{{}}\n{event}\n"), "line 3"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_is_damaged_costs_only_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let rest: String = [case_begun("race/retry"), case_ended("race/retry")]
+            .iter()
+            .map(|entry| serde_json::to_string(entry).unwrap() + "\n")
+            .collect();
+        let text = format!("\"plan\":{{}}}}\n{rest}");
+        std::fs::write(&path, &text).unwrap();
+        let (entries, whole) = read(&path).unwrap();
+        assert_eq!((entries.len(), whole), (2, text.len() as u64));
     }
 
     /// Set for the child that [`a_full_disk_leaves_no_half_line`] runs: where its journal is.

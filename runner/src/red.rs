@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cases::system::System as _;
 use cases::system::reference::{Config, Reference};
 use cases::{Case, all};
@@ -23,6 +23,7 @@ use serde::Deserialize;
 
 use crate::exit::Exit;
 use crate::known::Deviations;
+use crate::output::Output;
 use crate::print;
 use crate::variants::{fails, with};
 
@@ -49,15 +50,20 @@ struct Row {
 
 type Table = BTreeMap<String, Row>;
 
-/// Brings the table in a file up to date.
+/// Brings the table in a file up to date; the file is tried before the bugs are.
 pub(crate) fn keep(path: &Path) -> anyhow::Result<Exit> {
-    let old = match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text).with_context(|| path.display().to_string())?,
-        Err(error) if error.kind() == ErrorKind::NotFound => Table::new(),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    let output = Output::open(path, None)?;
+    let Some(file) = output.file() else {
+        bail!("{}: the table is read and replaced; name a regular file", path.display());
+    };
+    let old = if file.exists() {
+        let text = fs::read_to_string(file).with_context(|| path.display().to_string())?;
+        parse(&text).with_context(|| path.display().to_string())?
+    } else {
+        Table::new()
     };
     let (table, never) = make(&old)?;
-    std::fs::write(path, render(&table)).with_context(|| path.display().to_string())?;
+    output.write(render(&table).as_bytes())?;
     for case in &never {
         print::line(format_args!("nothing turns {case} red"));
     }

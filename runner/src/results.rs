@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     NotAFolder(PathBuf),
     #[error("{0} is not empty and daxtests did not make it; name another folder for the results")]
     Foreign(PathBuf),
+    #[error("{0} is not a regular file, so it is no journal")]
+    NoJournal(PathBuf),
     #[error("{0} is one of the results themselves; name another file")]
     Own(PathBuf),
     #[error("{path}: {why}")]
@@ -179,7 +181,11 @@ impl Results {
 
     /// The events recorded here.
     pub(crate) fn entries(&self) -> anyhow::Result<Vec<Entry>> {
-        Ok(journal::read(&self.journal())?.0)
+        let path = self.journal();
+        if path.exists() && !path.is_file() {
+            return Err(Refusal::NoJournal(path).into());
+        }
+        Ok(journal::read(&path)?.0)
     }
 
     /// The events of the last run that came to a case.
@@ -455,10 +461,11 @@ fn begins_a_run(journal: &Path) -> bool {
 }
 
 /// The entries of a journal that can be read. What cannot is passed over: this is for what the
-/// journal names, and of what it does not name nothing is touched.
+/// journal names, and of what it does not name nothing is touched. A pipe would be waited for.
 fn lines(journal: &Path) -> impl Iterator<Item = Entry> {
-    let file = File::open(journal).into_iter();
-    file.flat_map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok))
+    let file = journal.is_file().then(|| File::open(journal).ok()).flatten();
+    file.into_iter()
+        .flat_map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok))
         .filter_map(|line| serde_json::from_slice(&line).ok())
 }
 

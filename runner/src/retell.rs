@@ -12,7 +12,7 @@ use anyhow::bail;
 use crate::exit::Exit;
 use crate::history::History;
 use crate::merge;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::print;
 use crate::report::github::Github;
 use crate::report::{Format, html, json, junit, ktap, terminal};
@@ -89,16 +89,21 @@ fn other(path: Option<&Path>, folders: &[PathBuf]) -> Result<Option<Output>, Ref
     Ok(output)
 }
 
-/// Makes the reports in a run's folder anew.
+/// Makes the reports in a run's folder anew, if it can be written to.
 fn rebuild(results: &Results, history: &History, elsewhere: bool) -> anyhow::Result<()> {
-    match results.check() {
-        Ok(()) => run::write_reports(history, results, None),
-        // Results may lie where nobody can write: on a medium, or as somebody else's.
-        Err(Refusal::Output(why)) if elsewhere => {
-            print::note(format_args!("runner: only the other report is written: {why}"));
-            Ok(())
+    let why = match results.check() {
+        Ok(()) => return run::write_reports(history, results, None),
+        // Copied without hidden files, and its journal lacks its beginning.
+        Err(Refusal::Foreign(folder)) => {
+            format!("nothing says that daxtests made {}", folder.display())
         }
+        // Results may lie where nobody can write: on a medium, or as somebody else's.
+        Err(Refusal::Output(why @ output::Error::Closed { .. })) => why.to_string(),
+        Err(Refusal::Output(why)) if elsewhere => why.to_string(),
         Err(why @ Refusal::Output(_)) => bail!("{why}; to report elsewhere: --junit PATH"),
-        Err(why) => Err(why.into()),
-    }
+        Err(why) => return Err(why.into()),
+    };
+    let folder = results.folder().display();
+    print::note(format_args!("runner: the reports in {folder} are not rebuilt: {why}"));
+    Ok(())
 }

@@ -62,7 +62,10 @@ fn stage() -> tempfile::TempDir {
     symlink("nowhere/else", at("dangling")).unwrap();
     fs::create_dir_all(at("blessed")).unwrap();
     symlink("file", at("blessed/waits.out")).unwrap();
-    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(at("waiting")).unwrap();
+    for pipe in ["pipe", "waiting/journal.jsonl"] {
+        nix::unistd::mkfifo(&at(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
     let arguments = ["--results", "good", "--variant", "no-break"];
     let output = run(folder.path(), &[&RUN[..], &arguments].concat());
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -75,6 +78,7 @@ fn each_is_one_line_and_touches_nothing() {
     let base = folder.path().canonicalize().unwrap();
     let base = base.display();
     let foreign = "is not empty and daxtests did not make it; name another folder for the results";
+    let no_journal = "is not a regular file, so it is no journal";
     let moved = "daxtests did not make it, move it away";
     let none = "No such file or directory (os error 2)";
     let rows: &[(&[&str], String)] = &[
@@ -84,6 +88,11 @@ fn each_is_one_line_and_touches_nothing() {
         (&["--results", "file"], "file is not a folder".to_owned()),
         (&["--results", "file/x"], "file/x: Not a directory (os error 20)".to_owned()),
         (&["--results", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
+        (
+            &["--results", "-"],
+            "invalid value '-' for '--results <DIR>': name a folder (see runner --help)".to_owned(),
+        ),
+        (&["--results", "waiting", "--last-failed"], format!("waiting/journal.jsonl {no_journal}")),
         (&["--results", "good", "--last-failed", "-x", "waits"], "nothing is selected".to_owned()),
         (&["--results", "none", "--last-failed"], format!("none/journal.jsonl: {none}")),
         (
@@ -105,6 +114,10 @@ fn each_is_one_line_and_touches_nothing() {
             "--junit - and --format would both write to standard output".to_owned(),
         ),
         // Transcripts.
+        (
+            &["--bless", "-"],
+            "invalid value '-' for '--bless <DIR>': name a folder (see runner --help)".to_owned(),
+        ),
         (&["--bless", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
         (&["--bless", "file"], format!("file: {base}/file is not a folder")),
         (&["--bless", "blessed"], format!("blessed/waits.out is not a regular file; {moved}")),
@@ -163,7 +176,30 @@ fn so_is_what_other_commands_are_given() {
     let folder = stage();
     let none = "No such file or directory (os error 2)";
     let foreign = "is not empty and daxtests did not make it; name another folder for the results";
+    let no_journal = "is not a regular file, so it is no journal";
     let rows: &[(&[&str], String)] = &[
+        (&["report", "waiting"], format!("waiting/journal.jsonl {no_journal}")),
+        (&["--resume", "waiting"], format!("waiting/journal.jsonl {no_journal}")),
+        (&["compare", "good", "waiting"], format!("NEW: waiting/journal.jsonl {no_journal}")),
+        (
+            &["man", "--output", "-"],
+            "invalid value '-' for '--output <FOLDER>': name a folder (see runner --help)"
+                .to_owned(),
+        ),
+        (
+            &["fuzz", "--fs", "reference", "--results", "-"],
+            "invalid value '-' for '--results <DIR>': name a folder (see runner --help)".to_owned(),
+        ),
+        (
+            &["explore", "--fs", "reference", "--results", "-"],
+            "invalid value '-' for '--results <DIR>': name a folder (see runner --help)".to_owned(),
+        ),
+        (&["variants", "--table", "pipe"], "pipe: nobody reads this pipe".to_owned()),
+        (
+            &["variants", "--table", "-"],
+            "-: the table is read and replaced; name a regular file".to_owned(),
+        ),
+        (&["variants", "--table", "none/x"], "none/x: there is no folder none".to_owned()),
         (
             &["report", "good", "--junit", "one", "--html", "./one"],
             "--junit and --html would both write to one".to_owned(),

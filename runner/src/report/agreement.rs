@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -11,12 +12,12 @@ use proptest::sample::select;
 use regex::Regex;
 use roxmltree::Document;
 
-use super::{Reporter as _, html, json, junit, ktap, terminal};
+use super::{Reporter as _, github, html, json, junit, ktap, terminal};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::{Entry, Event, Machine, Outcome};
-use crate::merge;
+use crate::merge::{self, Suite};
 use crate::plan::{self, Plan};
 use crate::shard::{Shard, Share};
 use crate::target::Target;
@@ -36,6 +37,13 @@ const TEXTS: [&str; 12] = [
     "first\nBail out!",
     "KTAP version 1",
     "# Subtest: cases",
+];
+
+/// What the kernel may not report. Each begins with a word of its own.
+const SILENCES: [&str; 3] = [
+    "lockdep has switched itself off, and reports nothing",
+    "KASAN | has <b>reported</b> # SKIP",
+    "WARN_ON_ONCE\nwarns once: \u{1b}[31m]]>",
 ];
 
 /// How one boot's part of a run comes to its end, if it is not the plan that ends it.
@@ -59,6 +67,8 @@ struct Story {
     fates: Vec<(usize, Fate)>,
     /// After how many executions something outside of cases goes wrong.
     trouble: Option<usize>,
+    /// In which execution the kernel falls silent, and about what; in none: before the first.
+    silences: Vec<(usize, &'static str)>,
     /// After how many executions the time is over, or something fails at last.
     patience: usize,
 }
@@ -86,6 +96,11 @@ impl Story {
             &mut history,
             Event::Begun { plan: self.plan.clone().into(), machine: machine.clone() },
         );
+        let silenced = |number| {
+            let its = self.silences.iter().filter(move |(at, _)| *at == number);
+            its.map(|(_, what)| Event::Silenced { what: (*what).to_owned() })
+        };
+        silenced(0).for_each(|event| emit(&mut history, event));
         let mut fates = self.fates.iter().copied();
         let mut finished = false;
         let mut good = false;
@@ -123,7 +138,9 @@ impl Story {
                     break Some(Exit::at_end(&history));
                 };
                 emit(&mut history, Event::CaseBegun { case: case.clone(), iteration, seed: 1 });
-                let ended = self.outcome(case, iteration, history.outcomes.len());
+                let number = history.outcomes.len();
+                silenced(number + 1).for_each(|event| emit(&mut history, event));
+                let ended = self.outcome(case, iteration, number);
                 emit(&mut history, Event::CaseEnded(Box::new(ended)));
                 ran += 1;
                 if self.trouble == Some(history.outcomes.len()) {
@@ -212,13 +229,14 @@ fn stories() -> impl Strategy<Value = Story> {
     let limits = (prop::option::of(1..4_u64), any::<bool>(), any::<bool>());
     let fates = prop::collection::vec((0..5_usize, fate), 0..3);
     let trouble = prop::option::weighted(0.2, 1..6_usize);
-    (1..4_usize, limits, verdicts, fates, trouble, 1..8_usize, any::<bool>()).prop_map(
+    let silences = prop::collection::vec((0..5_usize, select(&SILENCES[..])), 0..4);
+    (1..4_usize, limits, verdicts, fates, (trouble, silences), 1..8_usize, any::<bool>()).prop_map(
         |(
             cases,
             (iterations, timed, until_fail),
             verdicts,
             fates,
-            trouble,
+            (trouble, silences),
             patience,
             reference,
         )| {
@@ -234,19 +252,21 @@ fn stories() -> impl Strategy<Value = Story> {
                 until_fail,
                 ..plan::example()
             };
-            Story { plan, verdicts, fates, trouble, patience }
+            Story { plan, verdicts, fates, trouble, silences, patience }
         },
     )
 }
 
 /// What a report tells.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     verdicts: BTreeMap<String, usize>,
     /// The cases that need attention.
     cases: BTreeSet<String>,
     troubles: usize,
     incomplete: Option<String>,
+    /// The first word of each.
+    silenced: BTreeSet<String>,
 }
 
 impl Told {
@@ -258,13 +278,22 @@ impl Told {
         }
     }
 
+    /// Takes what `silence` matches: what the kernel does not report, perhaps since when.
+    fn hear(&mut self, silence: &str, text: &str) {
+        let words = format!("{silence}(?:since [-a-z/]+, )?([A-Za-z_]+)");
+        self.silenced.extend(pattern(&words).captures_iter(text).map(|it| it[1].to_owned()));
+    }
+
     fn is_red(&self) -> bool {
         !self.cases.is_empty() || self.troubles > 0 || self.incomplete.is_some()
     }
 }
 
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).unwrap()
+/// The pattern of this text. Each is made once: that takes longer than to read a report.
+fn pattern(text: &str) -> &'static Regex {
+    static KNOWN: Mutex<BTreeMap<String, &'static Regex>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    known.entry(text.to_owned()).or_insert_with(|| Box::leak(Box::new(Regex::new(text).unwrap())))
 }
 
 fn of_terminal(text: &str) -> Told {
@@ -277,6 +306,7 @@ fn of_terminal(text: &str) -> Told {
     {
         told.verdicts.insert(verdict.to_owned(), count.parse().unwrap());
     }
+    told.hear("(?m)^Note: ", &text);
     let Some((_, attention)) = text.split_once("These need attention:\n") else { return told };
     for line in attention.lines() {
         if let Some(found) = pattern(r"^ +([A-Z]+) ([a-z]+(?:/[-a-z]+)+)").captures(line) {
@@ -294,6 +324,10 @@ fn of_junit(xml: &str) -> Told {
     let document = Document::parse(xml).unwrap();
     junit::tests::keeps_to_the_schemas(&document);
     let mut told = Told::default();
+    for property in document.descendants().filter(|node| node.attribute("name") == Some("silenced"))
+    {
+        told.hear("^", property.attribute("value").unwrap());
+    }
     for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
         let class = case.attribute("classname").unwrap();
         let (place, group) = class.rsplit_once('.').unwrap();
@@ -325,6 +359,7 @@ struct Ktap {
 fn of_ktap(text: &str) -> Ktap {
     let result = pattern(r"^( *)(ok|not ok) (\d+) ([^#]*?)(?: # ([A-Z]+) ?(.*))?$");
     let mut told = Told::default();
+    told.hear("(?m)^ *# note: ", text);
     let mut plans: BTreeMap<usize, u64> = BTreeMap::new();
     let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
     let mut red = false;
@@ -379,6 +414,7 @@ fn of_json(text: &str) -> (Told, bool) {
     let mut open = None;
     let mut exit = None;
     let mut last = None;
+    let begun = text.lines().next().is_some_and(|line| line.contains("\"event\":\"begun\""));
     for line in text.lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         let title = || {
@@ -392,6 +428,7 @@ fn of_json(text: &str) -> (Told, bool) {
                 told.take(event["verdict"].as_str().unwrap(), &title());
             }
             "trouble" => told.troubles += 1,
+            "silenced" => told.hear("^", event["what"].as_str().unwrap()),
             "ended" => exit = event["exit"].as_u64().zip(event["complete"].as_bool()),
             "resumed" => exit = None,
             _ => {}
@@ -401,7 +438,7 @@ fn of_json(text: &str) -> (Told, bool) {
     if let Some(title) = open {
         told.take("FAIL", &title);
     }
-    (told, last.as_deref() == Some("ended") && exit == Some((0, true)))
+    (told, begun && last.as_deref() == Some("ended") && exit == Some((0, true)))
 }
 
 fn of_html(text: &str) -> Told {
@@ -416,7 +453,71 @@ fn of_html(text: &str) -> Told {
     told.incomplete = pattern("class=\"problem incomplete\"><strong>([^<]*)<")
         .captures(text)
         .map(|found| found[1].to_owned());
+    let silent = pattern("(?s)<dt>not told by the kernel</dt><dd>(.*?)</dd>").captures(text);
+    if let Some(silent) = silent {
+        told.hear("(?:^|; )", &silent[1]);
+    }
     told
+}
+
+/// What the job's summary on GitHub tells, and whether it says that all is well.
+fn of_github(history: &History) -> (Told, bool) {
+    let text = github::markdown(&[history]);
+    let mut told = Told::default();
+    let mut tables = text.split("\n\n").filter(|part| part.starts_with("| "));
+    let counts: Vec<Vec<&str>> =
+        tables.next().unwrap().lines().map(|row| row.split('|').map(str::trim).collect()).collect();
+    for (verdict, count) in counts[0].iter().zip(&counts[2]).skip(2).filter(|it| !it.0.is_empty()) {
+        told.verdicts.insert((*verdict).to_owned(), count.parse().unwrap());
+    }
+    let row = pattern(r"(?m)^\| [A-Z]+ \| `([a-z]+(?:/[-a-z]+)+)");
+    told.cases.extend(row.captures_iter(&text).map(|found| found[1].to_owned()));
+    for found in pattern(r"(?m)^\*\*[^:]*: (.*)\*\*$").captures_iter(&text) {
+        if found[1].starts_with("INCOMPLETE: ") {
+            told.incomplete = Some(found[1].to_owned());
+        } else {
+            told.troubles += 1;
+        }
+    }
+    told.hear("(?m)^Note: [^:]*: ", &text);
+    (told, text.starts_with("## daxtests: all as expected\n"))
+}
+
+/// What GitHub's annotations tell: what is wrong, and nothing else.
+fn of_annotations(history: &History) -> Told {
+    let annotation = pattern(r"^::error title=([A-Z]+) (.*?) ?\([^():]*\)::(.*)$");
+    let mut told = Told::default();
+    for line in github::annotations(&[history]) {
+        let [word, title, text] = annotation.captures(&line).unwrap().extract().1;
+        match (word, title) {
+            ("INCOMPLETE", _) => told.incomplete = Some(text.to_owned()),
+            (_, "") => told.troubles += 1,
+            (verdict, title) => told.take(verdict, title),
+        }
+    }
+    told
+}
+
+/// What is printed of a run that is told again, as KTAP and as JSON.
+fn retold(entries: &[Entry]) -> (String, String) {
+    let suites: Vec<Suite> = merge::suites(vec![("run".into(), entries.to_vec())]).unwrap();
+    let (mut ktap, mut json) = (Vec::new(), Vec::new());
+    ktap::write_suites(&mut ktap, &suites).unwrap();
+    json::write_suites(&mut json, &suites);
+    (String::from_utf8(ktap).unwrap(), String::from_utf8(json).unwrap())
+}
+
+/// Checks that programs are told what people are, as KTAP and as JSON.
+fn programs_are_told(ktap: &str, json: &str, told: &Told, whole: bool) {
+    let ktap = of_ktap(ktap);
+    assert_eq!(ktap.red, told.is_red(), "{:?}", ktap.told);
+    if whole {
+        assert_eq!(&ktap.told, told);
+    }
+    let (mut json, well) = of_json(json);
+    assert_eq!(well, !told.is_red(), "{json:?}");
+    json.incomplete.clone_from(&told.incomplete);
+    assert_eq!(&json, told);
 }
 
 /// What the reporters printed that watched the last boot.
@@ -451,17 +552,15 @@ fn agree(entries: &[Entry], finished: bool) -> bool {
     assert_eq!(told.is_red(), !good, "{told:?}");
     assert_eq!(of_terminal(&terminal::summary(&history, folder)), told);
     assert_eq!(of_html(&html::page(&[&history], folder)), told);
+    assert_eq!(of_github(&history), (told.clone(), good));
+    let annotated = of_annotations(&history);
+    let (verdicts, silenced) = (told.verdicts.clone(), told.silenced.clone());
+    assert_eq!(Told { verdicts, silenced, ..annotated }, told);
+    let (ktap, json) = retold(entries);
+    programs_are_told(&ktap, &json, &told, true);
     if matches!(entries.first().map(|e| &e.event), Some(Event::Begun { .. })) {
         let (ktap, json) = watched(entries, finished);
-        let ktap = of_ktap(&ktap);
-        assert_eq!(ktap.red, !good, "{:?}", ktap.told);
-        let (mut json, well) = of_json(&json);
-        assert_eq!(well, good, "{json:?}");
-        json.incomplete.clone_from(&told.incomplete);
-        assert_eq!(json, told);
-        if finished {
-            assert_eq!(ktap.told, told);
-        }
+        programs_are_told(&ktap, &json, &told, finished);
     }
     // For whoever has a validator at hand: xmllint --schema FILE DIR/*.xml.
     if let Some(folder) = std::env::var_os("DAXTESTS_JUNIT") {
@@ -538,6 +637,7 @@ fn a_journal_without_its_beginning_is_incomplete() {
         verdicts: vec![(Verdict::Pass, "")],
         fates: Vec::new(),
         trouble: None,
+        silences: vec![(0, SILENCES[0]), (1, SILENCES[1])],
         patience: 9,
     };
     let entries = story.play().entries;
@@ -558,6 +658,7 @@ fn the_missing_are_counted() {
         verdicts: vec![(Verdict::Pass, "")],
         fates: vec![(77, Fate::Killed)],
         trouble: None,
+        silences: vec![(0, SILENCES[0]), (1, SILENCES[1])],
         patience: 99,
     };
     let entries = story.play().entries;

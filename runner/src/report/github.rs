@@ -70,7 +70,7 @@ impl Github {
 
 /// A line for each thing that went wrong, what went wrong with the run as a whole first: Actions
 /// shows ten of a step.
-fn annotations(histories: &[&History]) -> Vec<String> {
+pub(super) fn annotations(histories: &[&History]) -> Vec<String> {
     let mut lines = Vec::new();
     for history in histories {
         let name = history.name();
@@ -106,7 +106,7 @@ fn annotation(title: &str, text: &str) -> String {
 }
 
 /// The part of the job's summary.
-fn markdown(histories: &[&History]) -> String {
+pub(super) fn markdown(histories: &[&History]) -> String {
     let all: Vec<_> = histories.iter().map(|history| history.all_outcomes()).collect();
     let used: Vec<_> = Verdict::ALL
         .into_iter()
@@ -133,6 +133,10 @@ fn markdown(histories: &[&History]) -> String {
         for line in wrong {
             let name = clean::cell(&history.name());
             let _ = writeln!(text, "\n**{name}: {}**", clean::cell(&line));
+        }
+        for what in history.silences() {
+            let name = clean::cell(&history.name());
+            let _ = writeln!(text, "\nNote: {name}: {}", clean::cell(&what));
         }
     }
     let rows: Vec<_> = histories
@@ -243,6 +247,13 @@ mod tests {
              |---|---|---|---|\n\
              | FAIL | `race/retry`<br>xfs | a \\| b &lt;script> c | `sudo runner --fs xfs --dev \
              /dev/pmem0 --seed 7 race/retry` |\n\n"
+        );
+        let silent = vec![("lockdep <is>\noff".to_owned(), Some("race/retry".to_owned()))];
+        let silent = History { silenced: silent, ..history(Verdict::Pass, "") };
+        let text = markdown(&[&silent]);
+        assert!(
+            text.ends_with("|\n\nNote: xfs: since race/retry, lockdep &lt;is> off\n\n"),
+            "{text}"
         );
         let good = markdown(&[&history(Verdict::Pass, "")]);
         assert!(good.starts_with("## daxtests: all as expected\n"), "{good}");

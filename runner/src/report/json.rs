@@ -26,8 +26,12 @@ impl Json {
 /// Prints the events of suites, one suite after the other: each begins with `begun` and ends with
 /// `ended`.
 pub(crate) fn retell(suites: &[Suite]) {
+    write_suites(&mut print::Stdout, suites);
+}
+
+pub(super) fn write_suites(out: &mut impl Write, suites: &[Suite]) {
     for suite in suites {
-        Json::new().resume(&suite.entries);
+        Json::to(&mut *out).resume(&suite.entries);
     }
 }
 

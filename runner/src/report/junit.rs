@@ -117,6 +117,7 @@ fn properties_of(history: &History) -> Vec<(&'static str, String)> {
     }
     properties.extend(history.mkfs.clone().map(|mkfs| ("mkfs", mkfs)));
     properties.extend(history.mount.clone().map(|mount| ("mount", mount)));
+    properties.extend(history.silences().map(|what| ("silenced", what)));
     for (_, value) in &mut properties {
         *value = clean::line(value);
     }

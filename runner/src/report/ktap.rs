@@ -60,9 +60,10 @@ impl<W: Write> Ktap<W> {
         if self.nested == Some(true) { "  " } else { "" }
     }
 
-    fn begin(&mut self, plan: &Plan) {
+    /// Without a plan, which a journal may lack, nobody knows how many cases come.
+    fn begin(&mut self, plan: Option<&Plan>) {
         self.say("KTAP version 1");
-        if let Some(planned) = incomplete::planned(plan) {
+        if let Some(planned) = plan.and_then(incomplete::planned) {
             self.nested = Some(false);
             self.say(&format!("1..{}", planned.saturating_add(1)));
         } else {
@@ -74,10 +75,13 @@ impl<W: Write> Ktap<W> {
     }
 
     fn tell(&mut self, entry: &Entry) {
+        if self.nested.is_none() && !matches!(entry.event, Event::Begun { .. }) {
+            self.begin(None);
+        }
         let margin = self.margin();
         match &entry.event {
             Event::Begun { plan, machine } => {
-                self.begin(plan);
+                self.begin(Some(plan));
                 let margin = self.margin();
                 let on = format!(
                     "{} on Linux {}, seed {}",
@@ -199,7 +203,7 @@ pub(crate) fn retell(suites: &[Suite]) {
     let _ = write_suites(&mut print::Stdout, suites);
 }
 
-fn write_suites(out: &mut impl Write, suites: &[Suite]) -> std::io::Result<()> {
+pub(super) fn write_suites(out: &mut impl Write, suites: &[Suite]) -> std::io::Result<()> {
     if let [one] = suites {
         let mut ktap = Ktap::to(out);
         ktap.whole(one);

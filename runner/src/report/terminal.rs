@@ -258,10 +258,7 @@ pub(crate) fn summary(history: &History, folder: &Path) -> String {
     let mut lines = vec![String::new(), counted(&outcomes)];
     lines.extend(rates(&outcomes));
     lines.extend(attention(history, &outcomes, folder));
-    lines.extend(history.silenced.iter().map(|(what, since)| match since {
-        Some(case) => format!("Note: since {case}, {what}"),
-        None => format!("Note: {what}"),
-    }));
+    lines.extend(history.silences().map(|what| format!("Note: {what}")));
     match &history.sources[..] {
         [] => lines.extend(stopped(history, folder)),
         sources => lines.extend(sources.iter().filter_map(|it| stopped(&it.history, &it.folder))),

@@ -153,6 +153,7 @@ fn entries() -> Vec<Entry> {
     for verdict in Verdict::ALL {
         let case = format!("pin/{}", verdict.word().to_lowercase());
         events.push(Event::CaseBegun { case: case.clone(), iteration: 0, seed: 1 });
+        events.push(Event::Silenced { what: "lockdep has switched itself\noff".to_owned() });
         events.push(Event::CaseEnded(Box::new(outcome(&case, verdict))));
     }
     events.push(Event::Trouble(Problem::new(Witness::Case, "xfs_repair complains", "bad")));
@@ -219,6 +220,7 @@ fn what_it_ran_on_are_properties() {
     assert_eq!(value("mkfs"), Some("mkfs.xfs -f /dev/pmem0"));
     assert_eq!(value("mount"), Some("dax=always"));
     assert_eq!(value("seed"), Some("7"));
+    assert_eq!(value("silenced"), Some("since pin/pass, lockdep has switched itself off"));
 }
 
 #[test]
