@@ -222,18 +222,14 @@ impl Parts {
         for entry in &run.entries {
             match &entry.event {
                 Event::CaseBegun { case, iteration, .. } => {
+                    self.forget((case, *iteration), first);
                     self.executions.push(((case.clone(), *iteration), vec![entry.clone()]));
                 }
                 Event::CaseEnded(outcome) => {
                     self.end((&outcome.case, outcome.iteration), run.entry(entry), first);
                 }
                 // It has no result; if it was run again, that has.
-                Event::CaseCut { case, iteration } => {
-                    let cut = |known: &(String, u64)| known.0 == *case && known.1 == *iteration;
-                    if let Some(at) = self.executions.iter().rposition(|(known, _)| cut(known)) {
-                        self.executions.remove(at);
-                    }
-                }
+                Event::CaseCut { case, iteration } => self.forget((case, *iteration), first),
                 Event::Silenced { .. } if self.executions.len() > first => {
                     self.executions.last_mut().expect("there is one").1.push(entry.clone());
                 }
@@ -260,6 +256,19 @@ impl Parts {
         // A run that went on is no longer stopped.
         self.after.extend(wedged.filter(|_| run.history.wedged.is_some()).cloned());
         self.after.extend(interrupted.filter(|_| run.history.interrupted).cloned());
+    }
+
+    /// Leaves an execution out that came to no end: it began again, or was cut short.
+    fn forget(&mut self, (case, iteration): (&str, u64), first: usize) {
+        let ended = |entries: &[Entry]| {
+            entries.iter().any(|entry| matches!(entry.event, Event::CaseEnded(_)))
+        };
+        let open = self.executions[first..].iter().rposition(|((name, number), entries)| {
+            name == case && *number == iteration && !ended(entries)
+        });
+        if let Some(at) = open {
+            self.executions.remove(first + at);
+        }
     }
 
     /// Takes the end of an execution. Its beginning may be missing from a journal.

@@ -50,6 +50,8 @@ const SILENCES: [&str; 3] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Interrupted,
+    /// Twice, which cuts a case short.
+    InterruptedInCase,
     Wedged,
     CouldNotGoOn,
     /// Also in the middle of a case.
@@ -117,6 +119,15 @@ impl Story {
                 if let Some((_, fate)) = fate.filter(|(after, _)| *after == ran) {
                     match fate {
                         Fate::Interrupted => emit(&mut history, Event::Interrupted),
+                        Fate::InterruptedInCase => {
+                            if let Some((case, iteration)) = self.next(&history) {
+                                let begun =
+                                    Event::CaseBegun { case: case.clone(), iteration, seed: 1 };
+                                emit(&mut history, begun);
+                                emit(&mut history, Event::CaseCut { case, iteration });
+                            }
+                            emit(&mut history, Event::Interrupted);
+                        }
                         Fate::Wedged => {
                             emit(&mut history, Event::Wedged { why: "task 1".to_owned() });
                         }
@@ -128,7 +139,7 @@ impl Story {
                         emit(&mut history, Event::CaseBegun { case, iteration, seed: 1 });
                     }
                     break match fate {
-                        Fate::Interrupted => Some(Exit::Interrupted),
+                        Fate::Interrupted | Fate::InterruptedInCase => Some(Exit::Interrupted),
                         Fate::Wedged => Some(Exit::NeedsReboot),
                         Fate::CouldNotGoOn | Fate::CouldNotGoOnInCase => Some(Exit::CouldNotRun),
                         Fate::Killed | Fate::KilledInCase => None,
@@ -209,6 +220,7 @@ fn stories() -> impl Strategy<Value = Story> {
     let fate = select(
         &[
             Fate::Interrupted,
+            Fate::InterruptedInCase,
             Fate::Wedged,
             Fate::CouldNotGoOn,
             Fate::CouldNotGoOnInCase,
@@ -427,6 +439,7 @@ fn of_json(text: &str) -> (Told, bool) {
                 open = None;
                 told.take(event["verdict"].as_str().unwrap(), &title());
             }
+            "case-cut" => open = None,
             "trouble" => told.troubles += 1,
             "silenced" => told.hear("^", event["what"].as_str().unwrap()),
             "ended" => exit = event["exit"].as_u64().zip(event["complete"].as_bool()),
