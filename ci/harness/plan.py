@@ -111,11 +111,8 @@ RENAMED_CASES = (
 WITHOUT_DAX = ("exchange/*", "evict/*", "waits/punch/splice/*mapped", "waits/truncate-down/aio-write/mapped", "fsync/under-*")
 
 # What the realtime device of XFS is tried with, whose blocks have an allocator of their own. With extents of 2 MiB
-# nearly nothing else comes to its end there (hole-takes-all).
-REALTIME = {
-    "realtime": ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/splice/*", "evict/*", "beside/*"),
-    "realtime-2m": ("beside/hole-write",),
-}
+# no case passes there (hole-takes-all), so that is no step.
+REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/splice/*", "evict/*", "beside/*")
 
 # What crashes the kernel, and what must pass in the machine that goes on.
 DANGEROUS = ("huge/shared-in-parts-punch-waits", "huge/two-mappings-punch")
@@ -162,7 +159,7 @@ def steps(shard: str) -> list[Step]:
 def in_turn() -> list[Step]:
     """What has a machine of its own, and tries one thing more than the others. What takes long comes first, so that
     the end does not wait for it alone."""
-    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), *realtime(), dangerous(), *faults()]
+    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), realtime(), dangerous(), *faults()]
 
 
 def due(shard: str) -> list[Step]:
@@ -307,11 +304,10 @@ def without_dax() -> list[Step]:
     return [suite(f"without-dax-{where.filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX) for where in places]
 
 
-def realtime() -> list[Step]:
+def realtime() -> Step:
     """XFS with its files on a second device."""
     where = Where(FAULTY_KERNEL, "xfs", cpus=1)
-    words = ("--dev", "/dev/pmem1", "--shape")
-    return [suite(f"{shape}-xfs", where, *words, shape, *cases) for shape, cases in REALTIME.items()]
+    return suite("realtime-xfs", where, "--dev", "/dev/pmem1", "--shape", "realtime", *REALTIME)
 
 
 def dangerous() -> Step:
