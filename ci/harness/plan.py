@@ -44,8 +44,6 @@ ON_DEVICES = (
     "waits/punch/splice/mapped",
     "waits/truncate-down/aio-write/mapped",
     "reflink/cow-write-then-free",
-    # Red on the stripe: what it is about shows nowhere else (unshare-along-device).
-    "history/unshare-eight-pages",
 )
 
 # A few for two runners at once, with devices of their own and with warnings of the kernel.
