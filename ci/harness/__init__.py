@@ -19,15 +19,10 @@ import sys
 
 # Every command comes by here first, so this file, and what a command does before, is written for an older Python.
 if sys.version_info < (3, 11):
+    _own = "ci/" + os.path.basename(sys.argv[0])
     sys.stderr.write(
-        "ci/%s: Python 3.11 or newer is needed, and %s is %d.%d; if there is a newer one: python3.11 ci/%s\n"
-        % (
-            os.path.basename(sys.argv[0]),
-            sys.executable,
-            sys.version_info[0],
-            sys.version_info[1],
-            os.path.basename(sys.argv[0]),
-        )
+        "%s: Python 3.11 or newer is needed, and %s is %d.%d; if there is a newer one: python3.11 %s\n"
+        % (_own, sys.executable, sys.version_info[0], sys.version_info[1], _own)
     )
     # A bisection must not take it for a bad kernel.
     sys.exit(128 if "--bisect" in sys.argv else 2)

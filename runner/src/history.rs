@@ -1,10 +1,9 @@
 //! A run as its journal tells it: the events, folded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::incomplete::planned;
 use crate::journal::{Entry, Event, Machine, Outcome, RunEnd, time_of};
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
@@ -208,20 +207,6 @@ impl History {
         !self.troubles.is_empty()
             || self.open.is_some()
             || self.outcomes.iter().any(|o| o.verdict.needs_attention())
-    }
-
-    /// Cases that were planned and of which an iteration has no end, of a plan that says how many there are.
-    pub(crate) fn without_end(&self) -> BTreeSet<String> {
-        let Some(plan) = self.plan.as_ref().filter(|plan| planned(plan).is_some()) else {
-            return BTreeSet::new();
-        };
-        let mut ends: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        for outcome in &self.outcomes {
-            ends.entry(&outcome.case).or_default().insert(outcome.iteration);
-        }
-        let iterations = plan.iterations.unwrap_or(1);
-        let ended = |case: &str| ends.get(case).map_or(0, |ends| ends.len() as u64);
-        plan.cases.iter().filter(|case| ended(case) < iterations).cloned().collect()
     }
 
     /// Where to go on: the iteration and the index in the plan's cases, at the case that was cut short, or

@@ -48,14 +48,27 @@ impl History {
     pub(crate) fn finished(&self) -> u64 {
         let Some(plan) = &self.plan else { return self.outcomes.len() as u64 };
         let cases: BTreeSet<&str> = plan.cases.iter().map(String::as_str).collect();
-        let ended: BTreeSet<_> = self
-            .outcomes
-            .iter()
-            .filter(|o| cases.contains(o.case.as_str()))
-            .filter(|o| plan.iterations.is_none_or(|n| o.iteration < n))
-            .map(|o| (o.case.as_str(), o.iteration))
-            .collect();
-        ended.len() as u64
+        let planned = |(case, iteration): &(&str, u64)| {
+            cases.contains(case) && plan.iterations.is_none_or(|n| *iteration < n)
+        };
+        self.ends().into_iter().filter(planned).count() as u64
+    }
+
+    /// Cases that were planned and of which an iteration has no end, of a plan that says how many there are.
+    pub(crate) fn without_end(&self) -> BTreeSet<String> {
+        let Some(plan) = self.plan.as_ref().filter(|plan| planned(plan).is_some()) else {
+            return BTreeSet::new();
+        };
+        let ends = self.ends();
+        let lacks = |case: &&String| {
+            (0..plan.iterations.unwrap_or(1)).any(|n| !ends.contains(&(case.as_str(), n)))
+        };
+        plan.cases.iter().filter(lacks).cloned().collect()
+    }
+
+    /// The executions that ended: case, iteration.
+    fn ends(&self) -> BTreeSet<(&str, u64)> {
+        self.outcomes.iter().map(|outcome| (outcome.case.as_str(), outcome.iteration)).collect()
     }
 
     /// What the run lacks, if it lacks something.

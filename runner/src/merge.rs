@@ -258,27 +258,30 @@ impl Parts {
         self.after.extend(interrupted.filter(|_| run.history.interrupted).cloned());
     }
 
-    /// Leaves an execution out that came to no end: it began again, or was cut short.
-    fn forget(&mut self, (case, iteration): (&str, u64), first: usize) {
-        let ended = |entries: &[Entry]| {
-            entries.iter().any(|entry| matches!(entry.event, Event::CaseEnded(_)))
+    /// Where an execution is that began since `first`, the last time that it did.
+    fn begun(&self, (case, iteration): (&str, u64), first: usize) -> Option<usize> {
+        let is_it = |((name, number), _): &((String, u64), Vec<Entry>)| {
+            name == case && *number == iteration
         };
-        let open = self.executions[first..].iter().rposition(|((name, number), entries)| {
-            name == case && *number == iteration && !ended(entries)
-        });
-        if let Some(at) = open {
-            self.executions.remove(first + at);
+        self.executions[first..].iter().rposition(is_it).map(|at| first + at)
+    }
+
+    /// Leaves an execution out that came to no end: it began again, or was cut short.
+    fn forget(&mut self, execution: (&str, u64), first: usize) {
+        let Some(at) = self.begun(execution, first) else { return };
+        let ended = |entry: &Entry| matches!(entry.event, Event::CaseEnded(_));
+        if !self.executions[at].1.iter().any(ended) {
+            self.executions.remove(at);
         }
     }
 
     /// Takes the end of an execution. Its beginning may be missing from a journal.
-    fn end(&mut self, (case, iteration): (&str, u64), entry: Entry, first: usize) {
-        let begun = self.executions[first..]
-            .iter_mut()
-            .rfind(|((name, number), _)| name == case && *number == iteration);
-        match begun {
-            Some((_, entries)) => entries.push(entry),
-            None => self.executions.push(((case.to_owned(), iteration), vec![entry])),
+    fn end(&mut self, execution: (&str, u64), entry: Entry, first: usize) {
+        if let Some(at) = self.begun(execution, first) {
+            self.executions[at].1.push(entry);
+        } else {
+            let (case, iteration) = execution;
+            self.executions.push(((case.to_owned(), iteration), vec![entry]));
         }
     }
 }

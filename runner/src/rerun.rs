@@ -8,6 +8,7 @@ use reference::Variant;
 
 use crate::fs::Fs;
 use crate::plan::{Caller, Keep, Plan, quoted};
+use crate::target::Target;
 
 /// The command that runs just `case`, as it was in `iteration`.
 pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
@@ -22,10 +23,7 @@ pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
     };
     // The harness has the first device.
     let has = usize::from(matches!(plan.caller, Caller::Harness(_)));
-    for dev in target.devices.iter().skip(has) {
-        words.extend(["--dev".to_owned(), dev.display().to_string()]);
-    }
-    words.extend(target.words());
+    words.extend(of_target(target, has));
     if let Some(variant) = &plan.variant {
         words.extend(["--variant".to_owned(), variant.clone()]);
     }
@@ -36,9 +34,7 @@ pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
     if plan.timeout_factor != 1.0 {
         words.extend(["--timeout-factor".to_owned(), plan.timeout_factor.to_string()]);
     }
-    for file in &plan.known {
-        words.extend(["--known".to_owned(), file.path.display().to_string()]);
-    }
+    words.extend(of_known(plan));
     match plan.trace {
         Some(Keep::All) => words.push("--trace".to_owned()),
         Some(Keep::Failed) => words.push("--trace=failed".to_owned()),
@@ -63,19 +59,28 @@ pub(crate) fn program(
     if target.fs != Fs::Reference || bug.is_none_or(|(option, _)| option != AGAINST) {
         words.extend(["--fs".to_owned(), target.fs.name().to_owned()]);
     }
-    for dev in &target.devices {
-        words.extend(["--dev".to_owned(), dev.display().to_string()]);
-    }
-    words.extend(target.words());
+    words.extend(of_target(target, 0));
     if let Some((option, variant)) = bug {
         words.extend([option.to_owned(), variant.to_string()]);
     }
-    for file in &plan.known {
-        words.extend(["--known".to_owned(), file.path.display().to_string()]);
-    }
+    words.extend(of_known(plan));
     words.extend(["--replay".to_owned(), path.display().to_string()]);
     let (Caller::User(called) | Caller::Harness(called)) = &plan.caller;
     format!("{called} {}", quoted(words.iter().map(String::as_str)))
+}
+
+/// What says where it ran, but for the file system and the first `had` devices.
+fn of_target(target: &Target, had: usize) -> Vec<String> {
+    let devices = target.devices.iter().skip(had);
+    let mut words: Vec<_> =
+        devices.flat_map(|dev| ["--dev".to_owned(), dev.display().to_string()]).collect();
+    words.extend(target.words());
+    words
+}
+
+/// What says which deviations were known besides.
+fn of_known(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.known.iter().flat_map(|file| ["--known".to_owned(), file.path.display().to_string()])
 }
 
 /// The option of `runner fuzz` that holds the reference with a bug against the one without.
@@ -95,7 +100,6 @@ pub(crate) fn resume(plan: &Plan, folder: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use crate::plan;
-    use crate::target::Target;
 
     #[test]
     fn all_that_matters_is_said_again() {

@@ -49,14 +49,14 @@ impl Arguments for RawTracePointContext {
     }
 }
 
-/// The functions whose return needs an argument.
+/// The functions whose return needs an argument. tracer/src/calls.rs knows the number of `Fault`.
 #[derive(Clone, Copy)]
 pub(crate) enum Call {
-    Scan,
-    PinBio,
-    PinBuffer,
-    Fsync,
-    Fault,
+    Scan = 0,
+    PinBio = 1,
+    PinBuffer = 2,
+    Fsync = 3,
+    Fault = 4,
 }
 
 /// The argument that a task's call is to be remembered by, until it returns.

@@ -14,6 +14,11 @@ fn waits(a_break: &Break) -> bool {
     a_break[9] as u32 != 0
 }
 
+/// Whether a task has ended.
+pub(crate) fn is_gone(task: u32) -> bool {
+    !Path::new(&format!("/proc/{task}")).exists()
+}
+
 /// Between two looks at the breaks under way.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -43,7 +48,7 @@ impl Breaks {
         // Whoever asks for a break's state keeps kprobes from running meanwhile; for its task, not.
         let tasks: Vec<u32> = self.map.keys().filter_map(Result::ok).collect();
         for task in tasks {
-            if !Path::new(&format!("/proc/{task}")).exists()
+            if is_gone(task)
                 && let Ok(a_break) = self.map.get(&task, 0)
             {
                 self.returns += self.forget(task, &a_break);

@@ -1,8 +1,8 @@
 //! Calls under way, as the probes remember them for their return, and those of them whose return was missed.
 
-use std::path::Path;
-
 use aya::maps::{HashMap, MapData};
+
+use crate::breaks::is_gone;
 
 /// The table that the probes keep: `CALLS` in tracer-ebpf/src/call.rs. Its key has the task in the upper
 /// bits, and in the lowest byte which function it is in (`Call` there).
@@ -32,7 +32,7 @@ impl Calls {
     /// The kernel counts what a probe missed, but not always (bcc#2825).
     pub(crate) fn settle(&mut self) {
         for key in self.keys() {
-            if !Path::new(&format!("/proc/{}", key >> 8)).exists() {
+            if is_gone((key >> 8) as u32) {
                 self.returns += u64::from(self.map.remove(&key).is_ok());
             }
         }
