@@ -340,6 +340,11 @@ fn of_junit(xml: &str) -> Told {
     {
         told.hear("^", property.attribute("value").unwrap());
     }
+    let results = document.descendants().find(|node| node.attribute("name") == Some("results"));
+    let results = results.and_then(|node| node.attribute("value")).unwrap();
+    let counts = pattern(r"(\d+) ([A-Z]+)").captures_iter(results).map(|found| found.extract().1);
+    let results: BTreeMap<_, usize> =
+        counts.map(|[count, verdict]| (verdict.to_owned(), count.parse().unwrap())).collect();
     for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
         let class = case.attribute("classname").unwrap();
         let (place, group) = class.rsplit_once('.').unwrap();
@@ -352,13 +357,22 @@ fn of_junit(xml: &str) -> Told {
             }
             ("run", Some(_)) => told.troubles += 1,
             (_, None) => told.take("PASS", name),
-            (_, Some(child)) => {
-                let message = child.attribute("message").unwrap_or_default();
-                let verdict = child.attribute("type").or(message.split(':').next()).unwrap();
-                told.take(verdict, &format!("{group}/{name}"));
+            (_, Some(_)) => {
+                for child in case.children().filter(roxmltree::Node::is_element) {
+                    let message = child.attribute("message").unwrap_or_default();
+                    let verdict = child.attribute("type").or(message.split(':').next()).unwrap();
+                    told.take(verdict, &format!("{group}/{name}"));
+                }
             }
         }
     }
+    // Of what needs no attention, one stands for all that came to the same.
+    for verdict in Verdict::ALL {
+        let (listed, counted) = (told.verdicts.get(verdict.word()), results.get(verdict.word()));
+        assert!(listed <= counted, "{verdict:?}: {listed:?} of {counted:?}");
+        assert!(listed == counted || !verdict.needs_attention(), "{verdict:?}: {xml}");
+    }
+    told.verdicts = results;
     told
 }
 

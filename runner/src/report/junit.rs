@@ -1,15 +1,18 @@
 //! The JUnit report, made from the journal alone.
 //!
-//! Written with junit-report, and then made to keep to both schemas that are in use: Jenkins'
-//! (junit-10.xsd of its xunit plugin) and that of Ant's JUnit task. What only one of them knows is
-//! left out: `file`, a case's own `system-out`, and surefire's `flakyFailure`, which besides says
-//! that a case passed although it failed once. So each iteration is a test case with a name of its own,
-//! and what the cases measured is in the suite's `system-out`.
+//! Written with junit-report, and then made to keep to Jenkins' schema (junit-10.xsd of its xunit
+//! plugin), and, where no case failed twice, to that of Ant's JUnit task. What Jenkins' does not allow
+//! is left out: `file`, which GitLab reads, may not stand at a test case, and it links to a file of the
+//! repository that the job is of, which is not this one. What the cases measured is in the suite's
+//! `system-out`, where both want it.
+//!
+//! A case is one test case, however often it ran ([`repeated`]).
 //!
 //! junit-report puts text into CDATA sections and leaves it to the caller that the text may stand
 //! there.
 
 mod refine;
+mod repeated;
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -24,36 +27,36 @@ use crate::incomplete;
 use crate::journal::Outcome;
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
-use refine::Addition;
+use refine::{Addition, Rerun};
+use repeated::Repeated;
 
 /// The report of what was run, a suite each.
 pub(crate) fn xml(histories: &[&History]) -> anyhow::Result<Vec<u8>> {
-    let suites: Vec<_> = histories.iter().map(|history| suite(history)).collect();
-    let additions = suites
-        .iter()
-        .zip(histories)
-        .map(|(suite, history)| Addition {
-            properties: properties(history),
-            skipped: suite.skipped(),
-        })
-        .collect();
+    let (suites, additions): (Vec<_>, Vec<_>) =
+        histories.iter().map(|history| suite(history)).unzip();
     let report = ReportBuilder::new().add_testsuites(suites).build();
     let mut plain = Vec::new();
     report.write_xml(&mut plain).map_err(|error| anyhow::anyhow!("the JUnit report: {error}"))?;
     refine::refine(std::str::from_utf8(&plain)?, additions)
 }
 
-fn suite(history: &History) -> TestSuite {
+/// A run, and what junit-report cannot say of it.
+fn suite(history: &History) -> (TestSuite, Addition) {
     let place = place(history);
     let mut suite = TestSuiteBuilder::new(&clean::line(&history.name()));
     suite.testsuite.package.clone_from(&place);
     let began = history.began.unwrap_or(SystemTime::UNIX_EPOCH);
     suite.set_timestamp(began.into());
     let mut notes = String::new();
-    for outcome in history.all_outcomes() {
-        suite.add_testcase(case(&outcome, &place));
+    let outcomes = history.all_outcomes();
+    let mut reruns = Vec::new();
+    for repeated in Repeated::all(&outcomes) {
+        suite.add_testcase(case(&repeated, &place));
+        reruns.push(repeated.further().map(|outcome| rerun(&repeated, outcome)).collect());
+    }
+    for outcome in &outcomes {
         if !outcome.verdict.needs_attention() && !outcome.notes.is_empty() {
-            let _ = writeln!(notes, "{}\n{}", outcome.title(), self::notes(&outcome, "    "));
+            let _ = writeln!(notes, "{}\n{}", outcome.title(), self::notes(outcome, "    "));
         }
     }
     for (number, problem) in (1..).zip(&history.troubles) {
@@ -66,7 +69,9 @@ fn suite(history: &History) -> TestSuite {
         suite.add_testcase(of_the_run(name, "INCOMPLETE", &problem, &place));
     }
     suite.set_system_out(&cdata(&notes));
-    suite.build()
+    let suite = suite.build();
+    let skipped = suite.skipped();
+    (suite, Addition { properties: properties(history), skipped, reruns })
 }
 
 /// The package of all classes. A dot ends a package's name, so a kernel's release has none.
@@ -117,6 +122,7 @@ fn properties_of(history: &History) -> Vec<(&'static str, String)> {
     }
     properties.extend(history.mkfs.clone().map(|mkfs| ("mkfs", mkfs)));
     properties.extend(history.mount.clone().map(|mount| ("mount", mount)));
+    properties.push(("results", results(history)));
     properties.extend(history.silences().map(|what| ("silenced", what)));
     for (_, value) in &mut properties {
         *value = clean::line(value);
@@ -124,14 +130,24 @@ fn properties_of(history: &History) -> Vec<(&'static str, String)> {
     properties
 }
 
-fn case(outcome: &Outcome, place: &str) -> TestCase {
-    let title = outcome.title();
-    let (group, short) = title.split_once('/').unwrap_or(("", &title));
+/// How many executions came to each verdict.
+fn results(history: &History) -> String {
+    let outcomes = history.all_outcomes();
+    let counts = Verdict::ALL.iter().filter_map(|verdict| {
+        let count = outcomes.iter().filter(|outcome| outcome.verdict == *verdict).count();
+        (count > 0).then(|| format!("{count} {}", verdict.word()))
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn case(repeated: &Repeated<'_>, place: &str) -> TestCase {
+    let outcome = repeated.worst();
+    let (group, short) = outcome.case.split_once('/').unwrap_or(("", &outcome.case));
     let name = clean::line(short);
-    let time = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
+    let time = Duration::try_from_secs_f64(repeated.seconds()).unwrap_or_default();
     let time = time.try_into().unwrap_or_default();
     let kind = outcome.verdict.word();
-    let gist = clean::line(&outcome.gist().unwrap_or_default());
+    let gist = clean::line(&repeated.gist());
     let mut case = match outcome.verdict {
         Verdict::Pass => TestCaseBuilder::success(&name, time),
         Verdict::Fail | Verdict::Hang | Verdict::XPass => {
@@ -145,7 +161,7 @@ fn case(outcome: &Outcome, place: &str) -> TestCase {
     };
     case.set_classname(&clean::line(&format!("{place}.{group}")));
     if outcome.verdict.needs_attention() {
-        case.set_trace(&cdata(&format!("{}{}", problems(outcome), notes(outcome, ""))));
+        case.set_trace(&cdata(&evidence(repeated, outcome)));
     }
     let mut case = case.build();
     // The builder gives what was skipped no time and no text, but a known deviation ran.
@@ -154,6 +170,24 @@ fn case(outcome: &Outcome, place: &str) -> TestCase {
         *cause = Some(cdata(&problems(outcome)));
     }
     case
+}
+
+/// A failure that is not the first of its case.
+fn rerun(repeated: &Repeated<'_>, outcome: &Outcome) -> Rerun {
+    Rerun {
+        element: match outcome.verdict {
+            Verdict::Error => "rerunError",
+            _ => "rerunFailure",
+        },
+        kind: outcome.verdict.word(),
+        message: clean::line(&outcome.gist().unwrap_or_default()),
+        text: clean::text(&evidence(repeated, outcome)),
+    }
+}
+
+/// What is wrong with an execution, and what was seen.
+fn evidence(repeated: &Repeated<'_>, outcome: &Outcome) -> String {
+    format!("{}{}{}", repeated.head(outcome), problems(outcome), notes(outcome, ""))
 }
 
 fn problems(outcome: &Outcome) -> String {
