@@ -13,6 +13,7 @@ use crate::action::{
     Script, Sharing, Span, TaskId, VarId, page,
 };
 use crate::attempt::{Attempts, MOST};
+use crate::patience::Limit;
 use crate::system::{
     Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System, Trouble,
     WaitChannel,
@@ -305,15 +306,14 @@ impl Test<'_> {
     pub(crate) fn refused_as(&mut self, task: TaskId, action: Action, errno: i32) -> Checked {
         let words = self.names.say(&action);
         let expected = Errno(errno);
-        match self.quietly(task, action)? {
-            Err(seen) if seen == expected => {
-                self.say(&format!("{words}: {expected}"));
-                self.observe(expected.to_string());
-                Ok(())
-            }
-            Err(seen) => fail(&format!("{words}: {expected}"), &seen.to_string(), ""),
-            Ok(_) => fail(&format!("{words}: {expected}"), "success", ""),
+        let reply = self.quietly(task, action)?;
+        let seen = reply.as_ref().map_or_else(|seen| seen.to_string(), |_| "success".to_owned());
+        self.say(&format!("{words}: {seen}"));
+        self.observe(seen.clone());
+        if reply != Err(expected) {
+            return fail(&format!("{words}: {expected}"), &seen, "");
         }
+        Ok(())
     }
 
     // Operations on their own.
@@ -340,18 +340,23 @@ impl Test<'_> {
     /// `op` must be seen to be blocked. That it is the pin that blocks it shows at the release.
     pub(crate) fn blocked(&mut self, op: &Op) -> Checked {
         let line = format!("{}: blocked", op.words);
-        match self.system.settle(op.id)? {
+        let look = self.system.settle(op.id)?;
+        let seen = match &look {
+            Look::Blocked(_) => "blocked".to_owned(),
+            Look::Done(done) => format!("returned {}", outcome(done)),
+            Look::Running => "spins".to_owned(),
+            Look::Gone => "gone".to_owned(),
+        };
+        self.say(&format!("{}: {seen}", op.words));
+        self.observe_op(op, &seen);
+        match look {
             Look::Blocked(place) => {
-                self.say(&line);
-                self.observe_op(op, "blocked");
                 if let WaitChannel::Elsewhere(function) = place {
                     self.note("blocked in", &function);
                 }
                 Ok(())
             }
-            Look::Done(done) => {
-                fail(&line, &format!("it returned {}", outcome(&done)), "the page was pinned")
-            }
+            Look::Done(_) => fail(&line, &format!("it {seen}"), "the page was pinned"),
             Look::Running => {
                 let state = self.system.describe();
                 fail(&line, "it spins: it neither sleeps nor returns", &state)
@@ -363,12 +368,9 @@ impl Test<'_> {
     /// `op` must return, with success.
     pub(crate) fn finished(&mut self, op: &Op) -> Checked<Done> {
         let done = self.returned(op)?;
+        self.came_to(op, &done);
         match &done.result {
-            Ok(_) => {
-                self.say(&format!("{}: done", op.words));
-                self.observe_op(op, "done");
-                Ok(done)
-            }
+            Ok(_) => Ok(done),
             Err(errno) => fail(&format!("{}: success", op.words), &errno.to_string(), ""),
         }
     }
@@ -399,12 +401,18 @@ impl Test<'_> {
     pub(crate) fn failed(&mut self, op: &Op, errno: i32) -> Checked {
         let expected = Errno(errno);
         let done = self.returned(op)?;
+        self.came_to(op, &done);
         if done.result == Err(expected) {
-            self.say(&format!("{}: {expected}", op.words));
-            self.observe_op(op, &expected.to_string());
             return Ok(());
         }
         fail(&format!("{}: {expected}", op.words), &outcome(&done), "")
+    }
+
+    /// Notes what came of `op`, before it is judged.
+    fn came_to(&mut self, op: &Op, done: &Done) {
+        let seen = done.result.as_ref().map_or_else(Errno::to_string, |_| "done".to_owned());
+        self.say(&format!("{}: {seen}", op.words));
+        self.observe_op(op, &seen);
     }
 
     /// Waits for `op` without a word.
@@ -456,7 +464,7 @@ impl Test<'_> {
     }
 
     /// `limit` for the machine that the case runs on.
-    pub(crate) fn limit(&self, limit: Duration) -> Duration {
+    pub(crate) fn limit(&self, limit: Limit) -> Duration {
         self.system.patience().of(limit)
     }
 
@@ -658,9 +666,8 @@ impl Test<'_> {
         let reply =
             self.quietly(MAIN, Action::Read { file: file.id, span: Span { at: 0, len: size } })?;
         let name = self.names.file(file.id).into_owned();
-        self.same(&format!("{name} reads"), reply, expected)?;
-        self.observe(format!("{name} \"{expected}\""));
-        Ok(())
+        self.observe(format!("{name} {}", quoted(&reply)));
+        self.same(&format!("{name} reads"), reply, expected)
     }
 
     /// `span` of `file`, created with the letters from `a`, must still hold them.
@@ -682,10 +689,9 @@ impl Test<'_> {
 
     /// What went through a released pin must be `expected`.
     pub(crate) fn transferred(&mut self, pin: PinId, expected: &str) -> Checked {
-        let content = self.system.transferred(pin)?;
-        self.same("the pin's holder transferred", Ok(Reply::Content(content)), expected)?;
-        self.observe(format!("holder \"{expected}\""));
-        Ok(())
+        let reply = Ok(Reply::Content(self.system.transferred(pin)?));
+        self.observe(format!("holder {}", quoted(&reply)));
+        self.same("the pin's holder transferred", reply, expected)
     }
 
     /// What was read must be `expected`.
@@ -695,15 +701,12 @@ impl Test<'_> {
         reply: Result<Reply, Errno>,
         expected: &str,
     ) -> Checked {
-        let seen = match reply {
-            Ok(Reply::Content(content)) => content.to_string(),
-            other => return fail(&format!("{what} \"{expected}\""), &answer(&other), ""),
-        };
-        if seen != expected {
-            return fail(&format!("{what} \"{expected}\""), &format!("\"{seen}\""), "");
+        let seen = quoted(&reply);
+        self.say(&format!("{what} {seen}"));
+        match reply {
+            Ok(Reply::Content(content)) if content.to_string() == expected => Ok(()),
+            _ => fail(&format!("{what} \"{expected}\""), &seen, ""),
         }
-        self.say(&format!("{what} \"{seen}\""));
-        Ok(())
     }
 
     /// Physical blocks, without a word.
@@ -788,15 +791,14 @@ impl Test<'_> {
 
     /// The same by `task`, of the process that pinned.
     pub(crate) fn reap_as(&mut self, task: TaskId, pin: PinId, expected: u64) -> Checked {
-        match self.quietly(task, Action::Reap { pin })? {
-            Ok(Reply::Count(seen)) if seen == expected => {
-                self.say(&format!("the direct I/O transferred {seen} bytes"));
-                Ok(())
-            }
-            other => {
-                fail(&format!("the direct I/O transfers {expected} bytes"), &answer(&other), "")
+        let reply = self.quietly(task, Action::Reap { pin })?;
+        if let Ok(Reply::Count(seen)) = reply {
+            self.say(&format!("the direct I/O transferred {seen} bytes"));
+            if seen == expected {
+                return Ok(());
             }
         }
+        fail(&format!("the direct I/O transfers {expected} bytes"), &answer(&reply), "")
     }
 
     // Scripts.
@@ -838,6 +840,14 @@ pub(crate) fn answer(result: &Result<Reply, Errno>) -> String {
     match result {
         Ok(reply) => reply.to_string(),
         Err(errno) => errno.to_string(),
+    }
+}
+
+/// What was read, in quotes; or what came instead.
+fn quoted(reply: &Result<Reply, Errno>) -> String {
+    match reply {
+        Ok(Reply::Content(content)) => format!("\"{content}\""),
+        other => answer(other),
     }
 }
 

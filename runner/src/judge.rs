@@ -184,6 +184,12 @@ fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
     }
     let file = expected::file(measure.case);
     let (what, seen) = expected::compared(measure.case, &watched.transcript, &watched.observed);
+    // What is observed is written before it is judged: the last line is what the case failed for,
+    // and has been told.
+    let seen = match watched.end {
+        ChildEnd::Said(Ending::Fail(_)) => without_last_line(seen),
+        _ => seen,
+    };
     let Some(golden) = measure.golden else {
         return whole.then(|| {
             Problem::new(
@@ -196,6 +202,11 @@ fn transcript(evidence: &Evidence, measure: &Measure) -> Option<Problem> {
     let difference = expected::difference(golden, seen, whole)?;
     let title = format!("{what} differs from {file}");
     Some(Problem::new(Witness::Transcript, title, difference))
+}
+
+fn without_last_line(text: &str) -> &str {
+    let end = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    &text[..end]
 }
 
 /// How long a title may be.
@@ -337,7 +348,9 @@ mod tests {
         assert_eq!(seen.verdict, Verdict::Fail);
         assert_eq!(seen.problems.len(), 1);
         assert_eq!(seen.problems[0].title, "expected: it waits; seen: it returned");
-        assert_eq!(judged(&failed, "", Some("x\n")).problems.len(), 2);
+        // The last line is what it failed for.
+        assert_eq!(judged(&failed, "", Some("a\nx\nc\n")).problems.len(), 1);
+        assert_eq!(judged(&failed, "", Some("x\nb\n")).problems.len(), 2);
     }
 
     #[test]
