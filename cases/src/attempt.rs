@@ -48,7 +48,7 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use crate::patience::Limit;
 
     use crate::case::{Body, Case};
     use crate::perform::perform;
@@ -84,7 +84,7 @@ mod tests {
             about: &[],
             groups: &[],
             needs: &[],
-            limit: Duration::from_secs(1),
+            limit: Limit::secs(1),
             origin: "",
             body: Body::Function(run),
         };

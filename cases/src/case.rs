@@ -4,8 +4,8 @@
 //! function of its own, declared with [`case!`].
 
 use std::fmt::Debug;
-use std::time::Duration;
 
+use crate::patience::Limit;
 use crate::system::Need;
 use crate::test::{Checked, Test};
 
@@ -27,7 +27,7 @@ pub struct Case {
     /// What it cannot do without.
     pub needs: &'static [Need],
     /// When it is taken to hang. Generous: these are seconds of an emulated machine.
-    pub limit: Duration,
+    pub limit: Limit,
     /// The mail thread or commit that asked for it.
     pub origin: &'static str,
     /// The test itself.
@@ -111,7 +111,7 @@ macro_rules! case {
                 needs: &[$(
                     $crate::system::Need::$need $(($crate::system::HoldPoint::$point))?
                 ),*],
-                limit: std::time::Duration::from_secs($limit),
+                limit: $crate::patience::Limit::secs($limit),
                 origin: $origin,
                 body: $crate::case::Body::Function($function),
             };

@@ -43,6 +43,16 @@ pub fn axes() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perform::perform;
+    use crate::system::reference::{Config, Reference};
+    use crate::test::Ending;
+
+    #[test]
+    fn what_runner_new_begins_a_case_with_passes() {
+        let stub = find("stub/short").unwrap();
+        let mut reference = Reference::new(&Config::default());
+        assert_eq!(perform(stub, &mut reference, 1, &mut |_| ()), Ending::Pass);
+    }
 
     #[test]
     fn names_are_unique_and_well_formed() {

@@ -2,12 +2,12 @@
 //!
 //! All that is known of a cell follows from its coordinates: its name, what it needs, its
 //! description, its origin, whether it belongs to a quick run. [`cannot`] is the one function that
-//! says which combinations cannot be, and why. Nothing is left out because a kernel fails it.
+//! says which combinations cannot be, and why; a law says with which pins it is not tried, and why.
+//! Nothing is left out because a kernel fails it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use crate::axis::operation::{self, Operation};
 use crate::axis::pin::Kind;
@@ -15,17 +15,21 @@ use crate::axis::place::Last;
 use crate::axis::value::Value;
 use crate::case::{Body, Case, Run};
 use crate::law;
+use crate::patience::Limit;
 use crate::system::Need;
 use crate::test::{Checked, Test};
 
 /// When a cell is taken to hang: seconds of an emulated machine.
-const LIMIT: Duration = Duration::from_mins(4);
+const LIMIT: Limit = Limit::mins(4);
 
 /// What must hold for each operation, each of some pins and each value of a last axis.
 #[derive(Debug)]
 pub(crate) struct Law<P: 'static, L: 'static> {
     pub(crate) name: &'static str,
+    /// Those that it is tried with.
     pub(crate) pins: &'static [P],
+    /// Why not with the others of the axis, if there are others.
+    pub(crate) others: Option<&'static str>,
     pub(crate) last: &'static [L],
     /// A cell's description, as a sentence.
     pub(crate) about: fn(&Operation, &P, &L) -> String,
@@ -59,7 +63,7 @@ impl<P: Kind, L: Last> Run for Product<P, L> {
     }
 }
 
-/// A combination that cannot be.
+/// A combination that is no cell: it cannot be, or would show nothing that another does not.
 #[derive(Clone, Debug)]
 pub struct Excluded {
     /// What the cell would be called.
@@ -86,7 +90,13 @@ fn cannot<P: Kind, L: Last>(
     if place.outlives_its_holder() && pin.is_in_flight() {
         return Some("a process does not end before its direct I/O does");
     }
+    if place.is_lost_by_writing() && pin.writes() {
+        return Some("a page that is written gets a block of its own");
+    }
     match concerns {
+        Concerns::Left if place.is_lost_by_filling() => {
+            Some("the law writes all of the file, and each page has a block of its own then")
+        }
         Concerns::Freed if !place.loses_its_block(operation) => {
             Some("the operation takes no block from the pinned page")
         }
@@ -121,7 +131,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Case> {
     Cells::make(Some(name.to_owned())).made.pop().map(|case| &*Box::leak(Box::new(case)))
 }
 
-/// Every combination of values that cannot be, with the reason.
+/// Every combination of values that is no cell, with the reason.
 pub fn excluded() -> &'static [Excluded] {
     &CELLS.excluded
 }
@@ -163,6 +173,16 @@ impl Cells {
                             .contains(&true);
                         self.put(Product { law, operation, pin, last }, why, is_news);
                     }
+                }
+            }
+        }
+        let Some(why) = law.others else { return };
+        let tried = |pin: &P| law.pins.iter().any(|other| other.name() == pin.name());
+        for pin in P::EACH.iter().filter(|pin| !tried(pin)) {
+            for operation in operation::ALL {
+                for last in law.last {
+                    let why = cannot(law.concerns, operation, pin, last).unwrap_or(why);
+                    self.put(Product { law, operation, pin, last }, Some(why), false);
                 }
             }
         }
@@ -219,16 +239,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::axis::place;
 
     #[test]
     fn each_combination_is_a_cell_or_has_a_reason_why_not() {
-        let law = &law::waits::LAW;
-        let all = operation::ALL.len() * law.pins.len() * place::ALL.len();
-        let is_of = |name: &str| name.starts_with("waits/");
-        let made = CELLS.made.iter().filter(|cell| is_of(cell.name)).count();
-        let excluded = CELLS.excluded.iter().filter(|excluded| is_of(&excluded.name)).count();
-        assert_eq!(made + excluded, all);
+        fn holds<P: Kind, L: Last>(law: &Law<P, L>) {
+            let is_of = |name: &str| name.split('/').next() == Some(law.name);
+            let made = CELLS.made.iter().filter(|cell| is_of(cell.name)).count();
+            let excluded = CELLS.excluded.iter().filter(|excluded| is_of(&excluded.name)).count();
+            let all = operation::ALL.len() * P::EACH.len() * law.last.len();
+            assert_eq!(made + excluded, all, "{}", law.name);
+            assert_eq!(law.others.is_some(), law.pins.len() < P::EACH.len(), "{}", law.name);
+        }
+        holds(&law::waits::LAW);
+        holds(&law::interrupted::LAW);
+        holds(&law::several::LAW);
+        holds(&law::progress::LAW);
+        holds(&law::kept::LAW);
+        holds(&law::refused::LAW);
+        holds(&law::durable::LAW);
     }
 
     #[test]

@@ -32,6 +32,8 @@ mod reflink;
 mod scripts;
 mod space;
 mod span;
+#[cfg(test)]
+mod stub;
 
 pub mod action;
 pub mod system;
@@ -41,7 +43,7 @@ pub mod transcript;
 pub use case::{Case, DANGEROUS};
 pub use catalogue::{all, axes, find, find_only};
 pub use cell::{Excluded, excluded};
-pub use patience::{Patience, pause};
+pub use patience::{Limit, Patience, pause};
 pub use perform::perform;
 pub use record::{Deed, record};
 pub use test::Ending;

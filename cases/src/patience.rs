@@ -3,8 +3,31 @@
 //! A limit only ends what hangs, and is chosen for an emulated machine. Whoever has a slower
 //! one stretches all of them alike, those of the runner and those of the cases. A budget that only
 //! says how much is tried, such as the length of a race, is no limit and stays.
+//!
+//! A [`Limit`] is no duration: only a [`Patience`] makes one of it, so that none is kept unstretched.
 
 use std::time::Duration;
+
+/// A time limit before it is stretched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(Duration);
+
+impl Limit {
+    /// One of so many milliseconds.
+    pub const fn millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
+    /// One of so many seconds.
+    pub const fn secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// One of so many minutes.
+    pub const fn mins(minutes: u64) -> Self {
+        Self(Duration::from_mins(minutes))
+    }
+}
 
 /// What every time limit is multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +45,8 @@ impl Patience {
     }
 
     /// A limit as it is to be kept.
-    pub fn of(self, limit: Duration) -> Duration {
-        limit.mul_f64(self.0)
+    pub fn of(self, limit: Limit) -> Duration {
+        limit.0.mul_f64(self.0)
     }
 
     /// The same for a count of something that passes with time.
@@ -58,9 +81,11 @@ mod tests {
     #[test]
     fn a_limit_is_stretched_and_never_none() {
         let patience = Patience::times(2.5);
-        assert_eq!(patience.of(Duration::from_secs(10)), Duration::from_secs(25));
+        assert_eq!(patience.of(Limit::secs(10)), Duration::from_secs(25));
+        assert_eq!(patience.of(Limit::millis(10)), Duration::from_millis(25));
+        assert_eq!(patience.of(Limit::mins(10)), Duration::from_mins(25));
         assert_eq!(patience.count(30), 75);
         assert_eq!(Patience::times(0.1).count(4), 1);
-        assert_eq!(Patience::default().of(Duration::from_secs(10)), Duration::from_secs(10));
+        assert_eq!(Patience::default().of(Limit::secs(10)), Duration::from_secs(10));
     }
 }

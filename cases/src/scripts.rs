@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::action::VarId;
+use crate::patience::Limit;
 use crate::test::{Checked, Ending, Op, Stop, Test, check_result, fail};
 
 /// How long a race runs at most, once it has had [`FEWEST`] rounds. It says how much is tried and
@@ -13,7 +14,7 @@ const RACE: Duration = Duration::from_secs(20);
 const FEWEST: u64 = 200;
 
 /// How long no round of a race may end before it is said to hang.
-const STANDSTILL: Duration = Duration::from_mins(1);
+const STANDSTILL: Limit = Limit::mins(1);
 
 /// The variables that the scripts of a race have in common.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use cases::{Case, Patience};
+use anyhow::{Context as _, bail, ensure};
+use cases::{Case, Excluded, Patience};
 use clap::builder::{PathBufValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -26,7 +26,7 @@ use crate::report::compare::Form;
 use crate::results::Results;
 use crate::retell::Retelling;
 use crate::run::RunRequest;
-use crate::select::{Exclusion, Selection, exclude_file};
+use crate::select::{self, Exclusion, Selection, exclude_file};
 use crate::shard::{Shard, Share};
 use crate::suggest;
 use crate::target::{self, Target};
@@ -362,12 +362,12 @@ struct RunArgs {
     /// List the shapes that --shape knows
     #[arg(long, help_heading = "Selection", exclusive = true)]
     list_shapes: bool,
-    /// With --list: list the combinations of operation, pin and place that cannot be instead, and why
+    /// With --list: list the combinations of operation, pin and place that are no case instead, and why
     #[arg(
         long,
         help_heading = "Selection",
         requires = "list",
-        conflicts_with_all = ["names", "group", "find", "exclude", "exclude_file", "shard", "last_failed"]
+        conflicts_with_all = ["group", "find", "exclude", "exclude_file", "shard", "last_failed"]
     )]
     excluded: bool,
     /// Check the arguments and do nothing: for ci/vm, before it boots
@@ -450,6 +450,9 @@ struct FuzzArgs {
     /// See the head of expected/known.toml
     #[arg(long, value_name = "FILE", conflicts_with = "against_variant")]
     known: Vec<PathBuf>,
+    /// Multiply every time limit; for slow machines
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    timeout_factor: f64,
     /// Write programs that diverge to DIR [default: daxtests-results/fuzz]. A folder that is
     /// neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", value_parser = folder())]
@@ -475,7 +478,13 @@ impl FuzzArgs {
             }
         };
         let seed = self.seed.unwrap_or(chance % 1_000_000_000);
-        let plan = plan_of_programs(target, self.duration, seed, &self.known, caller)?;
+        let known = KnownFile::read(&self.known)?;
+        let plan = Plan {
+            duration: self.duration,
+            timeout_factor: self.timeout_factor,
+            known,
+            ..plan_of_programs(target, seed, caller)
+        };
         Ok(FuzzRequest {
             plan,
             variant: self.against_variant,
@@ -509,6 +518,9 @@ struct ExploreArgs {
     /// See the head of expected/known.toml
     #[arg(long, value_name = "FILE", conflicts_with = "variant")]
     known: Vec<PathBuf>,
+    /// Multiply every time limit; for slow machines
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    timeout_factor: f64,
     /// Write the journal and what was found to DIR [default: daxtests-results/explore]. A folder that
     /// is neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", value_parser = folder())]
@@ -532,7 +544,13 @@ impl ExploreArgs {
             bail!("only the reference has variants: --fs reference");
         }
         needs_a_kernel(fs, &[("--known", !self.known.is_empty())])?;
-        let plan = plan_of_programs(self.target.understand(fs)?, None, 0, &self.known, caller)?;
+        let target = self.target.understand(fs)?;
+        let known = KnownFile::read(&self.known)?;
+        let plan = Plan {
+            timeout_factor: self.timeout_factor,
+            known,
+            ..plan_of_programs(target, 0, caller)
+        };
         let json = self.format == Format::Json;
         let results = results_of(self.results, "explore");
         let variant = self.variant;
@@ -548,29 +566,23 @@ impl ExploreArgs {
 }
 
 /// What those commands plan that run programs, not cases.
-fn plan_of_programs(
-    target: Target,
-    duration: Option<Duration>,
-    seed: u64,
-    known: &[PathBuf],
-    caller: Caller,
-) -> anyhow::Result<Plan> {
-    Ok(Plan {
+fn plan_of_programs(target: Target, seed: u64, caller: Caller) -> Plan {
+    Plan {
         target,
         variant: None,
         cases: Vec::new(),
         shard: None,
         iterations: None,
-        duration,
+        duration: None,
         until_fail: false,
         require: false,
         seed,
         timeout_factor: 1.0,
         bless: None,
         trace: None,
-        known: KnownFile::read(known)?,
+        known: Vec::new(),
         caller,
-    })
+    }
 }
 
 /// The folders to make in turn, the last for what `command` leaves: what is made inside the usual
@@ -665,8 +677,8 @@ pub(crate) enum Command {
         /// How.
         format: Format,
     },
-    /// Print the combinations of a cell's coordinates that cannot be, and why.
-    Excluded(Format),
+    /// Print these combinations of coordinates that are no cell, and why.
+    Excluded(Vec<&'static Excluded>, Format),
     /// Begin a case of this name.
     New(String),
     /// Report runs again.
@@ -806,6 +818,10 @@ impl RunArgs {
                 program,
             })));
         }
+        if self.excluded {
+            ensure!(format != Format::Ktap, "--list is printed as text or json");
+            return Ok(Command::Excluded(select::excluded(&self.names)?, format));
+        }
         let selection = self.selection()?;
         let selected = selection.whole(&cases::all())?;
         let shard = selection.shard.map(|shard| {
@@ -820,11 +836,7 @@ impl RunArgs {
             if self.results.is_some() && !self.last_failed {
                 bail!("--list has no results: --results goes with --list --last-failed only");
             }
-            return Ok(if self.excluded {
-                Command::Excluded(format)
-            } else {
-                Command::List { cases, format }
-            });
+            return Ok(Command::List { cases, format });
         }
         let Some(fs) = self.target.fs else {
             bail!("say what to test: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
@@ -963,6 +975,20 @@ mod tests {
         assert_eq!(plan.target.name(), "xfs-stripe-no-reflink-options");
         assert_eq!(plan.target.mkfs_options, ["-d", "agcount=4"]);
         assert_eq!(plan.target.mount_options, ["noatime"]);
+    }
+
+    #[test]
+    fn programs_are_as_patient_as_asked() {
+        let args = ["--fs", "xfs", "--dev", "/dev/pmem0", "--timeout-factor", "3"];
+        for command in ["fuzz", "explore"] {
+            let args: Vec<_> = [command].into_iter().chain(args).collect();
+            let plan = match understand(&args).unwrap() {
+                Command::Fuzz(request) => request.plan,
+                Command::Explore(request) => request.plan,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(plan.patience(cases::Limit::secs(2)), Duration::from_secs(6), "{command}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::fuzz::keep::Kept;
 use crate::fuzz::program::Program;
 use crate::fuzz::seen::Divergence;
 use crate::fuzz::testbed::{Testbed, Wedged};
-use crate::fuzz::trial::Trial;
+use crate::fuzz::trial::{Trial, Tries as _};
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::print;
@@ -310,6 +310,7 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
+    use cases::Patience;
     use reference::Variant;
 
     use super::*;
@@ -317,7 +318,7 @@ mod tests {
     /// What is found in these pairs on the reference with this bug, or with none.
     fn found(pairs: &[&str], variant: Option<Variant>) -> Vec<String> {
         let names: Vec<_> = pairs.iter().map(|&name| name.to_owned()).collect();
-        let mut bed = Testbed::on_reference(variant);
+        let mut bed = Testbed::on_reference(variant, Patience::default());
         let mut found = Vec::new();
         for pair in chosen(&select(&names).unwrap()) {
             for Interleaving { name, program } in interleaving::all(pair) {

@@ -11,6 +11,8 @@ mod dice;
 mod execute;
 pub(crate) mod interleave;
 pub(crate) mod keep;
+#[cfg(test)]
+mod once;
 pub(crate) mod program;
 mod request;
 mod scene;
@@ -43,7 +45,7 @@ pub(crate) use self::request::FuzzRequest;
 use self::seen::Divergence;
 use self::tally::Tally;
 use self::testbed::{Testbed, Wedged};
-use self::trial::Trial;
+use self::trial::{Trial, Tries};
 
 /// Runs of a program that are to show whether it still diverges, at most.
 const MOST_TRIES: u32 = 100;
@@ -141,18 +143,18 @@ fn enter(
     Ok(exit)
 }
 
-struct Session<'a> {
+struct Session<'a, T> {
     request: &'a FuzzRequest,
-    trial: Trial,
+    trial: T,
     tally: Tally,
 }
 
-impl Session<'_> {
+impl<T: Tries> Session<'_, T> {
     /// Runs programs, again and again if a time is given, until one diverges.
     fn replay(&mut self, programs: &[(PathBuf, Program)]) -> anyhow::Result<()> {
         let begin = Instant::now();
         // Whoever names one program wants to see it run, whatever it does.
-        let restraint = self.trial.testbed.restraint();
+        let restraint = self.trial.restraint();
         let (programs, others): (Vec<_>, Vec<_>) = programs
             .iter()
             .partition(|(_, program)| programs.len() == 1 || program.fits(restraint));
@@ -199,7 +201,7 @@ impl Session<'_> {
         print::line(format_args!("seed {}", self.request.plan.seed));
         while begin.elapsed() < duration && !self.is_interrupted() {
             let seed = self.request.plan.seed.wrapping_add(self.tally.programs.into());
-            let program = Program::random(seed, self.request.steps, self.trial.testbed.restraint());
+            let program = Program::random(seed, self.request.steps, self.trial.restraint());
             self.tally.programs += 1;
             let ran = self.trial.run(&program);
             if let Err(error) = &ran {
@@ -312,12 +314,12 @@ impl Session<'_> {
 
     /// What came of another look at a program that diverged, which is kept as it is if that did not come to
     /// its end.
-    fn or_keep<T>(
+    fn or_keep<Went>(
         &self,
-        went: anyhow::Result<T>,
+        went: anyhow::Result<Went>,
         program: &Program,
         divergence: &Divergence,
-    ) -> anyhow::Result<T> {
+    ) -> anyhow::Result<Went> {
         if went.is_err() {
             self.keep(program, &divergence.kind, &divergence.whole())?;
         }

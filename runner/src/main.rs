@@ -128,10 +128,10 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             });
             Ok(Exit::Expected)
         }
-        Command::Excluded(format) => {
+        Command::Excluded(excluded, format) => {
             print::text(match format {
-                Format::Json => report::list::excluded_json(),
-                Format::Text | Format::Ktap => report::list::excluded_text(),
+                Format::Json => report::list::excluded_json(&excluded),
+                Format::Text | Format::Ktap => report::list::excluded_text(&excluded),
             });
             Ok(Exit::Expected)
         }

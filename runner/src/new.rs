@@ -23,7 +23,7 @@ pub(crate) fn begin(name: &str) -> anyhow::Result<()> {
     );
     let module = group.replace('-', "_");
     let path = Path::new(SOURCE).join(format!("{module}.rs"));
-    let case = case(name, short);
+    let (head, case) = stub(name, short);
     let mut next = Vec::new();
     if path.exists() {
         print::text(&case);
@@ -33,7 +33,7 @@ pub(crate) fn begin(name: &str) -> anyhow::Result<()> {
             .write(true)
             .create_new(true)
             .open(&path)
-            .and_then(|mut file| file.write_all(format!("{}{case}", head(group)).as_bytes()))
+            .and_then(|mut file| file.write_all(format!("{head}{case}").as_bytes()))
             .with_context(|| path.display().to_string())?;
         print::line(format_args!("created {}", path.display()));
         next.push(format!("add `mod {module};` to {SOURCE}/lib.rs"));
@@ -74,36 +74,18 @@ fn parts(name: &str) -> anyhow::Result<(&str, &str)> {
     Ok((group, short))
 }
 
-fn head(group: &str) -> String {
-    format!(
-        "//! TODO: what the cases of {group} have in common, and why no axis expresses it.\n\
-         \n\
-         use crate::action::{{Action, page}};\n\
-         use crate::case::{{case, origin}};\n\
-         use crate::test::{{Checked, Test}};\n"
-    )
-}
+/// What a new case looks like. The tests of `cases` compile and run it.
+const STUB: &str = include_str!("../../cases/src/stub.rs");
 
-fn case(name: &str, short: &str) -> String {
+/// The head of a group's file, and the case of this name.
+fn stub(name: &str, short: &str) -> (String, String) {
+    let (head, case) = STUB.split_at(STUB.find("\ncase! {").expect("the stub is a case"));
     let function = short.replace('-', "_");
-    format!(
-        "
-case! {{
-    /// TODO: what must hold, and why.
-    {function}: \"{name}\",
-    groups: [], needs: [], limit: 180, origin: origin::BREAK,
-}}
-fn {function}(t: &mut Test<'_>) -> Checked {{
-    let data = t.file(\"data\", \"abcd\")?;
-    let map = t.map(data)?;
-    let pin = t.pin(map, page(2))?;
-    let op = t.begin(Action::Truncate {{ file: data.id, size: 0 }})?;
-    t.blocked(&op)?;
-    t.ends_with(&op, pin)?;
-    t.reads(data, \"\")
-}}
-"
-    )
+    let case = case
+        .replace("\"stub/short\"", &format!("\"{name}\""))
+        .replace("    short: ", &format!("    {function}: "))
+        .replace("fn short(", &format!("fn {function}("));
+    (head.to_owned(), case)
 }
 
 #[cfg(test)]
@@ -124,5 +106,18 @@ mod tests {
             assert!(error.contains(why) && !error.contains('\n'), "{name}: {error}");
         }
         assert_eq!(parts("race/other").unwrap(), ("race", "other"));
+    }
+
+    #[test]
+    fn the_stub_gets_its_name_everywhere() {
+        let (head, case) = stub("my-group/must-wait", "must-wait");
+        assert!(head.starts_with("//! TODO: ") && head.contains("\nuse "), "{head}");
+        for line in [
+            "    must_wait: \"my-group/must-wait\",",
+            "fn must_wait(t: &mut Test<'_>) -> Checked {",
+        ] {
+            assert!(case.lines().any(|it| it == line), "{case}");
+        }
+        assert!(!case.contains("short") && !case.contains("stub"), "{case}");
     }
 }

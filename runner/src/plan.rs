@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cases::Patience;
+use cases::{Limit, Patience};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// A deadline, stretched as asked.
-    pub(crate) fn patience(&self, limit: Duration) -> Duration {
+    pub(crate) fn patience(&self, limit: Limit) -> Duration {
         Patience::times(self.timeout_factor).of(limit)
     }
 

@@ -30,10 +30,7 @@ pub(crate) fn case(plan: &Plan, case: &str, iteration: u64) -> String {
     if plan.require {
         words.push("--require".to_owned());
     }
-    #[expect(clippy::float_cmp, reason = "the default, as it was given")]
-    if plan.timeout_factor != 1.0 {
-        words.extend(["--timeout-factor".to_owned(), plan.timeout_factor.to_string()]);
-    }
+    words.extend(of_patience(plan));
     words.extend(of_known(plan));
     match plan.trace {
         Some(Keep::All) => words.push("--trace".to_owned()),
@@ -63,6 +60,7 @@ pub(crate) fn program(
     if let Some((option, variant)) = bug {
         words.extend([option.to_owned(), variant.to_string()]);
     }
+    words.extend(of_patience(plan));
     words.extend(of_known(plan));
     words.extend(["--replay".to_owned(), path.display().to_string()]);
     let (Caller::User(called) | Caller::Harness(called)) = &plan.caller;
@@ -76,6 +74,14 @@ fn of_target(target: &Target, had: usize) -> Vec<String> {
         devices.flat_map(|dev| ["--dev".to_owned(), dev.display().to_string()]).collect();
     words.extend(target.words());
     words
+}
+
+/// What says how patient it was.
+fn of_patience(plan: &Plan) -> Vec<String> {
+    match plan.timeout_factor {
+        1.0 => Vec::new(),
+        factor => vec!["--timeout-factor".to_owned(), factor.to_string()],
+    }
 }
 
 /// What says which deviations were known besides.
@@ -156,6 +162,12 @@ mod tests {
             program(&plan, "fuzz", None, path),
             "sudo runner fuzz --fs xfs --dev /dev/pmem0 --shape no-reflink --replay 'my results/punch.json'"
         );
+        plan.timeout_factor = 4.0;
+        assert_eq!(
+            program(&plan, "explore", None, Path::new("a.json")),
+            "sudo runner explore --fs xfs --dev /dev/pmem0 --shape no-reflink --timeout-factor 4 --replay a.json"
+        );
+        plan.timeout_factor = 1.0;
         plan.target = Target::reference();
         assert_eq!(
             program(&plan, "fuzz", Some((AGAINST, Variant::NoBreak)), path),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use cases::{Case, DANGEROUS};
+use cases::{Case, DANGEROUS, Excluded};
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::shard::Shard;
@@ -41,6 +41,20 @@ impl Exclusion {
     }
 }
 
+/// The combinations that are no cell and match one of `names`; all, if there are no names.
+pub(crate) fn excluded(names: &[String]) -> anyhow::Result<Vec<&'static Excluded>> {
+    let patterns = globs(names)?;
+    let all = cases::excluded();
+    for (index, name) in names.iter().enumerate() {
+        if !all.iter().any(|excluded| patterns.matches(&excluded.name, index)) {
+            bail!(
+                "no combination that is left out matches \"{name}\"; without names all are listed"
+            );
+        }
+    }
+    Ok(all.iter().filter(|it| names.is_empty() || patterns.is_match(&it.name)).collect())
+}
+
 impl Selection {
     /// The cases of `all` that are selected, in their order: of a shard, its own.
     pub(crate) fn of(&self, all: &[&'static Case]) -> anyhow::Result<Vec<&'static Case>> {
@@ -56,7 +70,7 @@ impl Selection {
         let excluded: Vec<_> = self.exclude.iter().map(|entry| entry.name.clone()).collect();
         let exclude = globs(&excluded)?;
         for (index, name) in self.names.iter().enumerate() {
-            if !all.iter().any(|case| names.matches(case, index)) {
+            if !all.iter().any(|case| names.matches(case.name, index)) {
                 bail!("no case matches \"{name}\"; {}", instead_of_name(name, all));
             }
         }
@@ -66,7 +80,7 @@ impl Selection {
             }
         }
         for (index, Exclusion { name, at }) in self.exclude.iter().enumerate() {
-            let is_meant = |case: &&Case| exclude.matches(case, index) || case.is_in(name);
+            let is_meant = |case: &&Case| exclude.matches(case.name, index) || case.is_in(name);
             if !all.iter().any(is_meant) {
                 let instead = instead_of_excluded(name, all);
                 let at = at.as_ref().map_or(String::new(), |at| format!("{at}: "));
@@ -77,16 +91,16 @@ impl Selection {
             .iter()
             .copied()
             .filter(|case| self.only.as_ref().is_none_or(|only| only.contains(case.name)))
-            .filter(|case| self.names.is_empty() || names.is_match(case))
+            .filter(|case| self.names.is_empty() || names.is_match(case.name))
             .filter(|case| {
                 self.groups.is_empty() || self.groups.iter().any(|group| case.is_in(group))
             })
             .filter(|case| self.dares(case))
-            .filter(|case| !exclude.is_match(case))
+            .filter(|case| !exclude.is_match(case.name))
             .filter(|case| !excluded.iter().any(|group| case.is_in(group)))
             .collect();
         if selected.is_empty() {
-            if all.iter().any(|case| case.is_in(DANGEROUS) && names.is_match(case)) {
+            if all.iter().any(|case| case.is_in(DANGEROUS) && names.is_match(case.name)) {
                 bail!("nothing is selected but what can crash the kernel: add -g {DANGEROUS}");
             }
             bail!("nothing is selected");
@@ -118,6 +132,9 @@ impl Selection {
 
 /// What may have been meant by a name that matches no case.
 fn instead_of_name(name: &str, all: &[&'static Case]) -> String {
+    if let Some(none) = cases::excluded().iter().find(|excluded| excluded.name == name) {
+        return format!("there is none because {}", none.why);
+    }
     if all.iter().any(|case| case.is_in(name)) {
         return format!("did you mean -g {name}?");
     }
@@ -198,13 +215,13 @@ fn globs(patterns: &[String]) -> anyhow::Result<Globs> {
 }
 
 impl Globs {
-    fn is_match(&self, case: &Case) -> bool {
-        self.0.is_match(case.name)
+    fn is_match(&self, name: &str) -> bool {
+        self.0.is_match(name)
     }
 
     /// Whether the pattern of this number is one that matches.
-    fn matches(&self, case: &Case, index: usize) -> bool {
-        self.0.matches(case.name).iter().any(|at| at / 2 == index)
+    fn matches(&self, name: &str, index: usize) -> bool {
+        self.0.matches(name).iter().any(|at| at / 2 == index)
     }
 }
 
@@ -222,6 +239,18 @@ mod tests {
 
     fn strings(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_no_cell_is_listed_by_name() {
+        let listed = |words: &[&str]| excluded(&strings(words)).unwrap();
+        let all = listed(&[]).len();
+        let several = listed(&["several/**"]);
+        assert!(0 < several.len() && several.len() < all);
+        let durable = listed(&["durable/punch/vm-read/mapped"]);
+        assert!(durable[0].why.contains("splice stands for all"), "{durable:?}");
+        let error = excluded(&strings(&["waits/punch/splice/mapped"])).unwrap_err().to_string();
+        assert!(error.starts_with("no combination that is left out matches"), "{error}");
     }
 
     fn names(selection: &Selection) -> Vec<&'static str> {
@@ -310,6 +339,11 @@ mod tests {
         let said = |selection: Selection| selection.of(&all).unwrap_err().to_string();
         for (name, expected) in [
             ("waits", "no case matches \"waits\"; did you mean -g waits?"),
+            (
+                "waits/open-truncate/splice/unlinked",
+                "no case matches \"waits/open-truncate/splice/unlinked\"; there is none because the \
+                 operation finds the file by its name, and it has none",
+            ),
             ("race/retri", "no case matches \"race/retri\"; did you mean race/retry?"),
             ("retry", "no case matches \"retry\"; did you mean race/retry?"),
             ("punch", "no case matches \"punch\"; did you mean '*/punch/*/*'?"),

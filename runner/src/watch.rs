@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cases::{Ending, Patience, Report, pause};
+use cases::{Ending, Limit, Patience, Report, pause};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -25,7 +25,7 @@ use crate::task;
 use crate::tool::{self, Tool, ended};
 
 /// How long tasks that a case has started may outlive its process: the kernel ends them with it.
-const OUTLIVE: Duration = Duration::from_secs(2);
+const OUTLIVE: Limit = Limit::secs(2);
 
 /// How often the user must ask until a case is cut short. They may have begun before it did.
 const CUT: u32 = 2;

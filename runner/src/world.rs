@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cases::Limit;
 use cases::system::kernel::{Owner, Recording};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -24,14 +25,14 @@ use crate::verdict::Problem;
 use crate::watch;
 
 /// Time for mkfs, umount or fsck: generous, these are seconds of an emulated machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Limit = Limit::mins(2);
 /// Time to look at what a device carries.
-const ASK: Duration = Duration::from_secs(30);
+const ASK: Limit = Limit::secs(30);
 /// Time for what was killed to end.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Limit = Limit::secs(20);
 /// How long another runner may have its turn: longer than any case takes, with all that comes after
 /// one that hangs.
-const TURN: Duration = Duration::from_mins(30);
+const TURN: Limit = Limit::mins(30);
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 

@@ -8,6 +8,9 @@ use crate::test::{Checked, Op, Test};
 
 /// What all kinds of pins have in common, those that must be refused included.
 pub(crate) trait Kind: Value {
+    /// All kinds of its axis.
+    const EACH: &'static [Self];
+
     /// Whether the page is written through it.
     fn writes(&self) -> bool;
 
@@ -97,6 +100,8 @@ const VM_WRITE: Pin = Pin {
 value!(Pin, "pin");
 
 impl Kind for Pin {
+    const EACH: &'static [Self] = ALL;
+
     fn writes(&self) -> bool {
         self.kind.direction() == Direction::IntoMemory
     }
@@ -184,6 +189,8 @@ pub(crate) struct Refused {
 value!(Refused, "pin");
 
 impl Kind for Refused {
+    const EACH: &'static [Self] = REFUSED;
+
     fn writes(&self) -> bool {
         true
     }

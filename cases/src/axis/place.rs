@@ -1,4 +1,8 @@
 //! Places: which page is pinned, who maps it and how, and what became of that mapping since.
+//!
+//! What is no place, because the laws do not hold there: a part of a page, which keeps its block and need
+//! not be waited for (`beside/*` and the fuzzer have it); a written page of a private mapping, which is
+//! none of the file's; a shared page pinned through the other file (`reflink/*`).
 
 use std::fmt::Write as _;
 
@@ -9,7 +13,7 @@ use crate::action::{Action, FileId, MapId, PAGE, Sharing, Span, TaskId, page, pa
 use crate::huge;
 use crate::origin;
 use crate::system::{MAIN, Need, Signal};
-use crate::test::{Checked, File, Op, Test};
+use crate::test::{Checked, File, Op, Test, fail};
 
 /// What the file is, and with it what maps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,17 @@ enum Size {
     Small,
     /// Two huge pages, mapped as such.
     Huge,
+}
+
+/// What the pages of a small file are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Make {
+    /// Each has a block of its own.
+    Plain,
+    /// The page before the pinned one is a hole.
+    Hole,
+    /// Another file has the same blocks.
+    Shared,
 }
 
 /// Who pins.
@@ -53,6 +68,7 @@ pub(crate) struct Place {
     needs: &'static [Need],
     origin: Option<&'static str>,
     size: Size,
+    make: Make,
     /// What is pinned.
     pinned: Span,
     /// What the operation is about: it has the pinned pages and more.
@@ -69,6 +85,7 @@ pub(crate) const MAPPED: Place = Place {
     needs: &[],
     origin: None,
     size: Size::Small,
+    make: Make::Plain,
     pinned: page(2),
     changed: pages(1, 2),
     sharing: Sharing::Shared,
@@ -159,6 +176,15 @@ pub(crate) const ALL: &[Place] = &[
         changed: pages(510, 4),
         ..MAPPED
     },
+    Place { name: "beside-hole", phrase: "next to a hole", make: Make::Hole, ..MAPPED },
+    Place {
+        name: "shared",
+        phrase: "whose block another file has as well",
+        needs: &[Need::Reflink],
+        origin: Some(origin::MMAP_LOCK),
+        make: Make::Shared,
+        ..MAPPED
+    },
 ];
 
 value!(Place, "place");
@@ -206,6 +232,24 @@ impl Place {
         self.sharing == Sharing::Private
     }
 
+    /// Whether a page that is written is no longer what this place is about: it gets a block of its own.
+    pub(crate) fn is_lost_by_writing(&self) -> bool {
+        self.make == Make::Shared
+    }
+
+    /// Whether the file is no longer what this place is about once all of it was written.
+    pub(crate) fn is_lost_by_filling(&self) -> bool {
+        self.make != Make::Plain
+    }
+
+    /// The pages of a small file.
+    fn small(&self) -> &'static str {
+        match self.make {
+            Make::Plain | Make::Shared => "abcd",
+            Make::Hole => "a.cd",
+        }
+    }
+
     /// Whether the file has no name when the operation begins.
     pub(crate) fn is_nameless(&self) -> bool {
         self.since == Since::Unlinked
@@ -220,7 +264,9 @@ impl Place {
     pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
         let target = self.target(FileId(0));
         let frees = (operation.frees)(target);
-        (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
+        // The other file keeps it.
+        self.make != Make::Shared
+            && (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
     }
 
     /// Whether an operation on such a file leaves pages as they were.
@@ -234,7 +280,7 @@ impl Place {
     /// What an operation is about in such a file.
     fn target(&self, file: FileId) -> Target {
         let pages = match self.size {
-            Size::Small => SMALL.len() as u64,
+            Size::Small => self.small().len() as u64,
             Size::Huge => huge::FILE.len / PAGE,
         };
         Target { file, pages, span: self.changed }
@@ -248,9 +294,12 @@ impl Place {
     ) -> Checked {
         match self.size {
             Size::Small => {
-                let file = t.file("data", SMALL)?;
-                let mapped = self.mapped(t, file, SMALL.into())?;
-                check(t, mapped)
+                let content = self.small();
+                let file = t.file("data", content)?;
+                let other = (self.make == Make::Shared).then(|| clone_of(t, file)).transpose()?;
+                let mapped = self.mapped(t, file, content.into())?;
+                check(t, mapped)?;
+                other.map_or(Ok(()), |other| t.reads(other, content))
             }
             Size::Huge => {
                 let map = |t: &mut Test<'_>, file: File| {
@@ -293,8 +342,16 @@ impl Place {
     }
 }
 
-/// The pages of a small file.
-const SMALL: &str = "abcd";
+/// Another file that has all blocks of `file`.
+fn clone_of(t: &mut Test<'_>, file: File) -> Checked<File> {
+    let other = t.file("other", &".".repeat(file.pages as usize))?;
+    let span = Span { at: 0, len: file.pages * PAGE };
+    t.run(Action::Clone { from: file.id, span, to: other.id, at: 0 })?;
+    if t.blocks(other)? != t.blocks(file)? {
+        return fail("reflink shares the blocks", "the files have different blocks", "");
+    }
+    Ok(other)
+}
 
 impl Mapped {
     /// Fills the file through a mapping of its own, which is gone then.

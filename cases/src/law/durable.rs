@@ -15,8 +15,8 @@ use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Place> = Law {
     name: "durable",
-    // What is dirty does not depend on how a page is pinned.
     pins: &[pin::SPLICE],
+    others: Some("what is dirty does not depend on how a page is pinned: splice stands for all"),
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(

@@ -13,8 +13,9 @@ use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Interruption> = Law {
     name: "interrupted",
-    // A wait does not know what it waits for: one pin that is read and one that is written.
+    // One that is read and one that is written.
     pins: pin::PAIR,
+    others: Some("a wait does not know what it waits for: splice and aio-read stand for all"),
     last: Interruption::ALL,
     about: |operation, pin, signal| {
         format!(

@@ -1,6 +1,8 @@
 //! The block of a pinned page is nobody else's: it is neither free nor another file's, whatever
 //! is done to the file and whether or not that waits.
 
+use std::collections::BTreeSet;
+
 use crate::action::{Action, PAGE};
 use crate::axis::operation::Operation;
 use crate::axis::pin::{self, Pin};
@@ -12,9 +14,11 @@ use crate::test::{Checked, Test, fail};
 
 pub(crate) const LAW: Law<Pin, Place> = Law {
     name: "kept",
-    // What becomes of a block does not depend on how its page is pinned: one pin that is read and
-    // one that is written.
+    // One that is read and one that is written.
     pins: pin::PAIR,
+    others: Some(
+        "what becomes of a block does not depend on how its page is pinned: splice and aio-read stand for all",
+    ),
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(
@@ -44,21 +48,29 @@ fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Plac
         t.settled(&op)?;
         let canary = t.file("canary", CANARY)?;
         let given = t.blocks(canary)?;
+        let (mut states, mut wrong) = (BTreeSet::new(), None);
         for block in &blocks {
             let free = t.ask(Action::IsFree { file: canary.id, block: *block })? == 1;
-            let seen = match () {
-                () if given.contains(block) => "another file got it",
-                () if free => "the file system counts it as free",
-                () => continue,
+            let (word, seen) = match () {
+                () if given.contains(block) => ("given away", "another file got it"),
+                () if free => ("free", "the file system counts it as free"),
+                () => ("kept", "it is given to nobody"),
             };
+            states.insert(word);
+            if word != "kept" {
+                wrong.get_or_insert(seen);
+            }
+        }
+        let states: Vec<_> = states.into_iter().collect();
+        t.observe(states.join(" and "));
+        t.say(&format!("the block: {}", states.join(" and ")));
+        if let Some(seen) = wrong {
             return fail(
                 "the block is given to nobody while its page is pinned",
                 seen,
                 "the operation, which must wait for the pin before it frees blocks",
             );
         }
-        t.observe("kept");
-        t.say("the block is given to nobody");
         scene.ends(t, &op, operation)?;
         t.reads(canary, CANARY)
     })

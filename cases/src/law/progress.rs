@@ -10,9 +10,11 @@ use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Activity> = Law {
     name: "progress",
-    // What is locked while a break waits does not depend on what it waits for: one pin that is
-    // read and one that is written.
+    // One that is read and one that is written.
     pins: pin::PAIR,
+    others: Some(
+        "what is locked during a wait does not depend on the pin: splice and aio-read stand for all",
+    ),
     last: Activity::ALL,
     about: |operation, pin, activity| {
         format!(

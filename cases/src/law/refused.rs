@@ -14,6 +14,7 @@ use crate::test::{Checked, Test};
 pub(crate) const LAW: Law<Refused, Place> = Law {
     name: "refused",
     pins: pin::REFUSED,
+    others: None,
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(

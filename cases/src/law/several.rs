@@ -13,9 +13,11 @@ use crate::test::{Checked, Test};
 
 pub(crate) const LAW: Law<Pin, Order> = Law {
     name: "several",
-    // In which order pins go does not depend on what they are: one whose end drops the references
-    // at once, and one whose end does so when the device comes to it.
+    // One whose end drops the references at once, and one whose end does so when the device comes to it.
     pins: pin::PAIR,
+    others: Some(
+        "in which order pins go does not depend on what they are: splice and aio-read stand for all",
+    ),
     last: Order::ALL,
     about: |operation, pin, order| {
         format!(

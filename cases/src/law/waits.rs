@@ -11,6 +11,7 @@ use crate::test::{Checked, Test};
 pub(crate) const LAW: Law<Pin, Place> = Law {
     name: "waits",
     pins: pin::ALL,
+    others: None,
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(

@@ -55,15 +55,15 @@ use super::{
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Bystander, Inspection, Stood, View};
-use crate::patience::{Patience, pause};
+use crate::patience::{Limit, Patience, pause};
 use crate::transcript::Names;
 
 /// How long an operation may take that nothing should hold up, before it is said to hang.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Limit = Limit::mins(1);
 
 /// How long to wait for what was killed when a case is over: what does not end is the runner's to
 /// find and report.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Limit = Limit::secs(5);
 
 /// Where and how to test.
 #[derive(Clone, Debug)]
@@ -374,17 +374,17 @@ fn first_task(
     name: &CStr,
     folders: &Folders,
     vars: Vars,
-    limit: Duration,
+    patience: Patience,
 ) -> Tried<(OwnedFd, Hello)> {
     let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
     let folders = folders.clone();
     let child = sys::fork(&[ours.as_fd()], || {
         // For stacks and the kernel log only.
         let _ = nix::sys::prctl::set_name(name);
-        task::serve_process(theirs, folders, vars)
+        task::serve_process(theirs, folders, vars, patience)
     })
     .map_err(trouble("fork"))?;
-    match greeted(&ours, None, limit) {
+    match greeted(&ours, None, patience.of(PATIENCE)) {
         Ok(hello) => Ok((ours, hello)),
         Err(trouble) => {
             // Nobody else knows of it.

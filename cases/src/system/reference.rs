@@ -24,7 +24,7 @@ use super::{
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
 use crate::oracle::{Bystander, Inspection, Stood, View};
-use crate::patience::Patience;
+use crate::patience::{Limit, Patience};
 use crate::transcript::Names;
 
 /// How the reference is to be.
@@ -58,13 +58,13 @@ impl Default for Config {
 }
 
 /// How long an operation may take that others could still let go on.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Limit = Limit::secs(10);
 
 /// A second of a case, whose limits are made for an emulated kernel, is this long here.
-const SECOND: Duration = Duration::from_millis(50);
+const SECOND: Limit = Limit::millis(50);
 
 /// How long a task must sleep in one place to count as blocked while others run.
-const REST: Duration = Duration::from_millis(20);
+const REST: Limit = Limit::millis(20);
 
 /// Blocks of each volume: the largest file of a case several times over.
 const BLOCKS: u64 = 4096;
@@ -270,6 +270,7 @@ impl System for Reference {
         let (operation, task) = self.operation(op)?;
         let holds = &self.shared.fs.holds;
         let hold = hold.map(|hold| self.held[hold.0].1);
+        let rest = self.patience.of(REST);
         let mut since = (Instant::now(), 0, None);
         let seen = self.shared.fs.board.watch(self.patience.of(PATIENCE), |view| {
             let standing = view.standing(task);
@@ -289,7 +290,7 @@ impl System for Reference {
             } else {
                 since = (Instant::now(), 0, sleep);
             }
-            let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > REST);
+            let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > rest);
             (view.is_quiet() || rests).then(|| Some(Look::Blocked(place(at))))
         });
         Ok(seen.unwrap_or(Some(Look::Running)))
@@ -304,7 +305,8 @@ impl System for Reference {
     }
 
     fn wait_for(&mut self, op: OpId, seconds: u64) -> Tried<Option<Done>> {
-        self.end_of(op, SECOND.saturating_mul(u32::try_from(seconds).unwrap_or(u32::MAX)))
+        let second = self.patience.of(SECOND);
+        self.end_of(op, second.saturating_mul(u32::try_from(seconds).unwrap_or(u32::MAX)))
     }
 
     fn signal(&mut self, task: TaskId, signal: Signal) -> Tried<()> {

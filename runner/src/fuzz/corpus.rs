@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cases::Patience;
 use reference::Variant;
 
 use crate::known;
@@ -43,7 +44,7 @@ fn every_program_still_shows_the_bug_that_it_is_named_after() {
         let Some(variant) = variant(path) else {
             return false;
         };
-        let mut bed = Testbed::on_reference(Some(variant));
+        let mut bed = Testbed::on_reference(Some(variant), Patience::default());
         let mut run = || bed.run(program, &mut || false).unwrap();
         (0..TRIES).all(|_| run().is_none())
     });
@@ -52,7 +53,7 @@ fn every_program_still_shows_the_bug_that_it_is_named_after() {
 
 #[test]
 fn no_program_diverges_where_there_is_no_bug() {
-    let mut bed = Testbed::on_reference(None);
+    let mut bed = Testbed::on_reference(None, Patience::default());
     for (path, program) in corpus() {
         if let Some(divergence) = bed.run(&program, &mut || false).unwrap() {
             panic!("{}: {divergence}", path.display());

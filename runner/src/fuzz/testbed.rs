@@ -57,9 +57,9 @@ pub(crate) enum Testbed {
 }
 
 /// What programs on the reference have in common.
-#[derive(Default)]
 pub(crate) struct OnReference {
     variant: Option<Variant>,
+    patience: Patience,
     orders: Orders,
 }
 
@@ -81,10 +81,14 @@ pub(crate) struct OnKernel {
 }
 
 impl OnKernel {
+    /// What a program's system is made with.
+    fn config(&self) -> kernel::Config {
+        kernel::Config { directory: self.directory.clone(), patience: self.like.patience }
+    }
+
     /// Tries whether files can be mapped by huge entries, and says so if not.
     fn try_huge(&mut self) -> anyhow::Result<()> {
-        let patience = Patience::default();
-        let config = kernel::Config { directory: self.directory.clone(), patience };
+        let config = self.config();
         let mut system = self.devices.open(&config, Err("nobody is held".to_owned()))?;
         self.no_huge = system.offers(Need::Huge).err();
         drop(system);
@@ -165,8 +169,7 @@ impl OnKernel {
         }
         let spent = self.spent.clone();
         spent.on("having WARN_ON_ONCE warn again", world::warn_again);
-        let config =
-            kernel::Config { directory: self.directory.clone(), patience: Patience::default() };
+        let config = self.config();
         let lent = spent.on("placing probes", || self.holding.lend(program.holds()));
         let lent = lent.map(kernel::Page::own);
         let mut system = spent.on("making tasks", || self.devices.open(&config, lent))?;
@@ -252,7 +255,7 @@ impl Testbed {
         stop: Stop<'_>,
     ) -> anyhow::Result<Option<Self>> {
         if plan.target.fs == Fs::Reference {
-            return Ok(Some(Self::on_reference(variant)));
+            return Ok(Some(Self::on_reference(variant, Patience::times(plan.timeout_factor))));
         }
         world::check(plan, program)?;
         let mut world = World::enter(plan, program)?;
@@ -266,7 +269,8 @@ impl Testbed {
         // After the file system is mounted, when its module is there.
         let known = Tolerance::here(&plan.target, &plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
-        let like = Config { shape, ..Config::default() };
+        let patience = Patience::times(plan.timeout_factor);
+        let like = Config { shape, patience, ..Config::default() };
         let mut bed = OnKernel {
             world,
             holding: Holding::default(),
@@ -294,8 +298,8 @@ impl Testbed {
     }
 
     /// The reference with this bug, or with none.
-    pub(crate) fn on_reference(variant: Option<Variant>) -> Self {
-        Self::Reference(OnReference { variant, orders: Orders::default() })
+    pub(crate) fn on_reference(variant: Option<Variant>, patience: Patience) -> Self {
+        Self::Reference(OnReference { variant, patience, orders: Orders::default() })
     }
 
     /// Why no task can be held here, if none can.
@@ -331,7 +335,7 @@ impl Testbed {
         }
         let like = match self {
             Self::Kernel(bed) => bed.like,
-            Self::Reference(_) => Config::default(),
+            Self::Reference(bed) => Config { patience: bed.patience, ..Config::default() },
         };
         let config = Config { seed: program.seed, ..like };
         let mut reference = Reference::new(&config);
@@ -365,7 +369,7 @@ impl Testbed {
             Self::Kernel(bed) => return bed.force(program, stop),
             Self::Reference(bed) => bed,
         };
-        let like = Config::default();
+        let like = Config { patience: bed.patience, ..Config::default() };
         let mut subject = Reference::new(&Config { variant: bed.variant, ..like });
         let orders = (&mut bed.orders, &like);
         let mut ran = interleave::run(program, &mut subject, None, orders, &Spent::default());

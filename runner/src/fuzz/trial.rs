@@ -7,7 +7,7 @@ use crate::interrupt::Interrupt;
 use crate::verdict::Problem;
 
 use super::interleave::Ran;
-use super::program::Program;
+use super::program::{Program, Restraint};
 use super::seen::Divergence;
 use super::shrink;
 use super::testbed::Testbed;
@@ -23,6 +23,57 @@ pub(crate) struct Trial {
     interrupt: Interrupt,
     /// Where the program is written down that runs on a kernel.
     under_way: Option<UnderWay>,
+}
+
+/// Running programs, however it is done.
+pub(crate) trait Tries {
+    /// Whether the user wants to end.
+    fn is_interrupted(&mut self) -> bool;
+
+    /// What programs may not use.
+    fn restraint(&self) -> Restraint;
+
+    /// Runs a program; where it diverged.
+    fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>>;
+
+    /// Runs a program in which tasks are held; none if the user wants to end instead.
+    fn force(&mut self, program: &Program) -> anyhow::Result<Option<Ran>>;
+
+    /// Runs a program up to so many times, until it diverges in this way.
+    fn meet(
+        &mut self,
+        program: &Program,
+        kind: &str,
+        runs: u32,
+    ) -> anyhow::Result<Option<Divergence>> {
+        for _ in 0..runs {
+            let found = if program.holds() {
+                self.force(program)?.map(|ran| ran.found).unwrap_or_default()
+            } else {
+                self.run(program)?.into_iter().collect()
+            };
+            let met = found.into_iter().find(|divergence| divergence.kind == kind);
+            if met.is_some() {
+                return Ok(met);
+            }
+            if self.is_interrupted() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The shortest that was found of a program that diverges in this way in one of so many runs.
+    fn shortest(&mut self, program: &Program, kind: &str, runs: u32) -> anyhow::Result<Program> {
+        let begin = Instant::now();
+        shrink::shrink(program, |candidate| {
+            // What is left then is short enough to begin with; a step that hangs takes minutes.
+            if begin.elapsed() > SHRINKING || self.is_interrupted() {
+                return Ok(false);
+            }
+            Ok(self.meet(candidate, kind, runs)?.is_some())
+        })
+    }
 }
 
 impl Trial {
@@ -49,64 +100,26 @@ impl Trial {
     fn write_down(&self, program: &Program) -> anyhow::Result<()> {
         self.under_way.iter().try_for_each(|under_way| under_way.set(program))
     }
+}
 
-    /// Whether the user wants to end.
-    pub(crate) fn is_interrupted(&mut self) -> bool {
+impl Tries for Trial {
+    fn is_interrupted(&mut self) -> bool {
         self.interrupt.count() > 0
     }
 
-    /// Runs a program; where it diverged.
-    pub(crate) fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
+    fn restraint(&self) -> Restraint {
+        self.testbed.restraint()
+    }
+
+    fn run(&mut self, program: &Program) -> anyhow::Result<Option<Divergence>> {
         self.write_down(program)?;
         let interrupt = &mut self.interrupt;
         self.testbed.run(program, &mut || interrupt.count() > 0)
     }
 
-    /// Runs a program in which tasks are held; none if the user wants to end instead.
-    pub(crate) fn force(&mut self, program: &Program) -> anyhow::Result<Option<Ran>> {
+    fn force(&mut self, program: &Program) -> anyhow::Result<Option<Ran>> {
         self.write_down(program)?;
         let interrupt = &mut self.interrupt;
         self.testbed.force(program, &mut || interrupt.count() > 0)
-    }
-
-    /// Runs a program up to so many times, until it diverges in this way.
-    pub(crate) fn meet(
-        &mut self,
-        program: &Program,
-        kind: &str,
-        runs: u32,
-    ) -> anyhow::Result<Option<Divergence>> {
-        for _ in 0..runs {
-            let found = if program.holds() {
-                self.force(program)?.map(|ran| ran.found).unwrap_or_default()
-            } else {
-                self.run(program)?.into_iter().collect()
-            };
-            let met = found.into_iter().find(|divergence| divergence.kind == kind);
-            if met.is_some() {
-                return Ok(met);
-            }
-            if self.is_interrupted() {
-                break;
-            }
-        }
-        Ok(None)
-    }
-
-    /// The shortest that was found of a program that diverges in this way in one of so many runs.
-    pub(crate) fn shortest(
-        &mut self,
-        program: &Program,
-        kind: &str,
-        runs: u32,
-    ) -> anyhow::Result<Program> {
-        let begin = Instant::now();
-        shrink::shrink(program, |candidate| {
-            // What is left then is short enough to begin with; a step that hangs takes minutes.
-            if begin.elapsed() > SHRINKING || self.is_interrupted() {
-                return Ok(false);
-            }
-            Ok(self.meet(candidate, kind, runs)?.is_some())
-        })
     }
 }

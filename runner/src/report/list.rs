@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use cases::{Case, excluded};
+use cases::{Case, Excluded, Patience};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ impl Item {
             description: case.description(),
             groups: case.all_groups().collect(),
             needs: case.needs.iter().map(ToString::to_string).collect(),
-            limit_seconds: case.limit.as_secs(),
+            limit_seconds: Patience::default().of(case.limit).as_secs(),
             origin: case.origin,
         }
     }
@@ -56,9 +56,9 @@ pub(crate) fn text(cases: &[&Case]) -> String {
     text
 }
 
-/// For programs: the combinations that cannot be, one array.
-pub(crate) fn excluded_json() -> String {
-    let items: Vec<_> = excluded()
+/// For programs: combinations that are no cell, one array.
+pub(crate) fn excluded_json(excluded: &[&Excluded]) -> String {
+    let items: Vec<_> = excluded
         .iter()
         .map(|excluded| serde_json::json!({ "name": excluded.name, "why": excluded.why }))
         .collect();
@@ -67,10 +67,10 @@ pub(crate) fn excluded_json() -> String {
     text
 }
 
-/// For people: the combinations that cannot be, under the reason.
-pub(crate) fn excluded_text() -> String {
+/// For people: combinations that are no cell, under the reason.
+pub(crate) fn excluded_text(excluded: &[&Excluded]) -> String {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for excluded in excluded() {
+    for excluded in excluded {
         reasons.entry(excluded.why).or_default().push(&excluded.name);
     }
     let bold = Style::new().bold();
@@ -91,10 +91,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_has_a_reason_in_both_forms() {
-        let listed: serde_json::Value = serde_json::from_str(&excluded_json()).unwrap();
-        assert_eq!(listed.as_array().unwrap().len(), excluded().len());
-        let text = excluded_text();
-        for excluded in excluded() {
+        let all: Vec<_> = cases::excluded().iter().collect();
+        let listed: serde_json::Value = serde_json::from_str(&excluded_json(&all)).unwrap();
+        assert_eq!(listed.as_array().unwrap().len(), all.len());
+        let text = excluded_text(&all);
+        for excluded in all {
             assert!(text.contains(&excluded.name) && text.contains(excluded.why));
             assert!(cases::find(&excluded.name).is_none());
         }

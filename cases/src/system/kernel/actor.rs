@@ -10,6 +10,7 @@ use super::flight::Flight;
 use super::folders::Folders;
 use super::sys::{Mapping, Vars};
 use crate::action::{FileId, MapId, PinId};
+use crate::patience::Patience;
 
 /// What the threads of one process share.
 #[derive(Debug, Default)]
@@ -31,12 +32,13 @@ pub(crate) struct Actor {
     pub(super) folders: Arc<Folders>,
     /// Shared by all processes.
     pub(crate) vars: Vars,
+    pub(super) patience: Patience,
 }
 
 impl Actor {
     /// The first task of a process.
-    pub(super) fn new(folders: Folders, vars: Vars) -> Self {
-        Self { tables: Arc::default(), folders: Arc::new(folders), vars }
+    pub(super) fn new(folders: Folders, vars: Vars, patience: Patience) -> Self {
+        Self { tables: Arc::default(), folders: Arc::new(folders), vars, patience }
     }
 
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {

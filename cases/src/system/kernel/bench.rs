@@ -17,6 +17,7 @@ use super::owner::Owner;
 use super::sys::{self, Aligned, Dm};
 use super::writeback;
 use crate::action::Content;
+use crate::patience::Limit;
 use crate::system::{Tried, Trouble};
 
 /// Part of the name of a mount point of a page-cache file system.
@@ -427,7 +428,7 @@ pub(crate) fn cache_mount(owner: Owner) -> PathBuf {
 
 /// How long something may be busy after its user has ended: the kernel may close a file later, and
 /// udev looks into every device.
-pub(crate) const BUSY: Duration = Duration::from_secs(10);
+pub(crate) const BUSY: Limit = Limit::secs(10);
 
 /// Gives back all that ended or killed cases of this owner left behind, and of those that are gone;
 /// returns what could not be released. What is busy is tried again until `patience` is over.

@@ -13,7 +13,7 @@ use super::control::Control;
 use super::folders::Folders;
 use super::sys::Vars;
 use super::wire::{self, Request, Response};
-use super::{Config, Devices, PATIENCE, Task, first_task, kill, proc};
+use super::{Config, Devices, Task, first_task, kill, proc};
 use crate::system::{Done, Tried};
 
 /// The control, the main task, and threads of its process that nobody uses yet.
@@ -33,10 +33,10 @@ impl Crew {
             page_cache: bench::cache_mount(devices.owner),
         };
         // Both before there is any pin, of which a fork would be another holder.
-        let limit = config.patience.of(PATIENCE);
-        let (socket, control) = first_task(c"control", &folders, vars, limit)?;
+        let patience = config.patience;
+        let (socket, control) = first_task(c"control", &folders, vars, patience)?;
         let control = Control::new(socket, control.pid);
-        let (socket, main) = match first_task(c"daxtests-case", &folders, vars, limit) {
+        let (socket, main) = match first_task(c"daxtests-case", &folders, vars, patience) {
             Ok(main) => main,
             Err(trouble) => {
                 kill(control.pid);

@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag};
 use super::sys::{Aio, Buffer, Mapping, Uring};
 use super::{pin, proc};
 use crate::action::{Direction, Engine, PAGE, PinKind, Span};
+use crate::patience::{Limit, Patience};
 
 /// A direct I/O in flight, with what it needs to live.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub(super) fn take(
     span: Span,
     kind: PinKind,
     fds: Vec<OwnedFd>,
+    patience: Patience,
 ) -> io::Result<Taken> {
     match kind {
         PinKind::OwnPipe => {
@@ -75,7 +77,7 @@ pub(super) fn take(
                 Engine::Uring => {
                     let mut ring = Uring::new()?;
                     ring.submit(device.as_fd(), &buffer, 0, write)?;
-                    wait_for_workers();
+                    wait_for_workers(patience.of(IDLE));
                     let flight = UringFlight(ring, (device, buffer));
                     Ok(Taken::Flight(Flight::Uring(Box::new(flight))))
                 }
@@ -111,7 +113,7 @@ pub(super) fn sent(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
 ///
 /// A submission that would block (and one to a suspended device would) is repeated by a worker
 /// after io_uring_enter(2) has returned; only then are the pages pinned.
-fn wait_for_workers() {
+fn wait_for_workers(idle_for: Duration) {
     let pid = nix::unistd::getpid().as_raw();
     let mut last: (Vec<proc::Glance>, Instant) = (Vec::new(), Instant::now());
     loop {
@@ -128,7 +130,7 @@ fn wait_for_workers() {
         }
         if workers != last.0 {
             last = (workers, Instant::now());
-        } else if workers.iter().all(proc::Glance::sleeps) && last.1.elapsed() > IDLE {
+        } else if workers.iter().all(proc::Glance::sleeps) && last.1.elapsed() > idle_for {
             return;
         }
         std::thread::yield_now();
@@ -137,7 +139,7 @@ fn wait_for_workers() {
 
 /// How long a worker must have slept unmoved to count as idle in a kernel whose worker has another
 /// name than those known: handing a transfer to the device takes microseconds.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Limit = Limit::secs(1);
 
 /// The function in which an idle io_uring worker sleeps in kernels that are known, by its two
 /// names.

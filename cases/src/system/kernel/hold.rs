@@ -9,11 +9,12 @@ use protocol::HoldPoint;
 use protocol::hold::Slot;
 
 use super::{Kernel, PATIENCE, sys};
+use crate::patience::Limit;
 use crate::system::{HoldEnd, HoldId, System as _, TaskId, Tried, Trouble};
 
 /// How long a task stands at most. A case lets it go within milliseconds; what waits for the
 /// processor that it stands on waits as long.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Limit = Limit::millis(500);
 
 /// From one look at the page to the next.
 const PAUSE: Duration = Duration::from_millis(1);

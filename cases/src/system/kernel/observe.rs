@@ -15,7 +15,7 @@ use super::control::Round;
 use super::proc::Glance;
 use super::{Kernel, PATIENCE};
 use crate::action::PinId;
-use crate::patience::pause;
+use crate::patience::{Limit, pause};
 use crate::system::{Done, HoldId, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
 
 /// From one look to the next while an operation is waited for: nearly all return before the first.
@@ -33,7 +33,7 @@ const ROUNDS: u32 = 3;
 
 /// How long a task must not have moved before it counts as blocked although other tasks of the
 /// case run, or although the experiment cannot be made.
-const REST: Duration = Duration::from_secs(5);
+const REST: Limit = Limit::secs(5);
 
 /// How many rounds of the control experiment must go through while a task sleeps on after the last
 /// pin has gone before it is said to have been forgotten. The wake-up comes with the release
@@ -41,10 +41,10 @@ const REST: Duration = Duration::from_secs(5);
 const FORGOTTEN_ROUNDS: u32 = 30;
 
 /// How long it must have slept on before the experiment begins.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Limit = Limit::secs(1);
 
 /// How long it must sleep on where the experiment cannot be made.
-const FORGOTTEN: Duration = Duration::from_secs(10);
+const FORGOTTEN: Limit = Limit::secs(10);
 
 /// Clock ticks that an operation may run in the kernel without settling: 3 s, which no operation
 /// on a few pages takes, since time off the processor does not count.

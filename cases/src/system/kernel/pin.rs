@@ -76,7 +76,8 @@ impl Kernel {
             }
             PinKind::Remote { .. } => {
                 if self.pins.peer.is_none() {
-                    let peer = Peer::new().map_err(|error| format!("userfaultfd: {error}"))?;
+                    let peer = Peer::new(self.config.patience)
+                        .map_err(|error| format!("userfaultfd: {error}"))?;
                     self.pins.peer = Some(peer);
                 }
                 Ok(())

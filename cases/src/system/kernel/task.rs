@@ -23,6 +23,7 @@ use super::wire::{self, Made, Request, Response};
 use crate::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Partner, Reply, Sharing, Span,
 };
+use crate::patience::Patience;
 use crate::system::{Done, Errno, Kinship};
 
 /// The time of [`Done`].
@@ -33,8 +34,13 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The first task of a new process: serves `socket` until the case lets go. Returns the exit code.
-pub(crate) fn serve_process(socket: OwnedFd, folders: Folders, vars: Vars) -> i32 {
-    let actor = Actor::new(folders, vars);
+pub(crate) fn serve_process(
+    socket: OwnedFd,
+    folders: Folders,
+    vars: Vars,
+    patience: Patience,
+) -> i32 {
+    let actor = Actor::new(folders, vars, patience);
     code(sys::install_handlers().and_then(|()| actor.serve(socket)))
 }
 
@@ -284,7 +290,7 @@ impl Actor {
             }
             Action::Msync { map } => self.mapping(*map)?.sync().map(done),
             Action::Pin { pin, map, span, kind } => {
-                let taken = flight::take(&self.mapping(*map)?, *span, *kind, fds)?;
+                let taken = flight::take(&self.mapping(*map)?, *span, *kind, fds, self.patience)?;
                 match taken {
                     Taken::Nothing => {}
                     Taken::Pipe(ends) => self.tables().kept.extend(ends),

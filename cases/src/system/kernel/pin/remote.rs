@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sys::Withheld;
 use crate::action::{Content, Direction, PAGE};
+use crate::patience::Patience;
 use crate::system::kernel::bench::trouble;
 use crate::system::kernel::sys::{Buffer, fork};
 use crate::system::kernel::{GRACE, kill, proc, wire};
@@ -37,11 +38,13 @@ struct Transfer {
 pub(super) struct Peer {
     socket: OwnedFd,
     pid: i32,
+    /// How long to wait for its end.
+    grace: Duration,
 }
 
 impl Peer {
     /// Makes it, if the kernel offers what it needs.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(patience: Patience) -> io::Result<Self> {
         drop(Withheld::new(PAGE)?);
         let (ours, theirs) = wire::pair()?;
         let pid = fork(&[ours.as_fd()], || {
@@ -49,7 +52,7 @@ impl Peer {
             let _ = nix::sys::prctl::set_name(c"peer");
             serve(&theirs)
         })?;
-        Ok(Self { socket: ours, pid })
+        Ok(Self { socket: ours, pid, grace: patience.of(GRACE) })
     }
 
     /// Both ends of a pin: the case's, and one for the task whose memory is to be pinned.
@@ -63,7 +66,7 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         kill(self.pid);
-        if !proc::ends(self.pid, Instant::now() + GRACE) {
+        if !proc::ends(self.pid, Instant::now() + self.grace) {
             eprintln!("the peer, process {}, does not end", self.pid);
         }
     }
