@@ -219,7 +219,7 @@ impl Cells {
         ];
         let origin = last.origin().or(pin.origin()).or(operation.origin());
         let groups: &[&str] = if is_news { &["quick"] } else { &[] };
-        let about = (law.about)(operation, pin, last);
+        let about = sentence((law.about)(operation, pin, last));
         // Made once, and wanted until the end.
         self.made.push(Case {
             name: name.leak(),
@@ -232,6 +232,14 @@ impl Cells {
             body: Body::Cell(Box::leak(Box::new(product))),
         });
     }
+}
+
+/// A text that begins with a capital letter, as the phrases of the axes do not.
+fn sentence(mut text: String) -> String {
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ class Suites:
             try:
                 run(["apt-get", *self.options, "--error-on=any", "update"], "reading package lists", child.LONG)
             except Failure as error:
-                raise OutOfReach(f"the suites {', '.join(self.names)} are out of reach: {error}") from error
+                raise OutOfReach(f"the suites {', '.join(self.names)} could not be read: {error}") from error
 
     def ready(self) -> None:
         """Read the lists if there are none yet."""

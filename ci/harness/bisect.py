@@ -162,7 +162,7 @@ def build(name: str) -> None:
     if name in kernel.read_table()["kernel"] or not tree.is_dir():
         return
     if not (tree / ".config").exists():
-        raise Failure(f"{tree} has no .config: configure it once (README.md says how), git leaves it alone")
+        raise Failure(f"{tree} has no .config: configure it once (see ci/kernels/debug.config); git leaves it alone")
     for words in (["olddefconfig"], [f"--jobs={os.cpu_count() or 1}"]):
         say(f"make {' '.join(words)} in {tree}")
         # What make says is for the user, on standard error (2); stdout is the runner's.

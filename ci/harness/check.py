@@ -44,20 +44,20 @@ def main(arguments: list[str]) -> int:
     leave_on_signals()
     parser = options.OneLine(
         prog="ci/test",
-        description="Runs every test of the project: linters, unit tests, and the suite in virtual machines.",
+        description="Run every test of the project: linters, unit tests, and the suite in virtual machines.",
         epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/. "
-        "Exit codes: 0 all is good; 1 something failed, or the kernel that the suite runs on by default could not be "
-        "had; 2 could not run; 130 interrupted. Other kernels that could not be had are counted as skipped.",
+        "Exit codes: 0 all passed; 1 something failed, or the default kernel could not be fetched; 2 could not run; 130 "
+        "interrupted. Steps on other kernels that could not be fetched count as skipped.",
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
-    parser.add_argument("--list", action="store_true", help="name the steps and do nothing")
+    parser.add_argument("--list", action="store_true", help="list the steps and exit")
     parser.add_argument("--jobs", type=options.count, default=3, help="steps that run at once (default: %(default)s)")
     parser.add_argument(
         "--shard",
         type=options.shard,
         metavar="I/N",
-        help="share to run of what each commit runs a share of: the suite, but for the default kernel's XFS, and the "
-        "steps with a machine of their own; 1/1 is everything (default: a third, which the commit decides)",
+        help="run shard I of N of the sharded steps: the suite, except on XFS of the default kernel, and the steps with a "
+        "machine of their own; 1/1 runs everything (default: a third, chosen by the commit)",
     )
     asked = parser.parse_args(arguments)
     shard = asked.shard or plan.share()
@@ -67,9 +67,9 @@ def main(arguments: list[str]) -> int:
         return 0
     check = Check(steps, asked.jobs)
     if not asked.steps or any("--shard" in step.command for step in steps):
-        check.say(f"ci/test: share {shard}: --shard {shard} repeats it, --shard 1/1 runs everything")
+        check.say(f"ci/test: shard {shard}; --shard {shard} repeats it, --shard 1/1 runs everything")
     if not asked.steps and (waiting := [step.name for step in plan.steps(shard) if step not in steps]):
-        check.say(f"ci/test: another commit's turn: {', '.join(waiting)}")
+        check.say(f"ci/test: not in this shard: {', '.join(waiting)}")
     return check.run()
 
 
@@ -136,7 +136,7 @@ class Check:
             try:
                 booted = kernel.resolve(tools.cache, name, refresh=True)
             except OutOfReach as error:
-                self.say(f"ci/test: kernel {name} is out of reach: {error}")
+                self.say(f"ci/test: kernel {name} could not be fetched: {error}")
                 self.reached(name, None)
                 continue
             self.reached(name, booted.release)
@@ -160,7 +160,7 @@ class Check:
         with self.lock:
             release = self.releases.get(step.where.kernel) if step.where else None
         if step.where and release is None:
-            reason = f"kernel {step.where.kernel} is out of reach"
+            reason = f"kernel {step.where.kernel} could not be fetched"
             self.finish(step, Result(Status.OUT_OF_REACH, skipped=1, reason=reason), 0.0)
             return
         self.say(f"ci/test: {step.name} begins")
@@ -269,8 +269,8 @@ def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]
 def closing(steps: list[Step], results: dict[str, Result], default: str) -> list[str]:
     """The last lines: what was not tested at all, and the totals, which other programs read."""
     lines = [
-        f"ci/test: not run, for kernel {name} is out of reach"
-        f"{', and it is the default one: that is a failure' if name == default else ''}: {', '.join(names)}"
+        f"ci/test: kernel {name} could not be fetched"
+        f"{', which fails the run because it is the default one' if name == default else ''}; not run: {', '.join(names)}"
         for name, names in missed(steps, results).items()
     ]
     passed = sum(result.passed for result in results.values())

@@ -49,4 +49,4 @@ def complaint(config: Config, filesystem: str | None) -> str | None:
     lacks = missing(config, wanted)
     if not lacks:
         return None
-    return f"it is built without {', '.join(f'CONFIG_{option}' for option in lacks)} (a configuration that works: {FRAGMENTS})"
+    return f"it is built without {', '.join(f'CONFIG_{option}' for option in lacks)} (configurations that work: {FRAGMENTS})"

@@ -31,12 +31,12 @@ def main(arguments: list[str]) -> int:
     """The command."""
     leave_on_signals()
     parser = options.OneLine(
-        prog="ci/crash", description="Makes a machine panic in the middle of a case: nothing that was finished may be lost."
+        prog="ci/crash", description="Make a machine panic in the middle of a case: nothing that was finished may be lost."
     )
     add = parser.add_argument
     add("--kernel", default="6.12", help="(default: %(default)s)")
-    add("--programs", type=Path, required=True, metavar="DIR", help="the programs that run in the machine")
-    add("--results", type=Path, required=True, metavar="DIR", help="where the results go")
+    add("--programs", type=Path, required=True, metavar="DIR", help="use the programs in DIR")
+    add("--results", type=Path, required=True, metavar="DIR", help="write the results to DIR")
     asked = parser.parse_args(arguments)
     asked.results.mkdir(parents=True, exist_ok=True)
     # The script in the machine reads the journal, and must not take an earlier run's for this one's.

@@ -31,7 +31,7 @@ def read(path: Path) -> Image:
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from error
     if written[0x202:0x206] != MAGIC:
-        raise Failure(f"{path} is no kernel that can be booted: a bzImage or vmlinuz for x86 begins with a boot header")
+        raise Failure(f"{path} is not a bootable x86 kernel: it has no boot header")
     at = struct.unpack_from("<H", written, 0x20E)[0] + 0x200
     said = written[at : at + 512].split(b"\0")[0].decode(errors="replace").split()
     if not said:

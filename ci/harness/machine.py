@@ -149,7 +149,7 @@ class Machine:
                 for thread in threads:
                     thread.join(child.END)
                 if any(thread.is_alive() for thread in threads):
-                    say(f"warning: the machine is gone, but {child.END:.0f} s later somebody still holds its console")
+                    say(f"warning: the machine is gone, but {child.END:.0f} s later its console is still open")
         return ended or self.end()
 
     def copy(self, source: BinaryIO, sinks: dict[str, Callable[[bytes], object]]) -> None:

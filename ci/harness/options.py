@@ -25,29 +25,29 @@ Arguments that are not listed above go to the runner, as does everything after
   ci/vm --kernel 7 --fs ext4 'waits/**'  some cases, on another kernel
   ci/vm -g quick --iterations 100        options of the runner
   ci/vm --fault retry race/retry         a kernel with a bug put in
-  ci/vm --kernel ~/linux                 a kernel build tree (ci/kernels/: what
-                                         it must be configured with)
+  ci/vm --kernel ~/linux                 a kernel build tree (configurations
+                                         that work: ci/kernels/)
   ci/vm -- sh -c 'uname -r; ls $RESULTS' any command
-  ci/vm --icount --cpus 1 -- ci/bench/run what tracing costs
+  ci/vm --icount --cpus 1 -- ci/bench/run the cost of tracing
   git bisect run .../ci/vm --bisect --kernel . CASE
-                                         which commit broke, or mended, a case
+                                         find the commit that broke a case
 
 A command has the project's programs on its PATH, the working tree where it is
 on the host (read-only), and a writable directory in $RESULTS. The host's other
 directories are visible; writes to /tmp, /var, /etc, /home, /root and /lib are
 discarded.
 
-Results lie in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
-journal.jsonl, junit.xml, console.log, and a folder for each case that needs
-attention. A kernel of your own is named by its release and build. Downloads
-are cached in target/vm/ or $DAXTESTS_CACHE until --setup fetches newer ones.
-They come from the Debian mirror that apt knows here, or $DAXTESTS_MIRROR.
+Results are in target/results/KERNEL-FS/ (KERNEL-command/ for a command):
+report.html, junit.xml, journal.jsonl, console.log, and a folder for each case
+that needs attention. A kernel of your own is named by its release and build.
+Downloads are cached in target/vm/ or $DAXTESTS_CACHE until --setup fetches
+newer ones. They come from apt's Debian mirror, or from $DAXTESTS_MIRROR.
 
 Exit codes: the runner's (0 all as expected, 1 something unexpected or missing,
 2 could not run) or the command's; 2 also if the machine went down early or
 ci/vm itself failed, with the reason in one line; 130 interrupted. With --bisect:
-0 good, 1 bad, 125 it cannot be judged (does not build, boot or mount, or the
-case does not run there), 128 or more: stop.
+0 good, 1 bad, 125 cannot be judged (does not build, boot or mount, or the case
+does not run), 128 or more: stop.
 """
 
 
@@ -180,8 +180,8 @@ def parser() -> OneLine:
     add("--no-reflink", action="store_true", help="make the file system without reflink")
     add("--bless", action="store_true", help="update expected/ from the passing cases")
     add("--fault", metavar="NAME|FILE.ko",
-        help="first put a bug of ci/faults/ into the kernel, or load a module of your own")
-    add("--beside", metavar="SCRIPT", help="shell script to run beside the suite at every boot")
+        help="put a bug of ci/faults/ into the kernel, or load a module of your own")
+    add("--beside", metavar="SCRIPT", help="run a shell script beside the suite at every boot")
     add("--results", type=Path, metavar="DIR", help="write the results to DIR")
     add("--memory", type=memory, default="5G", metavar="SIZE",
         help=f"memory of the machine, 2G of it persistent; at least {LEAST_MEMORY}G (default: %(default)s)")
@@ -190,19 +190,19 @@ def parser() -> OneLine:
     add("--cpus", type=count, default=2, metavar="N", help="number of CPUs (default: %(default)s)")
     add("--kvm", choices=("auto", "on", "off"), default="auto", help="auto: where it works (default: %(default)s)")
     add("--icount", action="store_true",
-        help="emulate with a clock that counts instructions: slow, but measurements do not depend on the host")
+        help="emulate with a clock that counts instructions: slow, but independent of the host's speed")
     add("--timeout", type=seconds, default=3600, metavar="SECONDS",
         help="limit for all boots of one kernel and file system together (default: %(default)s)")
-    add("--keep-going", action="store_true", help="with several kernels or file systems, go on after one that failed")
+    add("--keep-going", action="store_true", help="go on with the next kernel or file system after a failure")
     add("--bisect", action="store_true",
-        help="judge one case for git bisect run; a kernel tree is built first, with make")
+        help="judge one case for git bisect run; build a kernel tree first, with make")
     add("--fails", type=share, default=0.5, metavar="SHARE",
-        help="with --bisect, the share of runs in which the case fails on a bad kernel: so often it is repeated that the "
-        "odds of taking one for good are below 1%% (default: %(default)s, which takes 7 runs)")
+        help="with --bisect, the share of runs in which the case fails on a bad kernel, from 0.001 to 1; it is repeated until "
+        "a false 'good' is less than 1%% likely (default: %(default)s, which takes 7 runs)")
     add("--release", action="store_true", help="build with optimization (slower to build, faster to run)")
     add("--no-build", action="store_true", help="use the programs from the last build")
     add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
-    add("--setup", action="store_true", help="only install and fetch the newest of everything")
+    add("--setup", action="store_true", help="install and fetch the newest of everything, and exit")
     add("--headers", action="store_true", help="with --setup, also fetch the headers that faults are built against")
     return parser  # fmt: skip
 
@@ -223,7 +223,7 @@ def parse(arguments: list[str]) -> Options:
     if command is not None and not command:
         ours.error("no command after --")
     if command and command[0].startswith("-"):
-        ours.error(f"{command[0]} is no command: options, ours and the runner's, go without --: ci/vm {shlex.join(command)}")
+        ours.error(f"{command[0]} is an option, not a command: drop the --: ci/vm {shlex.join(command)}")
     if command and runner:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
     if command and (typed.no_reflink or typed.bless or typed.beside):

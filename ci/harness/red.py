@@ -190,20 +190,20 @@ def main(arguments: list[str]) -> int:
     """The command."""
     leave_on_signals()
     parser = options.OneLine(
-        prog="ci/red", description="Puts a fault into a kernel and runs cases, each of which must turn red.",
+        prog="ci/red", description="Put a fault into a kernel and run cases, each of which must turn red.",
         epilog="Exit codes: 0 each case that ran found the fault; 1 one did not; 2 could not run.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("fault", help="a fault of ci/faults/")
-    add("case", nargs="+", help="the cases that must turn red: names or globs")
+    add("case", nargs="+", help="cases that must turn red: names or globs")
     add("--kernel", default="6.12", help="(default: %(default)s)")
-    add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
+    add("--fs", action="append", choices=("xfs", "ext4"), help="repeatable (default: xfs)")
     add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
-    add("--within", type=options.seconds, metavar="SECONDS", help="of a case's own, in which it must turn red")
-    add("--finding", nargs=2, metavar=("RULE", "WORDS"), help="trace, and have the tracer say so: the rule, words of its sentence")
-    add("--programs", type=Path, required=True, metavar="DIR", help="the programs that run in the machine")
-    add("--results", type=Path, required=True, metavar="DIR", help="where the results go")
+    add("--within", type=options.seconds, metavar="SECONDS", help="fail unless the case turns red within so many seconds of its own")
+    add("--finding", nargs=2, metavar=("RULE", "WORDS"), help="trace, and require this finding: the rule, and words of its sentence")
+    add("--programs", type=Path, required=True, metavar="DIR", help="use the programs in DIR")
+    add("--results", type=Path, required=True, metavar="DIR", help="write the results to DIR")
     asked = parser.parse_args(arguments)
     fault = Fault(asked.fault, tuple(asked.case), asked.within, tuple(asked.finding) if asked.finding else None)
     machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]

@@ -158,17 +158,17 @@ def main(arguments: list[str]) -> int:
     leave_on_signals()
     parser = options.OneLine(
         prog="ci/reproducers",
-        description="Builds the C program of each case that can be exported, and compares what it says on a kernel with what "
-        "the runner says of the case.",
+        description="Build the C program of each case that can be exported, and compare its verdict on a kernel with the "
+        "runner's.",
         epilog="Exit codes: 0 all agree; 1 one does not, or does not compile; 2 could not run.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("case", nargs="*", help="names or globs (default: all)")
-    add("--kernel", action="append", help="may be given more than once (default: 6.12)")
-    add("--fs", action="append", choices=("xfs", "ext4"), help="may be given more than once (default: xfs)")
+    add("--kernel", action="append", help="repeatable (default: 6.12)")
+    add("--fs", action="append", choices=("xfs", "ext4"), help="repeatable (default: xfs)")
     add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
-    add("--results", type=Path, metavar="DIR", default=ROOT / "target" / "results" / "reproducers", help="where the results go")
+    add("--results", type=Path, metavar="DIR", default=ROOT / "target" / "results" / "reproducers", help="write the results to DIR")
     asked = parser.parse_args(arguments)
     needed = ("runner",)
     there = build.lying(asked.programs, needed) if asked.programs else build.build(needed)

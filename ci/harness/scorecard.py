@@ -86,8 +86,8 @@ def main(arguments: list[str]) -> int:
     leave_on_signals()
     parser = options.OneLine(
         prog="ci/scorecard",
-        description="Puts each fault into a kernel and shows what catches it: which case, which rule, after how long, "
-        "and whether the fuzzer meets it; then runs the same on the kernel as it is, where nothing may be found.",
+        description="Put each fault into a kernel and show what catches it: which case, which rule, after how long, and "
+        "whether the fuzzer meets it; then run the same on the kernel without a fault, where nothing may be found.",
         epilog="Without arguments: everything, in some hours. Some of it:\n\n"
         "  ci/scorecard --fault retry --fs xfs\n"
         "  ci/scorecard --module FILE.ko          a fault of your own: a module built for the kernel\n\n"
@@ -101,15 +101,15 @@ def main(arguments: list[str]) -> int:
         "repeatable (then: no other faults, no stock runs, no variants)")
     add("--kernel", default=plan.FAULTY_KERNEL, help="(default: %(default)s)")
     add("--fs", action="append", choices=plan.FILESYSTEMS, help="repeatable (default: both)")
-    add("--stock", type=runs, metavar="N", help="runs of the same on the kernel as it is (default: 3)")
+    add("--stock", type=runs, metavar="N", help="run the same N times on the kernel without a fault (default: 3)")
     add("--fuzz", type=options.seconds, default=60, metavar="SECONDS", help="how long to fuzz (default: %(default)s)")
     add("--limit", type=options.seconds, default=1500, metavar="SECONDS",
         help="how long the suite may take in each place (default: %(default)s)")
-    add("--whole", action="store_true", help="do not stop at the first case that is red: count them")
-    add("--no-variants", action="store_true", help="leave out the bugs of the reference")
-    add("--programs", type=Path, metavar="DIR", help="the programs that run in the machines (default: build them)")
+    add("--whole", action="store_true", help="count all red cases; do not stop at the first")
+    add("--no-variants", action="store_true", help="skip the bugs of the reference")
+    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
     add("--results", type=Path, default=plan.RESULTS / "scorecard", metavar="DIR", help="(default: %(default)s)")
-    add("--markdown", type=options.output, metavar="FILE", help="write the tables to FILE, too: docs/scorecard.md")
+    add("--markdown", type=options.output, metavar="FILE", help="also write the tables to FILE: docs/scorecard.md")
     asked = parser.parse_args(arguments)
     if asked.module and asked.fault:
         parser.error("--module and --fault do not go together")

@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> int:
     leave_on_signals()
     parser = options.OneLine(
         prog="ci/fuzz-variants",
-        description="Has the fuzzer look for every bug that can be put into the reference, in short programs.",
+        description="Have the fuzzer look for every bug of the reference, in short programs.",
     )
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where the programs go")
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="write the programs to DIR")
     asked = parser.parse_args(arguments)
     runner = next(path for path in build.build(("runner",)) if path.name == "runner")
     # That the cases catch each of them is another step's to see.

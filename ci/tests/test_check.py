@@ -45,18 +45,18 @@ class Verdict(unittest.TestCase):
         code, lines = self.close(fmt=Status.OK, suite_b=Status.FAILED)
         self.assertEqual((code, lines[-1]), (1, "total: 2 passed, 1 failed, 0 skipped"))
 
-    def test_a_kernel_out_of_reach_is_skipped_and_named(self):
+    def test_a_kernel_that_could_not_be_fetched_is_skipped_and_named(self):
         code, lines = self.close(suite_b=Status.OK, suite_a=Status.OUT_OF_REACH)
         self.assertEqual(code, 0)
         self.assertEqual(
             lines,
-            ["ci/test: not run, for kernel a is out of reach: suite_a", "total: 2 passed, 0 failed, 1 skipped"],
+            ["ci/test: kernel a could not be fetched; not run: suite_a", "total: 2 passed, 0 failed, 1 skipped"],
         )
 
-    def test_the_default_kernel_out_of_reach_is_a_failure(self):
+    def test_a_default_kernel_that_could_not_be_fetched_is_a_failure(self):
         code, lines = self.close(suite_a=Status.OK, suite_b=Status.OUT_OF_REACH, suite_c=Status.OK)
         self.assertEqual(code, 1)
-        self.assertIn("kernel b is out of reach, and it is the default one", lines[0])
+        self.assertIn("kernel b could not be fetched, which fails the run", lines[0])
         self.assertEqual(lines[-1], "total: 4 passed, 1 failed, 1 skipped")
 
     def test_and_so_are_all_that_were_asked_for(self):

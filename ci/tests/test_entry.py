@@ -82,7 +82,7 @@ class OneLine(unittest.TestCase):
     def test_what_was_mistyped(self):
         for words, expected in (
             (["--kernel", "/nonexistent"], "no kernel /nonexistent"),
-            (["--kernel", "/etc/hostname"], "is no kernel that can be booted"),
+            (["--kernel", "/etc/hostname"], "is not a bootable x86 kernel"),
             (["--fault", "no-such"], "no fault no-such: there are "),
             (["--memory", "1G"], "at least 4G"),
             (["--memory", "much"], "not a memory size"),
@@ -92,7 +92,7 @@ class OneLine(unittest.TestCase):
             (["--results", "/tmp/a b"], "may not have such characters"),
             (["--results", "/etc"], "/etc is not empty and daxtests did not make it"),
             (["--results", "/proc/x", "--no-build", "--", "true"], "/proc/x: results cannot go there"),
-            (["--", "--fs", "xfs"], "--fs is no command: options, ours and the runner's, go without --"),
+            (["--", "--fs", "xfs"], "--fs is an option, not a command: drop the --"),
             (["--no-build", "--", "no-such-command"], "no command no-such-command"),
             (["--no-build", "--", "./no-such"], "there is no such file"),
             (["--dev", "/dev/sda"], "--dev /dev/sda: a machine has /dev/pmem0 and /dev/pmem1"),

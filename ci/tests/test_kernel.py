@@ -211,7 +211,7 @@ class BroughtAlong(unittest.TestCase):
         with tempfile.NamedTemporaryFile() as file:
             file.write(b"\x7fELF" + bytes(4096))
             file.flush()
-            with self.assertRaisesRegex(Failure, "is no kernel that can be booted"):
+            with self.assertRaisesRegex(Failure, "is not a bootable x86 kernel"):
                 kernel.look(file.name)
 
     def test_modules_that_are_not_there_are_named(self):

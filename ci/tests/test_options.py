@@ -53,7 +53,7 @@ class Parse(unittest.TestCase):
 
     def test_a_command_is_no_option(self):
         said = self.refused(["--", "--fs", "xfs", "waits/*"])
-        self.assertIn("--fs is no command", said)
+        self.assertIn("--fs is an option, not a command", said)
         self.assertIn("ci/vm --fs xfs 'waits/*'", said)
 
     def test_what_nobody_would_heed_is_refused(self):

@@ -138,7 +138,7 @@ impl Fs {
 
     /// Who mapped the hole's zeros must fault again to see what came into it.
     fn unmap_zero(&self, inode: &Inode, index: u64) {
-        // The variant is what ext4 does to a short unwritten extent: docs/finds.md, 15. Linux
+        // The variant is what ext4 does to a short unwritten extent: `zeros-stay-mapped`. Linux
         // commit e3fce68cdbed ("dax: Avoid page invalidation races and unnecessary radix tree
         // traversals") closed a race with the same outcome.
         if inode.medium == Medium::Dax && !self.has(Variant::StaleZeroPage) {

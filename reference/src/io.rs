@@ -94,7 +94,7 @@ impl Fs {
     fn zero_behind_end(&self, task: &Task, held: &mut Locked<'_>, to: u64) -> Answer<()> {
         let size = held.inode.state().size;
         let len = size.next_multiple_of(SIZE).min(to).saturating_sub(size);
-        // The variant is what ext4 does: docs/finds.md, 21.
+        // The variant is what ext4 does: `shows-behind-end`.
         if len == 0 || self.has(Variant::ShowsBehindEnd) {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Fs {
             }
             held.invalidate = Some(inode.invalidate.write(task)?);
             held.range = index..index + 1;
-            // The variants are what XFS does: docs/finds.md, 6.
+            // The variants are what XFS does: `cow-takes-pinned`.
             let breaks =
                 !self.has(Variant::NoBreakOnCowWrite) && !self.has(Variant::StaleMappingAfterCow);
             let broken = if breaks {

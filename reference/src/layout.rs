@@ -152,7 +152,7 @@ impl Fs {
 
     fn matters(&self, inode: &Inode, state: &crate::inode::InodeState, index: u64) -> bool {
         // Linux looks at entries alone, so that a file does not wait for a pin of its block that
-        // was taken through another one: docs/finds.md, 6.
+        // was taken through another one: `cow-takes-pinned`.
         let entries_alone = self.has(Variant::NoBreakOnCowFault)
             || self.has(Variant::NoBreakOnCowWrite)
             || self.has(Variant::StaleMappingAfterCow);

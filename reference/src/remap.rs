@@ -189,7 +189,7 @@ impl Fs {
     fn contents(&self, inode: &Inode, first: u64, count: u64) -> Vec<crate::page::Content> {
         let state = inode.state();
         let content = |index| match state.extents.get(&index) {
-            // What Linux does: docs/finds.md, 10.
+            // What Linux does: `dedupe-unwritten`.
             Some(extent) if self.has(Variant::DedupeComparesUnwritten) => {
                 extent.page.content(|content| content.clone())
             }

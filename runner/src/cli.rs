@@ -55,12 +55,12 @@ enum TypedCommand {
     /// Rebuild the reports of a run from its journal, even if it was cut off, or make one report of
     /// several
     ///
-    /// Given one folder, it rebuilds the reports in it. Given several (the shards of a run, other
-    /// kernels, other file systems), it changes none of them and makes one of all: of what runs on
-    /// the same kernel, file system and shape, one suite. Two results of the same case there are
-    /// refused. A run of which a shard is missing is incomplete.
+    /// With one folder, rebuild the reports in it. With several (shards of a run, other kernels or
+    /// file systems), change none of them and write one combined report, with one suite for each
+    /// kernel, file system and shape. Two results of one case in a suite are an error. A run with a
+    /// missing shard is incomplete.
     ///
-    /// The exit code tells of all runs together.
+    /// The exit code covers all runs.
     Report {
         /// Results folder of a run; repeatable
         #[arg(required = true, value_name = "DIR")]
@@ -77,21 +77,23 @@ enum TypedCommand {
         #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
         format: Format,
     },
-    /// Compare two runs: what fails now and did not, what no longer does, what was not run
+    /// Compare two runs: new failures, fixed cases, cases that did not run
     ///
-    /// Exits with 1 if a case of NEW fails that did not in OLD, or if NEW is incomplete.
+    /// Exit with 1 if a case fails in NEW that did not fail in OLD, if NEW is incomplete or lacks a
+    /// planned result, or if something outside of the cases went wrong in NEW only.
     Compare {
         /// Results folder, or journal, of the run to compare with
         old: PathBuf,
         /// Results folder, or journal, of the run to judge
         new: PathBuf,
-        /// Print for people, programs or a pull request
+        /// Output format: for people, programs or a pull request
         #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORMAT")]
         format: Form,
     },
     /// Print a case as a C program that needs nothing of daxtests
     ///
-    /// It does what the case does, and exits with 1 if the kernel does not do what it must.
+    /// The program does what the case does. It exits with 0 if the kernel does what it must, 1 if
+    /// not, and 2 if it could not be tried.
     Export {
         /// Case to export
         case: String,
@@ -105,27 +107,27 @@ enum TypedCommand {
     Finds(FindsCommand),
     /// Run random programs on a file system and on the reference, and compare
     Fuzz(FuzzArgs),
-    /// Have two short operations meet in every order of their steps, by holding tasks
+    /// Force every interleaving of two short operations
     ///
-    /// Each order is forced, and what must hold in any order is checked. What a lock forbids is told
-    /// as such. On a kernel it needs root, two processors and BPF.
+    /// Hold tasks inside the kernel to force each order, and check what must hold in every order.
+    /// Orders that a lock rules out are reported as such. A kernel needs root, two CPUs and BPF.
     Explore(ExploreArgs),
     /// Show which case and which rule catches each bug of the reference
     Variants {
         /// Stop at the first case that catches each bug instead of listing all
         #[arg(long)]
         first: bool,
-        /// Name the bugs and do nothing
+        /// List the bugs and exit
         #[arg(long, conflicts_with_all = ["first", "table", "format"])]
         list: bool,
-        /// Update a table of what turns each case red: expected/red.toml
+        /// Update FILE, the table of what makes each case fail: expected/red.toml
         #[arg(long, value_name = "FILE", conflicts_with_all = ["first", "format"])]
         table: Option<PathBuf>,
-        /// Print for people, or one JSON document for programs
+        /// Output format: text, or one JSON document
         #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
         format: Format,
     },
-    /// Begin a case that no law covers: write a stub, touch nothing that exists
+    /// Write a stub for a case that is not a cell; change no existing file
     New {
         /// Its name: GROUP/NAME
         name: String,
@@ -140,7 +142,7 @@ enum TypedCommand {
         /// Command to print it for, such as 'finds mail'
         #[arg(conflicts_with = "output")]
         command: Vec<String>,
-        /// Write the pages of all commands to this folder instead
+        /// Write a page for each command to FOLDER instead
         #[arg(long, value_name = "FOLDER", value_parser = folder())]
         output: Option<PathBuf>,
     },
@@ -175,25 +177,25 @@ enum TypedCommand {
 enum FindsCommand {
     /// List the finds: number, id, severity, what is wrong
     List {
-        /// Print for people, or one JSON document for programs
+        /// Output format: text, or one JSON document
         #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
         format: Format,
     },
-    /// Print the index in Markdown: which kernels and file systems each find was seen on
+    /// Print an index in Markdown of the kernels and file systems on which each find was seen
     ///
-    /// Tells what the given results say, or, without any, what docs/finds/seen.json has recorded.
+    /// Read the given results or, without any, what docs/finds/seen.json has recorded.
     Index {
         /// Results folders, or journals, of runs on kernels
         results: Vec<PathBuf>,
-        /// Add the results to DIR/finds/seen.json, and write the index, DIR/finds.md, and the
-        /// facts on each page in DIR/finds anew
+        /// Add the results to DIR/finds/seen.json, and rewrite the index (DIR/finds.md) and the
+        /// facts on each page in DIR/finds
         #[arg(long, value_name = "DIR")]
         update: Option<PathBuf>,
-        /// With --update: forget what earlier results said
+        /// With --update: discard earlier results
         #[arg(long, requires = "update", requires = "results")]
         fresh: bool,
     },
-    /// Print a mail that reports a find to those who maintain the code; nothing is sent
+    /// Print a mail that reports a find to the maintainers of the code; send nothing
     Mail {
         /// Number or id of the find
         find: String,
@@ -283,11 +285,10 @@ struct TargetArgs {
     /// Make XFS without reflink: --shape no-reflink
     #[arg(long)]
     no_reflink: bool,
-    /// Pass these options to mkfs, as in MKFS_OPTIONS of xfstests; they replace ours of the same
-    /// kind
+    /// Pass these options to mkfs, as in MKFS_OPTIONS of xfstests; they override the runner's own
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     mkfs_options: Option<String>,
-    /// Mount with these options, too, as in MOUNT_OPTIONS of xfstests; with or without -o
+    /// Add mount options, as in MOUNT_OPTIONS of xfstests, with or without -o
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     mount_options: Option<String>,
     /// Overwrite the device even if daxtests did not make what is on it
@@ -340,7 +341,7 @@ struct RunArgs {
     /// Run the cases of this group; repeatable
     #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
     group: Vec<String>,
-    /// Run the cases in which some kernel showed this find, by its id in docs/finds.md; repeatable
+    /// Run the cases that show this find of docs/finds.md, given by its id; repeatable
     #[arg(long, value_name = "ID", help_heading = "Selection")]
     find: Vec<String>,
     /// Exclude a case, a glob or a group; repeatable
@@ -349,10 +350,10 @@ struct RunArgs {
     /// Exclude what FILE lists, one a line; '#' starts a comment
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
     exclude_file: Vec<PathBuf>,
-    /// Run share I of N, for N machines that run a suite together; a case is always in the same share
+    /// Run share I of N of the selected cases; a case is always in the same share
     #[arg(long, value_name = "I/N", help_heading = "Selection")]
     shard: Option<Shard>,
-    /// Run what needed attention in the last run, and what it did not come to; its results then move to
+    /// Rerun the cases that needed attention or did not finish in the last run; its results move to
     /// previous/ in the results folder
     #[arg(long, help_heading = "Selection")]
     last_failed: bool,
@@ -362,7 +363,7 @@ struct RunArgs {
     /// List the shapes that --shape knows
     #[arg(long, help_heading = "Selection", exclusive = true)]
     list_shapes: bool,
-    /// With --list: list the combinations of operation, pin and place that are no case instead, and why
+    /// With --list: list the combinations that are no case instead, with the reasons
     #[arg(
         long,
         help_heading = "Selection",
@@ -390,22 +391,22 @@ struct RunArgs {
     #[arg(long, value_name = "NUMBER", help_heading = "Repetition")]
     seed: Option<u64>,
 
-    /// Treat a case that cannot run here as an error
+    /// Fail if a case cannot run here
     #[arg(long, help_heading = "Judgement")]
     require: bool,
-    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
-    /// See the head of expected/known.toml
+    /// Read more known deviations, or fixes that this kernel has, from FILE; repeatable. The head of
+    /// expected/known.toml describes the format
     #[arg(long, value_name = "FILE", help_heading = "Judgement")]
     known: Vec<PathBuf>,
-    /// Multiply every time limit; for slow machines
+    /// Multiply every time limit, for slow machines and kernels
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor, help_heading = "Judgement")]
     timeout_factor: f64,
     /// Write the transcripts of passing cases to DIR instead of comparing them
     #[arg(long, value_name = "DIR", value_parser = folder(), help_heading = "Judgement")]
     bless: Option<PathBuf>,
 
-    /// Trace each case with eBPF: protocol violations become part of its verdict; keep every
-    /// timeline, or only those of cases that need attention
+    /// Trace each case with eBPF and judge it by the rules of the protocol, too; keep every timeline,
+    /// or only those of cases that need attention
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all", value_name = "WHICH", conflicts_with = "resume", help_heading = "Judgement")]
     trace: Option<Keep>,
 
@@ -417,8 +418,7 @@ struct RunArgs {
     /// stderr
     #[arg(long, value_name = "PATH", help_heading = "Results")]
     junit: Option<PathBuf>,
-    /// Resume the run in this results folder after the case that began last, with the options it
-    /// was started with
+    /// Resume the run in DIR with its options, after the last case that it began
     #[arg(long, value_name = "DIR", conflicts_with_all = PLANNING, help_heading = "Results")]
     resume: Option<PathBuf>,
     /// Output format; --list has no ktap
@@ -430,7 +430,7 @@ struct RunArgs {
 struct FuzzArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Compare the reference that has this bug with the one that has none
+    /// Compare the reference with this bug to the reference without it
     #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "shape", "no_reflink", "mkfs_options", "mount_options", "force"], value_parser = known_variant)]
     against_variant: Option<Variant>,
     /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the programs until one
@@ -443,11 +443,11 @@ struct FuzzArgs {
     /// Steps in a program before it is shrunk
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     steps: usize,
-    /// Run this program, as an earlier run left it, or all programs in this folder; repeatable
+    /// Replay a saved program, or every program in a folder; repeatable
     #[arg(long, value_name = "PATH", conflicts_with_all = ["seed", "steps", "results"])]
     replay: Vec<PathBuf>,
-    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
-    /// See the head of expected/known.toml
+    /// Read more known deviations, or fixes that this kernel has, from FILE; repeatable. The head of
+    /// expected/known.toml describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "against_variant")]
     known: Vec<PathBuf>,
     /// Multiply every time limit; for slow machines
@@ -457,8 +457,7 @@ struct FuzzArgs {
     /// neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", value_parser = folder())]
     results: Option<PathBuf>,
-    /// Print for people, or one JSON document at the end for programs: what is for people then
-    /// goes to standard error
+    /// Output format; json prints one document at the end, and text for people to stderr
     #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }
@@ -505,17 +504,17 @@ struct ExploreArgs {
     pairs: Vec<String>,
     #[command(flatten)]
     target: TargetArgs,
-    /// Enable a historical bug in the reference; it should be found
+    /// Enable a historical bug in the reference; the exploration should find it
     #[arg(long, value_name = "NAME", value_parser = known_variant)]
     variant: Option<Variant>,
     /// List the pairs instead of exploring them
     #[arg(long, conflicts_with_all = ["fs", "dev", "variant", "shape", "no_reflink", "mkfs_options", "mount_options", "force", "replay", "known", "results", "format"])]
     list: bool,
-    /// Run this order again, as an earlier exploration left it, or all in this folder; repeatable
+    /// Replay a saved order, or every order in a folder; repeatable
     #[arg(long, value_name = "PATH", conflicts_with_all = ["pairs", "results"])]
     replay: Vec<PathBuf>,
-    /// Add FILE to the known deviations, or let it mark some as fixed in this kernel; repeatable.
-    /// See the head of expected/known.toml
+    /// Read more known deviations, or fixes that this kernel has, from FILE; repeatable. The head of
+    /// expected/known.toml describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "variant")]
     known: Vec<PathBuf>,
     /// Multiply every time limit; for slow machines
@@ -525,8 +524,7 @@ struct ExploreArgs {
     /// is neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", value_parser = folder())]
     results: Option<PathBuf>,
-    /// Print for people, or one JSON document at the end for programs: what is for people then
-    /// goes to standard error
+    /// Output format; json prints one document at the end, and text for people to stderr
     #[arg(long, value_parser = text_or_json, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }
@@ -1034,7 +1032,7 @@ mod tests {
                 "only the reference",
             ),
             (&["--fs", "xfs", "--dev", "x", "--mkfs-options", "-m 'x"], "--mkfs-options: a quote"),
-            (&["--fs", "xfs", "--dev", "x", "--mount-options", "-o "], "there is no option in it"),
+            (&["--fs", "xfs", "--dev", "x", "--mount-options", "-o "], "empty option list"),
             (&["--fs", "xfs", "--dev", "x", "--shape", "strip"], "did you mean stripe?"),
         ] {
             let error = format!("{:#}", understand(args).unwrap_err());

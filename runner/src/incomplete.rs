@@ -133,7 +133,7 @@ impl History {
     fn missing(&self) -> Option<String> {
         let plan = self.plan.as_ref()?;
         if self.is_short_of(plan) || !self.unfinished.is_empty() {
-            return Some("not all that was planned came to an end".to_owned());
+            return Some("some planned cases did not finish".to_owned());
         }
         None
     }

@@ -67,7 +67,7 @@ pub(crate) enum Event {
     /// The kernel does not report something, or no longer: what its log does not show then
     /// proves nothing. Before the first case, or while one runs.
     Silenced {
-        /// What: "lockdep has switched itself off ...".
+        /// What: "lockdep is off ...".
         what: String,
     },
     /// Something outside of any case went wrong: the check at the end, for example.
@@ -218,7 +218,7 @@ pub(crate) enum Error {
         path: PathBuf,
     },
     /// Half an entry stands at its end, which could not be taken back.
-    #[error("{path}: its last line could not be written whole; nothing may follow it")]
+    #[error("{path}: the last line was written in part; nothing more is appended")]
     Torn {
         /// The journal.
         path: PathBuf,

@@ -22,7 +22,7 @@ pub(crate) enum Error {
     Tool(#[from] tool::Error),
     #[error("{path}: {why}")]
     Io { path: PathBuf, why: std::io::Error },
-    #[error("{dev} is too small for a shape: {size} MiB, of which the first {} are not used", BEGIN >> 11)]
+    #[error("{dev} is too small for a shape: {size} MiB, and the first {} MiB are not used", BEGIN >> 11)]
     Small { dev: PathBuf, size: u64 },
 }
 

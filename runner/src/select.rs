@@ -101,7 +101,7 @@ impl Selection {
             .collect();
         if selected.is_empty() {
             if all.iter().any(|case| case.is_in(DANGEROUS) && names.is_match(case.name)) {
-                bail!("nothing is selected but what can crash the kernel: add -g {DANGEROUS}");
+                bail!("only cases that can crash the kernel match: add -g {DANGEROUS} to run them");
             }
             bail!("nothing is selected");
         }

@@ -196,13 +196,13 @@ pub(crate) fn together(
     for (at, one) in shapes.iter().enumerate() {
         for other in &shapes[..at] {
             if let Some(what) = contradicted(one, other) {
-                bail!("--shape {} and --shape {} both say what {what} is", other.name, one.name);
+                bail!("--shape {} and --shape {} both set {what}", other.name, one.name);
             }
         }
     }
     let placing: Vec<_> = shapes.iter().filter(|shape| shape.layout.is_some()).collect();
     if let [one, other, ..] = placing[..] {
-        bail!("--shape {} and --shape {} both say what the device is", one.name, other.name);
+        bail!("--shape {} and --shape {} both set the device", one.name, other.name);
     }
     match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
         Some((shape, layout)) if layout.needs_two() && devices < 2 => {
@@ -289,10 +289,10 @@ mod tests {
             (&["stripe"], Fs::Xfs, 1, "needs two devices"),
             (&["realtime"], Fs::Xfs, 1, "needs two devices"),
             (&["realtime"], Fs::Xfs, 3, "needs two devices, not 3"),
-            (&["realtime", "stripe"], Fs::Xfs, 2, "both say what the device is"),
-            (&["stripe", "linear"], Fs::Xfs, 2, "both say what the device is"),
+            (&["realtime", "stripe"], Fs::Xfs, 2, "both set the device"),
+            (&["stripe", "linear"], Fs::Xfs, 2, "both set the device"),
             (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
-            (&["rmapbt", "no-rmapbt"], Fs::Xfs, 1, "both say what -m rmapbt is"),
+            (&["rmapbt", "no-rmapbt"], Fs::Xfs, 1, "both set -m rmapbt"),
             (&["linear", "linear"], Fs::Xfs, 1, "twice"),
             (&["no-reflink"], Fs::Xfs, 2, "several devices need a shape"),
         ] {

@@ -68,7 +68,7 @@ fn judge(head: &[u8], tail: &[u8], blkid: Option<&str>) -> Carries {
         return Carries::Ours;
     }
     if head.iter().chain(tail).any(|byte| *byte != 0) {
-        return Carries::Foreign("data of no known kind".to_owned());
+        return Carries::Foreign("unrecognised data".to_owned());
     }
     Carries::Nothing
 }

@@ -59,21 +59,22 @@ impl Facts {
         let mut silent = BTreeSet::new();
         let mut say = |what: &str| silent.insert(what.to_owned());
         if self.lockdep.as_ref().is_some_and(off) {
-            say(
-                "lockdep has switched itself off (debug_locks: 0 in /proc/lockdep_stats): no lock \
-                 is checked any more before a reboot",
-            );
+            say("lockdep is off until a reboot (debug_locks: 0 in /proc/lockdep_stats)");
         }
         if self.hung_task_warnings == Some(0) {
-            say("hung tasks are not reported any more (kernel.hung_task_warnings is 0)");
+            say("hung tasks are no longer reported (kernel.hung_task_warnings is 0)");
         }
         if self.kasan {
-            say("the kernel is tainted by a bad page or object, and KASAN reports once a boot; \
-                 kasan_multi_shot on the kernel's command line lets it go on");
+            say(
+                "KASAN may be silent until a reboot: the kernel is tainted by a bad page or object, \
+                 and KASAN reports once a boot unless booted with kasan_multi_shot",
+            );
         }
         if !self.warns_again {
-            say("each WARN_ON_ONCE warns once a boot, perhaps before the run: there is no \
-                 clear_warn_once in debugfs");
+            say(
+                "a WARN_ON_ONCE that fired before the run is silent: there is no clear_warn_once in \
+                 debugfs",
+            );
         }
         silent
     }
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn what_has_switched_itself_off_is_told() {
         let silent = lockdep(0).silent();
-        assert!(silent.first().unwrap().starts_with("lockdep has switched itself off"));
+        assert!(silent.first().unwrap().starts_with("lockdep is off"));
         assert_eq!(Facts { hung_task_warnings: Some(0), ..usual() }.silent().len(), 1);
         assert_eq!(Facts { kasan: true, ..usual() }.silent().len(), 1);
         assert_eq!(Facts { warns_again: false, ..usual() }.silent().len(), 1);

@@ -76,7 +76,7 @@ impl Target {
         shape::together(&self.shapes, self.fs, self.devices.len())?;
         ensure!(
             !self.mkfs_options.iter().any(|word| word.starts_with("-L")),
-            "--mkfs-options: the label is what daxtests knows its own file systems by; leave -L out"
+            "--mkfs-options: leave -L out; daxtests recognises its own file systems by their label"
         );
         ensure!(
             !self.mount_options.iter().any(|option| option.starts_with("dax") && option != DAX),
@@ -193,7 +193,7 @@ impl Target {
 /// The words of mkfs's options, as a shell has them.
 pub(crate) fn mkfs_options(text: &str) -> Result<Vec<String>, String> {
     match shlex::split(text) {
-        Some(words) if words.is_empty() => Err("there is no option in it".to_owned()),
+        Some(words) if words.is_empty() => Err("empty option list".to_owned()),
         Some(words) => Ok(words),
         None => Err("a quote is not closed".to_owned()),
     }
@@ -208,7 +208,7 @@ pub(crate) fn mount_options(text: &str) -> Result<Vec<String>, String> {
         .filter(|option| !option.is_empty())
         .map(str::to_owned)
         .collect();
-    if options.is_empty() { Err("there is no option in it".to_owned()) } else { Ok(options) }
+    if options.is_empty() { Err("empty option list".to_owned()) } else { Ok(options) }
 }
 
 #[cfg(test)]

@@ -65,10 +65,9 @@ impl From<Said> for ProbeLog {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print what this kernel offers and which hook each step of the protocol uses
+    /// Print the kernel function that each step of the protocol is traced at
     Hooks,
-    /// Hold a task at each point at which that can be done, on a mounted DAX file system, and print
-    /// which function carries each
+    /// Test every hold point on a mounted DAX file system and print the kernel function behind it
     Holds {
         /// Use the file system mounted from this block device
         #[arg(long, value_name = "DEVICE")]
@@ -326,10 +325,7 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
         Ruling::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
         Ruling::Undecided => {
             let larger = if unseen.lost > 0 { "; try a larger --ring-size" } else { "" };
-            writeln!(
-                out,
-                "undecided: {unseen}, so that nothing follows from what was not seen{larger}"
-            )?;
+            writeln!(out, "undecided: {unseen}; the absence of findings proves nothing{larger}")?;
         }
     }
     Ok(())

@@ -53,10 +53,10 @@ pub enum Error {
     #[error("starting the thread that empties the ring")]
     Thread(#[source] io::Error),
     /// A task that waits in a probe keeps its processor.
-    #[error("one processor: a task that is held would keep it from all others")]
+    #[error("only one CPU: a held task would keep it from all others")]
     OneProcessor,
     /// The probes and this process number threads differently.
-    #[error("in a PID namespace of its own: the kernel's numbers of threads are others")]
+    #[error("running in a PID namespace: thread ids differ from the kernel's")]
     Namespace,
     /// The object lacks something, or a map cannot be used.
     #[error("the probes lack {0}")]

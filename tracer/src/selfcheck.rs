@@ -47,8 +47,8 @@ pub enum Error {
     },
     /// Freed blocks are told as other pages than those they are.
     #[error(
-        "self-check: block {block} of {device}, which is page {frame:#x}, was freed, and what was \
-             seen to be freed is {seen}"
+        "self-check: block {block} of {device} (page {frame:#x}) was freed, but the probes saw \
+             {seen} freed"
     )]
     Misplaced {
         /// The device.

@@ -16,7 +16,7 @@ pub enum Error {
     #[error("no file system of {0} is mounted; mount it first")]
     NotMounted(PathBuf),
     /// The tracer has no hooks for its file system.
-    #[error("{device} carries {kind}; the tracer knows {}", FILE_SYSTEMS.join(" and "))]
+    #[error("{device} has {kind} on it; the tracer supports {}", FILE_SYSTEMS.join(" and "))]
     FileSystem {
         /// The device.
         device: PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Pages of this file system are not its blocks.
-    #[error("the block size of {device} is {size}; the tracer knows 4096 only")]
+    #[error("the block size of {device} is {size}; the tracer supports 4096 only")]
     BlockSize {
         /// The device.
         device: PathBuf,

@@ -34,7 +34,7 @@ const FILE: crate::action::Span = pages(0, 4);
 pub(crate) const ALL: &[Activity] = &[
     Activity {
         name: "fault",
-        phrase: "page faults of the file are served: the invalidate lock is not held",
+        phrase: "page faults on the file are served: the invalidate lock is not held",
         origin: origin::LIVELOCK,
         go_on: |t, scene, _| {
             let map = scene.mapped.map;
@@ -46,7 +46,7 @@ pub(crate) const ALL: &[Activity] = &[
     },
     Activity {
         name: "map",
-        phrase: "the file can be mapped and unmapped, and without a mapping the pin still counts",
+        phrase: "the file can be mapped and unmapped; the pin still counts once nothing maps the page",
         origin: origin::LIVELOCK,
         go_on: |t, scene, _| {
             let again = t.map(scene.mapped.file)?;
@@ -81,7 +81,7 @@ pub(crate) const ALL: &[Activity] = &[
     },
     Activity {
         name: "other-file",
-        phrase: "other files are read, written, mapped and truncated",
+        phrase: "other files can be read, written, mapped and truncated",
         origin: origin::LIVELOCK,
         go_on: |t, _, _| {
             let other = t.file("other", "wxyz")?;
@@ -95,7 +95,7 @@ pub(crate) const ALL: &[Activity] = &[
     },
     Activity {
         name: "read",
-        phrase: "a read of the file may wait, and then returns after it",
+        phrase: "a read of the file may wait, but returns afterwards",
         origin: origin::LIVELOCK,
         go_on: |t, scene, _| {
             let read = Action::Read { file: scene.mapped.file.id, span: page(0) };
@@ -104,7 +104,7 @@ pub(crate) const ALL: &[Activity] = &[
     },
     Activity {
         name: "write",
-        phrase: "a write to the file waits for its turn: the inode lock is held",
+        phrase: "a write to the file waits, because the inode lock is held, and completes afterwards",
         origin: origin::LIVELOCK,
         go_on: |t, scene, _| {
             let file = scene.mapped.file.id;
@@ -115,7 +115,7 @@ pub(crate) const ALL: &[Activity] = &[
     },
     Activity {
         name: "pin",
-        phrase: "more pages can be pinned, of which each must fault, and count as well",
+        phrase: "more pages can be faulted in and pinned, and the wait is for those pins, too",
         origin: origin::LIVELOCK,
         go_on: |t, scene, op| {
             // The break has unmapped the whole file, so each page must fault. What a pipe holds is

@@ -18,10 +18,10 @@ pub(crate) struct Interruption {
 pub(crate) const ALL: &[Interruption] = &[
     Interruption {
         name: "handled",
-        phrase: "A handled signal ends with EINTR",
+        phrase: "a handled signal ends the wait with EINTR",
         signal: Signal::Handled,
     },
-    Interruption { name: "kill", phrase: "SIGKILL ends", signal: Signal::Kill },
+    Interruption { name: "kill", phrase: "SIGKILL ends the wait", signal: Signal::Kill },
 ];
 
 impl Value for Interruption {

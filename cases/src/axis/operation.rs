@@ -65,7 +65,7 @@ const ADDED: u64 = 2;
 pub(crate) const ALL: &[Operation] = &[
     Operation {
         name: "truncate-down",
-        phrase: "Truncating away",
+        phrase: "truncate to a smaller size",
         needs: &[],
         origin: None,
         action: |t| Action::Truncate { file: t.file, size: t.span.at },
@@ -75,7 +75,8 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "truncate-up",
-        phrase: "Extending, which is a change of size as any other,",
+        // A kernel breaks the layout before any change of size.
+        phrase: "truncate to a larger size",
         needs: &[],
         origin: None,
         action: |t| Action::Truncate { file: t.file, size: (t.pages + ADDED) * PAGE },
@@ -85,7 +86,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "open-truncate",
-        phrase: "Opening with O_TRUNC",
+        phrase: "open with O_TRUNC",
         needs: &[],
         origin: None,
         action: |t| Action::OpenTruncate { file: t.file },
@@ -95,7 +96,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "punch",
-        phrase: "Punching out",
+        phrase: "punch hole",
         needs: &[],
         origin: None,
         action: |t| t.fallocate(Mode::Punch),
@@ -105,7 +106,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "zero",
-        phrase: "Zeroing, which may replace the blocks of,",
+        phrase: "zero range",
         needs: &[],
         origin: None,
         action: |t| t.fallocate(Mode::Zero),
@@ -115,7 +116,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "collapse",
-        phrase: "Collapsing, which frees a range and moves what follows,",
+        phrase: "collapse range",
         needs: &[Need::Fallocate(Mode::Collapse)],
         origin: None,
         action: |t| t.before_end().fallocate(Mode::Collapse),
@@ -128,7 +129,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "insert",
-        phrase: "Inserting, which moves all that follows,",
+        phrase: "insert range",
         needs: &[Need::Fallocate(Mode::Insert)],
         origin: None,
         action: |t| t.fallocate(Mode::Insert),
@@ -141,7 +142,7 @@ pub(crate) const ALL: &[Operation] = &[
     },
     Operation {
         name: "unshare",
-        phrase: "Unsharing, which moves shared pages to blocks of the file's own,",
+        phrase: "unshare range",
         needs: &[Need::Fallocate(Mode::Unshare)],
         origin: None,
         action: |t| t.fallocate(Mode::Unshare),

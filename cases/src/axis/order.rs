@@ -20,12 +20,12 @@ const fn order(name: &'static str, phrase: &'static str, release: [usize; 3]) ->
 
 /// All of them.
 pub(crate) const ALL: &[Order] = &[
-    order("123", "from the first to the last", [0, 1, 2]),
+    order("123", "first, middle, last", [0, 1, 2]),
     order("132", "first, last, middle", [0, 2, 1]),
     order("213", "middle, first, last", [1, 0, 2]),
     order("231", "middle, last, first", [1, 2, 0]),
     order("312", "last, first, middle", [2, 0, 1]),
-    order("321", "from the last to the first", [2, 1, 0]),
+    order("321", "last, middle, first", [2, 1, 0]),
 ];
 
 impl Value for Order {

@@ -51,7 +51,7 @@ pub(crate) const SPLICE: Pin =
 
 const AIO_READ: Pin = Pin {
     name: "aio-read",
-    phrase: "an AIO direct read into it",
+    phrase: "an AIO direct read",
     needs: &[Need::Pin(direct(Engine::Aio, Direction::IntoMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Aio, Direction::IntoMemory),
@@ -59,7 +59,7 @@ const AIO_READ: Pin = Pin {
 
 const AIO_WRITE: Pin = Pin {
     name: "aio-write",
-    phrase: "an AIO direct write from it",
+    phrase: "an AIO direct write",
     needs: &[Need::Pin(direct(Engine::Aio, Direction::FromMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Aio, Direction::FromMemory),
@@ -67,7 +67,7 @@ const AIO_WRITE: Pin = Pin {
 
 const URING_READ: Pin = Pin {
     name: "uring-read",
-    phrase: "an io_uring direct read into it",
+    phrase: "an io_uring direct read",
     needs: &[Need::Pin(direct(Engine::Uring, Direction::IntoMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Uring, Direction::IntoMemory),
@@ -75,7 +75,7 @@ const URING_READ: Pin = Pin {
 
 const URING_WRITE: Pin = Pin {
     name: "uring-write",
-    phrase: "an io_uring direct write from it",
+    phrase: "an io_uring direct write",
     needs: &[Need::Pin(direct(Engine::Uring, Direction::FromMemory))],
     origin: Some(origin::LIVELOCK),
     kind: direct(Engine::Uring, Direction::FromMemory),
@@ -83,7 +83,7 @@ const URING_WRITE: Pin = Pin {
 
 const VM_READ: Pin = Pin {
     name: "vm-read",
-    phrase: "another process's process_vm_readv",
+    phrase: "process_vm_readv by another process",
     needs: &[Need::Pin(remote(Direction::FromMemory))],
     origin: None,
     kind: remote(Direction::FromMemory),
@@ -91,7 +91,7 @@ const VM_READ: Pin = Pin {
 
 const VM_WRITE: Pin = Pin {
     name: "vm-write",
-    phrase: "another process's process_vm_writev",
+    phrase: "process_vm_writev by another process",
     needs: &[Need::Pin(remote(Direction::IntoMemory))],
     origin: None,
     kind: remote(Direction::IntoMemory),
@@ -203,7 +203,7 @@ impl Kind for Refused {
 /// All that must be refused.
 pub(crate) const REFUSED: &[Refused] = &[Refused {
     name: "uring-buffer",
-    phrase: "io_uring's registered buffers",
+    phrase: "an io_uring registered buffer",
     needs: &[Need::Uring],
     origin: Some(origin::LONGTERM),
     ask: |map, span| Action::PinLongterm { map, span },

@@ -112,40 +112,40 @@ pub(crate) const ALL: &[Place] = &[
     },
     Place {
         name: "unmapped",
-        phrase: "that nobody maps any more",
+        phrase: "that is then unmapped",
         origin: Some(origin::UNMAPPED),
         since: Since::Unmapped,
         ..MAPPED
     },
     Place {
         name: "unlinked",
-        phrase: "of an open file without a name",
+        phrase: "of an open file that is then unlinked",
         origin: Some(origin::EVICT),
         since: Since::Unlinked,
         ..MAPPED
     },
     Place {
         name: "mapped-twice",
-        phrase: "that was mapped a second time since it was pinned",
+        phrase: "that is then mapped a second time",
         since: Since::MappedAgain,
         ..MAPPED
     },
     Place {
         name: "other-process",
-        phrase: "that another process has mapped and pinned",
+        phrase: "that only another process maps",
         holder: Holder::Other,
         ..MAPPED
     },
     Place {
         name: "forked",
-        phrase: "that a child pinned through the mapping it inherited, before it was killed",
+        phrase: "of a mapping inherited by a child, which is then killed",
         holder: Holder::Child,
         since: Since::Killed,
         ..MAPPED
     },
     Place {
         name: "private",
-        phrase: "of a private mapping, which shares it with the file until it is written,",
+        phrase: "of a private mapping that has not been written to",
         sharing: Sharing::Private,
         ..MAPPED
     },
@@ -158,7 +158,7 @@ pub(crate) const ALL: &[Place] = &[
     },
     Place {
         name: "huge",
-        phrase: "inside a 2 MiB mapping that goes as a whole",
+        phrase: "inside a 2 MiB mapping",
         needs: &[Need::Huge],
         origin: Some(origin::PMD),
         size: Size::Huge,
@@ -168,7 +168,7 @@ pub(crate) const ALL: &[Place] = &[
     },
     Place {
         name: "two-huge",
-        phrase: "on each side of the border of two 2 MiB mappings",
+        phrase: "on each side of the boundary between two 2 MiB mappings",
         needs: &[Need::Huge],
         origin: Some(origin::PMD),
         size: Size::Huge,

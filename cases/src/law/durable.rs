@@ -20,11 +20,11 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(
-            "{} a page {} that is pinned by {} leaves other pages of the file dirty, and the next \
-             fsync writes them back.",
-            operation.phrase(),
+            "While {} pins a page {}, {} runs on a file whose pages are all dirty. The next fsync \
+             writes back every page that is left.",
+            pin.phrase(),
             place.phrase(),
-            pin.phrase()
+            operation.phrase()
         )
     },
     concerns: Concerns::Left,

@@ -19,11 +19,11 @@ pub(crate) const LAW: Law<Pin, Interruption> = Law {
     last: Interruption::ALL,
     about: |operation, pin, signal| {
         format!(
-            "{} the wait of what does this to a page pinned by {}: {}. The file is as it was and \
-             its locks are free, so that the same again waits again.",
-            signal.phrase(),
+            "{} waits for a page pinned by {}; {}. The file is unchanged and no lock is leaked: \
+             the same operation waits again.",
+            operation.phrase(),
             pin.phrase(),
-            operation.phrase().trim_end_matches(','),
+            signal.phrase()
         )
     },
     concerns: Concerns::Anything,

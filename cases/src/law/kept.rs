@@ -22,11 +22,11 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(
-            "{} a page {} gives its block to nobody while it is pinned by {}: the file system \
-             does not count it as free, and a file written meanwhile does not get it.",
-            operation.phrase(),
+            "While {} pins a page {}, {} must not free its block: the file system does not count \
+             it as free, and a file written meanwhile does not get it.",
+            pin.phrase(),
             place.phrase(),
-            pin.phrase()
+            operation.phrase()
         )
     },
     concerns: Concerns::Freed,

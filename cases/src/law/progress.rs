@@ -18,7 +18,7 @@ pub(crate) const LAW: Law<Pin, Activity> = Law {
     last: Activity::ALL,
     about: |operation, pin, activity| {
         format!(
-            "{} a page pinned by {} waits, and meanwhile {}.",
+            "While {} waits for a page pinned by {}, {}.",
             operation.phrase(),
             pin.phrase(),
             activity.phrase()

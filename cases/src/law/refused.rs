@@ -18,11 +18,11 @@ pub(crate) const LAW: Law<Refused, Place> = Law {
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(
-            "A long-term pin by {} of a page {} is refused, and leaks no reference: {} it returns \
-             without a wait.",
+            "A long-term pin ({}) of a page {} is refused with EOPNOTSUPP and leaks no reference: \
+             {} then returns without waiting.",
             pin.phrase(),
             place.phrase(),
-            operation.phrase().to_lowercase()
+            operation.phrase()
         )
     },
     concerns: Concerns::Anything,

@@ -21,10 +21,11 @@ pub(crate) const LAW: Law<Pin, Order> = Law {
     last: Order::ALL,
     about: |operation, pin, order| {
         format!(
-            "{} three pages, each pinned by {} and released {}, waits for all of them.",
-            operation.phrase(),
+            "Three pages are each pinned by {} and released in the order {}; {} waits for all of \
+             them.",
             pin.phrase(),
-            order.phrase()
+            order.phrase(),
+            operation.phrase()
         )
     },
     concerns: Concerns::Anything,

@@ -15,11 +15,11 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
     last: Place::ALL,
     about: |operation, pin, place| {
         format!(
-            "{} a page {} waits while it is pinned by {}; the bytes stand until the pin goes, \
-             which ends the wait, and content and size are right after it.",
+            "{} waits while {} pins a page {}. The release of the pin ends the wait; what the pin \
+             transferred, the contents of the file and its size are right afterwards.",
             operation.phrase(),
-            place.phrase(),
-            pin.phrase()
+            pin.phrase(),
+            place.phrase()
         )
     },
     concerns: Concerns::Anything,

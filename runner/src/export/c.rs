@@ -229,7 +229,7 @@ impl Writer {
         let (files, maps) = (files(action), maps(action));
         let has = self.processes.entry(process).or_default();
         if let Action::Create { medium: Medium::PageCache, .. } = action {
-            return Err(format!("{words}: it wants a second file system"));
+            return Err(format!("{words}: needs a second file system"));
         }
         if let Action::Create { file, name, .. } | Action::CreateWithoutDax { file, name, .. } =
             action
@@ -280,7 +280,7 @@ impl Writer {
         let content = || match result {
             Some(Ok(Reply::Content(content))) => signs(content),
             Some(Err(_)) => Ok(String::new()),
-            _ => Err(format!("{words}: what it reads is not known when it begins")),
+            _ => Err(format!("{words}: the result is not known in advance")),
         };
         Ok(match action {
             Action::Create { file, fill, .. } => {
@@ -353,7 +353,7 @@ impl Writer {
                 Some(Ok(Reply::Stat { size, .. })) => {
                     format!("size_is({}, {size}, {what})", descriptor(*file))
                 }
-                _ => return Err(format!("{words}: what it answers is not known when it begins")),
+                _ => return Err(format!("{words}: the result is not known in advance")),
             },
             Action::Map { map, file, span, sharing } => {
                 let flags = match sharing {
@@ -402,7 +402,7 @@ impl Writer {
             Action::Pin { kind: PinKind::Direct { .. }, .. }
             | Action::Reap { .. }
             | Action::DirectLoad { .. } => {
-                return Err(format!("{words}: direct I/O wants a device that holds it"));
+                return Err(format!("{words}: direct I/O needs a device that holds it"));
             }
             Action::Blocks { .. }
             | Action::FindBlock { .. }
@@ -661,7 +661,7 @@ fn sign(sector: Sector) -> Told<char> {
     match sector {
         Sector::Uniform(0) => Ok('.'),
         Sector::Uniform(byte) if byte.is_ascii_alphanumeric() => Ok(char::from(byte)),
-        Sector::Uniform(byte) => Err(format!("the byte {byte} has no sign")),
+        Sector::Uniform(byte) => Err(format!("no letter stands for byte {byte}")),
         Sector::Torn => Ok('~'),
     }
 }

@@ -85,7 +85,7 @@ impl Place {
             bail!("it is a run on the reference, which says nothing of a kernel");
         }
         if history.machine.is_livepatched() {
-            bail!("its kernel was livepatched, so it says nothing of the kernel as it is");
+            bail!("its kernel was livepatched, so it says nothing about the stock kernel");
         }
         let outcomes = history.all_outcomes();
         let finds = deviations.finds().iter().filter_map(|find| {

@@ -513,8 +513,8 @@ impl Tolerance {
     }
 }
 
-/// Has ext4 write no zeros of its own accord: it does so to what was never written beside what is,
-/// where that is short, and has a page then where the reference has none. What comes of it is 15.
+/// Keeps ext4 from writing zeros of its own accord: it does so to a short unwritten extent beside
+/// what is written, and has a page then where the reference has none (see `zeros-stay-mapped`).
 ///
 /// Linux fs/ext4/extents.c, `ext4_ext_convert_to_initialized`.
 pub(crate) fn write_no_zeros(fs: Fs, device: &Path) -> anyhow::Result<()> {

@@ -113,7 +113,7 @@ impl Kernel {
                 let Some(peer) = &self.pins.peer else {
                     return Err(Trouble::Machinery {
                         what: format!("a pin by {kind}"),
-                        why: "nobody has asked whether it is offered".to_owned(),
+                        why: "it was not checked whether it is offered".to_owned(),
                     });
                 };
                 let [line, theirs] = peer.line().map_err(trouble("the peer"))?;
