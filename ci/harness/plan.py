@@ -55,9 +55,11 @@ COST = "10"
 # What each fault of ci/faults/ must turn red, on every file system.
 FAULTS = {
     "skip-break": ("waits/punch/splice/mapped", "waits/punch/splice/*huge", "kept/punch/splice/*huge", "kept/punch/splice/mapped", "huge/*"),
-    "first-page": ("waits/punch/splice/mapped", "waits/punch/splice/last"),
+    "first-page": ("waits/punch/splice/mapped", "waits/punch/splice/last", "several/punch/splice/*"),
     "retry": ("race/retry", "directed/scan-again", "--within", "10", "--cpus", "2"),
     "drop-invalidate-lock": ("directed/pin-*", "directed/fault-*", "--cpus", "2"),
+    "keep-invalidate-lock": ("progress/punch/splice/fault",),
+    "uninterruptible": ("interrupted/punch/splice/*",),
     "drop-inode-lock": ("livelock/inode-lock-stays",),
     "sleep-first": ("directed/wake-before-sleep", "--cpus", "2"),
     "wrong-wait": ("waits/punch/splice/mapped",),
