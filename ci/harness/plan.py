@@ -146,7 +146,7 @@ def steps(shard: str) -> list[Step]:
         cargo("search", "test", *searching, "--test", "search"),
         reference(),
         script("fuzz-variants", "fuzz-variants", "--results", RESULTS / "fuzz-variants"),
-        script("reports", "reports"),
+        script("reports", "reports", "--kunit"),
         python_tests(),
         *suites(shard),
         *fuzzing(),
