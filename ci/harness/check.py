@@ -187,7 +187,7 @@ class Check:
         if step.journal:
             # An earlier run's journal must not be judged in place of one that is missing.
             seen = journal.read(step.journal) if stamp(step.journal) != before else journal.Journal()
-        return outcome(code, read(self.log(step)), seen)
+        return outcome(code, read(self.log(step)), seen, step.known)
 
     def log(self, step: Step) -> Path:
         """The file that a step's output goes to."""

@@ -35,6 +35,8 @@ class Journal:
     """Those of them of which the next boot did not say how they went: it may be known."""
     begun: int = 0
     """How many executions of cases have begun."""
+    finds: dict[str, list[str | None]] = field(default_factory=dict)
+    """With each verdict, the id of the find that the case deviates by, or ought to, if it is one."""
     findings: dict[str, list[dict]] = field(default_factory=dict)
     """What the rules found in each case, with the fields that the runner keeps of it."""
     told: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def parse(lines: Iterable[str]) -> Journal:
             case "case-ended":
                 name = entry["case"]
                 journal.verdicts.setdefault(name, []).append(entry["verdict"])
+                journal.finds.setdefault(name, []).append(entry.get("find"))
                 journal.seconds[name] = journal.seconds.get(name, 0.0) + entry.get("seconds", 0.0)
                 problems = entry.get("problems", [])
                 found = [problem["finding"] for problem in problems if "finding" in problem]

@@ -1,13 +1,15 @@
 """What came of a command: its exit code decides, what it left tells the numbers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .journal import Journal
 from .step import Result, Status
 
 
-def outcome(code: int, said: str, seen: Journal | None = None) -> Result:
-    """The result of a command that ended with `code`, said this and left this journal."""
+def outcome(code: int, said: str, seen: Journal | None = None, known: Mapping[str, str] | None = None) -> Result:
+    """The result of a command that ended with `code`, said this and left this journal, in which what is `known` of
+    these cases must be seen."""
     result = Result(Status.OK if code == 0 else Status.FAILED)
     if seen is not None:
         result.passed, result.failed, result.skipped = seen.counts()
@@ -21,14 +23,29 @@ def outcome(code: int, said: str, seen: Journal | None = None) -> Result:
         ]
     else:
         result.passed, result.failed = (1, 0) if code == 0 else (0, 1)
-    result.reason = f"it ended with {code}" if code else denied(result, seen)
+    missed = unseen(seen or Journal(), known or {})
+    result.reason = f"it ended with {code}" if code else denied(result, seen, missed)
     if result.reason:
         # What no case or test is to blame for is one failure of its own.
         result.status, result.failed = Status.FAILED, max(result.failed, 1)
     return result
 
 
-def denied(result: Result, seen: Journal | None) -> str:
+def unseen(seen: Journal, known: Mapping[str, str]) -> list[str]:
+    """The cases that did not fail by the find that is known of them, each with what it did instead.
+
+    To the exit code it is as expected if one could not run, or passed where its find is a matter of chance.
+    """
+    missed = []
+    for case, find in known.items():
+        ends = list(zip(seen.verdicts.get(case, []), seen.finds.get(case, [])))
+        if set(ends) != {("XFAIL", find)}:
+            said = ", ".join(f"{verdict} by {by}" if by else verdict for verdict, by in ends)
+            missed.append(f"{case} by {find} ({said or 'no verdict'})")
+    return missed
+
+
+def denied(result: Result, seen: Journal | None, missed: list[str]) -> str:
     """What denies an exit code that says that all is well, if anything does."""
     if result.failed:
         return "it ended with 0 in spite of failures"
@@ -36,6 +53,8 @@ def denied(result: Result, seen: Journal | None) -> str:
         return "nothing passed"
     if seen is not None and not seen.complete:
         return "the journal does not say that the run is complete"
+    if missed:
+        return f"not seen to fail: {', '.join(missed)}"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from . import child, kernel, say
@@ -37,6 +37,9 @@ SHARES = 3
 
 # What takes long, on the default kernel only.
 LONG = ("--group", "race", "--group", "livelock")
+
+# How long the tracer watches a load that was not written for it, in minutes.
+SOAKING = "0.5"
 
 # A few cases for every kind of device: with a pin of each kind, and with blocks that are freed and used again.
 ON_DEVICES = (
@@ -110,12 +113,29 @@ RENAMED_CASES = (
 # What takes a DAX file and one without, and a few cases that must be on dax=inode as everywhere.
 WITHOUT_DAX = ("exchange/*", "evict/*", "waits/punch/splice/*mapped", "waits/truncate-down/aio-write/mapped", "fsync/under-*")
 
-# What the realtime device of XFS is tried with, whose blocks have an allocator of their own. With extents of 2 MiB
-# no case passes there (hole-takes-all), so that is no step.
+# Finds that need a file system of some shape, each by its case: what fails on a stock kernel only, as known.toml says,
+# must be seen to fail there.
+ON_SHAPES = {
+    "stripe-4k": {
+        "history/unshare-eight-pages": "unshare-along-device",
+        "history/dedupe-eight-pages-differ": "dedupe-along-device",
+        "beside/cow-write": "cow-spills",
+    },
+    "realtime-2m": {"beside/hole-write": "hole-takes-all"},
+}
+
+# And what passes there: with extents of 2 MiB nothing does, by the same find.
+PASSING = {"stripe-4k": ("waits/punch/splice/mapped",), "realtime-2m": ()}
+
+# Where some files are DAX files and some are not.
+ON_DAX_INODE = {"ext4": {"exchange/move-extents-refused": "move-ext-takes-dax"}, "xfs": {}}
+
+# What the realtime device of XFS is tried with, whose blocks have an allocator of their own.
 REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/splice/*", "evict/*", "beside/*")
 
-# What crashes the kernel, and what must pass in the machine that goes on.
-DANGEROUS = ("huge/shared-in-parts-punch-waits", "huge/two-mappings-punch")
+# What crashes the kernel, by its find, and what must pass in the machine that goes on.
+DANGEROUS = dict.fromkeys(("huge/shared-in-parts-punch-waits", "huge/stored-in-parts-punch-waits"), "huge-shared-in-parts")
+AFTERWARDS = ("huge/two-mappings-punch",)
 
 # What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files.
 EXPORTED = (
@@ -148,7 +168,7 @@ def steps(shard: str) -> list[Step]:
         cargo("search", "test", *searching, "--test", "search"),
         reference(),
         script("fuzz-variants", "fuzz-variants", "--results", RESULTS / "fuzz-variants"),
-        script("reports", "reports"),
+        script("reports", "reports", "--kunit"),
         python_tests(),
         *suites(shard),
         *fuzzing(),
@@ -159,7 +179,8 @@ def steps(shard: str) -> list[Step]:
 def in_turn() -> list[Step]:
     """What has a machine of its own, and tries one thing more than the others. What takes long comes first, so that
     the end does not wait for it alone."""
-    return [*holds(), *commands(), reproducers(), *traced(), *renamed(), *without_dax(), realtime(), dangerous(), *faults()]
+    machines = [*holds(), *commands(), soak(), reproducers(), *traced(), *renamed(), *without_dax()]
+    return [*machines, realtime(), shapes(), dangerous(), *faults()]
 
 
 def due(shard: str) -> list[Step]:
@@ -199,12 +220,14 @@ def reference() -> Step:
     return replace(cargo("reference", *words), journal=folder / "journal.jsonl")
 
 
-def suite(name: str, where: Where, *words: str, fault: str | None = None) -> Step:
-    """Cases in a machine: all must be as expected."""
+def suite(
+    name: str, where: Where, *words: str, fault: str | None = None, known: Mapping[str, str] | None = None
+) -> Step:
+    """Cases in a machine: all must be as expected, and those that are `known` to fail must."""
     folder = RESULTS / name
     seeded = ["--fault", fault] if fault else []
     command = vm(folder, PROGRAMS, *where.arguments(), *seeded, *words)
-    return Step(name, command, TIMEOUT + BESIDE, folder / "journal.jsonl", where, fault=fault)
+    return Step(name, command, TIMEOUT + BESIDE, folder / "journal.jsonl", where, fault=fault, known=known or {})
 
 
 def command(name: str, where: Where, *words: object, timeout: float = TIMEOUT) -> Step:
@@ -249,6 +272,14 @@ def commands() -> list[Step]:
         Step("crash", crash, 2 * (TIMEOUT + BESIDE), where=where),
         command("cost", replace(where, icount=True), "ci/bench/run", "2", "1", COST),
     ]
+
+
+def soak() -> Step:
+    """A load on a traced file system: the tracer must accuse nobody, and tell of what it loses when it is made to. With two
+    CPUs, for what it sees is to race. Not on 6.1, where breaks of this load hang, as is known, and nothing comes after."""
+    where = Where(FAULTY_KERNEL, FILESYSTEMS[0])
+    load = ["ci/soak", "--fs", where.filesystem, "--seed", str(SEED), "--minutes", SOAKING]
+    return one_machine("soak", where, [[*load, "mixed"], [*load, "--must-lose", "mixed"]])
 
 
 def reproducers() -> Step:
@@ -300,8 +331,12 @@ def renamed() -> list[Step]:
 
 def without_dax() -> list[Step]:
     """File systems on which some files are DAX files and some are not."""
-    places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
-    return [suite(f"without-dax-{where.filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX) for where in places]
+
+    def cases(filesystem: str) -> Step:
+        where = Where(FAULTY_KERNEL, filesystem, cpus=1)
+        return suite(f"without-dax-{filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX, known=ON_DAX_INODE[filesystem])
+
+    return [cases(filesystem) for filesystem in FILESYSTEMS]
 
 
 def realtime() -> Step:
@@ -310,10 +345,26 @@ def realtime() -> Step:
     return suite("realtime-xfs", where, "--dev", "/dev/pmem1", "--shape", "realtime", *REALTIME)
 
 
+def shapes() -> Step:
+    """XFS of one shape after the other, in one machine; their journals as one."""
+    where = Where(FAULTY_KERNEL, "xfs", cpus=1)
+    name = f"shapes-{where.filesystem}"
+    folder = RESULTS / name
+    runner = ["runner", "--fs", where.filesystem, "--dev", "/dev/pmem0", "--dev", "/dev/pmem1"]
+
+    def cases(shape: str) -> list[object]:
+        return [*runner, "--shape", shape, "--results", folder / shape, *ON_SHAPES[shape], *PASSING[shape]]
+
+    report = shlex.join(["runner", "report", "--format", "json", *(str(folder / shape) for shape in ON_SHAPES)])
+    journal = folder / "journal.jsonl"
+    step = one_machine(name, where, [*map(cases, ON_SHAPES), ["sh", "-c", f"{report} >{shlex.quote(str(journal))}"]])
+    return replace(step, journal=journal, known={case: find for known in ON_SHAPES.values() for case, find in known.items()})
+
+
 def dangerous() -> Step:
     """What crashes the kernel: the machine goes down, and the run must go on in the next."""
     where = Where(FAULTY_KERNEL, FILESYSTEMS[0], cpus=1)
-    return suite(f"dangerous-{where.filesystem}", where, *DANGEROUS)
+    return suite(f"dangerous-{where.filesystem}", where, *DANGEROUS, *AFTERWARDS, known=DANGEROUS)
 
 
 def traced() -> list[Step]:

@@ -135,6 +135,16 @@ class Execute(unittest.TestCase):
             with self.assertRaisesRegex(Failure, "one: setpriv did not end within 0 s"):
                 check.Check([], 1).execute(Step("one", ["sleep", "60"], 0.1))
 
+    def test_what_a_step_must_show_is_looked_for(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
+            (Path(folder) / "logs").mkdir()
+            path = Path(folder) / "journal.jsonl"
+            ended = [{"event": "case-ended", "case": case, "verdict": "PASS"} for case in ("a", "b")]
+            text = "\n".join(map(json.dumps, [*ended, {"event": "ended", "complete": True}]))
+            step = Step("one", ["sh", "-c", f"echo '{text}' >{path}"], 60, path, known={"b": "unmapped"})
+            result = check.Check([], 1).execute(step)
+        self.assertEqual((result.status, result.reason), (Status.FAILED, "not seen to fail: b by unmapped (PASS)"))
+
     def test_a_journal_of_an_earlier_run_is_not_judged(self):
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
             (Path(folder) / "logs").mkdir()

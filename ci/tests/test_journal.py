@@ -42,6 +42,11 @@ class Parse(unittest.TestCase):
         self.assertEqual(seen.counts(), (0, 1, 0))
         self.assertEqual(seen.seconds["a"], 1.0)
 
+    def test_the_find_of_each_verdict_is_kept(self):
+        known = ended("a", "XFAIL") | {"find": "unmapped"}
+        seen = journal.parse(lines(begun("a"), known, begun("a"), ended("a", "NOTRUN"), begun("b"), ended("b", "PASS")))
+        self.assertEqual(seen.finds, {"a": ["unmapped", None], "b": [None]})
+
     def test_the_case_that_was_running_is_named(self):
         seen = journal.parse(lines(begun("a"), ended("a", "PASS"), begun("b")))
         self.assertEqual(seen.running, "b")

@@ -4,9 +4,13 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import os
+import subprocess
 import unittest
 from pathlib import Path
+from unittest import mock
 
+from harness import plan
 from harness.cache import ROOT
 
 PATH = str(Path(ROOT) / "ci" / "soak")
@@ -14,14 +18,15 @@ loader = importlib.machinery.SourceFileLoader("soak", PATH)
 soak = importlib.util.module_from_spec(importlib.util.spec_from_loader("soak", loader))
 loader.exec_module(soak)
 
-TOTAL = {"lost": 0, "breaks": 1, "waits": 1, "pins": 1, "records": 9, "reason": "nothing"}
+TOTAL = {"verdict": "holds", "lost": 0, "breaks": 1, "waits": 1, "pins": 1, "records": 9, "reason": "nothing"}
+LOST = {"verdict": "undecided", "lost": 3, "reason": "3 records were lost"}
 
 
 class Soak(unittest.TestCase):
-    def judge(self, findings, known=(), **total):
+    def judge(self, findings, known=(), must_lose=False, **total):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            outcome = soak.judge("mixed", findings, TOTAL | total, list(known))
+            outcome = soak.judge("mixed", findings, TOTAL | total, list(known), must_lose)
         return outcome, out.getvalue()
 
     def test_a_finding_that_no_find_explains_fails(self):
@@ -41,9 +46,56 @@ class Soak(unittest.TestCase):
         self.assertFalse(outcome.may_hang)
 
     def test_what_was_not_seen_is_told_with_its_reason(self):
-        outcome, said = self.judge([], lost=3, reason="3 calls of scan_end were not seen")
-        self.assertEqual(outcome.bad, [])
+        outcome, said = self.judge([], verdict="undecided", lost=3, reason="3 calls of scan_end were not seen")
+        self.assertTrue(outcome.good)
         self.assertIn("mixed: no finding; undecided, not seen: 3 calls of scan_end", said)
+
+    def test_what_must_be_lost_must_be_told(self):
+        outcome, said = self.judge([], must_lose=True)
+        self.assertFalse(outcome.good)
+        self.assertIn("the tracer must have lost records; it says: holds, lost=0", said)
+        # Neither does it say so with a verdict that takes no notice of it.
+        self.assertFalse(self.judge([], must_lose=True, **LOST | {"verdict": "holds"})[0].good)
+        outcome, said = self.judge([], must_lose=True, **LOST)
+        self.assertTrue(outcome.good)
+        self.assertIn("undecided, not seen: 3 records were lost", said)
+        self.assertNotIn("must have", said)
+        # Without it, all may be seen.
+        self.assertTrue(self.judge([])[0].good)
+
+    def test_a_loss_excuses_no_finding(self):
+        finding = "missed wait: the break of inode 13 by task 282 succeeded without a scan"
+        for must_lose in (False, True):
+            outcome, _ = self.judge([finding], must_lose=must_lose, **LOST | {"verdict": "violated"})
+            self.assertFalse(outcome.good)
+        known = [{"findings": "missed wait: ", "verdict": "FAIL", "number": 1}]
+        self.assertTrue(self.judge([finding], known, must_lose=True, **LOST | {"verdict": "violated"})[0].good)
+
+    def test_what_must_lose_has_a_small_ring(self):
+        for words, ring in (([], None), (["--must-lose"], "16384"), (["--must-lose", "--ring-size", "8192"], "8192")):
+            with self.subTest(words), mock.patch.multiple(soak, prepare=mock.DEFAULT, finds=mock.DEFAULT, soak=mock.DEFAULT) as stubs:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    soak.main([*words, "mixed"])
+                self.assertEqual(stubs["soak"].call_args.args[5:7], (ring, "--must-lose" in words))
+
+    def test_a_tracer_that_stood_still_goes_on(self):
+        sleeper = subprocess.Popen(["sleep", "60"])
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        tracer = soak.Tracer.__new__(soak.Tracer)
+        tracer.process = sleeper
+        states = []
+        with mock.patch.object(soak.time, "sleep", lambda _: states.append(os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED).si_code)):
+            tracer.stand_still(1.0)
+        self.assertEqual(states, [os.CLD_STOPPED])
+        self.assertEqual(os.waitid(os.P_PID, sleeper.pid, os.WCONTINUED).si_code, os.CLD_CONTINUED)
+
+    def test_a_step_soaks_with_enough_room_and_with_too_little(self):
+        (step,) = [step for step in plan.in_turn() if step.name == "soak"]
+        runs = [line.split(" || ")[0].split() for line in step.command[-1].splitlines() if line.startswith("ci/soak ")]
+        self.assertEqual(["--must-lose" in words for words in runs], [False, True])
+        # The other loads need programs that a machine may not have.
+        self.assertEqual({words[-1] for words in runs}, {"mixed"})
 
     def test_a_find_applies_where_its_symbols_are(self):
         condition = {"symbol-absent": ["dax_break_layout"]}
