@@ -279,7 +279,7 @@ def soak() -> Step:
     CPUs, for what it sees is to race. Not on 6.1, where breaks of this load hang, as is known, and nothing comes after."""
     where = Where(FAULTY_KERNEL, FILESYSTEMS[0])
     load = ["ci/soak", "--fs", where.filesystem, "--seed", str(SEED), "--minutes", SOAKING]
-    return one_machine("soak", where, [[*load, "mixed"], [*load, "--must-lose", "mixed"]])
+    return one_machine("soak", where, [[*load, "mixed"], [*load, "--must-lose", "mixed"], [*load, "--late", "mixed"]])
 
 
 def reproducers() -> Step:

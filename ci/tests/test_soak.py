@@ -23,10 +23,10 @@ LOST = {"verdict": "undecided", "lost": 3, "reason": "3 records were lost"}
 
 
 class Soak(unittest.TestCase):
-    def judge(self, findings, known=(), must_lose=False, **total):
+    def judge(self, findings, known=(), must_lose=False, late=False, **total):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            outcome = soak.judge("mixed", findings, TOTAL | total, list(known), must_lose)
+            outcome = soak.judge("mixed", findings, TOTAL | total, list(known), soak.How(None, must_lose, late))
         return outcome, out.getvalue()
 
     def test_a_finding_that_no_find_explains_fails(self):
@@ -63,6 +63,12 @@ class Soak(unittest.TestCase):
         # Without it, all may be seen.
         self.assertTrue(self.judge([])[0].good)
 
+    def test_what_attaches_under_the_load_must_see_it(self):
+        outcome, said = self.judge([], late=True, breaks=0)
+        self.assertFalse(outcome.good)
+        self.assertIn("it attached under the load and saw no break of it", said)
+        self.assertTrue(self.judge([], late=True, breaks=1)[0].good)
+
     def test_a_loss_excuses_no_finding(self):
         finding = "missed wait: the break of inode 13 by task 282 succeeded without a scan"
         for must_lose in (False, True):
@@ -76,7 +82,7 @@ class Soak(unittest.TestCase):
             with self.subTest(words), mock.patch.multiple(soak, prepare=mock.DEFAULT, finds=mock.DEFAULT, soak=mock.DEFAULT) as stubs:
                 with contextlib.redirect_stdout(io.StringIO()):
                     soak.main([*words, "mixed"])
-                self.assertEqual(stubs["soak"].call_args.args[5:7], (ring, "--must-lose" in words))
+                self.assertEqual(stubs["soak"].call_args.args[5], soak.How(ring, "--must-lose" in words, False))
 
     def test_a_tracer_that_stood_still_goes_on(self):
         sleeper = subprocess.Popen(["sleep", "60"])
@@ -93,7 +99,8 @@ class Soak(unittest.TestCase):
     def test_a_step_soaks_with_enough_room_and_with_too_little(self):
         (step,) = [step for step in plan.in_turn() if step.name == "soak"]
         runs = [line.split(" || ")[0].split() for line in step.command[-1].splitlines() if line.startswith("ci/soak ")]
-        self.assertEqual(["--must-lose" in words for words in runs], [False, True])
+        self.assertEqual(["--must-lose" in words for words in runs], [False, True, False])
+        self.assertEqual(["--late" in words for words in runs], [False, False, True])
         # The other loads need programs that a machine may not have.
         self.assertEqual({words[-1] for words in runs}, {"mixed"})
 

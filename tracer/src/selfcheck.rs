@@ -45,6 +45,15 @@ pub enum Error {
         /// The same, one by one.
         missing: Vec<&'static str>,
     },
+    /// Blocks were freed, and something was missed meanwhile: nothing is known of them.
+    #[error(
+        "self-check: {missed} records or calls were missed while blocks were freed, so it is not known \
+             whether the probes saw the right pages freed: use a larger --ring-size"
+    )]
+    Missed {
+        /// How much.
+        missed: u64,
+    },
     /// Freed blocks are told as other pages than those they are.
     #[error(
         "self-check: block {block} of {device} (page {frame:#x}) was freed, but the probes saw \
@@ -159,6 +168,7 @@ pub(crate) fn frees(
     let limit = DEADLINE.mul_f64(patience);
     let known: Vec<&Point> =
         points.iter().filter(|point| device.blocks.frame(point.block).is_some()).collect();
+    let before = session.unseen();
     for point in &known {
         let freed = point.free();
         freed.map_err(|source| Error::System { doing: "freeing a block", source })?;
@@ -171,6 +181,10 @@ pub(crate) fn frees(
     let Some(point) = known.iter().find(|point| !told(&seen, point)) else {
         return Ok(());
     };
+    let missed = session.unseen().since(&before).missed();
+    if missed > 0 {
+        return Err(Error::Missed { missed });
+    }
     let frees = seen.iter().filter(|event| event.kind == Kind::Free as u16);
     let pages: Vec<String> = frees.map(|event| format!("{:#x}", event.page)).collect();
     Err(Error::Misplaced {

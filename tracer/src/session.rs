@@ -102,7 +102,10 @@ impl Session {
         let counters = counters(ebpf.map("COUNTERS"))?;
         let stacks =
             StackTraceMap::try_from(take(&mut ebpf, "STACKS")?).map_err(lacks("STACKS"))?;
-        let process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
+        let mut process = Array::try_from(take(&mut ebpf, "PROCESS")?).map_err(lacks("PROCESS"))?;
+        // From the first probe on: a break of somebody else that is under way while one probe after the
+        // other is attached would be seen to begin and to end, and its scan would not.
+        process.set(0, std::process::id(), 0).map_err(lacks("PROCESS"))?;
         let breaks = HashMap::try_from(take(&mut ebpf, "BREAKS")?).map_err(lacks("BREAKS"))?;
         let calls = HashMap::try_from(take(&mut ebpf, "CALLS")?).map_err(lacks("CALLS"))?;
         let programs = Programs::new(ebpf, btf);
@@ -160,7 +163,7 @@ impl Session {
         self.calls.settle();
     }
 
-    /// Traces only the breaks and operations of this process, or of all.
+    /// Traces only the breaks and operations of this process, or of all; at first, of the tracer's own.
     pub fn only(&mut self, process: Option<u32>) -> Result<(), Error> {
         self.process.set(0, process.unwrap_or(0), 0).map_err(lacks("PROCESS"))
     }

@@ -112,7 +112,6 @@ impl Stream {
         let (device, points) = Device::find(path)?;
         let mut session = Session::start(&device, options)?;
         let process = std::process::id();
-        session.only(Some(process))?;
         let self_check = loop {
             match selfcheck::check(&device, &session, options.patience) {
                 // A function whose callers have it inlined is there and never called.
