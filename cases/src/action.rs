@@ -131,6 +131,8 @@ impl fmt::Display for PinKind {
 pub enum Partner {
     /// `XFS_IOC_SWAPEXT`: another file, which must be as long. Online defragmentation does it.
     File(FileId),
+    /// `XFS_IOC_EXCHANGE_RANGE`: another file, from the start of both to their ends.
+    Range(FileId),
     /// `EXT4_IOC_SWAP_BOOT`: the inode that keeps the boot loader, which has no name. Of a new file
     /// system it is empty.
     BootLoader,

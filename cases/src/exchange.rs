@@ -9,7 +9,7 @@ use crate::action::{Action, MapId, Partner, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::system::MAIN;
-use crate::test::{Checked, File, Test};
+use crate::test::{Checked, File, Test, answer, fail};
 
 /// Two files, of which the first is mapped and will be exchanged for the second.
 struct Pair {
@@ -117,6 +117,69 @@ case! {
 }
 fn swapext_mapped(t: &mut Test<'_>) -> Checked {
     Pair::swapext(t, |pair| [pair.data, pair.other], Pair::stays_coherent)
+}
+
+case! {
+    /// An exchange of all of two files waits for a pin of the first.
+    range_pinned: "exchange/range-pinned",
+    groups: ["quick"], needs: [ExchangeRange], limit: 120, origin: origin::EXCHANGE_RANGE,
+}
+fn range_pinned(t: &mut Test<'_>) -> Checked {
+    let pair = Pair::new(t)?;
+    pair.waits(t, pair.data, Partner::Range(pair.other.id))
+}
+
+case! {
+    /// An exchange of all of two files waits for a pin of the second.
+    range_second_pinned: "exchange/range-second-pinned",
+    groups: [], needs: [ExchangeRange], limit: 120, origin: origin::EXCHANGE_RANGE,
+}
+fn range_second_pinned(t: &mut Test<'_>) -> Checked {
+    let pair = Pair::new(t)?;
+    pair.waits(t, pair.other, Partner::Range(pair.data.id))
+}
+
+case! {
+    /// An exchange of a DAX file with one that has a page cache waits for a pin of the DAX file, or is
+    /// refused: else what holds the pin writes to the other file.
+    range_with_cached: "exchange/range-with-cached-pinned",
+    groups: ["quick"], needs: [ExchangeRange, WithoutDax], limit: 120, origin: origin::EXCHANGE_RANGE,
+}
+fn range_with_cached(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abcd")?;
+    let cached = t.file_without_dax("cached", "wxyz")?;
+    let map = t.map(data)?;
+    let pin = t.pin(map, page(2))?;
+    let with = Partner::Range(cached.id);
+    let op = t.begin(Action::Exchange { file: data.id, with })?;
+    let sleeps = !t.settled(&op)?;
+    let early = if sleeps { None } else { Some(t.returned(&op)?) };
+    if early.is_some_and(|done| done.result.is_ok()) {
+        return fail(
+            "an exchange with a file that has a page cache waits for the pin, or is refused",
+            "it returned, and the pinned page is the other file's now",
+            "xfs_ilock2_io_mmap, which breaks layouts only if both files are DAX files",
+        );
+    }
+    t.release(pin)?;
+    t.transferred(pin, "c")?;
+    if sleeps {
+        t.succeeded(&op)?;
+    }
+    let mut contents = Vec::new();
+    for file in [data, cached] {
+        let span = pages(0, 4);
+        contents.push(answer(&t.quietly(MAIN, Action::Read { file: file.id, span })?));
+    }
+    if sleeps {
+        contents.reverse();
+    }
+    if contents != ["\"abcd\"", "\"wxyz\""] {
+        let expected = "each file has what the other had, or nothing is exchanged";
+        return fail(expected, &contents.join(" and "), "");
+    }
+    t.say("the page was not exchanged under its pin");
+    Ok(())
 }
 
 case! {

@@ -64,6 +64,9 @@ pub(crate) const LOCKED: &str = "Linux commit 6be3e21d25ca (\"fs/dax: don't skip
 /// Two files exchange all of their blocks.
 pub(crate) const SWAPEXT: &str =
     "Linux commit 1f08af52e7c9 (\"xfs: implement swapext for rmap filesystems\")";
+/// Two files exchange ranges.
+pub(crate) const EXCHANGE_RANGE: &str =
+    "Linux commit 9a64d9b3109d (\"xfs: introduce new file range exchange ioctl\"), in v6.10";
 /// A file and the boot loader's inode exchange all of their blocks.
 pub(crate) const SWAP_BOOT: &str = "Linux commit 393d1d1d7693 (\"ext4: implementation of a new ioctl called \
      EXT4_IOC_SWAP_BOOT\")";

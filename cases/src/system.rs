@@ -45,6 +45,8 @@ pub enum Need {
     MapSync,
     /// `XFS_IOC_SWAPEXT`.
     SwapExtents,
+    /// `XFS_IOC_EXCHANGE_RANGE`.
+    ExchangeRange,
     /// `EXT4_IOC_SWAP_BOOT`.
     SwapBoot,
     /// `EXT4_IOC_MOVE_EXT`.
@@ -68,6 +70,7 @@ impl fmt::Display for Need {
             Self::Fallocate(mode) => return write!(f, "fallocate-{mode}"),
             Self::MapSync => "map-sync",
             Self::SwapExtents => "swap-extents",
+            Self::ExchangeRange => "exchange-range",
             Self::SwapBoot => "swap-boot",
             Self::MoveExtents => "move-extents",
             Self::WithoutDax => "files-without-dax",

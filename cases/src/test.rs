@@ -755,8 +755,23 @@ impl Test<'_> {
         kind: PinKind,
     ) -> Checked<PinId> {
         let pin = PinId(self.fresh());
-        self.run_as(task, Action::Pin { pin, map, span, kind })?;
-        Ok(pin)
+        let action = Action::Pin { pin, map, span, kind };
+        let words = self.names.say(&action);
+        self.say(&words);
+        let op = self.system.start(task, action)?;
+        // What spins is told at once, and not when it has taken too long.
+        if self.system.settle(op)? == Look::Running {
+            let state = self.system.describe();
+            return fail(
+                &format!("{words}: returns"),
+                "it spins: it neither sleeps nor returns",
+                &state,
+            );
+        }
+        match self.system.wait(op)?.result {
+            Ok(_) => Ok(pin),
+            Err(errno) => fail(&format!("{words}: success"), &errno.to_string(), ""),
+        }
     }
 
     /// Pins `span` of `map` with vmsplice by `task`, which keeps the pin to itself.

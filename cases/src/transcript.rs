@@ -132,7 +132,7 @@ impl Names {
             Action::MoveExtents { file, donor } => {
                 format!("move {} into the blocks of {}", self.file(*file), self.file(*donor))
             }
-            Action::Exchange { file, with: Partner::File(other) } => {
+            Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => {
                 format!("exchange the blocks of {} and {}", self.file(*file), self.file(*other))
             }
             Action::Exchange { file, with: Partner::BootLoader } => {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import again, build, child, ebpf, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng
+from . import again, build, child, ebpf, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng, xfsprogs
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
@@ -224,6 +224,14 @@ def one(
     most: int = suite.MOST_BOOTS,
 ) -> int:
     """Run what was asked for on one kernel and one file system, in so many boots at most; the exit code."""
+    with results.alone(folder):
+        return one_alone(asked, tools, name, filesystem, folder, programs, most)
+
+
+def one_alone(
+    asked: Options, tools: Tools, name: str, filesystem: str, folder: Path, programs: Sequence[Path], most: int
+) -> int:
+    """The same, once nobody else writes to the folder."""
     booted = kernel.resolve(tools.cache, name)
     faulty = asked.filesystems if asked.command else [filesystem]
     for each in faulty if asked.fault else []:
@@ -274,6 +282,10 @@ def one(
         (share / "bin").mkdir()
         for program in programs:
             build.strip(program, share / "bin")
+        table = kernel.read_table()[xfsprogs.NAME]
+        if xfsprogs.wanted([*(asked.command or []), *asked.runner], table):
+            for tool in xfsprogs.fetch(tools.cache, table):
+                (share / "bin" / tool.name).symlink_to(tool)
         if asked.command:
             end = boot(asked.command)
             if end.code is None:

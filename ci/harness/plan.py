@@ -127,8 +127,12 @@ ON_SHAPES = {
 # And what passes there: with extents of 2 MiB nothing does, by the same find.
 PASSING = {"stripe-4k": ("waits/punch/splice/mapped",), "realtime-2m": ()}
 
-# Where some files are DAX files and some are not.
-ON_DAX_INODE = {"ext4": {"exchange/move-extents-refused": "move-ext-takes-dax"}, "xfs": {}}
+# Where some files are DAX files and some are not: the shapes, and what fails.
+DAX_INODE = {"xfs": "dax-inode,exchange", "ext4": "dax-inode"}
+ON_DAX_INODE = {
+    "xfs": {"exchange/range-with-cached-pinned": "exchange-without-break"},
+    "ext4": {"exchange/move-extents-refused": "move-ext-takes-dax"},
+}
 
 # What the realtime device of XFS is tried with, whose blocks have an allocator of their own.
 REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/splice/*", "evict/*", "beside/*")
@@ -334,7 +338,8 @@ def without_dax() -> list[Step]:
 
     def cases(filesystem: str) -> Step:
         where = Where(FAULTY_KERNEL, filesystem, cpus=1)
-        return suite(f"without-dax-{filesystem}", where, "--shape", "dax-inode", *WITHOUT_DAX, known=ON_DAX_INODE[filesystem])
+        shapes = ["--shape", DAX_INODE[filesystem]]
+        return suite(f"without-dax-{filesystem}", where, *shapes, *WITHOUT_DAX, known=ON_DAX_INODE[filesystem])
 
     return [cases(filesystem) for filesystem in FILESYSTEMS]
 

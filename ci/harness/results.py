@@ -5,9 +5,13 @@ has no mark. The console goes there before the runner is started, so the same
 holds here, with the same mark.
 """
 
+import contextlib
+import fcntl
 import json
+import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import child
@@ -47,6 +51,20 @@ def is_ours(path: Path) -> bool:
             return json.loads(journal.readline())["event"] == "begun"
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others from writing there as well: two runs would mix their journals."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Failure(f"{folder}: another run writes its results there; name another folder with --results") from error
+        yield
+    finally:
+        os.close(held)
 
 
 def set_aside(folder: Path, name: str) -> None:

@@ -14,6 +14,14 @@ class Folder(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name).resolve()
 
+    def test_two_runs_do_not_write_to_one_folder(self):
+        with results.alone(self.folder):
+            with self.assertRaisesRegex(Failure, "another run writes its results there"), results.alone(self.folder):
+                self.fail("both have it")
+        # The first is done.
+        with results.alone(self.folder):
+            pass
+
     def test_one_of_somebody_else_is_refused(self):
         (self.folder / "cases").mkdir()
         with self.assertRaisesRegex(Failure, "is not empty and daxtests did not make it"):

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(dangerous(&Selection { only, ..every.clone() }), 1);
         let alone = Selection { names: strings(&["huge/shared-*"]), ..every };
         let error = alone.of(&cases::all()).unwrap_err().to_string();
-        assert!(error.ends_with("add -g dangerous"), "{error}");
+        assert!(error.ends_with("add -g dangerous to run them"), "{error}");
     }
 
     #[test]

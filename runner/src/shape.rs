@@ -135,6 +135,13 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..ON_REALTIME
     },
     Shape {
+        name: "exchange",
+        about: "XFS whose files can exchange ranges: needs mkfs.xfs and a kernel from 6.10 on",
+        fs: Some(Fs::Xfs),
+        mkfs: &["-i", "exchange=1"],
+        ..NONE
+    },
+    Shape {
         name: "dax-inode",
         about: "dax=inode, each folder and file with the flag: there can be files without DAX beside them",
         mount: &["dax=inode"],

@@ -333,7 +333,7 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
         }
         Action::Exchange { file, with } => {
             let mut of = vec![(*file, ALL)];
-            if let Partner::File(other) = with {
+            if let Partner::File(other) | Partner::Range(other) = with {
                 of.push((*other, ALL));
             }
             of.retain(|(file, _)| is_ours(file));

@@ -72,7 +72,7 @@ impl Contents {
                 let source = self.of(*from).clone();
                 self.of(*to).add_all(&source);
             }
-            Action::Exchange { file, with: Partner::File(other) } => {
+            Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => {
                 let (one, two) = (self.of(*file).clone(), self.of(*other).clone());
                 self.of(*file).add_all(&two);
                 self.of(*other).add_all(&one);
@@ -83,7 +83,7 @@ impl Contents {
 
     fn note(&mut self, action: &Action) {
         match action {
-            Action::Create { file, fill, .. } => {
+            Action::Create { file, fill, .. } | Action::CreateWithoutDax { file, fill, .. } => {
                 self.written.insert(*file, fill.iter().copied().collect());
             }
             Action::CreateHuge { file, byte, .. } | Action::Write { file, byte, .. } => {
@@ -102,7 +102,9 @@ impl Contents {
             }
             Action::DirectIo { .. }
             | Action::Clone { .. }
-            | Action::Exchange { with: Partner::File(_), .. } => self.copies.push(action.clone()),
+            | Action::Exchange { with: Partner::File(_) | Partner::Range(_), .. } => {
+                self.copies.push(action.clone())
+            }
             // What was there is another case's, or the boot loader.
             Action::Exchange { file, with: Partner::BootLoader } => self.of(*file).add_any(),
             Action::DirectLoad { map, direction: Direction::IntoMemory, .. } => {
@@ -176,7 +178,7 @@ impl Contents {
             | Action::DirectIo { file, direction: Direction::FromMemory, .. }
             | Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
             Action::Clone { to, .. } | Action::Dedupe { to, .. } => Some(*to),
-            Action::Exchange { file, with: Partner::File(other) } => {
+            Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => {
                 return [*file, *other].into_iter().filter(|file| files.contains(file)).collect();
             }
             Action::Store { map, .. }

@@ -342,6 +342,9 @@ impl Writer {
             Action::Exchange { file, with: Partner::File(other) } => {
                 format!("swap_extents({}, {})", descriptor(*file), descriptor(*other))
             }
+            Action::Exchange { file, with: Partner::Range(other) } => {
+                format!("exchange_range({}, {})", descriptor(*file), descriptor(*other))
+            }
             Action::Exchange { file, with: Partner::BootLoader } => {
                 format!("swap_boot({})", descriptor(*file))
             }
@@ -680,7 +683,7 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::Map { file, .. }
         | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
-        Action::Exchange { file, with: Partner::File(other) }
+        Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) }
         | Action::MoveExtents { file, donor: other } => vec![*file, *other],
         // By its name, or not at all.
         _ => Vec::new(),

@@ -290,6 +290,22 @@ static long swap_extents(int one, int other)
 	return answer(ioctl(one, _IOWR('X', 109, struct swap_extents), &swap));
 }
 
+//: exchange_range answer
+/* XFS_IOC_EXCHANGE_RANGE: no header of the C library has it. */
+struct exchange_range {
+	__s32 first;
+	__u32 pad;
+	__u64 first_offset, second_offset, length, flags;
+};
+
+/* All of both files, and how long they are: XFS_EXCHANGE_RANGE_TO_EOF. */
+static long exchange_range(int one, int other)
+{
+	struct exchange_range what = { .first = one, .flags = 1 };
+
+	return answer(ioctl(other, _IOW('X', 129, struct exchange_range), &what));
+}
+
 //: move_extents answer
 /* EXT4_IOC_MOVE_EXT: no header of the C library has it. */
 struct move_extents {

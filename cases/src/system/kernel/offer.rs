@@ -35,6 +35,7 @@ impl Kernel {
             | Need::Fallocate(_)
             | Need::MapSync
             | Need::SwapExtents
+            | Need::ExchangeRange
             | Need::SwapBoot => {
                 let name = "probe".to_owned();
                 self.try_out(Action::Create {
@@ -68,7 +69,10 @@ impl Kernel {
                 let mapped = self.try_out(Action::Map { map, file, span: page(0), sharing });
                 mapped.and_then(|_| self.try_out(Action::Unmap { map })).map(drop)
             }
-            Need::SwapExtents => self.exchanges_with_another(file),
+            Need::SwapExtents => self.exchanges_with_another(file, Partner::File),
+            Need::ExchangeRange => self
+                .exchanges_with_another(file, Partner::Range)
+                .map_err(|why| format!("{why}: --shape exchange makes a file system that can")),
             Need::WithoutDax => Ok(()),
             Need::MoveExtents => self.moves_into_another(file),
             // Twice: what the boot loader has is its own.
@@ -94,11 +98,15 @@ impl Kernel {
     }
 
     /// Tries whether `file`, of four pages, can exchange its blocks with another.
-    fn exchanges_with_another(&mut self, file: FileId) -> Result<(), String> {
+    fn exchanges_with_another(
+        &mut self,
+        file: FileId,
+        partner: fn(FileId) -> Partner,
+    ) -> Result<(), String> {
         let other = FileId(file.0 - 1);
         let (name, medium) = ("probe-2".to_owned(), Medium::Dax);
         self.try_out(Action::Create { file: other, name, medium, fill: vec![b'q'; 4] })?;
-        let tried = self.try_out(Action::Exchange { file, with: Partner::File(other) });
+        let tried = self.try_out(Action::Exchange { file, with: partner(other) });
         self.forget(other)?;
         tried.map(drop)
     }

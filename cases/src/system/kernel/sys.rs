@@ -25,8 +25,8 @@ pub(crate) use self::aio::Aio;
 pub(crate) use self::aligned::Aligned;
 pub(crate) use self::fault::install_handlers;
 pub(crate) use self::file::{
-    blocks, clone_range, dedupe_range, find_block, free_one, is_free, move_extents, swap_boot,
-    swap_extents, written_block, written_blocks, xflags,
+    blocks, clone_range, dedupe_range, exchange_range, find_block, free_one, is_free, move_extents,
+    swap_boot, swap_extents, written_block, written_blocks, xflags,
 };
 pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};

@@ -233,6 +233,9 @@ impl Actor {
             Action::Exchange { file, with: Partner::File(other) } => {
                 sys::swap_extents(&*self.file(*file)?, &*self.file(*other)?).map(done)
             }
+            Action::Exchange { file, with: Partner::Range(other) } => {
+                sys::exchange_range(&*self.file(*file)?, &*self.file(*other)?).map(done)
+            }
             Action::Exchange { file, with: Partner::BootLoader } => {
                 sys::swap_boot(&*self.file(*file)?).map(done)
             }

@@ -120,7 +120,7 @@ impl Actor {
                     .map(Reply::Count)
             }
             Action::MoveExtents { .. } => Fs::move_extents().map(done),
-            Action::Exchange { file, with: Partner::File(other) } => self
+            Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => self
                 .on(*file, |one| self.on(*other, |other| fs.exchange(task, one, other)))
                 .map(done),
             Action::Exchange { file, with: Partner::BootLoader } => {

@@ -118,6 +118,36 @@ pub(crate) fn swap_extents(one: &File, other: &File) -> io::Result<()> {
     check(unsafe { libc::ioctl(one.as_raw_fd(), request as _, &raw const swap) }.into()).map(drop)
 }
 
+/// `struct xfs_exchange_range`.
+#[repr(C)]
+struct ExchangeRange {
+    first: i32,
+    pad: u32,
+    first_at: u64,
+    second_at: u64,
+    len: u64,
+    flags: u64,
+}
+
+/// `XFS_EXCHANGE_RANGE_TO_EOF`
+const TO_END: u64 = 1;
+
+/// `XFS_IOC_EXCHANGE_RANGE`: all of both files, and how long they are.
+pub(crate) fn exchange_range(one: &File, other: &File) -> io::Result<()> {
+    let exchange = ExchangeRange {
+        first: one.as_raw_fd(),
+        pad: 0,
+        first_at: 0,
+        second_at: 0,
+        len: 0,
+        flags: TO_END,
+    };
+    let request = libc::_IOW::<ExchangeRange>(u32::from(b'X'), 129);
+    // SAFETY: the structure is the one the request names.
+    check(unsafe { libc::ioctl(other.as_raw_fd(), request as _, &raw const exchange) }.into())
+        .map(drop)
+}
+
 /// `struct move_extent`.
 #[repr(C)]
 struct MoveExtents {
@@ -396,6 +426,7 @@ mod tests {
     fn the_structure_is_the_kernels() {
         assert_eq!(size_of::<Fsxattr>(), 28);
         assert_eq!(size_of::<SwapExtents>(), 192);
+        assert_eq!(size_of::<ExchangeRange>(), 40);
         assert_eq!(std::mem::offset_of!(Bulkstat, modified), 56);
         assert_eq!(std::mem::offset_of!(Bulkstat, changed), 72);
     }
