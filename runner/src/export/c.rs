@@ -12,6 +12,7 @@ use cases::action::{
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
+use super::requirement::{self, Requirement};
 use crate::target::{DAX, PER_FILE};
 use crate::wrap;
 
@@ -76,7 +77,8 @@ pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<Strin
     for (index, deed) in deeds.iter().enumerate() {
         writer.deed(deed, deeds.get(index + 1))?;
     }
-    Ok(writer.text(case, reader))
+    let requirements = Requirement::all(case, deeds)?;
+    Ok(writer.text(case, &requirements, reader))
 }
 
 impl Writer {
@@ -417,15 +419,27 @@ impl Writer {
         })
     }
 
-    fn text(&self, case: &Case, reader: Reader) -> String {
+    /// What must be there before the case acts, and before any file is mapped.
+    fn needs(&self, requirements: &[Requirement]) -> String {
+        let mut lines = requirement::tries(requirements, self.mount);
+        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| **is_remote) {
+            let _ = writeln!(lines, "{} = begin_remote();", name_of_pin(*pin));
+        }
+        let lines: String = lines
+            .lines()
+            .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\t{line}\n") })
+            .collect();
+        format!(
+            "/* What is missing is no fault of the kernel's. */\n\
+             static void check_needs(void)\n{{\n{lines}}}\n"
+        )
+    }
+
+    fn text(&self, case: &Case, requirements: &[Requirement], reader: Reader) -> String {
         let mut body = String::new();
-        for (pin, is_remote) in &self.pins {
+        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| !**is_remote) {
             let pin = name_of_pin(*pin);
-            let _ = if *is_remote {
-                writeln!(body, "\t{pin} = begin_remote();")
-            } else {
-                writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");")
-            };
+            let _ = writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");");
         }
         let calls = |names: &[&str]| {
             names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
@@ -452,11 +466,9 @@ impl Writer {
                  \tif (operations == MAP_FAILED)\n\t\tcannot(\"mmap\");\n",
             );
         }
-        if self.mount == PER_FILE {
-            body.push_str("\tchoose_dax(1);\n");
-        }
         body.push_str(&self.body);
-        let mut text = head(case, self.mount, reader);
+        let needs = self.needs(requirements);
+        let mut text = head(case, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
         let most = self.apart.iter().map(|op| op.0 + 1).max();
         if let Some(most) = most {
@@ -465,8 +477,8 @@ impl Writer {
                 "\n/* Shared with forked processes. */\n#define OPERATIONS {most}\nstatic struct operation *operations;"
             );
         }
-        text.push_str(&pieces(&format!("{body}{}{globals}", self.calls)));
-        let _ = write!(text, "{globals}\n{handlers}{}", self.calls);
+        text.push_str(&pieces(&format!("{needs}{body}{}{globals}", self.calls)));
+        let _ = write!(text, "{globals}\n{handlers}{}{needs}\n", self.calls);
         let names: Vec<_> = self.names.values().map(|name| quoted(name)).collect();
         let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names));
         text
@@ -474,7 +486,7 @@ impl Writer {
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case, mount: &str, reader: Reader) -> String {
+fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Reader) -> String {
     let licence = match reader {
         Reader::Anybody => "MIT OR Apache-2.0",
         Reader::Xfstests => "GPL-2.0",
@@ -490,8 +502,9 @@ fn head(case: &Case, mount: &str, reader: Reader) -> String {
     let build = match reader {
         Reader::Anybody => format!(
             " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
-             \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o {mount}\n\
-             \x20*\n"
+             \x20*\t./repro /mnt\t\t{}, mounted with -o {mount}\n\
+             \x20*\n",
+            requirement::only_on(requirements).map_or("XFS or ext4", |fs| fs.title)
         ),
         Reader::Xfstests => String::new(),
     };
@@ -512,7 +525,7 @@ fn last(names: &[String]) -> String {
 	static const char *const names[] = {{ {} }};
 	char made[4096], path[4352];
 	struct pollfd verdict = {{ .events = POLLIN }};
-	int ends[2], warn, status;
+	int ends[2], status;
 	char code = 2;
 
 	if (argc != 2) {{
@@ -525,15 +538,6 @@ fn last(names: &[String]) -> String {
 		perror(argv[1]);
 		return 2;
 	}}
-	kernel_log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-	if (kernel_log < 0)
-		fprintf(stderr, "note: /dev/kmsg: %s: warnings are not looked for\n", strerror(errno));
-	else
-		lseek(kernel_log, 0, SEEK_END);
-	/* A WARN_ON_ONCE that has warned since boot warns again. */
-	warn = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);
-	if (warn >= 0 && write(warn, "1", 1) != 1)
-		fprintf(stderr, "note: clear_warn_once: %s\n", strerror(errno));
 	switch (fork()) {{
 	case -1:
 		perror("fork");
@@ -541,6 +545,8 @@ fn last(names: &[String]) -> String {
 	case 0:
 		close(ends[0]);
 		verdicts = ends[1];
+		check_needs();
+		watch_kernel_log();
 		run();
 		check_kernel_log();
 		puts("as it must be");
@@ -620,7 +626,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn flags(mode: Mode) -> &'static str {
+pub(super) fn flags(mode: Mode) -> &'static str {
     match mode {
         Mode::Allocate => "0",
         Mode::Punch => "FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE",

@@ -63,6 +63,17 @@ static void expect(long seen, long expected, const char *what)
 		 seen < 0 ? strerror((int)-seen) : seen ? "another count" : "success");
 }
 
+//: need
+/* Ends the program if `what` is missing: then nothing can be said about the kernel. */
+static void need(long said, const char *what)
+{
+	if (said >= 0)
+		return;
+	fprintf(stderr, "cannot run: needs %s: %s\n", what, strerror((int)-said));
+	rmdir(folder);
+	end(2);
+}
+
 //: answer
 /* What a system call says: its value, or -errno. */
 static long answer(long value)
@@ -103,16 +114,16 @@ static long create(int *fd, const char *name, const char *fill)
 
 //: choose_dax
 /* Whether what is made in the folder from now on is to be DAX files; on dax=inode that counts. */
-static void choose_dax(int wanted)
+static long choose_dax(int wanted)
 {
 	int flags, fd = open(folder, O_RDONLY | O_DIRECTORY);
 
 	if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags))
-		cannot(folder);
+		return -errno;
 	flags = wanted ? flags | FS_DAX_FL : flags & ~FS_DAX_FL;
 	if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
-		cannot(folder);
-	close(fd);
+		return -errno;
+	return close(fd);
 }
 
 //: reopen
@@ -143,12 +154,14 @@ static long flip_dax(int file)
 //: create_without_dax new_file choose_dax
 static long create_without_dax(int *fd, const char *name, const char *fill)
 {
-	choose_dax(0);
+	if (choose_dax(0))
+		cannot(folder);
 	if (new_file(fd, name, fill)) {
 		fprintf(stderr, "cannot run: %s is a DAX file: mount with -o dax=inode\n", name);
 		end(2);
 	}
-	choose_dax(1);
+	if (choose_dax(1))
+		cannot(folder);
 	return 0;
 }
 
@@ -159,6 +172,30 @@ static long unlink_file(const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	return answer(unlink(path));
+}
+
+//: new_probe new_file unlink_file
+/*
+ * A file to try things on: a page, a hole of two, and a page; whether it is a DAX file. It has no name and
+ * stays open, and what is tried frees none of its blocks: what the file system gives to the files
+ * that follow is as if nobody had tried anything.
+ */
+static int new_probe(int *fd)
+{
+	int is_dax = new_file(fd, "probe", "p..p");
+
+	if (unlink_file("probe"))
+		cannot("unlink");
+	return is_dax;
+}
+
+//: without_dax new_probe choose_dax need
+/* A file to try things on that is no DAX file. */
+static void without_dax(int *fd)
+{
+	need(choose_dax(0), "a DAX flag in each file");
+	need(new_probe(fd) ? -EOPNOTSUPP : 0, "files without DAX (mount -o dax=inode)");
+	need(choose_dax(1), "a DAX flag in each file");
 }
 
 //: open_truncated answer
@@ -316,6 +353,21 @@ static long swap_boot(int file)
 	return answer(ioctl(file, _IO('f', 17)));
 }
 
+//: can_swap_boot swap_boot new_file unlink_file
+/* Tries it on a file that must have a name. Twice: what the boot loader has is its own. */
+static long can_swap_boot(void)
+{
+	long said;
+	int fd;
+
+	new_file(&fd, "probe", "p..p");
+	said = swap_boot(fd);
+	if (!said)
+		said = swap_boot(fd);
+	unlink_file("probe");
+	return said;
+}
+
 //: direct answer
 /* Direct I/O between a file and a mapping; the bytes transferred. */
 static long direct(const char *name, off_t at, char *buffer, size_t length, int is_write)
@@ -471,7 +523,7 @@ static long pin_own(const struct map *map, size_t at, size_t length)
 	return count < 0 ? -errno : 0;
 }
 
-//: remote answer map_file
+//: remote answer map_file need
 #include <sys/prctl.h>
 #include <linux/userfaultfd.h>
 
@@ -488,9 +540,10 @@ struct remote {
 	int is_write;
 	char byte, bytes[65536];
 	long result;
+	const char *lacks;
 };
 
-enum { IDLE, ASKED, PINNED, RELEASED, DONE };
+enum { BEGUN, READY, ASKED, PINNED, RELEASED, DONE };
 
 static int step_of(struct remote *remote)
 {
@@ -514,8 +567,19 @@ static void *transfer(void *argument)
 	return NULL;
 }
 
+static _Noreturn void lacks(struct remote *remote, const char *what)
+{
+	remote->result = -errno;
+	remote->lacks = what;
+	set_step(remote, DONE);
+	_exit(0);
+}
+
 static _Noreturn void serve(struct remote *remote)
 {
+	char copied;
+	/* Its parent has it at the same address. */
+	struct iovec to = { &copied, 1 }, from = { &remote->byte, 1 };
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register withheld = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffdio_copy copy = { 0 };
@@ -526,7 +590,10 @@ static _Noreturn void serve(struct remote *remote)
 	/* Without O_NONBLOCK poll(2) says POLLERR at once. */
 	event.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (event.fd < 0 || ioctl(event.fd, UFFDIO_API, &api))
-		cannot("userfaultfd");
+		lacks(remote, "userfaultfd(2)");
+	if (process_vm_readv(getppid(), &to, 1, &from, 1, 0) != 1)
+		lacks(remote, "access to another process's memory (process_vm_readv(2))");
+	set_step(remote, READY);
 	while (step_of(remote) != ASKED)
 		usleep(1000);
 	remote->own = mmap(NULL, remote->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -573,6 +640,10 @@ static struct remote *begin_remote(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		serve(remote);
 	}
+	while (step_of(remote) == BEGUN)
+		usleep(1000);
+	if (remote->lacks)
+		need(remote->result, remote->lacks);
 	return remote;
 }
 
@@ -614,7 +685,7 @@ static long register_buffer(const struct map *map, size_t at, size_t length)
 	long said;
 
 	if (ring < 0)
-		cannot("io_uring_setup");
+		return -errno;
 	said = answer(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1));
 	close(ring);
 	return said;
@@ -773,6 +844,21 @@ static void interrupt(struct operation *op)
 //: kernel_log
 /* What the kernel warns of from now on. */
 static int kernel_log = -1;
+
+static void watch_kernel_log(void)
+{
+	int warn;
+
+	kernel_log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (kernel_log < 0)
+		fprintf(stderr, "note: /dev/kmsg: %s: warnings are not looked for\n", strerror(errno));
+	else
+		lseek(kernel_log, 0, SEEK_END);
+	/* A WARN_ON_ONCE that has warned since boot warns again. */
+	warn = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);
+	if (warn >= 0 && write(warn, "1", 1) != 1)
+		fprintf(stderr, "note: clear_warn_once: %s\n", strerror(errno));
+}
 
 static void check_kernel_log(void)
 {
