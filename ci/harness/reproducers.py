@@ -25,28 +25,44 @@ WITHOUT = ("--exclude", "race", "--exclude", "livelock", "--exclude", "evict/own
 COMPILERS = ("gcc", "clang")
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
 
-# The runner first, then the programs on the file system that it leaves. A page cache comes last: there a program must
+# The runner first, then the programs on the file system that it leaves. A page cache comes last: there each program must
 # say that it cannot be tried. What hangs is for the next boot.
 SCRIPT = """\
-rm -rf "$RESULTS/suite" "$RESULTS/said" "$RESULTS/codes"
-mkdir "$RESULTS/said"
+rm -rf "$RESULTS/suite" "$RESULTS/said" "$RESULTS/cached"
+mkdir "$RESULTS/said" "$RESULTS/cached"
 runner --fs {filesystem} --dev /dev/pmem0 --results "$RESULTS/suite" {cases}
 code=$?
 [ $code -lt 2 ] || exit 2
-mkdir /run/dax
+each() {{
+	while read -r name; do
+		{programs}/$name "$1" >"$2/$name" 2>&1
+		echo "$? $name" >>"$2/codes"
+	done <{programs}/list
+}}
+mkdir /run/dax /run/cached
 mount -o dax=always /dev/pmem0 /run/dax || exit 2
-while read -r name; do
-	{programs}/$name /run/dax >"$RESULTS/said/$name" 2>&1
-	echo "$? $name" >>"$RESULTS/codes"
-done <{programs}/list
-mkdir /run/cached
-mkfs.ext4 -q -F /dev/pmem1 && mount /dev/pmem1 /run/cached || exit 2
-read -r name <{programs}/list
-{programs}/$name /run/cached
-echo "$? page-cache" >>"$RESULTS/codes"
+each /run/dax "$RESULTS/said"
+mkfs.ext4 -q -F /dev/pmem1 && mount -o dax=never /dev/pmem1 /run/cached || exit 2
+each /run/cached "$RESULTS/cached"
 """
 
 DEVIATES, KEEPS, CANNOT = 1, 0, 2
+
+# How a program must end, by the runner's verdict on the case.
+WANTED = {"PASS": KEEPS, "XFAIL": DEVIATES, "FAIL": DEVIATES, "HANG": DEVIATES, "NOTRUN": CANNOT}
+
+# How the reason of a NOTRUN begins if the machine or the file system lacks something. A program that runs there
+# accuses a kernel of what it never offered.
+LACKS = "needs "
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a program ended."""
+
+    code: int
+    text: str = ""
+    """All that it printed."""
 
 
 @dataclass
@@ -55,21 +71,23 @@ class Agreement:
 
     green: list[str] = field(default_factory=list)
     red: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    """The runner could not run them there."""
+    lacking: list[str] = field(default_factory=list)
+    """Neither could run there: something that the case needs is missing."""
+    untold: list[str] = field(default_factory=list)
+    """The runner ran them and learned nothing, so there is nothing to hold the program against."""
     differ: list[str] = field(default_factory=list)
 
     def tell(self, place: str) -> bool:
         """Say it; whether they agree."""
         print(
             f"{place}: {len(self.green)} green as the runner says, {len(self.red)} red as the runner says, "
-            f"{len(self.silent)} not run, {len(self.differ)} differ",
+            f"{len(self.lacking)} that cannot run as the runner says, {len(self.untold)} of which the runner learned nothing, "
+            f"{len(self.differ)} differ",
             flush=True,
         )
-        for line in self.red:
-            print(f"    red: {line}")
-        for line in self.differ:
-            print(f"    DIFFERS: {line}")
+        for word, lines in (("red", self.red), ("cannot run", self.lacking), ("untold", self.untold), ("DIFFERS", self.differ)):
+            for line in lines:
+                print(f"    {word}: {line}")
         return bool(self.green or self.red) and not self.differ
 
 
@@ -78,18 +96,30 @@ def file_name(case: str) -> str:
     return case.replace("/", "--")
 
 
-def compare(cases: list[str], verdicts: dict[str, list[str]], codes: dict[str, int]) -> Agreement:
-    """What became of each."""
+def refuses(program: Said | None) -> bool:
+    """Whether a program says that it cannot be tried, and why, in a line."""
+    return program is not None and program.code == CANNOT and len(program.text.splitlines()) == 1
+
+
+def compare(cases: list[str], seen: journal.Journal, programs: dict[str, Said]) -> Agreement:
+    """What became of each; `programs` by the name of the program."""
     agreement = Agreement()
     for case in cases:
-        said, code = verdicts.get(case, []), codes.get(file_name(case))
-        wanted = {("PASS",): KEEPS, ("XFAIL",): DEVIATES, ("FAIL",): DEVIATES, ("HANG",): DEVIATES}.get(tuple(said))
-        if said == ["NOTRUN"]:
-            agreement.silent.append(case)
-        elif code is None or code != wanted:
-            agreement.differ.append(f"{case}: the runner says {', '.join(said) or 'nothing'}, the program {code}")
+        verdict = ", ".join(seen.verdicts.get(case, [])) or "nothing"
+        reason, program = seen.reasons.get(case, ""), programs.get(file_name(case))
+        if verdict == "NOTRUN" and not reason.startswith(LACKS) and program and program.code in (KEEPS, DEVIATES, CANNOT):
+            # It takes some luck, which the runner did not have and the program may.
+            agreement.untold.append(f"{case}: {reason}; the program {program.code}")
+        elif program is None or program.code != WANTED.get(verdict):
+            why = f" ({reason})" if reason else ""
+            said = f"{program.code}\n{program.text}".strip() if program else "nothing"
+            agreement.differ.append(f"{case}: the runner says {verdict}{why}, the program {said}")
+        elif program.code == CANNOT and not refuses(program):
+            agreement.differ.append(f"{case}: what is missing ({reason}) takes a line, and the program says:\n{program.text}")
+        elif program.code == CANNOT:
+            agreement.lacking.append(f"{case}: {program.text.strip()}")
         else:
-            (agreement.green if code == KEEPS else agreement.red).append(case)
+            (agreement.green if program.code == KEEPS else agreement.red).append(case)
     return agreement
 
 
@@ -135,6 +165,22 @@ def compile_all(cases: list[str], folder: Path) -> list[str]:
     return objections
 
 
+def endings(folder: Path) -> dict[str, Said]:
+    """How the programs ended that left what they said in a folder, by name."""
+    codes = folder / "codes"
+    ends = [line.split(" ", 1) for line in codes.read_text().splitlines()] if codes.exists() else []
+    return {name: Said(int(code), (folder / name).read_text(errors="replace")) for code, name in ends}
+
+
+def tell_cached(cases: list[str], programs: dict[str, Said], place: str) -> bool:
+    """Say which program did not see that the file system has no DAX; whether all did."""
+    blind = {case: program for case in cases if not refuses(program := programs.get(file_name(case)))}
+    for case, program in blind.items():
+        said = f"ended with {program.code}\n{program.text}".strip() if program else "did not run"
+        print(f"    DIFFERS: {place}, page cache: {case} must end with {CANNOT} and a line that says why, and {said}")
+    return not blind
+
+
 def try_on(kernel: str, filesystem: str, cases: list[str], folder: Path, programs: Path, results: Path) -> bool:
     """Run the cases and their programs in one machine; whether they agree."""
     script = SCRIPT.format(filesystem=filesystem, cases=shlex.join(cases), programs=shlex.quote(str(folder)))
@@ -143,14 +189,10 @@ def try_on(kernel: str, filesystem: str, cases: list[str], folder: Path, program
     if code == suite.COULD_NOT_RUN:
         print(f"{kernel} {filesystem}: could not run")
         return False
-    lines = (results / "codes").read_text().splitlines() if (results / "codes").exists() else []
-    codes = {name: int(number) for number, name in (line.split(" ", 1) for line in lines)}
+    place = f"{kernel} {filesystem}"
     seen = journal.read(results / "suite" / "journal.jsonl")
-    good = compare(cases, seen.verdicts, codes).tell(f"{kernel} {filesystem}")
-    if (cached := codes.get("page-cache")) != CANNOT:
-        print(f"{kernel} {filesystem}: on a page cache a program ended with {cached}, not with {CANNOT}")
-        return False
-    return good
+    good = compare(cases, seen, endings(results / "said")).tell(place)
+    return tell_cached(cases, endings(results / "cached"), place) and good
 
 
 def main(arguments: list[str]) -> int:
