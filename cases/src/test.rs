@@ -14,8 +14,8 @@ use crate::action::{
 };
 use crate::attempt::{Attempts, MOST};
 use crate::system::{
-    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System, Trouble,
-    WaitChannel,
+    Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System,
+    Trouble, WaitChannel,
 };
 use crate::transcript::{Names, Report};
 
@@ -342,6 +342,7 @@ impl Test<'_> {
         let line = format!("{}: blocked", op.words);
         match self.system.settle(op.id)? {
             Look::Blocked(place) => {
+                self.system.conclude(Conclusion::Blocked(op.id));
                 self.say(&line);
                 self.observe_op(op, "blocked");
                 if let WaitChannel::Elsewhere(function) = place {
@@ -607,6 +608,9 @@ impl Test<'_> {
             }
         }
         made.sort_unstable();
+        if let [(_, first), (_, second)] = made[..] {
+            self.system.conclude(Conclusion::InOrder([first, second]));
+        }
         let mut files = [File { id: FileId(0), pages: 0 }; 2];
         for (((name, fill), (_, id)), file) in named.into_iter().zip(made).zip(&mut files) {
             self.names.call(id, name);

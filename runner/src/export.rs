@@ -293,6 +293,24 @@ mod tests {
         }
     }
 
+    /// The reference waits where a case lets the kernel choose, shares where a dedupe may find that
+    /// it cannot, and gives the file that is made first the lower inode number.
+    #[test]
+    fn what_a_case_allows_its_program_does_not_forbid() {
+        for (name, has, has_not) in [
+            ("reflink/source-pinned", "settle(&operations", "expect_blocked(&operations"),
+            ("reflink/source-pinned", "in_order(&fd1, &fd2);", "in_order(&fd2"),
+            ("evict/own-pin-at-exit", "settle(&operations", "expect_blocked(&operations"),
+            ("waits/punch/splice/mapped", "expect_blocked(&operations", "\tsettle(&operations"),
+            ("reflink/dedupe-destination-pinned", ", SOME);", ", 8192);"),
+            ("history/dedupe-two-extents-differ", ", 0), 0, \"dedupe", "SOME,"),
+        ] {
+            let text = c(cases::find(name).unwrap()).unwrap().text;
+            assert!(text.contains(has), "{name}: {has}\n{text}");
+            assert!(!text.contains(has_not), "{name}: {has_not}\n{text}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_said_is_refused_with_its_reason() {
         for (name, words) in [

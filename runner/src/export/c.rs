@@ -39,6 +39,8 @@ struct Writer {
     place: BTreeMap<TaskId, u32>,
     processes: BTreeMap<u32, Process>,
     names: BTreeMap<FileId, String>,
+    /// Files of which the program knows the name only when it runs.
+    swapped: BTreeSet<FileId>,
     /// The pins that can be let go, and whether another process has them.
     pins: BTreeMap<PinId, bool>,
     /// Operations that are begun and waited for apart.
@@ -97,6 +99,15 @@ impl Writer {
             }
             Deed::Blocked(op) => {
                 self.line(&format!("expect_blocked({});", operation(*op)));
+                Ok(())
+            }
+            Deed::Settled(op) => {
+                self.line(&format!("settle({});", operation(*op)));
+                Ok(())
+            }
+            Deed::InOrder([first, second]) => {
+                self.line(&format!("in_order(&{}, &{});", descriptor(*first), descriptor(*second)));
+                self.swapped.extend([*first, *second]);
                 Ok(())
             }
             Deed::End { op, result } => self.end(*op, result),
@@ -240,6 +251,9 @@ impl Writer {
             self.names.insert(*file, name.clone());
             let _ = writeln!(self.globals, "static int {};", descriptor(*file));
             return Ok(());
+        }
+        if named(action).is_some_and(|file| self.swapped.contains(&file)) {
+            return Err(format!("{words}: which of two files it is, the program does not know"));
         }
         if files.iter().any(|file| !has.files.contains(file)) {
             return Err(format!("{words}: the file was made after the process was forked"));
@@ -642,6 +656,8 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
     Ok(match result {
         Err(errno) => format!("-{:?}", nix::errno::Errno::from_raw(errno.0)),
         Ok(Reply::Count(count)) => match action {
+            // It may find that it cannot share, but not share what differs.
+            Action::Dedupe { .. } if *count > 0 => "SOME".to_owned(),
             Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
             // How many faults it took is the kernel's to choose.
             _ => "0".to_owned(),
@@ -690,6 +706,17 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::MoveExtents { file, donor: other } => vec![*file, *other],
         // By its name, or not at all.
         _ => Vec::new(),
+    }
+}
+
+/// The file that it goes to by its name.
+fn named(action: &Action) -> Option<FileId> {
+    match action {
+        Action::Reopen { file }
+        | Action::Unlink { file }
+        | Action::OpenTruncate { file }
+        | Action::DirectIo { file, .. } => Some(*file),
+        _ => None,
     }
 }
 
