@@ -312,6 +312,21 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_luck_is_tried_more_than_once() {
+        for (name, attempts) in [
+            // On a stripe it shows nothing unless the pages of both files lie in a row.
+            ("history/dedupe-eight-pages-differ", 8),
+            ("waits/punch/splice/mapped", 1),
+        ] {
+            let text = c(cases::find(name).unwrap()).unwrap().text;
+            let (run, end) = text.split_once("int main(").unwrap();
+            let again = format!("for (attempt = 0; attempt < {attempts}; attempt++)");
+            assert!(end.contains(&again), "{name}: {again}\n{text}");
+            assert_eq!(run.contains(&again), attempts > 1, "{name}\n{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_said_is_refused_with_its_reason() {
         for (name, words) in [
             ("waits/punch/aio-read/mapped", "a device that holds it"),

@@ -19,6 +19,9 @@ use crate::wrap;
 /// Parts of programs. Each begins with a line `//: NAME NEEDED...`.
 static PIECES: &str = include_str!("pieces.c");
 
+/// How often a program tries what depends on where blocks lie: as often as a case does.
+const ATTEMPTS: u32 = 8;
+
 /// How wide a comment is, tabs apart.
 const WIDTH: usize = 90;
 
@@ -48,6 +51,8 @@ struct Writer {
     /// Those that have not ended.
     under_way: BTreeMap<OpId, TaskId>,
     begun: BTreeMap<OpId, (Action, String)>,
+    /// Whether it depends on where blocks lie if the case can show anything.
+    is_by_luck: bool,
     globals: String,
     calls: String,
     body: String,
@@ -205,7 +210,7 @@ impl Writer {
         }
         if matches!(action, Action::Blocks { .. }) {
             // Where they lie decides whether what comes can show anything, and differs from place to place.
-            self.line(&format!("/* {words}: the case tries again where that is of no use. */"));
+            self.is_by_luck = true;
             return Ok(());
         }
         let call = self.call(&action, Some(result), &words)?;
@@ -480,7 +485,21 @@ impl Writer {
                  \tif (operations == MAP_FAILED)\n\t\tcannot(\"mmap\");\n",
             );
         }
-        body.push_str(&self.body);
+        // What waits takes too long, and waits wherever the blocks are.
+        let attempts = if self.is_by_luck && self.apart.is_empty() { ATTEMPTS } else { 1 };
+        if attempts > 1 {
+            let _ = writeln!(
+                body,
+                "\t/* Where the file system puts the blocks decides whether this can show anything. */\n\
+                 \tfor (attempt = 0; attempt < {attempts}; attempt++) {{"
+            );
+            for line in self.body.lines() {
+                let _ = writeln!(body, "\t{line}");
+            }
+            body.push_str("\t}\n");
+        } else {
+            body.push_str(&self.body);
+        }
         let needs = self.needs(requirements);
         let mut text = head(case, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
@@ -494,7 +513,7 @@ impl Writer {
         text.push_str(&pieces(&format!("{needs}{body}{}{globals}", self.calls)));
         let _ = write!(text, "{globals}\n{handlers}{}{needs}\n", self.calls);
         let names: Vec<_> = self.names.values().map(|name| quoted(name)).collect();
-        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names));
+        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names, attempts));
         text
     }
 }
@@ -532,12 +551,12 @@ fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Reader) 
 }
 
 /// How a program ends: the process that the user waits for, which cannot hang.
-fn last(names: &[String]) -> String {
+fn last(names: &[String], attempts: u32) -> String {
     format!(
         r#"int main(int argc, char **argv)
 {{
 	static const char *const names[] = {{ {} }};
-	char made[4096], path[4352];
+	char made[4096];
 	struct pollfd verdict = {{ .events = POLLIN }};
 	int ends[2], status;
 	char code = 2;
@@ -578,10 +597,9 @@ fn last(names: &[String]) -> String {
 	if (code)
 		return code;
 	waitpid(-1, &status, 0);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {{
-		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-		unlink(path);
-	}}
+	for (attempt = 0; attempt < {attempts}; attempt++)
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			unlink(path_of(names[i]));
 	rmdir(folder);
 	return 0;
 }}

@@ -25,6 +25,7 @@
 #define SECTOR 512L
 
 static const char *folder;	/* in which the files are made */
+static int attempt;		/* which has files of its own */
 static int verdicts;		/* the pipe to the parent, who exits with what it reads */
 
 static _Noreturn void end(int code)
@@ -34,6 +35,14 @@ static _Noreturn void end(int code)
 	if (write(verdicts, &byte, 1) != 1)
 		_exit(2);
 	_exit(code);
+}
+
+static const char *path_of(const char *name)
+{
+	static __thread char path[4352];
+
+	snprintf(path, sizeof(path), "%s/%s.%d", folder, name, attempt);
+	return path;
 }
 
 /* The kernel does what it must not. */
@@ -88,10 +97,10 @@ static long answer(long value)
 /* A file with a page of each letter, '.' is a hole; whether it is a DAX file. */
 static int new_file(int *fd, const char *name, const char *fill)
 {
-	char page[PAGE], path[4096];
+	const char *path = path_of(name);
+	char page[PAGE];
 	struct statx stx;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	*fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (*fd < 0 || ftruncate(*fd, (off_t)strlen(fill) * PAGE))
 		cannot(path);
@@ -132,10 +141,7 @@ static long choose_dax(int wanted)
 //: reopen
 static long reopen(int *fd, const char *name)
 {
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	*fd = open(path, O_RDWR);
+	*fd = open(path_of(name), O_RDWR);
 	return *fd < 0 ? -errno : 0;
 }
 
@@ -186,10 +192,7 @@ static void in_order(int *first, int *second)
 //: unlink_file answer
 static long unlink_file(const char *name)
 {
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return answer(unlink(path));
+	return answer(unlink(path_of(name)));
 }
 
 //: new_probe new_file unlink_file
@@ -219,11 +222,8 @@ static void without_dax(int *fd)
 //: open_truncated answer
 static long open_truncated(const char *name)
 {
-	char path[4096];
-	int fd;
+	int fd = open(path_of(name), O_WRONLY | O_TRUNC);
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_WRONLY | O_TRUNC);
 	return fd < 0 ? -errno : answer(close(fd));
 }
 
@@ -390,12 +390,9 @@ static long can_swap_boot(void)
 /* Direct I/O between a file and a mapping; the bytes transferred. */
 static long direct(const char *name, off_t at, char *buffer, size_t length, int is_write)
 {
-	char path[4096];
+	int fd = open(path_of(name), O_RDWR | O_DIRECT);
 	long count;
-	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_RDWR | O_DIRECT);
 	if (fd < 0)
 		return -errno;
 	count = answer(is_write ? pwrite(fd, buffer, length, at) : pread(fd, buffer, length, at));
