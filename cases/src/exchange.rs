@@ -153,6 +153,7 @@ fn range_with_cached(t: &mut Test<'_>) -> Checked {
     let with = Partner::Range(cached.id);
     let op = t.begin(Action::Exchange { file: data.id, with })?;
     let sleeps = !t.settled(&op)?;
+    t.is_open(&op);
     let early = if sleeps { None } else { Some(t.returned(&op)?) };
     if early.is_some_and(|done| done.result.is_ok()) {
         return fail(

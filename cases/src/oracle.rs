@@ -28,8 +28,8 @@ use self::kept::Pinned;
 use crate::action::{Action, Content, FileId, Medium, PinId, PinKind, Reply, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
-    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System,
-    Tried, WriteBacks,
+    Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released,
+    Signal, System, Tried, WriteBacks,
 };
 use crate::transcript::Names;
 
@@ -344,6 +344,10 @@ impl System for Watch<'_> {
         let look = self.system.settle(op)?;
         self.heard(op, &look)?;
         Ok(look)
+    }
+
+    fn conclude(&mut self, what: Conclusion) {
+        self.system.conclude(what);
     }
 
     fn wait(&mut self, op: OpId) -> Tried<Done> {

@@ -3,15 +3,15 @@
 //! The reference is right by definition, so what it answers is what a kernel must answer. What is
 //! written down can be made into a program that needs nothing of daxtests.
 
-use crate::action::{Action, Content, PinId, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, PinId, Reply, TaskId, VarId};
 use crate::case::Case;
 use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::patience::Patience;
 use crate::perform::perform;
 use crate::system::reference::{Config, Reference};
 use crate::system::{
-    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System,
-    Tried, WriteBacks,
+    Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released,
+    Signal, System, Tried, WriteBacks,
 };
 use crate::test::Ending;
 use crate::transcript::Names;
@@ -39,8 +39,14 @@ pub enum Deed {
         /// The same in the words of the transcript: "punch pages 1..3 of data".
         words: String,
     },
-    /// An operation is seen to wait for a pin, or for another operation.
+    /// An operation must wait, for a pin or for another operation.
     Blocked(OpId),
+    /// An operation waits or ends, and may do either; [`Deed::End`] says when it must have ended.
+    Settled(OpId),
+    /// How the operation goes on from here is open: more than one way is right.
+    Open(OpId),
+    /// Of two new files the first must be the one with the lower inode number.
+    InOrder([FileId; 2]),
     /// An operation ends.
     End {
         /// Which.
@@ -87,14 +93,6 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn heard(&mut self, op: OpId, look: &Look) {
-        match look {
-            Look::Done(done) => self.end(op, done),
-            Look::Blocked(_) => self.deeds.push(Deed::Blocked(op)),
-            Look::Running | Look::Gone => {}
-        }
-    }
-
     /// An operation ends once, however often it is looked at.
     fn end(&mut self, op: OpId, done: &Done) {
         let is_known = self
@@ -132,16 +130,28 @@ impl System for Recorder {
     fn look(&mut self, op: OpId) -> Tried<Look> {
         let look = self.system.look(op)?;
         // A moment's look proves nothing; that it has ended does.
-        if matches!(look, Look::Done(_)) {
-            self.heard(op, &look);
+        if let Look::Done(done) = &look {
+            self.end(op, done);
         }
         Ok(look)
     }
 
     fn settle(&mut self, op: OpId) -> Tried<Look> {
         let look = self.system.settle(op)?;
-        self.heard(op, &look);
+        // Whether it waits is not demanded yet, nor that it has ended.
+        self.deeds.push(Deed::Settled(op));
         Ok(look)
+    }
+
+    fn conclude(&mut self, what: Conclusion) {
+        match what {
+            Conclusion::Blocked(op) => {
+                self.deeds.pop_if(|last| *last == Deed::Settled(op));
+                self.deeds.push(Deed::Blocked(op));
+            }
+            Conclusion::Open(op) => self.deeds.push(Deed::Open(op)),
+            Conclusion::InOrder(files) => self.deeds.push(Deed::InOrder(files)),
+        }
     }
 
     fn wait(&mut self, op: OpId) -> Tried<Done> {
@@ -253,6 +263,23 @@ mod tests {
         let released = position(&|deed| matches!(deed, Deed::Release(_)));
         let ended = position(&|deed| *deed == Deed::End { op, result: Ok(Reply::Done) });
         assert!(pinned < blocked && blocked < released && released < ended, "{deeds:#?}");
+    }
+
+    /// A program that demands what a case allows accuses a kernel that does it otherwise.
+    #[test]
+    fn what_is_allowed_is_not_demanded() {
+        let deeds = record(crate::find("reflink/source-pinned").unwrap(), 1).unwrap();
+        let op = deeds
+            .iter()
+            .find_map(|deed| match deed {
+                Deed::Start { op, action: Action::Clone { .. }, .. } => Some(*op),
+                _ => None,
+            })
+            .unwrap();
+        assert!(deeds.contains(&Deed::Settled(op)) && !deeds.contains(&Deed::Blocked(op)));
+        assert!(deeds.iter().any(|deed| matches!(deed, Deed::InOrder(_))), "{deeds:#?}");
+        let deeds = record(crate::find("waits/punch/splice/mapped").unwrap(), 1).unwrap();
+        assert!(!deeds.iter().any(|deed| matches!(deed, Deed::Settled(_))), "{deeds:#?}");
     }
 
     #[test]

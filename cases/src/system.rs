@@ -177,6 +177,17 @@ pub enum Look {
     Gone,
 }
 
+/// What a case makes of what it saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The operation waits, and it would be wrong if it did not.
+    Blocked(OpId),
+    /// More than one way in which the operation may go on from here is right.
+    Open(OpId),
+    /// The first has the lower inode number, and the case takes the two for what they are by that.
+    InOrder([FileId; 2]),
+}
+
 /// Why a [`System`] could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
@@ -280,6 +291,9 @@ pub trait System {
     fn go_after(&mut self, _hold: HoldId, _other: HoldId) -> Tried<()> {
         Ok(())
     }
+
+    /// Is told what the case makes of what it saw, which only who writes it down wants to know.
+    fn conclude(&mut self, _what: Conclusion) {}
 
     /// As [`System::settle`], of an operation that may come to `hold`, and beside tasks that are
     /// held; none if it stands there.

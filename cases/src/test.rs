@@ -15,8 +15,8 @@ use crate::action::{
 use crate::attempt::{Attempts, MOST};
 use crate::patience::Limit;
 use crate::system::{
-    Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System, Trouble,
-    WaitChannel,
+    Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System,
+    Trouble, WaitChannel,
 };
 use crate::transcript::{Names, Report};
 
@@ -307,7 +307,7 @@ impl Test<'_> {
         let words = self.names.say(&action);
         let expected = Errno(errno);
         let reply = self.quietly(task, action)?;
-        let seen = reply.as_ref().map_or_else(|seen| seen.to_string(), |_| "success".to_owned());
+        let seen = reply.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned());
         self.say(&format!("{words}: {seen}"));
         self.observe(seen.clone());
         if reply != Err(expected) {
@@ -351,6 +351,7 @@ impl Test<'_> {
         self.observe_op(op, &seen);
         match look {
             Look::Blocked(place) => {
+                self.system.conclude(Conclusion::Blocked(op.id));
                 if let WaitChannel::Elsewhere(function) = place {
                     self.note("blocked in", &function);
                 }
@@ -447,6 +448,11 @@ impl Test<'_> {
             return fail(&expected, "it spins: it neither sleeps nor returns", &state);
         }
         Ok(matches!(look, Look::Done(_)))
+    }
+
+    /// The case takes more than one way in which `op` goes on from here for right.
+    pub(crate) fn is_open(&mut self, op: &Op) {
+        self.system.conclude(Conclusion::Open(op.id));
     }
 
     fn free(&mut self, op: &Op) {
@@ -615,6 +621,9 @@ impl Test<'_> {
             }
         }
         made.sort_unstable();
+        if let [(_, first), (_, second)] = made[..] {
+            self.system.conclude(Conclusion::InOrder([first, second]));
+        }
         let mut files = [File { id: FileId(0), pages: 0 }; 2];
         for (((name, fill), (_, id)), file) in named.into_iter().zip(made).zip(&mut files) {
             self.names.call(id, name);

@@ -141,10 +141,12 @@ REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/spli
 DANGEROUS = dict.fromkeys(("huge/shared-in-parts-punch-waits", "huge/stored-in-parts-punch-waits"), "huge-shared-in-parts")
 AFTERWARDS = ("huge/two-mappings-punch",)
 
-# What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files.
+# What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files; and what
+# only one of the file systems offers, which the program must see on the other.
 EXPORTED = (
     *("waits/punch/splice/mapped", "waits/punch/splice/unmapped", "waits/collapse/splice/other-process", "waits/zero/vm-write/mapped"),
     *("interrupted/punch/splice/*", "reflink/dedupe-signal", "history/dedupe-two-extents-differ"),
+    *("exchange/swapext-pinned", "exchange/swap-boot-mapped"),
 )
 
 
@@ -288,10 +290,10 @@ def soak() -> Step:
 
 def reproducers() -> Step:
     """Exported cases in a machine: they must say what the runner says."""
-    where = Where(FAULTY_KERNEL, "xfs", cpus=1)
-    places = ["--kernel", where.kernel, "--fs", where.filesystem]
+    where = Where(FAULTY_KERNEL, FILESYSTEMS[0], cpus=1)
+    places = ["--kernel", where.kernel, *(word for filesystem in FILESYSTEMS for word in ("--fs", filesystem))]
     words = python("reproducers", "--programs", PROGRAMS, "--results", RESULTS / "reproducers", *places, *EXPORTED)
-    return Step("reproducers", words, TIMEOUT + BESIDE, where=where)
+    return Step("reproducers", words, len(FILESYSTEMS) * (TIMEOUT + BESIDE), where=where)
 
 
 def holds() -> list[Step]:

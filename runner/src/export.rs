@@ -6,14 +6,16 @@
 //! leaves something out would prove nothing.
 
 mod c;
+mod requirement;
 mod xfstests;
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use cases::{Case, Deed, Ending};
 
 use c::Reader;
+use requirement::Requirement;
 
 use crate::judge::gist;
 use crate::known::Deviations;
@@ -50,14 +52,16 @@ pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
         .finds_in(case)
         .flat_map(|find| find.fixed_by.iter().map(String::as_str))
         .collect();
-    xfstests::add(case, &deeds, program, &fixes, folder)
+    let requirements = Requirement::all(case, &deeds).map_err(|why| refusal(case, &why))?;
+    xfstests::add(case, &deeds, &requirements, program, &fixes, folder)
 }
 
 fn program(case: &Case, deeds: &[Deed], reader: Reader) -> anyhow::Result<String> {
-    match c::program(case, deeds, reader) {
-        Ok(text) => Ok(text),
-        Err(why) => bail!("{} cannot be exported: {why}", case.name),
-    }
+    c::program(case, deeds, reader).map_err(|why| refusal(case, &why))
+}
+
+fn refusal(case: &Case, why: &str) -> anyhow::Error {
+    anyhow!("{} cannot be exported: {why}", case.name)
 }
 
 /// What `case` does, written down.
@@ -86,6 +90,8 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
+    use cases::action::Mode;
+
     use super::*;
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
@@ -107,21 +113,216 @@ mod tests {
         "exchange/move-extents-refused",
     ];
 
+    /// For each requirement a case that has it, what `lacking.c` calls it, and what the program says
+    /// where it is missing.
+    const LACKING: &[(Requirement, &str, &str, &str)] = &[
+        (
+            Requirement::Fallocate(Mode::Allocate),
+            "mapping/stored-behind-end-allocate",
+            "fallocate",
+            "fallocate(2): Operation not supported",
+        ),
+        (
+            Requirement::Fallocate(Mode::Punch),
+            "waits/punch/splice/mapped",
+            "fallocate",
+            "fallocate(2) with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE: Operation not supported",
+        ),
+        (
+            Requirement::Fallocate(Mode::Zero),
+            "waits/zero/splice/mapped",
+            "fallocate",
+            "fallocate(2) with FALLOC_FL_ZERO_RANGE: Operation not supported",
+        ),
+        (
+            Requirement::Fallocate(Mode::Collapse),
+            "waits/collapse/splice/mapped",
+            "fallocate",
+            "fallocate(2) with FALLOC_FL_COLLAPSE_RANGE: Operation not supported",
+        ),
+        (
+            Requirement::Fallocate(Mode::Insert),
+            "waits/insert/splice/mapped",
+            "fallocate",
+            "fallocate(2) with FALLOC_FL_INSERT_RANGE: Operation not supported",
+        ),
+        (
+            Requirement::Fallocate(Mode::Unshare),
+            "waits/unshare/splice/mapped",
+            "fallocate",
+            "fallocate(2) with FALLOC_FL_UNSHARE_RANGE: Operation not supported",
+        ),
+        (
+            Requirement::Clone,
+            "reflink/cow-write-mapped",
+            "clone",
+            "reflink (FICLONERANGE): Operation not supported",
+        ),
+        (
+            Requirement::Dedupe,
+            "reflink/dedupe-signal",
+            "dedupe",
+            "dedupe (FIDEDUPERANGE): Operation not supported",
+        ),
+        (
+            Requirement::DirectIo,
+            "deadlock/dio-self-buffer-read-distinct",
+            "direct-io",
+            "direct I/O: Invalid argument",
+        ),
+        (
+            Requirement::MapSync,
+            "waits/punch/splice/sync",
+            "map-sync",
+            "MAP_SYNC: Operation not supported",
+        ),
+        (
+            Requirement::SwapExtents,
+            "exchange/swapext-pinned",
+            "swap-extents",
+            "XFS_IOC_SWAPEXT: Inappropriate ioctl for device",
+        ),
+        (
+            Requirement::SwapBoot,
+            "exchange/swap-boot-mapped",
+            "swap-boot",
+            "EXT4_IOC_SWAP_BOOT: Inappropriate ioctl for device",
+        ),
+        (
+            Requirement::MoveExtents,
+            "exchange/move-extents-refused",
+            "move-extents",
+            "EXT4_IOC_MOVE_EXT: Inappropriate ioctl for device",
+        ),
+        (
+            Requirement::WithoutDax,
+            "exchange/move-extents-refused",
+            "without-dax",
+            "files without DAX (mount -o dax=inode): Operation not supported",
+        ),
+        (
+            Requirement::WithoutDax,
+            "exchange/move-extents-refused",
+            "flags",
+            "a DAX flag in each file: Inappropriate ioctl for device",
+        ),
+        (
+            Requirement::RegisteredBuffer,
+            "refused/punch/uring-buffer/mapped",
+            "io_uring",
+            "buffers registered with io_uring: Operation not permitted",
+        ),
+        (
+            Requirement::Peer,
+            "waits/punch/vm-read/mapped",
+            "userfaultfd",
+            "userfaultfd(2): Operation not permitted",
+        ),
+        (
+            Requirement::Peer,
+            "waits/punch/vm-write/mapped",
+            "peer",
+            "access to another process's memory (process_vm_readv(2)): Operation not permitted",
+        ),
+    ];
+
+    /// Has gcc make `output` of a text.
+    fn gcc(words: &[&str], output: &Path, text: &str) {
+        let mut gcc = Command::new("gcc")
+            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"])
+            .args(words)
+            .arg("-o")
+            .arg(output)
+            .args(["-xc", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        gcc.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let said = gcc.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success(), "{errors}\n{text}");
+    }
+
+    /// Where a file system or a machine cannot do what a case needs, nothing can be said about the
+    /// kernel, and the program must not.
+    #[test]
+    fn what_is_missing_is_no_fault_of_the_kernel() {
+        let folder = tempfile::tempdir().unwrap();
+        let (library, program) = (folder.path().join("lacking.so"), folder.path().join("program"));
+        gcc(&["-shared", "-fPIC"], &library, include_str!("export/lacking.c"));
+        let tried = tempfile::tempdir().unwrap();
+        // What each program takes.
+        let all = [
+            ("dax", "DAX files (mount -o dax=always): Operation not supported"),
+            ("page-size", "pages of 4096 bytes: Operation not supported"),
+        ]
+        .map(|(lacks, says)| (None, "waits/punch/splice/mapped", lacks, says));
+        let rows =
+            LACKING.iter().map(|(one, case, lacks, says)| (Some(*one), *case, *lacks, *says));
+        for (requirement, name, lacks, says) in rows.chain(all) {
+            let case = cases::find(name).unwrap();
+            if let Some(requirement) = requirement {
+                let all = Requirement::all(case, &deeds(case).unwrap()).unwrap();
+                assert!(all.contains(&requirement), "{name}: {requirement:?}");
+            }
+            let text = c(case).unwrap().text;
+            // Blocks and inodes that are given back go to the files of the case, which are then
+            // not where it wants them.
+            let (_, tries) = text.split_once("static void check_needs(void)").unwrap();
+            assert!(!tries.split_once("\n}\n").unwrap().0.contains("close("), "{name}");
+            gcc(&[], &program, &text);
+            let end = Command::new(&program)
+                .arg(tried.path())
+                .env("LD_PRELOAD", &library)
+                .env("LACKS", lacks)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&end.stderr);
+            assert_eq!(said, format!("cannot run: needs {says}\n"), "{name}");
+            assert_eq!(end.status.code(), Some(2), "{name}: {said}");
+            assert_eq!(std::fs::read_dir(tried.path()).unwrap().count(), 0, "{name}");
+        }
+    }
+
     #[test]
     fn a_compiler_has_nothing_to_say() {
         for name in SAMPLE {
             let text = c(cases::find(name).unwrap()).unwrap().text;
-            let mut gcc = Command::new("gcc")
-                .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
-                .args(["-S", "-o", "/dev/null", "-xc", "-"])
-                .stdin(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            gcc.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-            let said = gcc.wait_with_output().unwrap();
-            let errors = String::from_utf8_lossy(&said.stderr);
-            assert!(said.status.success(), "{name}: {errors}\n{text}");
+            gcc(&["-S"], Path::new("/dev/null"), &text);
+        }
+    }
+
+    /// The reference waits where a case lets the kernel choose, shares where a dedupe may find that
+    /// it cannot, and gives the file that is made first the lower inode number.
+    #[test]
+    fn what_a_case_allows_its_program_does_not_forbid() {
+        for (name, has, has_not) in [
+            ("reflink/source-pinned", "settle(&operations", "expect_blocked(&operations"),
+            ("reflink/source-pinned", "in_order(&fd1, &fd2);", "in_order(&fd2"),
+            ("evict/own-pin-at-exit", "settle(&operations", "expect_blocked(&operations"),
+            ("waits/punch/splice/mapped", "expect_blocked(&operations", "\tsettle(&operations"),
+            ("reflink/dedupe-destination-pinned", ", SOME);", ", 8192);"),
+            ("history/dedupe-two-extents-differ", ", 0), 0, \"dedupe", "SOME,"),
+        ] {
+            let text = c(cases::find(name).unwrap()).unwrap().text;
+            assert!(text.contains(has), "{name}: {has}\n{text}");
+            assert!(!text.contains(has_not), "{name}: {has_not}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_takes_luck_is_tried_more_than_once() {
+        for (name, attempts) in [
+            // On a stripe it shows nothing unless the pages of both files lie in a row.
+            ("history/dedupe-eight-pages-differ", 8),
+            ("waits/punch/splice/mapped", 1),
+        ] {
+            let text = c(cases::find(name).unwrap()).unwrap().text;
+            let (run, end) = text.split_once("int main(").unwrap();
+            let again = format!("for (attempt = 0; attempt < {attempts}; attempt++)");
+            assert!(end.contains(&again), "{name}: {again}\n{text}");
+            assert_eq!(run.contains(&again), attempts > 1, "{name}\n{text}");
         }
     }
 
@@ -133,6 +334,7 @@ mod tests {
             ("durable/punch/splice/mapped", "not to be seen"),
             (ONLY_DURABLE, "not to be seen"),
             ("waits/punch/splice/huge", "does not run on the reference"),
+            ("exchange/range-with-cached-pinned", "more than one outcome is right"),
         ] {
             let error = c(cases::find(name).unwrap()).unwrap_err().to_string();
             assert!(error.contains(words), "{name}: {error}");
@@ -142,7 +344,7 @@ mod tests {
     /// A folder with what makes it a checkout.
     fn checkout() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for part in ["common", "src", "tests/generic"] {
+        for part in ["common", "src", "tests/generic", "tests/xfs", "tests/ext4"] {
             std::fs::create_dir_all(folder.path().join(part)).unwrap();
         }
         for file in
@@ -195,6 +397,45 @@ mod tests {
         assert_eq!(std::fs::read(folder.path().join("tests/generic/102")).unwrap(), b"theirs");
     }
 
+    /// The script of the test that `case` is added as, and its number.
+    fn script(case: &str) -> (String, String) {
+        let folder = checkout();
+        let added = xfstests(cases::find(case).unwrap(), folder.path()).unwrap();
+        let number = added.files[1].strip_prefix(folder.path()).unwrap().display().to_string();
+        (std::fs::read_to_string(&added.files[1]).unwrap(), number)
+    }
+
+    #[test]
+    fn a_test_of_xfstests_asks_for_what_it_needs() {
+        let folders = [
+            ("exchange/swapext-pinned", "tests/xfs/001", "_require_xfs_io_command \"swapext\""),
+            ("exchange/swap-boot-mapped", "tests/ext4/001", "_exclude_fs ext3"),
+            ("exchange/move-extents-refused", "tests/ext4/001", "_require_dax_iflag"),
+            ("refused/punch/uring-buffer/mapped", "tests/generic/103", "_require_io_uring"),
+            ("deadlock/dio-self-buffer-read-same", "tests/generic/103", "_require_odirect"),
+            (
+                "waits/collapse/splice/mapped",
+                "tests/generic/103",
+                "_require_xfs_io_command \"fcollapse\"",
+            ),
+            ("history/punch-part-of-shared-page", "tests/generic/103", "_require_scratch_reflink"),
+        ];
+        for (case, path, line) in folders {
+            let (script, number) = script(case);
+            assert_eq!(number, path, "{case}");
+            assert!(script.lines().any(|has| has == line), "{line}\n{script}");
+            assert_eq!(script.contains("_exclude_fs"), path.contains("ext4"), "{script}");
+        }
+        // _require_scratch_dax_mountopt takes a mount with dax=inode for one without DAX.
+        let (script, _) = script("exchange/move-extents-refused");
+        for line in [
+            "_require_scratch_dax_mountopt \"dax=always\"",
+            "_scratch_mount \"-o dax=inode\" >> $seqres.full 2>&1",
+        ] {
+            assert!(script.lines().any(|has| has == line), "{line}\n{script}");
+        }
+    }
+
     #[test]
     fn what_is_no_checkout_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -213,8 +454,14 @@ mod tests {
         // A case that pins by splice says the same as those that pin otherwise.
         for case in cases::all().iter().filter(|case| !matches!(case.group(), "race" | "livelock"))
         {
-            if case.coordinate("pin").is_none_or(|pin| matches!(pin, "splice" | "vm-write")) {
-                exported += usize::from(c(case).is_ok());
+            if case.coordinate("pin").is_none_or(|pin| matches!(pin, "splice" | "vm-write"))
+                && c(case).is_ok()
+            {
+                exported += 1;
+                // Each is shown to be looked for.
+                for one in Requirement::all(case, &deeds(case).unwrap()).unwrap() {
+                    assert!(LACKING.iter().any(|(shown, ..)| *shown == one), "{one:?}");
+                }
             }
         }
         assert!(exported > 100, "{exported}");

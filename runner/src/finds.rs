@@ -8,6 +8,7 @@ mod mail;
 mod page;
 mod seen;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
@@ -18,7 +19,8 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 
 use crate::find::{Facts, Find};
-use crate::known::{self, Deviations};
+use crate::fs::Fs;
+use crate::known::{self, Deviation, Deviations};
 use crate::report::compare;
 use crate::{output, print, suggest};
 use index::in_order;
@@ -92,6 +94,11 @@ struct Item<'f> {
     what: &'f str,
     case: &'static str,
     program: &'static str,
+    /// Where the program's case shows it: on these file systems, and with these shapes.
+    fs: Vec<&'static str>,
+    shapes: Vec<&'f str>,
+    /// Whether the program may leave what only a reboot undoes, by whatever find.
+    wedges: bool,
     introduced_by: &'f [String],
     fixed_by: &'f [String],
 }
@@ -99,6 +106,9 @@ struct Item<'f> {
 fn items(deviations: &Deviations) -> Vec<Item<'_>> {
     let item = |(find, facts): (_, Facts)| {
         let find: &Find = find;
+        let entries = || deviations.entries(&find.id).filter(|known| known.is_about(facts.program));
+        let shapes: BTreeSet<_> =
+            entries().flat_map(Deviation::shapes).map(String::as_str).collect();
         Item {
             number: facts.number,
             id: &find.id,
@@ -106,6 +116,17 @@ fn items(deviations: &Deviations) -> Vec<Item<'_>> {
             what: &find.what,
             case: facts.case.name,
             program: facts.program.name,
+            fs: [Fs::Xfs, Fs::Ext4]
+                .into_iter()
+                .filter(|fs| entries().any(|known| known.is_on(*fs)))
+                .map(Fs::name)
+                .collect(),
+            shapes: shapes.into_iter().collect(),
+            wedges: deviations
+                .finds()
+                .iter()
+                .flat_map(|other| deviations.entries(&other.id))
+                .any(|known| known.wedges && known.is_about(facts.program)),
             introduced_by: &find.introduced_by,
             fixed_by: &find.fixed_by,
         }
@@ -210,6 +231,24 @@ mod tests {
             ("99", "there is no find 99; runner finds list shows all"),
         ] {
             assert_eq!(named(name).unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn the_list_says_where_the_program_shows_it() {
+        let deviations = Deviations::built_in("").unwrap();
+        let items = items(&deviations);
+        let item = |id: &str| items.iter().find(|item| item.id == id).unwrap();
+        assert_eq!(item("unmapped").fs, ["xfs", "ext4"]);
+        assert_eq!(
+            (item("cow-spills").fs.as_slice(), item("cow-spills").shapes.as_slice()),
+            (["xfs"].as_slice(), ["stripe-4k"].as_slice())
+        );
+        assert_eq!(item("move-ext-takes-dax").shapes, ["dax-inode"]);
+        // Its program is that of another, which wedges.
+        assert!(item("evict-frees-pinned").wedges && !item("unmapped").wedges);
+        for item in &items {
+            assert!(!item.fs.is_empty(), "{}", item.id);
         }
     }
 

@@ -103,7 +103,7 @@ impl Contents {
             Action::DirectIo { .. }
             | Action::Clone { .. }
             | Action::Exchange { with: Partner::File(_) | Partner::Range(_), .. } => {
-                self.copies.push(action.clone())
+                self.copies.push(action.clone());
             }
             // What was there is another case's, or the boot loader.
             Action::Exchange { file, with: Partner::BootLoader } => self.of(*file).add_any(),

@@ -12,11 +12,15 @@ use cases::action::{
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
+use super::requirement::{self, Requirement};
 use crate::target::{DAX, PER_FILE};
 use crate::wrap;
 
 /// Parts of programs. Each begins with a line `//: NAME NEEDED...`.
 static PIECES: &str = include_str!("pieces.c");
+
+/// How often a program tries what depends on where blocks lie: as often as a case does.
+const ATTEMPTS: u32 = 8;
 
 /// How wide a comment is, tabs apart.
 const WIDTH: usize = 90;
@@ -38,6 +42,8 @@ struct Writer {
     place: BTreeMap<TaskId, u32>,
     processes: BTreeMap<u32, Process>,
     names: BTreeMap<FileId, String>,
+    /// Files of which the program knows the name only when it runs.
+    swapped: BTreeSet<FileId>,
     /// The pins that can be let go, and whether another process has them.
     pins: BTreeMap<PinId, bool>,
     /// Operations that are begun and waited for apart.
@@ -45,6 +51,8 @@ struct Writer {
     /// Those that have not ended.
     under_way: BTreeMap<OpId, TaskId>,
     begun: BTreeMap<OpId, (Action, String)>,
+    /// Whether it depends on where blocks lie if the case can show anything.
+    is_by_luck: bool,
     globals: String,
     calls: String,
     body: String,
@@ -76,7 +84,8 @@ pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<Strin
     for (index, deed) in deeds.iter().enumerate() {
         writer.deed(deed, deeds.get(index + 1))?;
     }
-    Ok(writer.text(case, reader))
+    let requirements = Requirement::all(case, deeds)?;
+    Ok(writer.text(case, &requirements, reader))
 }
 
 impl Writer {
@@ -95,6 +104,18 @@ impl Writer {
             }
             Deed::Blocked(op) => {
                 self.line(&format!("expect_blocked({});", operation(*op)));
+                Ok(())
+            }
+            Deed::Settled(op) => {
+                self.line(&format!("settle({});", operation(*op)));
+                Ok(())
+            }
+            Deed::Open(_) => {
+                return Err("more than one outcome is right, and a program expects one".to_owned());
+            }
+            Deed::InOrder([first, second]) => {
+                self.line(&format!("in_order(&{}, &{});", descriptor(*first), descriptor(*second)));
+                self.swapped.extend([*first, *second]);
                 Ok(())
             }
             Deed::End { op, result } => self.end(*op, result),
@@ -192,7 +213,7 @@ impl Writer {
         }
         if matches!(action, Action::Blocks { .. }) {
             // Where they lie decides whether what comes can show anything, and differs from place to place.
-            self.line(&format!("/* {words}: the case tries again where that is of no use. */"));
+            self.is_by_luck = true;
             return Ok(());
         }
         let call = self.call(&action, Some(result), &words)?;
@@ -238,6 +259,9 @@ impl Writer {
             self.names.insert(*file, name.clone());
             let _ = writeln!(self.globals, "static int {};", descriptor(*file));
             return Ok(());
+        }
+        if named(action).is_some_and(|file| self.swapped.contains(&file)) {
+            return Err(format!("{words}: which of two files it is, the program does not know"));
         }
         if files.iter().any(|file| !has.files.contains(file)) {
             return Err(format!("{words}: the file was made after the process was forked"));
@@ -420,15 +444,27 @@ impl Writer {
         })
     }
 
-    fn text(&self, case: &Case, reader: Reader) -> String {
+    /// What must be there before the case acts, and before any file is mapped.
+    fn needs(&self, requirements: &[Requirement]) -> String {
+        let mut lines = requirement::tries(requirements, self.mount);
+        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| **is_remote) {
+            let _ = writeln!(lines, "{} = begin_remote();", name_of_pin(*pin));
+        }
+        let lines: String = lines
+            .lines()
+            .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\t{line}\n") })
+            .collect();
+        format!(
+            "/* What is missing is no fault of the kernel's. */\n\
+             static void check_needs(void)\n{{\n{lines}}}\n"
+        )
+    }
+
+    fn text(&self, case: &Case, requirements: &[Requirement], reader: Reader) -> String {
         let mut body = String::new();
-        for (pin, is_remote) in &self.pins {
+        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| !**is_remote) {
             let pin = name_of_pin(*pin);
-            let _ = if *is_remote {
-                writeln!(body, "\t{pin} = begin_remote();")
-            } else {
-                writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");")
-            };
+            let _ = writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");");
         }
         let calls = |names: &[&str]| {
             names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
@@ -455,11 +491,23 @@ impl Writer {
                  \tif (operations == MAP_FAILED)\n\t\tcannot(\"mmap\");\n",
             );
         }
-        if self.mount == PER_FILE {
-            body.push_str("\tchoose_dax(1);\n");
+        // What waits takes too long, and waits wherever the blocks are.
+        let attempts = if self.is_by_luck && self.apart.is_empty() { ATTEMPTS } else { 1 };
+        if attempts > 1 {
+            let _ = writeln!(
+                body,
+                "\t/* Where the file system puts the blocks decides whether this can show anything. */\n\
+                 \tfor (attempt = 0; attempt < {attempts}; attempt++) {{"
+            );
+            for line in self.body.lines() {
+                let _ = writeln!(body, "\t{line}");
+            }
+            body.push_str("\t}\n");
+        } else {
+            body.push_str(&self.body);
         }
-        body.push_str(&self.body);
-        let mut text = head(case, self.mount, reader);
+        let needs = self.needs(requirements);
+        let mut text = head(case, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
         let most = self.apart.iter().map(|op| op.0 + 1).max();
         if let Some(most) = most {
@@ -468,16 +516,16 @@ impl Writer {
                 "\n/* Shared with forked processes. */\n#define OPERATIONS {most}\nstatic struct operation *operations;"
             );
         }
-        text.push_str(&pieces(&format!("{body}{}{globals}", self.calls)));
-        let _ = write!(text, "{globals}\n{handlers}{}", self.calls);
+        text.push_str(&pieces(&format!("{needs}{body}{}{globals}", self.calls)));
+        let _ = write!(text, "{globals}\n{handlers}{}{needs}\n", self.calls);
         let names: Vec<_> = self.names.values().map(|name| quoted(name)).collect();
-        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names));
+        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names, attempts));
         text
     }
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case, mount: &str, reader: Reader) -> String {
+fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Reader) -> String {
     let licence = match reader {
         Reader::Anybody => "MIT OR Apache-2.0",
         Reader::Xfstests => "GPL-2.0",
@@ -493,8 +541,9 @@ fn head(case: &Case, mount: &str, reader: Reader) -> String {
     let build = match reader {
         Reader::Anybody => format!(
             " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
-             \x20*\t./repro /mnt\t\tXFS or ext4, mounted with -o {mount}\n\
-             \x20*\n"
+             \x20*\t./repro /mnt\t\t{}, mounted with -o {mount}\n\
+             \x20*\n",
+            requirement::only_on(requirements).map_or("XFS or ext4", |fs| fs.title)
         ),
         Reader::Xfstests => String::new(),
     };
@@ -508,14 +557,14 @@ fn head(case: &Case, mount: &str, reader: Reader) -> String {
 }
 
 /// How a program ends: the process that the user waits for, which cannot hang.
-fn last(names: &[String]) -> String {
+fn last(names: &[String], attempts: u32) -> String {
     format!(
         r#"int main(int argc, char **argv)
 {{
 	static const char *const names[] = {{ {} }};
-	char made[4096], path[4352];
+	char made[4096];
 	struct pollfd verdict = {{ .events = POLLIN }};
-	int ends[2], warn, status;
+	int ends[2], status;
 	char code = 2;
 
 	if (argc != 2) {{
@@ -528,15 +577,6 @@ fn last(names: &[String]) -> String {
 		perror(argv[1]);
 		return 2;
 	}}
-	kernel_log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-	if (kernel_log < 0)
-		fprintf(stderr, "note: /dev/kmsg: %s: warnings are not looked for\n", strerror(errno));
-	else
-		lseek(kernel_log, 0, SEEK_END);
-	/* A WARN_ON_ONCE that has warned since boot warns again. */
-	warn = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);
-	if (warn >= 0 && write(warn, "1", 1) != 1)
-		fprintf(stderr, "note: clear_warn_once: %s\n", strerror(errno));
 	switch (fork()) {{
 	case -1:
 		perror("fork");
@@ -544,6 +584,8 @@ fn last(names: &[String]) -> String {
 	case 0:
 		close(ends[0]);
 		verdicts = ends[1];
+		check_needs();
+		watch_kernel_log();
 		run();
 		check_kernel_log();
 		puts("as it must be");
@@ -561,10 +603,9 @@ fn last(names: &[String]) -> String {
 	if (code)
 		return code;
 	waitpid(-1, &status, 0);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {{
-		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-		unlink(path);
-	}}
+	for (attempt = 0; attempt < {attempts}; attempt++)
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			unlink(path_of(names[i]));
 	rmdir(folder);
 	return 0;
 }}
@@ -623,7 +664,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn flags(mode: Mode) -> &'static str {
+pub(super) fn flags(mode: Mode) -> &'static str {
     match mode {
         Mode::Allocate => "0",
         Mode::Punch => "FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE",
@@ -639,6 +680,8 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
     Ok(match result {
         Err(errno) => format!("-{:?}", nix::errno::Errno::from_raw(errno.0)),
         Ok(Reply::Count(count)) => match action {
+            // It may find that it cannot share, but not share what differs.
+            Action::Dedupe { .. } if *count > 0 => "SOME".to_owned(),
             Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
             // How many faults it took is the kernel's to choose.
             _ => "0".to_owned(),
@@ -687,6 +730,17 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::MoveExtents { file, donor: other } => vec![*file, *other],
         // By its name, or not at all.
         _ => Vec::new(),
+    }
+}
+
+/// The file that it goes to by its name.
+fn named(action: &Action) -> Option<FileId> {
+    match action {
+        Action::Reopen { file }
+        | Action::Unlink { file }
+        | Action::OpenTruncate { file }
+        | Action::DirectIo { file, .. } => Some(*file),
+        _ => None,
     }
 }
 

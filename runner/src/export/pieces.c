@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -24,6 +25,7 @@
 #define SECTOR 512L
 
 static const char *folder;	/* in which the files are made */
+static int attempt;		/* which has files of its own */
 static int verdicts;		/* the pipe to the parent, who exits with what it reads */
 
 static _Noreturn void end(int code)
@@ -33,6 +35,14 @@ static _Noreturn void end(int code)
 	if (write(verdicts, &byte, 1) != 1)
 		_exit(2);
 	_exit(code);
+}
+
+static const char *path_of(const char *name)
+{
+	static __thread char path[4352];
+
+	snprintf(path, sizeof(path), "%s/%s.%d", folder, name, attempt);
+	return path;
 }
 
 /* The kernel does what it must not. */
@@ -54,13 +64,26 @@ static _Noreturn void cannot(const char *what)
 	end(2);
 }
 
+#define SOME LONG_MAX /* any count */
+
 static void expect(long seen, long expected, const char *what)
 {
-	if (seen == expected)
+	if (seen == expected || (expected == SOME && seen >= 0))
 		return;
 	deviates("%s: expected %s, seen %s", what,
 		 expected < 0 ? strerror((int)-expected) : expected ? "another count" : "success",
 		 seen < 0 ? strerror((int)-seen) : seen ? "another count" : "success");
+}
+
+//: need
+/* Ends the program if `what` is missing: then nothing can be said about the kernel. */
+static void need(long said, const char *what)
+{
+	if (said >= 0)
+		return;
+	fprintf(stderr, "cannot run: needs %s: %s\n", what, strerror((int)-said));
+	rmdir(folder);
+	end(2);
 }
 
 //: answer
@@ -74,10 +97,10 @@ static long answer(long value)
 /* A file with a page of each letter, '.' is a hole; whether it is a DAX file. */
 static int new_file(int *fd, const char *name, const char *fill)
 {
-	char page[PAGE], path[4096];
+	const char *path = path_of(name);
+	char page[PAGE];
 	struct statx stx;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	*fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (*fd < 0 || ftruncate(*fd, (off_t)strlen(fill) * PAGE))
 		cannot(path);
@@ -103,25 +126,22 @@ static long create(int *fd, const char *name, const char *fill)
 
 //: choose_dax
 /* Whether what is made in the folder from now on is to be DAX files; on dax=inode that counts. */
-static void choose_dax(int wanted)
+static long choose_dax(int wanted)
 {
 	int flags, fd = open(folder, O_RDONLY | O_DIRECTORY);
 
 	if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags))
-		cannot(folder);
+		return -errno;
 	flags = wanted ? flags | FS_DAX_FL : flags & ~FS_DAX_FL;
 	if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
-		cannot(folder);
-	close(fd);
+		return -errno;
+	return close(fd);
 }
 
 //: reopen
 static long reopen(int *fd, const char *name)
 {
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	*fd = open(path, O_RDWR);
+	*fd = open(path_of(name), O_RDWR);
 	return *fd < 0 ? -errno : 0;
 }
 
@@ -143,32 +163,67 @@ static long flip_dax(int file)
 //: create_without_dax new_file choose_dax
 static long create_without_dax(int *fd, const char *name, const char *fill)
 {
-	choose_dax(0);
+	if (choose_dax(0))
+		cannot(folder);
 	if (new_file(fd, name, fill)) {
 		fprintf(stderr, "cannot run: %s is a DAX file: mount with -o dax=inode\n", name);
 		end(2);
 	}
-	choose_dax(1);
+	if (choose_dax(1))
+		cannot(folder);
 	return 0;
+}
+
+//: in_order
+/* Two new files that are as they were made: the first is to be the one with the lower inode number. */
+static void in_order(int *first, int *second)
+{
+	struct stat one, other;
+	int fd = *first;
+
+	if (fstat(*first, &one) || fstat(*second, &other))
+		cannot("fstat");
+	if (one.st_ino < other.st_ino)
+		return;
+	*first = *second;
+	*second = fd;
 }
 
 //: unlink_file answer
 static long unlink_file(const char *name)
 {
-	char path[4096];
+	return answer(unlink(path_of(name)));
+}
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return answer(unlink(path));
+//: new_probe new_file unlink_file
+/*
+ * A file to try things on: a page, a hole of two, and a page; whether it is a DAX file. It has no name and
+ * stays open, and what is tried frees none of its blocks: what the file system gives to the files
+ * that follow is as if nobody had tried anything.
+ */
+static int new_probe(int *fd)
+{
+	int is_dax = new_file(fd, "probe", "p..p");
+
+	if (unlink_file("probe"))
+		cannot("unlink");
+	return is_dax;
+}
+
+//: without_dax new_probe choose_dax need
+/* A file to try things on that is no DAX file. */
+static void without_dax(int *fd)
+{
+	need(choose_dax(0), "a DAX flag in each file");
+	need(new_probe(fd) ? -EOPNOTSUPP : 0, "files without DAX (mount -o dax=inode)");
+	need(choose_dax(1), "a DAX flag in each file");
 }
 
 //: open_truncated answer
 static long open_truncated(const char *name)
 {
-	char path[4096];
-	int fd;
+	int fd = open(path_of(name), O_WRONLY | O_TRUNC);
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_WRONLY | O_TRUNC);
 	return fd < 0 ? -errno : answer(close(fd));
 }
 
@@ -332,16 +387,28 @@ static long swap_boot(int file)
 	return answer(ioctl(file, _IO('f', 17)));
 }
 
+//: can_swap_boot swap_boot new_file unlink_file
+/* Tries it on a file that must have a name. Twice: what the boot loader has is its own. */
+static long can_swap_boot(void)
+{
+	long said;
+	int fd;
+
+	new_file(&fd, "probe", "p..p");
+	said = swap_boot(fd);
+	if (!said)
+		said = swap_boot(fd);
+	unlink_file("probe");
+	return said;
+}
+
 //: direct answer
 /* Direct I/O between a file and a mapping; the bytes transferred. */
 static long direct(const char *name, off_t at, char *buffer, size_t length, int is_write)
 {
-	char path[4096];
+	int fd = open(path_of(name), O_RDWR | O_DIRECT);
 	long count;
-	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_RDWR | O_DIRECT);
 	if (fd < 0)
 		return -errno;
 	count = answer(is_write ? pwrite(fd, buffer, length, at) : pread(fd, buffer, length, at));
@@ -487,7 +554,7 @@ static long pin_own(const struct map *map, size_t at, size_t length)
 	return count < 0 ? -errno : 0;
 }
 
-//: remote answer map_file
+//: remote answer map_file need
 #include <sys/prctl.h>
 #include <linux/userfaultfd.h>
 
@@ -504,9 +571,10 @@ struct remote {
 	int is_write;
 	char byte, bytes[65536];
 	long result;
+	const char *lacks;
 };
 
-enum { IDLE, ASKED, PINNED, RELEASED, DONE };
+enum { BEGUN, READY, ASKED, PINNED, RELEASED, DONE };
 
 static int step_of(struct remote *remote)
 {
@@ -530,8 +598,19 @@ static void *transfer(void *argument)
 	return NULL;
 }
 
+static _Noreturn void lacks(struct remote *remote, const char *what)
+{
+	remote->result = -errno;
+	remote->lacks = what;
+	set_step(remote, DONE);
+	_exit(0);
+}
+
 static _Noreturn void serve(struct remote *remote)
 {
+	char copied;
+	/* Its parent has it at the same address. */
+	struct iovec to = { &copied, 1 }, from = { &remote->byte, 1 };
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register withheld = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffdio_copy copy = { 0 };
@@ -542,7 +621,10 @@ static _Noreturn void serve(struct remote *remote)
 	/* Without O_NONBLOCK poll(2) says POLLERR at once. */
 	event.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (event.fd < 0 || ioctl(event.fd, UFFDIO_API, &api))
-		cannot("userfaultfd");
+		lacks(remote, "userfaultfd(2)");
+	if (process_vm_readv(getppid(), &to, 1, &from, 1, 0) != 1)
+		lacks(remote, "access to another process's memory (process_vm_readv(2))");
+	set_step(remote, READY);
 	while (step_of(remote) != ASKED)
 		usleep(1000);
 	remote->own = mmap(NULL, remote->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -589,6 +671,10 @@ static struct remote *begin_remote(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		serve(remote);
 	}
+	while (step_of(remote) == BEGUN)
+		usleep(1000);
+	if (remote->lacks)
+		need(remote->result, remote->lacks);
 	return remote;
 }
 
@@ -630,7 +716,7 @@ static long register_buffer(const struct map *map, size_t at, size_t length)
 	long said;
 
 	if (ring < 0)
-		cannot("io_uring_setup");
+		return -errno;
 	said = answer(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1));
 	close(ring);
 	return said;
@@ -705,9 +791,9 @@ static void begin_operation(struct operation *op, const char *what, long (*call)
 		cannot("pthread_create");
 }
 
-//: expect_blocked operation state
-/* It must sleep now, and must not have returned a second later. */
-static void expect_blocked(struct operation *op)
+//: settle operation state
+/* It must return or sleep; whether it sleeps, and has not returned a second later. */
+static int settle(struct operation *op)
 {
 	int asleep = 0;
 
@@ -715,13 +801,22 @@ static void expect_blocked(struct operation *op)
 		char now = state(op);
 
 		if (is_done(op))
-			deviates("%s: it must wait, and returned: %s", op->what,
-				 op->result < 0 ? strerror((int)-op->result) : "success");
+			return 0;
 		asleep = now == 'S' || now == 'D' ? asleep + 1 : 0;
 		if (looks >= 500)
-			deviates("%s: it must wait, and neither sleeps nor returns", op->what);
+			deviates("%s: it neither sleeps nor returns", op->what);
 		usleep(20000);
 	}
+	return 1;
+}
+
+//: expect_blocked settle
+/* It must sleep now, and must not have returned a second later. */
+static void expect_blocked(struct operation *op)
+{
+	if (!settle(op))
+		deviates("%s: it must wait, and returned: %s", op->what,
+			 op->result < 0 ? strerror((int)-op->result) : "success");
 }
 
 //: expect_end operation print_stack
@@ -789,6 +884,21 @@ static void interrupt(struct operation *op)
 //: kernel_log
 /* What the kernel warns of from now on. */
 static int kernel_log = -1;
+
+static void watch_kernel_log(void)
+{
+	int warn;
+
+	kernel_log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (kernel_log < 0)
+		fprintf(stderr, "note: /dev/kmsg: %s: warnings are not looked for\n", strerror(errno));
+	else
+		lseek(kernel_log, 0, SEEK_END);
+	/* A WARN_ON_ONCE that has warned since boot warns again. */
+	warn = open("/sys/kernel/debug/clear_warn_once", O_WRONLY);
+	if (warn >= 0 && write(warn, "1", 1) != 1)
+		fprintf(stderr, "note: clear_warn_once: %s\n", strerror(errno));
+}
 
 static void check_kernel_log(void)
 {

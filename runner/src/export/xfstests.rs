@@ -12,10 +12,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use cases::action::{Action, Engine, Mode, PinKind};
 use cases::{Case, Deed};
 
 use super::c;
+use super::requirement::{Requirement, only_on};
+use crate::target::DAX;
 use crate::wrap;
 
 /// A file that is to be made.
@@ -42,6 +43,7 @@ pub(crate) struct Added {
 pub(super) fn add(
     case: &Case,
     deeds: &[Deed],
+    requirements: &[Requirement],
     source: String,
     fixes: &[&str],
     folder: &Path,
@@ -54,14 +56,14 @@ pub(super) fn add(
         );
     }
     let program = format!("t_dax_{}", case.name.replace(['/', '-'], "_"));
-    let tests = folder.join("tests/generic");
+    let tests = folder.join("tests").join(only_on(requirements).map_or("generic", |fs| fs.name));
     let number = free_number(&tests)?;
     let files = [
         File { path: folder.join("src").join(format!("{program}.c")), mode: 0o644, text: source },
         File {
             path: tests.join(&number),
             mode: 0o755,
-            text: test(case, deeds, &number, fixes, &program),
+            text: test(case, deeds, requirements, &number, fixes, &program),
         },
         File { path: tests.join(format!("{number}.out")), mode: 0o644, text: golden(&number) },
     ];
@@ -108,11 +110,25 @@ fn lines(of: impl Iterator<Item = String>) -> String {
 }
 
 /// The script.
-fn test(case: &Case, deeds: &[Deed], number: &str, fixes: &[&str], program: &str) -> String {
-    let Wants { groups, requires } = Wants::of(deeds);
+fn test(
+    case: &Case,
+    deeds: &[Deed],
+    requirements: &[Requirement],
+    number: &str,
+    fixes: &[&str],
+    program: &str,
+) -> String {
+    let rows: Vec<_> = requirements.iter().map(|one| one.row()).collect();
+    let groups: BTreeSet<_> = rows.iter().filter_map(|row| row.group).collect();
+    let requires: BTreeSet<_> = rows.iter().filter_map(|row| row.line).collect();
     let mount = c::mount(deeds);
     let shares = groups.contains("clone") || groups.contains("dedupe");
     let imports = if shares { ". ./common/reflink\n\n" } else { "" };
+    // Tests in tests/ext4 run on its forerunners, too.
+    let excluded = match only_on(requirements) {
+        Some(fs) if fs.name == "ext4" => "_exclude_fs ext2\n_exclude_fs ext3\n\n",
+        _ => "",
+    };
     let about = lines(wrap::lines(&case.description(), 76).iter().map(|line| format!("# {line}")));
     let groups: Vec<_> = ["auto", "quick", "dax", "mmap"].into_iter().chain(groups).collect();
     let groups = groups.join(" ");
@@ -132,8 +148,9 @@ fn test(case: &Case, deeds: &[Deed], number: &str, fixes: &[&str], program: &str
          \n\
          {fixes}\
          {imports}\
+         {excluded}\
          _require_scratch\n\
-         _require_scratch_dax_mountopt \"{mount}\"\n\
+         _require_scratch_dax_mountopt \"{DAX}\"\n\
          _require_test_program \"{program}\"\n\
          {requires}\
          \n\
@@ -161,48 +178,4 @@ fn fixed_by(fix: &str) -> String {
         Some((title, _)) => format!("_fixed_by_kernel_commit {id} \\\n\t\"{title}\"\n"),
         None => format!("_fixed_by_kernel_commit {id}\n"),
     }
-}
-
-/// What a program asks of a machine, in the words of xfstests.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wants {
-    /// Groups besides those of every test.
-    groups: BTreeSet<&'static str>,
-    /// Lines of the script.
-    requires: BTreeSet<&'static str>,
-}
-
-impl Wants {
-    fn of(deeds: &[Deed]) -> Self {
-        let mut wants = Self::default();
-        for deed in deeds {
-            if let Deed::Start { action, .. } = deed
-                && let Some((group, line)) = want(action)
-            {
-                wants.groups.insert(group);
-                wants.requires.insert(line);
-            }
-        }
-        wants
-    }
-}
-
-fn want(action: &Action) -> Option<(&'static str, &'static str)> {
-    Some(match action {
-        Action::Fallocate { mode, .. } => match mode {
-            Mode::Allocate => ("prealloc", "_require_xfs_io_command \"falloc\""),
-            Mode::Punch => ("punch", "_require_xfs_io_command \"fpunch\""),
-            Mode::Zero => ("zero", "_require_xfs_io_command \"fzero\""),
-            Mode::Collapse => ("collapse", "_require_xfs_io_command \"fcollapse\""),
-            Mode::Insert => ("insert", "_require_xfs_io_command \"finsert\""),
-            Mode::Unshare => ("unshare", "_require_xfs_io_command \"funshare\""),
-        },
-        Action::Clone { .. } => ("clone", "_require_scratch_reflink"),
-        Action::Dedupe { .. } => ("dedupe", "_require_scratch_dedupe"),
-        Action::PinLongterm { .. }
-        | Action::Pin { kind: PinKind::Direct { engine: Engine::Uring, .. }, .. } => {
-            ("io_uring", "_require_io_uring")
-        }
-        _ => return None,
-    })
 }
