@@ -149,6 +149,9 @@ impl System for Recorder {
                 self.deeds.pop_if(|last| *last == Deed::Settled(op));
                 self.deeds.push(Deed::Blocked(op));
             }
+            Conclusion::Returns(op) => {
+                self.deeds.pop_if(|last| *last == Deed::Settled(op));
+            }
             Conclusion::Open(op) => self.deeds.push(Deed::Open(op)),
             Conclusion::InOrder(files) => self.deeds.push(Deed::InOrder(files)),
         }

@@ -182,6 +182,8 @@ pub enum Look {
 pub enum Conclusion {
     /// The operation waits, and it would be wrong if it did not.
     Blocked(OpId),
+    /// The operation must return; it was looked at only to tell one that spins at once.
+    Returns(OpId),
     /// More than one way in which the operation may go on from here is right.
     Open(OpId),
     /// The first has the lower inode number, and the case takes the two for what they are by that.

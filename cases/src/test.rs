@@ -777,6 +777,7 @@ impl Test<'_> {
                 &state,
             );
         }
+        self.system.conclude(Conclusion::Returns(op));
         match self.system.wait(op)?.result {
             Ok(_) => Ok(pin),
             Err(errno) => fail(&format!("{words}: success"), &errno.to_string(), ""),

@@ -43,8 +43,6 @@ class Journal:
     """All that is known of what went wrong in each case, for people."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why each case ended as it did last, if the runner gives a reason."""
-    finds: dict[str, str] = field(default_factory=dict)
-    """The find by which each case deviated last, or ought to have."""
     trouble: list[str] = field(default_factory=list)
     """What went wrong outside of any case."""
     complete: bool = False
@@ -93,9 +91,6 @@ def parse(lines: Iterable[str]) -> Journal:
                 journal.findings.setdefault(name, []).extend(found)
                 journal.told[name] = "\n".join(f"{problem['title']}\n{problem['text']}" for problem in problems)
                 journal.reasons[name] = entry.get("reason", "")
-                journal.finds.pop(name, None)
-                if "find" in entry:
-                    journal.finds[name] = entry["find"]
                 if journal.running is None:
                     journal.unjudged.discard(name)
                 journal.running = None

@@ -128,7 +128,7 @@ ON_SHAPES = {
 PASSING = {"stripe-4k": ("waits/punch/splice/mapped",), "realtime-2m": ()}
 
 # Where some files are DAX files and some are not: the shapes, and what fails.
-DAX_INODE = {"xfs": "dax-inode,exchange", "ext4": "dax-inode"}
+DAX_INODE = {"xfs": ("dax-inode", "exchange"), "ext4": ("dax-inode",)}
 ON_DAX_INODE = {
     "xfs": {"exchange/range-with-cached-pinned": "exchange-without-break"},
     "ext4": {"exchange/move-extents-refused": "move-ext-takes-dax"},
@@ -340,7 +340,7 @@ def without_dax() -> list[Step]:
 
     def cases(filesystem: str) -> Step:
         where = Where(FAULTY_KERNEL, filesystem, cpus=1)
-        shapes = ["--shape", DAX_INODE[filesystem]]
+        shapes = [word for shape in DAX_INODE[filesystem] for word in ("--shape", shape)]
         return suite(f"without-dax-{filesystem}", where, *shapes, *WITHOUT_DAX, known=ON_DAX_INODE[filesystem])
 
     return [cases(filesystem) for filesystem in FILESYSTEMS]

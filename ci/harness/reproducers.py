@@ -292,7 +292,7 @@ def try_finds(rows: list[Row], kernels: list[str], filesystems: list[str], folde
         for row in rows:
             if not row.lacks and row.find.shape == place.shape and row.find.program in place.cases:
                 case = row.find.program
-                row.cells[place.name] = cell = finds.cell(row.find, words.get(case), seen.finds.get(case), numbers)
+                row.cells[place.name] = cell = finds.cell(row.find, words.get(case), (seen.finds.get(case) or [None])[-1], numbers)
                 good = good and cell.good
     print(finds.table(rows, list(dict.fromkeys(place.name for place in tried))))
     print(finds.total(rows))

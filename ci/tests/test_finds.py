@@ -112,7 +112,7 @@ class Cells(unittest.TestCase):
 class Trying(unittest.TestCase):
     def tried(self, words: dict[str, str], agree: bool = True) -> tuple[bool, str]:
         """What becomes of finds whose programs said this in every machine, and what is printed."""
-        seen = journal.Journal(finds={"waits/unmapped": "unmapped", "evict/exit": "unkillable"})
+        seen = journal.Journal(finds={"waits/unmapped": ["unmapped"], "evict/exit": ["unkillable"]})
         rows = [finds.Row(item, 400) for item in (UNMAPPED, FREES, UNKILLABLE)] + [finds.Row(HUGE, lacks="no huge pages")]
         answer = (agree, words, seen)
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(reproducers, "try_in", return_value=answer):

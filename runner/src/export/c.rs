@@ -111,7 +111,7 @@ impl Writer {
                 Ok(())
             }
             Deed::Open(_) => {
-                return Err("more than one outcome is right, and a program expects one".to_owned());
+                Err("more than one outcome is right, and a program expects one".to_owned())
             }
             Deed::InOrder([first, second]) => {
                 self.line(&format!("in_order(&{}, &{});", descriptor(*first), descriptor(*second)));
