@@ -183,6 +183,12 @@ mod tests {
             "XFS_IOC_SWAPEXT: Inappropriate ioctl for device",
         ),
         (
+            Requirement::ExchangeRange,
+            "exchange/range-pinned",
+            "exchange-range",
+            "XFS_IOC_EXCHANGE_RANGE: Operation not supported",
+        ),
+        (
             Requirement::SwapBoot,
             "exchange/swap-boot-mapped",
             "swap-boot",

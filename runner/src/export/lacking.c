@@ -57,6 +57,7 @@ int ioctl(int fd, unsigned long request, ...)
 		{ 0x94, 13, "clone", EOPNOTSUPP },
 		{ 0x94, 54, "dedupe", EOPNOTSUPP },
 		{ 'X', 109, "swap-extents", ENOTTY },
+		{ 'X', 129, "exchange-range", EOPNOTSUPP },
 		{ 'f', 17, "swap-boot", ENOTTY },
 		{ 'f', 15, "move-extents", ENOTTY },
 		{ 'f', 1, "flags", ENOTTY },
