@@ -96,6 +96,8 @@ fn properties(history: &History) -> Vec<(&'static str, String)> {
             }
         }
     }
+    // Of all together.
+    all.push(("results", results(history)));
     all
 }
 
@@ -122,7 +124,6 @@ fn properties_of(history: &History) -> Vec<(&'static str, String)> {
     }
     properties.extend(history.mkfs.clone().map(|mkfs| ("mkfs", mkfs)));
     properties.extend(history.mount.clone().map(|mount| ("mount", mount)));
-    properties.push(("results", results(history)));
     properties.extend(history.silences().map(|what| ("silenced", what)));
     for (_, value) in &mut properties {
         *value = clean::line(value);
