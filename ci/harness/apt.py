@@ -5,9 +5,11 @@ that the machine's are left as they are and no root is needed. The mirror is
 the machine's: a user's proxy or local mirror serves these suites too.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from . import child
@@ -139,6 +141,16 @@ class Suites:
             child.LONG,
         )
         return sorted(into.glob("*.deb"))
+
+
+@contextlib.contextmanager
+def fetching(into: Path) -> Iterator[Path]:
+    """A folder for packages that are wanted only until they are unpacked."""
+    debs = into / "debs"
+    debs.mkdir()
+    yield debs
+    # If anything fails, all of `into` goes.
+    shutil.rmtree(debs)
 
 
 def unpack(archives: Iterable[Path], into: Path) -> None:

@@ -211,10 +211,8 @@ def headers(cache: Cache, kernel: Kernel) -> Path:
             wanted += [name for name in suites.depends(kernel.headers) if PARTS.fullmatch(name)]
 
             def unpack(into: Path) -> None:
-                debs = into / "debs"
-                debs.mkdir()
-                apt.unpack(suites.download(wanted, debs), into)
-                shutil.rmtree(debs)
+                with apt.fetching(into) as debs:
+                    apt.unpack(suites.download(wanted, debs), into)
                 # The one absolute path in the packages.
                 makefile = into / "usr" / "src" / str(kernel.headers) / "Makefile"
                 home = cache.path / folder

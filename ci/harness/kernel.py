@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,10 +194,8 @@ def lying(cache: Cache, name: str, row: dict) -> Kernel:
 
 def unpack(suites: apt.Suites, release: str, packages: list[str], into: Path) -> None:
     """Fetch and unpack a kernel as `boot/vmlinuz-RELEASE` and `lib/modules/RELEASE`."""
-    debs = into / "debs"
-    debs.mkdir()
-    apt.unpack(suites.download(packages, debs), into)
-    shutil.rmtree(debs)
+    with apt.fetching(into) as debs:
+        apt.unpack(suites.download(packages, debs), into)
     # Where /usr is merged the packages hold usr/lib only; virtme-ng and depmod look in lib.
     merged = into / "usr" / "lib" / "modules"
     if merged.is_dir() and not (into / "lib").exists():

@@ -1,7 +1,6 @@
 """tools/testing/kunit, with which the kernel reads KTAP: of a kernel's source, as the distribution packages it."""
 
 import shlex
-import shutil
 from pathlib import Path
 
 from . import apt, child
@@ -29,11 +28,9 @@ def fetch(cache: Cache, table: dict) -> Path:
 
 def unpack(suites: apt.Suites, package: str, into: Path) -> None:
     """Fetch a kernel's source and keep nothing of it but the folder."""
-    debs = into / "debs"
-    debs.mkdir()
-    (archive,) = suites.download([package], debs)
-    extract(archive, into)
-    shutil.rmtree(debs)
+    with apt.fetching(into) as debs:
+        (archive,) = suites.download([package], debs)
+        extract(archive, into)
 
 
 def extract(archive: Path, into: Path) -> None:

@@ -88,10 +88,8 @@ def fetch(cache: Cache, table: dict) -> Path:
             suites.refresh()
 
             def unpack(into: Path) -> None:
-                debs = into / "debs"
-                debs.mkdir()
-                apt.unpack(suites.closure(table["packages"], table["prefer"].format(codename=codename), debs), into)
-                shutil.rmtree(debs)
+                with apt.fetching(into) as debs:
+                    apt.unpack(suites.closure(table["packages"], table["prefer"].format(codename=codename), debs), into)
                 write_wrapper(into, WRAPPER)
 
             cache.put(name, unpack)

@@ -58,10 +58,8 @@ def fetch(cache: Cache, table: dict) -> list[Path]:
             suites.refresh()
 
             def unpack(into: Path) -> None:
-                debs = into / "debs"
-                debs.mkdir()
-                apt.unpack(suites.download(table["packages"], debs), into)
-                shutil.rmtree(debs)
+                with apt.fetching(into) as debs:
+                    apt.unpack(suites.download(table["packages"], debs), into)
                 for program in PROGRAMS:
                     wrapper = into / program
                     wrapper.write_text(WRAPPER.format(program=program))
