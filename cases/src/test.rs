@@ -767,20 +767,13 @@ impl Test<'_> {
         let action = Action::Pin { pin, map, span, kind };
         let words = self.names.say(&action);
         self.say(&words);
-        let op = self.system.start(task, action)?;
+        let op = Op { id: self.system.start(task, action)?, words };
         // What spins is told at once, and not when it has taken too long.
-        if self.system.settle(op)? == Look::Running {
-            let state = self.system.describe();
-            return fail(
-                &format!("{words}: returns"),
-                "it spins: it neither sleeps nor returns",
-                &state,
-            );
-        }
-        self.system.conclude(Conclusion::Returns(op));
-        match self.system.wait(op)?.result {
+        self.settled(&op)?;
+        self.system.conclude(Conclusion::Returns(op.id));
+        match self.system.wait(op.id)?.result {
             Ok(_) => Ok(pin),
-            Err(errno) => fail(&format!("{words}: success"), &errno.to_string(), ""),
+            Err(errno) => fail(&format!("{}: success", op.words), &errno.to_string(), ""),
         }
     }
 

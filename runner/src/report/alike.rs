@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::journal::Outcome;
-use crate::verdict::Verdict;
 
 /// Executions of one case that came to the same.
 #[derive(Clone, Copy, Debug)]
@@ -18,18 +17,30 @@ pub(crate) struct Alike<'o> {
 
 /// All of `outcomes`, in the order of the first of their kind.
 pub(crate) fn alike(outcomes: &[Outcome]) -> Vec<Alike<'_>> {
-    let mut places: BTreeMap<(&str, Verdict, Option<String>), usize> = BTreeMap::new();
-    let mut found: Vec<Alike<'_>> = Vec::new();
+    let kinds = grouped(outcomes, |outcome| (&outcome.case, outcome.verdict, outcome.gist()));
+    kinds
+        .into_iter()
+        .map(|kind| Alike {
+            first: kind[0],
+            times: kind.len(),
+            seconds: kind.iter().map(|outcome| outcome.seconds).sum(),
+        })
+        .collect()
+}
+
+/// Those of `outcomes` together that have the same `key`, in the order of the first; no group is empty.
+pub(crate) fn grouped<'o, K: Ord>(
+    outcomes: &'o [Outcome],
+    key: impl Fn(&'o Outcome) -> K,
+) -> Vec<Vec<&'o Outcome>> {
+    let mut places = BTreeMap::new();
+    let mut groups: Vec<Vec<&Outcome>> = Vec::new();
     for outcome in outcomes {
-        let place =
-            *places.entry((&outcome.case, outcome.verdict, outcome.gist())).or_insert(found.len());
-        match found.get_mut(place) {
-            Some(alike) => {
-                alike.times += 1;
-                alike.seconds += outcome.seconds;
-            }
-            None => found.push(Alike { first: outcome, times: 1, seconds: outcome.seconds }),
+        let place = *places.entry(key(outcome)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(outcome),
+            None => groups.push(vec![outcome]),
         }
     }
-    found
+    groups
 }

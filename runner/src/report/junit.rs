@@ -71,7 +71,10 @@ fn suite(history: &History) -> (TestSuite, Addition) {
     suite.set_system_out(&cdata(&notes));
     let suite = suite.build();
     let skipped = suite.skipped();
-    (suite, Addition { properties: properties(history), skipped, reruns })
+    let mut properties = properties(history);
+    // Of all runs together.
+    properties.push(("results", results(&outcomes)));
+    (suite, Addition { properties, skipped, reruns })
 }
 
 /// The package of all classes. A dot ends a package's name, so a kernel's release has none.
@@ -96,8 +99,6 @@ fn properties(history: &History) -> Vec<(&'static str, String)> {
             }
         }
     }
-    // Of all together.
-    all.push(("results", results(history)));
     all
 }
 
@@ -132,8 +133,7 @@ fn properties_of(history: &History) -> Vec<(&'static str, String)> {
 }
 
 /// How many executions came to each verdict.
-fn results(history: &History) -> String {
-    let outcomes = history.all_outcomes();
+fn results(outcomes: &[Outcome]) -> String {
     let counts = Verdict::ALL.iter().filter_map(|verdict| {
         let count = outcomes.iter().filter(|outcome| outcome.verdict == *verdict).count();
         (count > 0).then(|| format!("{count} {}", verdict.word()))

@@ -4,9 +4,8 @@
 //! It failed if one of them did. Surefire's `flakyFailure` would say that it passed. Each further
 //! failure is a `rerunFailure` or a `rerunError`, which Jenkins' schema knows and Ant's does not.
 
-use std::collections::BTreeMap;
-
 use crate::journal::Outcome;
+use crate::report::alike::grouped;
 use crate::verdict::Verdict;
 
 /// All executions of one case, in their order; there is one at least.
@@ -16,16 +15,7 @@ pub(super) struct Repeated<'o>(Vec<&'o Outcome>);
 impl<'o> Repeated<'o> {
     /// All of `outcomes`, in the order of the first of each case.
     pub(super) fn all(outcomes: &'o [Outcome]) -> Vec<Self> {
-        let mut places = BTreeMap::new();
-        let mut found: Vec<Self> = Vec::new();
-        for outcome in outcomes {
-            let place = *places.entry(outcome.case.as_str()).or_insert(found.len());
-            match found.get_mut(place) {
-                Some(repeated) => repeated.0.push(outcome),
-                None => found.push(Self(vec![outcome])),
-            }
-        }
-        found
+        grouped(outcomes, |outcome| &outcome.case).into_iter().map(Self).collect()
     }
 
     /// The one that stands for all: the first that needs attention; else that deviated as is
