@@ -23,7 +23,7 @@ pub fn find(name: &str) -> Option<&'static Case> {
     ALL.binary_search_by_key(&name, |case| case.name).ok().map(|at| ALL[at])
 }
 
-/// The same, for a process that wants no other.
+/// The same, for a process that wants no other. A cell comes without its groups.
 pub fn find_only(name: &str) -> Option<&'static Case> {
     CASES.iter().find(|case| case.name == name).or_else(|| cell::find(name))
 }

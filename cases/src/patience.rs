@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A time limit before it is stretched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(Duration);
@@ -30,7 +32,7 @@ impl Limit {
 }
 
 /// What every time limit is multiplied by.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Patience(f64);
 
 impl Patience {

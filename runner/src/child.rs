@@ -3,6 +3,7 @@
 //! It tells its parent what happens as JSON lines on standard output, and ends. What hangs is
 //! left as it is for the parent to look at.
 
+use std::env::ArgsOs;
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use crate::fs::Fs;
 use crate::interrupt::Interrupt;
 
 /// What a case is given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Assignment {
     /// Its name.
     pub(crate) case: String,
@@ -33,6 +34,27 @@ pub(crate) struct Assignment {
     pub(crate) patience: Patience,
     /// The control page of holds in the runner's hands, or why there is none.
     pub(crate) holds: Result<i32, String>,
+}
+
+/// The command by which the runner starts a case's process. It is none of [`crate::cli`]'s: each case
+/// begins with it, and to make all that the command line knows takes longer than many a case does.
+const COMMAND: &str = "__case";
+
+impl Assignment {
+    /// The arguments with which the runner is to be started for it.
+    pub(crate) fn arguments(&self) -> anyhow::Result<[String; 2]> {
+        Ok([COMMAND.to_owned(), serde_json::to_string(self)?])
+    }
+
+    /// What this process was started for, if it is a case's.
+    pub(crate) fn of(arguments: ArgsOs) -> Option<anyhow::Result<Self>> {
+        let mut arguments = arguments.skip(1);
+        if arguments.next()? != COMMAND {
+            return None;
+        }
+        let json = arguments.next().unwrap_or_default();
+        Some(serde_json::from_slice(json.as_encoded_bytes()).context("a case's assignment"))
+    }
 }
 
 /// A line from the child to the parent.
@@ -160,6 +182,27 @@ fn open(task: &Assignment) -> Tried<Open> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assignment_survives_the_command_line() {
+        for (directory, holds) in [
+            (None, Err("the reference has its own".to_owned())),
+            (Some(PathBuf::from("/tmp/daxtests.1/case-1")), Ok(7)),
+        ] {
+            let task = Assignment {
+                case: "waits/punch/splice/mapped".to_owned(),
+                fs: Fs::Reference,
+                directory,
+                seed: u64::MAX,
+                variant: None,
+                patience: Patience::times(2.5),
+                holds,
+            };
+            let [command, json] = task.arguments().unwrap();
+            assert_eq!(command, COMMAND);
+            assert_eq!(serde_json::from_str::<Assignment>(&json).unwrap(), task);
+        }
+    }
 
     #[test]
     fn messages_survive_the_pipe() {

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use cases::{Case, Excluded, Patience};
+use cases::{Case, Excluded};
 use clap::builder::{PathBufValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reference::Variant;
 
-use crate::child::Assignment;
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
 use crate::finds;
@@ -145,25 +144,6 @@ enum TypedCommand {
         /// Write a page for each command to FOLDER instead
         #[arg(long, value_name = "FOLDER", value_parser = folder())]
         output: Option<PathBuf>,
-    },
-    /// Run one case in this process
-    #[command(name = "__case", hide = true)]
-    Case {
-        #[arg(long)]
-        fs: Fs,
-        #[arg(long)]
-        directory: Option<PathBuf>,
-        #[arg(long)]
-        seed: u64,
-        #[arg(long)]
-        variant: Option<String>,
-        #[arg(long, value_parser = factor)]
-        timeout_factor: f64,
-        #[arg(long)]
-        holds: Option<i32>,
-        #[arg(long, default_value = "")]
-        no_holds: String,
-        case: String,
     },
     /// Release what killed cases left behind
     #[command(name = "__sweep", hide = true)]
@@ -715,8 +695,6 @@ pub(crate) enum Command {
     Completions(Shell),
     /// Print a manual page, or write all to a folder.
     Man(Pages),
-    /// Be the process of one case.
-    Case(Assignment),
     /// Give back what killed cases left, within this time.
     Sweep(Duration),
 }
@@ -767,20 +745,6 @@ impl Typed {
                 Command::Man(Pages::All(folder))
             }
             Some(TypedCommand::Man { command, output: None }) => Command::Man(Pages::One(command)),
-            Some(TypedCommand::Case {
-                fs,
-                directory,
-                seed,
-                variant,
-                timeout_factor,
-                holds,
-                no_holds,
-                case,
-            }) => {
-                let patience = Patience::times(timeout_factor);
-                let holds = holds.ok_or(no_holds);
-                Command::Case(Assignment { case, fs, directory, seed, variant, patience, holds })
-            }
             Some(TypedCommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))
             }

@@ -65,7 +65,7 @@ mod which;
 mod world;
 mod wrap;
 
-use std::env::{var, var_os};
+use std::env::{args_os, var, var_os};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +74,7 @@ use anyhow::Context as _;
 use cases::system::kernel;
 use clap::{CommandFactory as _, Parser as _};
 
+use child::Assignment;
 use cli::{Command, Pages, Typed};
 use exit::Exit;
 use plan::Caller;
@@ -81,15 +82,22 @@ use report::Format;
 use report::github::Github;
 
 fn main() -> ExitCode {
+    if let Some(task) = Assignment::of(args_os()) {
+        let exit = match task.and_then(|task| child::perform(&task)) {
+            Ok(()) => Exit::Expected,
+            Err(error) => complain(&error),
+        };
+        return exit.into();
+    }
     let exit = match Typed::try_parse() {
         Ok(typed) => {
             let github = Github::of(var_os("GITHUB_ACTIONS"), var_os("GITHUB_STEP_SUMMARY"));
             work(typed, github.as_ref()).unwrap_or_else(|error| {
-                print::note(format_args!("runner: {error:#}"));
+                let exit = complain(&error);
                 if github.is_some() {
                     Github::complain(&format!("{error:#}"));
                 }
-                Exit::CouldNotRun
+                exit
             })
         }
         Err(said) if said.use_stderr() => {
@@ -103,6 +111,12 @@ fn main() -> ExitCode {
         }
     };
     print::concluded(exit).into()
+}
+
+/// Tells why nothing came of it.
+fn complain(error: &anyhow::Error) -> Exit {
+    print::note(format_args!("runner: {error:#}"));
+    Exit::CouldNotRun
 }
 
 fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
@@ -189,10 +203,6 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             for path in man::write(&folder)? {
                 print::line(format!("wrote {}", path.display()));
             }
-            Ok(Exit::Expected)
-        }
-        Command::Case(task) => {
-            child::perform(&task)?;
             Ok(Exit::Expected)
         }
         Command::Sweep(patience) => {

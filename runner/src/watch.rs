@@ -145,23 +145,8 @@ impl Watch<'_> {
 
     fn start(&self, task: &Assignment, stderr: File) -> anyhow::Result<Child> {
         let mut command = Command::new(self.program);
-        command
-            .arg("__case")
-            .args(["--fs", task.fs.name()])
-            .args(["--seed", &task.seed.to_string()])
-            .args(["--timeout-factor", &task.patience.factor().to_string()]);
-        if let Some(directory) = &task.directory {
-            command.arg("--directory").arg(directory);
-        }
-        match &task.holds {
-            Ok(page) => command.args(["--holds", &page.to_string()]),
-            Err(why) => command.args(["--no-holds", why]),
-        };
-        if let Some(variant) = &task.variant {
-            command.args(["--variant", variant]);
-        }
         let child = command
-            .arg(&task.case)
+            .args(task.arguments()?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -411,7 +396,7 @@ sleep 60
         assert!(left.own && left.waited >= Duration::from_secs(1));
         assert!(left.waited < Duration::from_secs(50), "the limit was never waited");
         assert_eq!(watched.wedged, None);
-        assert!(watched.notes[0].1.contains("--timeout-factor 2.5"), "{:?}", watched.notes);
+        assert!(watched.notes[0].1.contains("\"patience\":2.5"), "{:?}", watched.notes);
     }
 
     #[test]
