@@ -22,6 +22,7 @@ use crate::known::{Deviations, KnownFile};
 use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
 use crate::report::compare::Form;
+use crate::report::kcidb::{self, Origin, Submission};
 use crate::results::Results;
 use crate::retell::Retelling;
 use crate::run::RunRequest;
@@ -72,6 +73,16 @@ enum TypedCommand {
         /// stderr
         #[arg(long, value_name = "PATH")]
         html: Option<PathBuf>,
+        /// Write a report for KCIDB, KernelCI's database, to PATH; nothing is sent. With '-' it goes to
+        /// stdout, and all other output to stderr
+        #[arg(long, value_name = "PATH", requires_all = ["kcidb_build", "kcidb_origin"])]
+        kcidb: Option<PathBuf>,
+        /// With --kcidb: the id of the tested build in KCIDB, such as 'maestro:65c0f1d2'
+        #[arg(long, value_name = "ORIGIN:ID", value_parser = kcidb::parse_build, requires = "kcidb")]
+        kcidb_build: Option<String>,
+        /// With --kcidb: the name under which your CI system reports to KCIDB
+        #[arg(long, value_name = "ORIGIN", value_parser = Origin::parse, requires = "kcidb")]
+        kcidb_origin: Option<Origin>,
         /// Print the summary, the events of the journals, or KTAP
         #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
         format: Format,
@@ -718,8 +729,19 @@ impl Typed {
         caller: Caller,
     ) -> anyhow::Result<Command> {
         Ok(match self.command {
-            Some(TypedCommand::Report { folders, junit, html, format }) => {
-                Command::Report(Retelling { folders, junit, html, format })
+            Some(TypedCommand::Report {
+                folders,
+                junit,
+                html,
+                kcidb,
+                kcidb_build,
+                kcidb_origin,
+                format,
+            }) => {
+                let submission = kcidb_origin.zip(kcidb_build);
+                let submission = submission.map(|(origin, build)| Submission { origin, build });
+                let kcidb = kcidb.zip(submission);
+                Command::Report(Retelling { folders, junit, html, kcidb, format })
             }
             Some(TypedCommand::Compare { old, new, format }) => {
                 Command::Compare { old, new, format }

@@ -9,6 +9,7 @@ pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod kcidb;
 pub(crate) mod ktap;
 pub(crate) mod list;
 pub(crate) mod terminal;

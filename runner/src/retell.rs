@@ -15,6 +15,7 @@ use crate::merge;
 use crate::output::{self, Output};
 use crate::print;
 use crate::report::github::Github;
+use crate::report::kcidb::{self, Submission};
 use crate::report::{Format, html, json, junit, ktap, terminal};
 use crate::results::{Refusal, Results};
 use crate::run;
@@ -28,37 +29,52 @@ pub(crate) struct Retelling {
     pub(crate) junit: Option<PathBuf>,
     /// Another place for the page.
     pub(crate) html: Option<PathBuf>,
+    /// The place for the report to KCIDB, and what that is to know it by.
+    pub(crate) kcidb: Option<(PathBuf, Submission)>,
     /// What to print.
     pub(crate) format: Format,
 }
 
+impl Retelling {
+    /// The places that reports are to go to, with the options that name them.
+    fn named(&self) -> Vec<(&'static str, &Path)> {
+        let kcidb = self.kcidb.as_ref().map(|(path, _)| path);
+        [("--junit", self.junit.as_ref()), ("--html", self.html.as_ref()), ("--kcidb", kcidb)]
+            .into_iter()
+            .filter_map(|(option, path)| Some((option, path?.as_path())))
+            .collect()
+    }
+}
+
 /// Does what `asked` says.
 pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result<Exit> {
-    if let (Some(one), Some(other)) = (&asked.junit, &asked.html)
-        && one.as_os_str() != "-"
-        && path::absolute(one)? == path::absolute(other)?
-    {
-        bail!("--junit and --html would both write to {}", one.display());
+    let named = asked.named();
+    for (at, (option, path)) in named.iter().enumerate() {
+        for (other_option, other) in &named[..at] {
+            if path.as_os_str() != "-" && path::absolute(path)? == path::absolute(other)? {
+                bail!("{other_option} and {option} would both write to {}", path.display());
+            }
+        }
     }
     let read = |folder: &PathBuf| Ok((folder.clone(), Results::at(folder).entries()?));
-    let named = asked.folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let own = match &named[..] {
+    let runs = asked.folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let own = match &runs[..] {
         [(folder, entries)] => Some((Results::at(folder), History::of(entries))),
         _ => None,
     };
-    let suites = merge::suites(named)?;
+    let suites = merge::suites(runs)?;
     let junit = other(asked.junit.as_deref(), &asked.folders)?;
     let html = other(asked.html.as_deref(), &asked.folders)?;
-    let to_stdout =
-        [&junit, &html].into_iter().flatten().filter(|output| output.is_stdout()).count();
-    match to_stdout {
+    let kcidb = other(asked.kcidb.as_ref().map(|(path, _)| path.as_path()), &asked.folders)?;
+    let outputs = || [&junit, &html, &kcidb].into_iter().flatten();
+    match outputs().filter(|output| output.is_stdout()).count() {
         0 => {}
         1 if asked.format == Format::Text => print::yield_stdout(),
         1 => bail!("a report and --format would both write to standard output"),
-        _ => bail!("--junit and --html would both write to standard output"),
+        _ => bail!("two reports would write to standard output"),
     }
     if let Some((results, history)) = own {
-        rebuild(&results, &history, junit.is_some() || html.is_some())?;
+        rebuild(&results, &history, outputs().next().is_some())?;
     }
     let told: Vec<&History> = suites.iter().map(|suite| &suite.history).collect();
     if let Some(output) = &junit {
@@ -67,6 +83,9 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
     if let Some(output) = &html {
         let folder = output.file().and_then(Path::parent).unwrap_or(Path::new("."));
         output.write(html::page(&told, folder).as_bytes())?;
+    }
+    if let (Some(output), Some((_, submission))) = (&kcidb, &asked.kcidb) {
+        output.write(&kcidb::json(&told, submission)?)?;
     }
     match asked.format {
         Format::Text => print::line(terminal::summaries(&told)),

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use regex::Regex;
 use roxmltree::Document;
 
-use super::{Reporter as _, github, html, json, junit, ktap, terminal};
+use super::{Reporter as _, github, html, json, junit, kcidb, ktap, terminal};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
@@ -204,7 +204,7 @@ impl Story {
             // A sum of such does not come out even.
             seconds: 0.1 + f64::from(u32::try_from(iteration).unwrap()) / 1000.0,
             reason: (verdict != Verdict::Pass).then(|| text.to_owned()),
-            find: None,
+            find: (verdict == Verdict::XFail).then(|| "unmapped".to_owned()),
             problems: if failed {
                 vec![Problem::new(Witness::Case, text, text)]
             } else {
@@ -525,6 +525,41 @@ fn of_annotations(history: &History) -> Told {
     told
 }
 
+/// What KCIDB is told, and whether it finds anything wrong that is not known.
+fn of_kcidb(history: &History) -> (Told, bool) {
+    let submission = kcidb::Submission {
+        origin: kcidb::Origin::parse("ours").unwrap(),
+        build: "ours:1".to_owned(),
+    };
+    let json = kcidb::json(&[history], &submission).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let known: BTreeSet<String> = list(&report["incidents"])
+        .iter()
+        .map(|incident| incident["test_id"].as_str().unwrap().to_owned())
+        .collect();
+    let mut told = Told::default();
+    let mut red = false;
+    let mut ids = BTreeSet::new();
+    for test in list(&report["tests"]) {
+        let id = test["id"].as_str().unwrap();
+        assert!(ids.insert(id.to_owned()), "{id} twice");
+        let bad = !matches!(test["status"].as_str().unwrap(), "PASS" | "SKIP");
+        red |= bad && !known.contains(id);
+        let name = id.split_once('/').unwrap().1;
+        let comment = test["comment"].as_str();
+        match name.split('#').next().unwrap() {
+            incomplete::NAME => told.incomplete = comment.map(str::to_owned),
+            trouble if trouble.starts_with("run/") => told.troubles += 1,
+            case => told.take(test["misc"]["verdict"].as_str().unwrap(), case),
+        }
+        if let Some(silent) = test["environment"]["misc"]["silenced"].as_str() {
+            told.hear("(?:^|; )", silent);
+        }
+    }
+    (told, red)
+}
+
 /// What is printed of a run that is told again, as KTAP and as JSON.
 fn retold(entries: &[Entry]) -> (String, String) {
     let suites: Vec<Suite> = merge::suites(vec![("run".into(), entries.to_vec())]).unwrap();
@@ -583,6 +618,8 @@ fn agree(entries: &[Entry], finished: bool) -> bool {
     let annotated = of_annotations(&history);
     let (verdicts, silenced) = (told.verdicts.clone(), told.silenced.clone());
     assert_eq!(Told { verdicts, silenced, ..annotated }, told);
+    let (of_kcidb, red) = of_kcidb(&history);
+    assert_eq!((of_kcidb, red), (told.clone(), !good));
     let (ktap, json) = retold(entries);
     programs_are_told(&ktap, &json, &told, true);
     if matches!(entries.first().map(|e| &e.event), Some(Event::Begun { .. })) {
