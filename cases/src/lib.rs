@@ -36,10 +36,12 @@ mod span;
 mod stub;
 
 pub mod action;
+pub mod effect;
 pub mod system;
 pub mod test;
 pub mod transcript;
 
+pub use axis::operation;
 pub use case::{Case, DANGEROUS};
 pub use catalogue::{all, axes, find, find_only};
 pub use cell::{Excluded, excluded};

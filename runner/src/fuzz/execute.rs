@@ -6,7 +6,7 @@ use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId,
 use cases::oracle::Watch;
 use cases::system::{OpId, Signal, System};
 
-use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, broken_by, first_map};
+use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
@@ -282,7 +282,7 @@ impl Pair<'_> {
             if ended {
                 self.busy.remove(&task);
             } else {
-                self.stage.breaking.extend(broken_by(&action));
+                self.stage.breaking.extend(action.breaks());
             }
             if let (Action::Unmap { map }, true, false) = (&action, ended, refused) {
                 self.stage.maps.remove(&(process(task), *map));

@@ -23,7 +23,7 @@ use crate::target::Target;
 use crate::verdict::Problem;
 
 use super::interleave::MISSED;
-use super::program::{Program, Step, broken_by, is_dax};
+use super::program::{Program, Step, is_dax};
 use super::seen::{Divergence, Seen};
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
@@ -152,25 +152,14 @@ impl Stage {
 
     /// This has been done.
     pub(crate) fn end(&mut self, action: &Action) {
-        let from = |file, sizes: &BTreeMap<FileId, u64>| sizes.get(file).copied().unwrap_or(0);
-        let (file, size) = match action {
-            Action::Truncate { file, size } => (file, *size),
-            Action::OpenTruncate { file } => (file, 0),
-            Action::Write { file, span, .. } => (file, from(file, &self.sizes).max(span.end())),
-            Action::Fallocate { file, mode, span } => {
-                let before = from(file, &self.sizes);
-                let size = match mode {
-                    Mode::Punch => before,
-                    Mode::Collapse => before.saturating_sub(span.len),
-                    Mode::Insert => before + span.len,
-                    Mode::Allocate | Mode::Zero | Mode::Unshare => before.max(span.end()),
-                };
-                (file, size)
-            }
-            Action::Clone { span, to, at, .. } => (to, from(to, &self.sizes).max(at + span.len)),
-            _ => return,
-        };
-        self.sizes.insert(*file, size);
+        // How far direct I/O came, only its answer says.
+        if matches!(action, Action::DirectIo { .. }) {
+            return;
+        }
+        for effect in action.effects() {
+            let before = self.sizes.get(&effect.file).copied().unwrap_or(0);
+            self.sizes.extend(effect.size(before).map(|size| (effect.file, size)));
+        }
     }
 
     /// Whether a file has bytes behind its end that a mapping shows.
@@ -187,23 +176,15 @@ impl Stage {
 
     /// Whether bytes that an action takes away lie in the same huge page as a pin's, if there is one.
     fn shares_huge_page_with_pin(&self, action: &Action) -> bool {
-        let taken = match action {
-            Action::Truncate { file, size } => vec![(*file, *size..u64::MAX)],
-            Action::Fallocate { file, mode: Mode::Collapse | Mode::Insert, span } => {
-                vec![(*file, span.at..u64::MAX)]
-            }
-            Action::Fallocate { file, span, .. } => vec![(*file, span.at..span.end())],
-            Action::Clone { from, span, to, at } | Action::Dedupe { from, span, to, at } => {
-                vec![(*from, span.at..span.end()), (*to, *at..at + span.len)]
-            }
-            _ => return false,
-        };
         let first = |byte: u64| byte / HUGE;
-        taken.into_iter().any(|(file, bytes)| {
+        action.effects().into_iter().filter(|effect| effect.breaks).any(|effect| {
+            let bytes = effect.reach();
             let huge = first(bytes.start)..=first(bytes.end.saturating_sub(1));
             self.pinned.values().any(|held| {
                 let of_pin = first(held.span.at)..=first(held.span.end().saturating_sub(1));
-                held.file == file && huge.start() <= of_pin.end() && of_pin.start() <= huge.end()
+                held.file == effect.file
+                    && huge.start() <= of_pin.end()
+                    && of_pin.start() <= huge.end()
             })
         })
     }
@@ -362,7 +343,7 @@ impl Tolerance {
             }
             _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
-                && !broken_by(action).is_empty()
+                && action.breaks().next().is_some()
                 && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
                 Some(WAITS_FOR_OTHERS.reason())
