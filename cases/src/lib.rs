@@ -19,6 +19,7 @@ mod exchange;
 mod fsync;
 mod history;
 mod huge;
+mod kind;
 mod law;
 mod livelock;
 mod mapping;

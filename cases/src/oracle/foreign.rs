@@ -98,7 +98,7 @@ impl Contents {
             Action::Store { map, byte, .. } => {
                 self.add_through(*map, &[*byte].into_iter().collect());
             }
-            Action::Pin { map, kind, .. } if kind.direction() == Direction::IntoMemory => {
+            Action::Pin { map, kind, .. } if kind.writes() => {
                 self.add_through(*map, &[kind.byte()].into_iter().collect());
             }
             Action::DirectIo { .. }

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Sector,
-    Span,
+    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, Reply, SECTOR, Sector, Span,
 };
 use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
@@ -265,13 +264,18 @@ impl Tolerance {
                 let maps = stage.maps.values().filter(|other| **other == file).count();
                 (maps == 1 && stage.is_pinned(file)).then_some(UNMAPPED.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(DIO_WAKES_NOBODY) && stage.file_of(process, *map).is_some() =>
+            Action::Pin { kind, map, .. }
+                if kind.is_direct()
+                    && self.has(DIO_WAKES_NOBODY)
+                    && stage.file_of(process, *map).is_some() =>
             {
                 Some(DIO_WAKES_NOBODY.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, span, .. }
-                if self.splits && span.len > PAGE && stage.file_of(process, *map).is_some() =>
+            Action::Pin { kind, map, span, .. }
+                if kind.is_direct()
+                    && self.splits
+                    && span.len > PAGE
+                    && stage.file_of(process, *map).is_some() =>
             {
                 Some("direct I/O ends short where a hole lies beside a page of the file")
             }
@@ -286,22 +290,20 @@ impl Tolerance {
             {
                 Some(FAULT_KEEPS_WAITING.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(SHARED_PIN_SPINS)
+            Action::Pin { kind, map, .. }
+                if kind.is_direct()
+                    && self.has(SHARED_PIN_SPINS)
                     && stage.shared
                     && stage.file_of(process, *map).is_some() =>
             {
                 Some(SHARED_PIN_SPINS.reason())
             }
-            Action::Store { map, .. }
-            | Action::Pin {
-                kind: PinKind::Direct { direction: Direction::IntoMemory, .. },
-                map,
-                ..
-            } if self.has(SHOWS_BEHIND_END)
-                && stage
-                    .file_of(process, *map)
-                    .is_some_and(|file| stage.ends_within_page(file)) =>
+            Action::Store { map, .. } | Action::Pin { map, .. }
+                if writes(action)
+                    && self.has(SHOWS_BEHIND_END)
+                    && stage
+                        .file_of(process, *map)
+                        .is_some_and(|file| stage.ends_within_page(file)) =>
             {
                 Some(SHOWS_BEHIND_END.reason())
             }
@@ -331,11 +333,8 @@ impl Tolerance {
                     "XFS drops the page before a shifted range from the cache as well, with its pins",
                 )
             }
-            Action::Store { .. }
-            | Action::Write { .. }
-            | Action::Pin {
-                kind: PinKind::Direct { direction: Direction::IntoMemory, .. }, ..
-            } if self.has(COW_TAKES_PINNED)
+            _ if writes(action)
+                && self.has(COW_TAKES_PINNED)
                 && stage.shared
                 && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
@@ -462,10 +461,10 @@ impl Tolerance {
                 Some(SECOND_SPINS.reason())
             }
             (
-                Action::Pin { kind: PinKind::Direct { .. }, span, .. },
+                Action::Pin { kind, span, .. },
                 Seen::Returned(Ok(_)),
                 Seen::Returned(Err(Errno(EFAULT))),
-            ) if span.len > PAGE => {
+            ) if kind.is_direct() && span.len > PAGE => {
                 Some("direct I/O that cannot have all pages goes on with those that it has")
             }
             // dax_range_compare_iter() (fs/dax.c) says so of a hole and anything that is none. A
@@ -491,6 +490,15 @@ impl Tolerance {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether something is written by it, or through the pin that it takes.
+fn writes(action: &Action) -> bool {
+    match action {
+        Action::Store { .. } | Action::Write { .. } => true,
+        Action::Pin { kind, .. } => kind.writes(),
+        _ => false,
     }
 }
 
