@@ -10,6 +10,7 @@ pub use reference::{Direction, Medium, Mode, Sharing};
 use serde::{Deserialize, Serialize};
 
 pub use crate::content::{Content, SECTOR, Sector};
+pub use crate::kind::{Engine, PinEnd, PinKind};
 pub use crate::span::{PAGE, Span, page, pages};
 
 macro_rules! id {
@@ -39,91 +40,6 @@ id! {
 id! {
     /// A number shared by all tasks of a case; starts at 0.
     VarId
-}
-
-/// Which interface submits direct I/O.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Engine {
-    /// Linux native AIO: io_submit(2).
-    Aio,
-    /// io_uring.
-    Uring,
-}
-
-/// How pages are pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum PinKind {
-    /// vmsplice(2) into a pipe: held until the pipe is closed.
-    Splice,
-    /// The same into a pipe of the process's own: held until the process ends, and
-    /// `System::release` cannot help it.
-    OwnPipe,
-    /// Direct I/O against a device that withholds completion. `byte` fills the device's side.
-    Direct {
-        /// The interface.
-        engine: Engine,
-        /// Which way.
-        direction: Direction,
-        /// What the device's sectors hold before the transfer.
-        byte: u8,
-    },
-    /// process_vm_readv(2) or process_vm_writev(2) by another process, whose own memory
-    /// userfaultfd(2) withholds. `byte` fills that memory at the release.
-    Remote {
-        /// Which way: a read of the pages, or a write to them.
-        direction: Direction,
-        /// What is written to them.
-        byte: u8,
-    },
-}
-
-impl PinKind {
-    /// Which way data goes, seen from the pinned pages.
-    pub const fn direction(self) -> Direction {
-        match self {
-            Self::Splice | Self::OwnPipe => Direction::FromMemory,
-            Self::Direct { direction, .. } | Self::Remote { direction, .. } => direction,
-        }
-    }
-
-    /// What the pages are filled with, if they are written.
-    pub const fn byte(self) -> u8 {
-        match self {
-            Self::Splice | Self::OwnPipe => 0,
-            Self::Direct { byte, .. } | Self::Remote { byte, .. } => byte,
-        }
-    }
-
-    /// Whether it ends some time after its release: [`Action::Reap`] waits for that, and the
-    /// process that took it cannot end before.
-    pub const fn is_reaped(self) -> bool {
-        matches!(self, Self::Direct { .. })
-    }
-
-    /// Whether the kernel takes a plain reference for it (`FOLL_GET`), and no pin (`FOLL_PIN`).
-    pub const fn is_reference(self) -> bool {
-        matches!(self, Self::Splice | Self::OwnPipe)
-    }
-}
-
-impl fmt::Display for PinKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (engine, direction) = match self {
-            Self::Splice | Self::OwnPipe => return f.write_str("vmsplice"),
-            Self::Remote { direction: Direction::FromMemory, .. } => {
-                return f.write_str("another's process_vm_readv");
-            }
-            Self::Remote { direction: Direction::IntoMemory, .. } => {
-                return f.write_str("another's process_vm_writev");
-            }
-            Self::Direct { engine: Engine::Aio, direction, .. } => ("AIO", direction),
-            Self::Direct { engine: Engine::Uring, direction, .. } => ("io_uring", direction),
-        };
-        match direction {
-            Direction::FromMemory => write!(f, "{engine} direct write from it"),
-            Direction::IntoMemory => write!(f, "{engine} direct read into it"),
-        }
-    }
 }
 
 /// Whom a file exchanges its blocks with.

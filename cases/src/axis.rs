@@ -6,7 +6,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod interruption;
-pub(crate) mod operation;
+pub mod operation;
 pub(crate) mod order;
 pub(crate) mod pin;
 pub(crate) mod place;

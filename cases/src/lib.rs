@@ -19,6 +19,7 @@ mod exchange;
 mod fsync;
 mod history;
 mod huge;
+mod kind;
 mod law;
 mod livelock;
 mod mapping;
@@ -36,10 +37,12 @@ mod span;
 mod stub;
 
 pub mod action;
+pub mod effect;
 pub mod system;
 pub mod test;
 pub mod transcript;
 
+pub use axis::operation;
 pub use case::{Case, DANGEROUS};
 pub use catalogue::{all, axes, find, find_only};
 pub use cell::{Excluded, excluded};

@@ -25,7 +25,7 @@ use self::bystanders::Bystanders;
 use self::durable::Durability;
 use self::foreign::Contents;
 use self::kept::Pinned;
-use crate::action::{Action, Content, FileId, Medium, PinId, PinKind, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, Medium, PinId, Reply, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
     Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released,
@@ -231,7 +231,7 @@ impl<'s> Watch<'s> {
             if let [Inspected::Named { blocks, .. }] = &seen.files[..] {
                 let there = pages.iter().zip(blocks);
                 let held = there.filter_map(|((index, _), block)| Some((*index, (*block)?)));
-                self.pinned.add(*pin, file, held.collect(), *kind == PinKind::OwnPipe);
+                self.pinned.add(*pin, file, held.collect(), kind.is_kept());
             }
         }
         if is_quiet && changes(&action) {

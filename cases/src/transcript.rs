@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Direction, FileId, MapId, Partner, PinKind, Sharing};
+use crate::action::{Action, Direction, FileId, MapId, Partner, Sharing};
 use crate::oracle::Found;
 
 /// Something a running case tells.
@@ -159,7 +159,7 @@ impl Names {
             Action::Pin { map, span, kind, .. } => format!(
                 "pin {span} of the {} ({kind}){}",
                 self.map(*map),
-                if *kind == PinKind::OwnPipe { " and keep it to itself" } else { "" }
+                if kind.is_kept() { " and keep it to itself" } else { "" }
             ),
             Action::Reap { .. } => "reap the direct I/O".to_owned(),
             Action::PinLongterm { map, span } => {

@@ -6,6 +6,7 @@
 //! leaves something out would prove nothing.
 
 mod c;
+mod pin;
 mod requirement;
 mod xfstests;
 

@@ -5,43 +5,71 @@ use std::ops::Range;
 
 use super::value::value;
 use crate::action::{Action, FileId, Mode, PAGE, Span};
+use crate::effect::Effect;
 use crate::origin;
 use crate::system::Need;
 
 /// A file that is to be changed, and the pages that are meant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub(crate) file: FileId,
-    /// Its pages.
-    pub(crate) pages: u64,
-    /// Which of them: the pinned one is among them.
-    pub(crate) span: Span,
+pub struct Target {
+    /// Which.
+    pub file: FileId,
+    /// How many pages it has.
+    pub pages: u64,
+    /// Which of them: a pinned one is among them.
+    pub span: Span,
 }
 
-/// An operation.
-#[derive(Debug)]
-pub(crate) struct Operation {
-    name: &'static str,
+/// An operation. What it does to the pages of the file, the action says ([`Action::effects`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// What it is called.
+    pub name: &'static str,
     phrase: &'static str,
-    needs: &'static [Need],
+    /// What it cannot do without.
+    pub needs: &'static [Need],
     origin: Option<&'static str>,
     /// What is done.
-    pub(crate) action: fn(Target) -> Action,
-    /// What becomes of the file's pages, a letter each.
-    pub(crate) change: fn(&mut Vec<u8>, Target),
-    /// The pages whose blocks the file loses, or may lose: zeroing may replace them.
-    pub(crate) frees: fn(Target) -> Range<u64>,
+    pub action: fn(Target) -> Action,
     /// Whether it finds the file by its name.
     pub(crate) by_name: bool,
 }
 
 value!(Operation, "operation");
 
-impl Target {
-    fn range(self) -> Range<u64> {
-        self.span.at / PAGE..self.span.end() / PAGE
+impl Operation {
+    fn effect(&self, target: Target) -> Effect {
+        let [effect] =
+            (self.action)(target).effects().try_into().expect("an operation is about one file");
+        effect
     }
 
+    /// What becomes of the file's pages, a letter each.
+    pub(crate) fn change(&self, content: &mut Vec<u8>, target: Target) {
+        let (effect, end) = (self.effect(target), content.len() as u64);
+        let at = |page: u64| page.min(end) as usize;
+        match effect.moved() {
+            Some((from, to)) if to < from => drop(content.drain(at(to)..at(from))),
+            Some((from, to)) => {
+                let hole = std::iter::repeat_n(HOLE, (to - from) as usize);
+                drop(content.splice(at(from)..at(from), hole));
+            }
+            None => {
+                let lost = effect.lost();
+                content[at(lost.start)..at(lost.end)].fill(HOLE);
+            }
+        }
+        let size = effect.size(end * PAGE).expect("an operation leaves no size open");
+        content.resize((size / PAGE) as usize, HOLE);
+    }
+
+    /// The pages whose blocks the file loses, or may lose: zeroing may replace them.
+    pub(crate) fn frees(&self, target: Target) -> Range<u64> {
+        self.effect(target).lost()
+    }
+}
+
+impl Target {
     /// The range to collapse. It may not reach the end of the file, so that there the pinned page
     /// is not taken but moved.
     fn before_end(self) -> Self {
@@ -54,103 +82,119 @@ impl Target {
     }
 }
 
-fn zero(content: &mut [u8], range: Range<u64>) {
-    content[range.start as usize..range.end as usize].fill(b'.');
-}
+/// How a page is written that holds nothing.
+const HOLE: u8 = b'.';
 
 /// Pages that truncation beyond the end adds.
 const ADDED: u64 = 2;
 
+/// To where the pages begin that are meant.
+pub const TRUNCATE_DOWN: Operation = Operation {
+    name: "truncate-down",
+    phrase: "truncate to a smaller size",
+    needs: &[],
+    origin: None,
+    action: |t| Action::Truncate { file: t.file, size: t.span.at },
+    by_name: false,
+};
+
+/// A hole.
+pub const PUNCH: Operation = Operation {
+    name: "punch",
+    phrase: "punch hole",
+    action: |t| t.fallocate(Mode::Punch),
+    ..TRUNCATE_DOWN
+};
+
+/// Zeros.
+pub const ZERO: Operation = Operation {
+    name: "zero",
+    phrase: "zero range",
+    action: |t| t.fallocate(Mode::Zero),
+    ..TRUNCATE_DOWN
+};
+
+/// The pages before the last, if those that are meant reach the end.
+pub const COLLAPSE: Operation = Operation {
+    name: "collapse",
+    phrase: "collapse range",
+    needs: &[Need::Fallocate(Mode::Collapse)],
+    action: |t| t.before_end().fallocate(Mode::Collapse),
+    ..TRUNCATE_DOWN
+};
+
+/// As many before those that are meant.
+pub const INSERT: Operation = Operation {
+    name: "insert",
+    phrase: "insert range",
+    needs: &[Need::Fallocate(Mode::Insert)],
+    action: |t| t.fallocate(Mode::Insert),
+    ..TRUNCATE_DOWN
+};
+
 /// All of them.
 pub(crate) const ALL: &[Operation] = &[
-    Operation {
-        name: "truncate-down",
-        phrase: "truncate to a smaller size",
-        needs: &[],
-        origin: None,
-        action: |t| Action::Truncate { file: t.file, size: t.span.at },
-        change: |content, t| content.truncate(t.range().start as usize),
-        frees: |t| t.range().start..t.pages,
-        by_name: false,
-    },
+    TRUNCATE_DOWN,
     Operation {
         name: "truncate-up",
         // A kernel breaks the layout before any change of size.
         phrase: "truncate to a larger size",
-        needs: &[],
-        origin: None,
         action: |t| Action::Truncate { file: t.file, size: (t.pages + ADDED) * PAGE },
-        change: |content, t| content.resize((t.pages + ADDED) as usize, b'.'),
-        frees: |_| 0..0,
-        by_name: false,
+        ..TRUNCATE_DOWN
     },
     Operation {
         name: "open-truncate",
         phrase: "open with O_TRUNC",
-        needs: &[],
-        origin: None,
         action: |t| Action::OpenTruncate { file: t.file },
-        change: |content, _| content.clear(),
-        frees: |t| 0..t.pages,
         by_name: true,
+        ..TRUNCATE_DOWN
     },
-    Operation {
-        name: "punch",
-        phrase: "punch hole",
-        needs: &[],
-        origin: None,
-        action: |t| t.fallocate(Mode::Punch),
-        change: |content, t| zero(content, t.range()),
-        frees: Target::range,
-        by_name: false,
-    },
-    Operation {
-        name: "zero",
-        phrase: "zero range",
-        needs: &[],
-        origin: None,
-        action: |t| t.fallocate(Mode::Zero),
-        change: |content, t| zero(content, t.range()),
-        frees: Target::range,
-        by_name: false,
-    },
-    Operation {
-        name: "collapse",
-        phrase: "collapse range",
-        needs: &[Need::Fallocate(Mode::Collapse)],
-        origin: None,
-        action: |t| t.before_end().fallocate(Mode::Collapse),
-        change: |content, t| {
-            let range = t.before_end().range();
-            content.drain(range.start as usize..range.end as usize);
-        },
-        frees: |t| t.before_end().range(),
-        by_name: false,
-    },
-    Operation {
-        name: "insert",
-        phrase: "insert range",
-        needs: &[Need::Fallocate(Mode::Insert)],
-        origin: None,
-        action: |t| t.fallocate(Mode::Insert),
-        change: |content, t| {
-            let at = t.range().start as usize;
-            content.splice(at..at, t.range().map(|_| b'.'));
-        },
-        frees: |_| 0..0,
-        by_name: false,
-    },
+    PUNCH,
+    ZERO,
+    COLLAPSE,
+    INSERT,
     Operation {
         name: "unshare",
         phrase: "unshare range",
         needs: &[Need::Fallocate(Mode::Unshare)],
-        origin: None,
         action: |t| t.fallocate(Mode::Unshare),
-        change: |_, _| (),
-        frees: |_| 0..0,
-        by_name: false,
+        ..TRUNCATE_DOWN
     },
 ];
 
 /// Where an operation comes from, unless its pin or place tells better.
 pub(crate) const ORIGIN: &str = origin::BREAK;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::pages;
+
+    #[test]
+    fn what_becomes_of_a_file_follows_from_what_is_done() {
+        let target = Target { file: FileId(1), pages: 4, span: pages(2, 2) };
+        let said: Vec<_> = ALL
+            .iter()
+            .map(|operation| {
+                let mut content = b"abcd".to_vec();
+                operation.change(&mut content, target);
+                let freed: Vec<_> = operation.frees(target).take(4).collect();
+                (operation.name, String::from_utf8(content).unwrap(), freed)
+            })
+            .collect();
+        let told = |name, content: &str, freed: &[u64]| (name, content.to_owned(), freed.to_vec());
+        assert_eq!(
+            said,
+            [
+                told("truncate-down", "ab", &[2, 3, 4, 5]),
+                told("truncate-up", "abcd..", &[6, 7, 8, 9]),
+                told("open-truncate", "", &[0, 1, 2, 3]),
+                told("punch", "ab..", &[2, 3]),
+                told("zero", "ab..", &[2, 3]),
+                told("collapse", "ad", &[1, 2]),
+                told("insert", "ab..cd", &[]),
+                told("unshare", "abcd", &[]),
+            ]
+        );
+    }
+}

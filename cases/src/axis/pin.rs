@@ -1,4 +1,6 @@
-//! Pins: how a page is pinned, how long that lasts, and what its holder sees.
+//! Pins: each kind by name, how long it lasts, and what its holder sees.
+//!
+//! What is known of a kind whoever takes it stands in [`crate::kind`].
 
 use super::value::{Value, value};
 use crate::action::{Action, Direction, Engine, MapId, PinId, PinKind, Span, TaskId};
@@ -103,7 +105,7 @@ impl Kind for Pin {
     const EACH: &'static [Self] = ALL;
 
     fn writes(&self) -> bool {
-        self.kind.direction() == Direction::IntoMemory
+        self.kind.writes()
     }
 
     fn is_in_flight(&self) -> bool {
@@ -163,7 +165,7 @@ impl Held {
 
     /// The pages it wrote, and what they hold once it is gone.
     pub(crate) fn leaves(&self, content: &mut [u8]) {
-        if self.kind.direction() == Direction::IntoMemory {
+        if self.kind.writes() {
             let first = (self.span.at / crate::action::PAGE) as usize;
             content[first..first + self.seen.len()].fill(self.kind.byte());
         }

@@ -262,8 +262,7 @@ impl Place {
 
     /// Whether an operation on such a file may lose the block of a pinned page.
     pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
-        let target = self.target(FileId(0));
-        let frees = (operation.frees)(target);
+        let frees = operation.frees(self.target(FileId(0)));
         // The other file keeps it.
         self.make != Make::Shared
             && (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
@@ -273,7 +272,7 @@ impl Place {
     pub(crate) fn keeps_a_page(&self, operation: &Operation) -> bool {
         let target = self.target(FileId(0));
         let mut content = vec![b'x'; target.pages as usize];
-        (operation.change)(&mut content, target);
+        operation.change(&mut content, target);
         content.contains(&b'x')
     }
 
@@ -404,7 +403,7 @@ impl Mapped {
     /// The file has become what `operation` makes of it.
     pub(crate) fn change(&mut self, operation: &Operation) {
         let target = self.target();
-        (operation.change)(&mut self.content, target);
+        operation.change(&mut self.content, target);
     }
 
     /// The file must hold what `operation` makes of it.

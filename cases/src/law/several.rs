@@ -58,6 +58,6 @@ fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, order: &'static Orde
         pin.saw(t)?;
         pin.leaves(&mut content);
     }
-    (operation.change)(&mut content, target);
+    operation.change(&mut content, target);
     t.reads(data, &signs(&content))
 }

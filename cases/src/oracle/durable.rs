@@ -15,7 +15,7 @@ use protocol::oracle::durable::{Durable, Promise};
 use super::Found;
 use super::foreign::Contents;
 use super::kept;
-use crate::action::{Action, Direction, FileId, Instruction, Mode, PAGE, Partner, Reply};
+use crate::action::{Action, Direction, FileId, Instruction, PAGE, Reply};
 use crate::system::{Errno, OpId, WriteBacks};
 use crate::transcript::Names;
 
@@ -273,17 +273,9 @@ fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
     a.start.max(b.start)..a.end.min(b.end)
 }
 
-/// The pages that lie in a span of a file as a whole.
-fn whole(at: u64, len: u64) -> Range<u64> {
-    at.div_ceil(PAGE)..at.saturating_add(len) / PAGE
-}
-
 /// What `action` is to the pages of `files`, if it is anything.
 fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Option<Role> {
     let is_ours = |file: &FileId| files.contains(file);
-    let dropped = |file: FileId, pages: Range<u64>| {
-        is_ours(&file).then(|| Role::Change { of: vec![(file, pages)], how: How::Dropped })
-    };
     let behind_map = |map, span| {
         let file = contents.shared_file(map, files)?;
         Some((file, kept::pages(contents.offset(map), span)))
@@ -297,47 +289,11 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
             let to = behind_map(*map, crate::action::Span { at: *buffer, len: span.len })?;
             Some(Role::Store(to, Some(Reply::Count(span.len))))
         }
-        Action::Write { file, span, .. }
-        | Action::DirectIo { file, span, direction: Direction::FromMemory, .. } => {
-            dropped(*file, whole(span.at, span.len))
-        }
-        Action::Truncate { file, size } => dropped(*file, size.div_ceil(PAGE)..u64::MAX),
-        // Whether it came to that or was cancelled.
-        Action::CancelledFallocate { file, .. } | Action::OpenTruncate { file } => {
-            dropped(*file, ALL)
-        }
-        Action::Fallocate { file, mode, span } => {
-            let moved = |from, to| {
-                let of = vec![(*file, span.at / PAGE..u64::MAX)];
-                is_ours(file).then_some(Role::Change { of, how: How::Moved(from, to) })
-            };
-            let (first, end) = (span.at / PAGE, span.end() / PAGE);
-            match mode {
-                Mode::Punch | Mode::Zero => dropped(*file, whole(span.at, span.len)),
-                Mode::Collapse => moved(end, first),
-                Mode::Insert => moved(first, end),
-                // Both leave what is dirty where it is: it is nobody else's.
-                Mode::Allocate | Mode::Unshare => None,
-            }
-        }
-        Action::Clone { from, span, to, at } | Action::Dedupe { from, span, to, at } => {
-            if !is_ours(from) || !is_ours(to) {
-                return None;
-            }
-            let first = span.at / PAGE;
-            // All that there is, if no length is given.
-            let count = if span.len == 0 { u64::MAX - first } else { span.len.div_ceil(PAGE) };
-            let (pages, at) = (first..first + count, at / PAGE);
-            let of = vec![(*from, pages.clone()), (*to, at..at.saturating_add(count))];
-            Some(Role::Change { of, how: How::Shared((*from, pages), *to, at) })
-        }
-        Action::Exchange { file, with } => {
-            let mut of = vec![(*file, ALL)];
-            if let Partner::File(other) | Partner::Range(other) = with {
-                of.push((*other, ALL));
-            }
-            of.retain(|(file, _)| is_ours(file));
-            Some(Role::Change { of, how: How::Dropped })
+        Action::Clone { .. } | Action::Dedupe { .. } => {
+            let of: Vec<_> = action.effects().iter().map(|of| (of.file, of.pages())).collect();
+            let [(from, pages), (to, at)] = &of[..] else { return None };
+            let how = How::Shared((*from, pages.clone()), *to, at.start);
+            of.iter().all(|(file, _)| is_ours(file)).then_some(Role::Change { of, how })
         }
         Action::Fsync { file, .. } => is_ours(file).then_some(Role::Sync((*file, ALL))),
         Action::Msync { map } => Some(Role::Sync(behind_map(*map, contents.extent(*map)?)?)),
@@ -358,14 +314,26 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
             }
             Some(Role::Change { of, how: How::Dropped })
         }
-        _ => None,
+        // What leaves dirty pages where they are leaves them dirty.
+        _ => {
+            let (mut of, mut how) = (Vec::new(), How::Dropped);
+            for effect in action.effects().iter().filter(|effect| is_ours(&effect.file)) {
+                let mut pages = effect.lost();
+                if let Some((from, to)) = effect.moved() {
+                    how = How::Moved(from, to);
+                    pages = from.min(to)..u64::MAX;
+                }
+                of.extend((!pages.is_empty()).then_some((effect.file, pages)));
+            }
+            (!of.is_empty()).then_some(Role::Change { of, how })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::{MapId, Medium, Sharing, Span, page, pages};
+    use crate::action::{MapId, Medium, Mode, Sharing, Span, page, pages};
 
     const FILE: FileId = FileId(1);
     const MAP: MapId = MapId(1);

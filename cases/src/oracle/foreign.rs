@@ -10,6 +10,7 @@ use protocol::oracle::Written;
 
 use super::{Found, Inspected};
 use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Partner, Sharing, Span};
+use crate::effect::Effect;
 
 /// A mapping: of which bytes of which file, and how.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Contents {
             Action::Store { map, byte, .. } => {
                 self.add_through(*map, &[*byte].into_iter().collect());
             }
-            Action::Pin { map, kind, .. } if kind.direction() == Direction::IntoMemory => {
+            Action::Pin { map, kind, .. } if kind.writes() => {
                 self.add_through(*map, &[kind.byte()].into_iter().collect());
             }
             Action::DirectIo { .. }
@@ -168,25 +169,19 @@ impl Contents {
 
     /// Which of `files` may show something else after `action`.
     pub(super) fn touched(&self, action: &Action, files: &BTreeSet<FileId>) -> BTreeSet<FileId> {
-        let of_map = |map| self.maps.get(map).map(|mapped: &Mapped| mapped.file);
-        let touched = match action {
-            Action::Write { file, .. }
-            | Action::Truncate { file, .. }
-            | Action::OpenTruncate { file }
-            | Action::Fallocate { file, .. }
-            | Action::CancelledFallocate { file, .. }
-            | Action::DirectIo { file, direction: Direction::FromMemory, .. }
-            | Action::Exchange { file, with: Partner::BootLoader } => Some(*file),
-            Action::Clone { to, .. } | Action::Dedupe { to, .. } => Some(*to),
-            Action::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => {
-                return [*file, *other].into_iter().filter(|file| files.contains(file)).collect();
-            }
+        let mapped = |map| self.maps.get(map).map(|mapped: &Mapped| mapped.file);
+        let touched: BTreeSet<_> = match action {
             Action::Store { map, .. }
-            | Action::DirectIo { map, direction: Direction::IntoMemory, .. } => of_map(map),
+            | Action::DirectIo { map, direction: Direction::IntoMemory, .. } => {
+                mapped(map).into_iter().collect()
+            }
             Action::Run(_) | Action::DirectLoad { .. } => return files.clone(),
-            _ => None,
+            _ => {
+                let shown = action.effects().into_iter().filter(Effect::shows);
+                shown.map(|effect| effect.file).collect()
+            }
         };
-        touched.into_iter().filter(|file| files.contains(file)).collect()
+        touched.intersection(files).copied().collect()
     }
 
     /// What a file may show, if that is still of interest.

@@ -9,7 +9,6 @@ mod bench;
 mod control;
 mod crew;
 mod dax;
-mod flight;
 mod folders;
 mod hold;
 mod observe;

@@ -6,6 +6,7 @@
 
 mod actor;
 mod perform;
+mod pin;
 mod script;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use protocol::Finding;
 use protocol::event::{Counting, Event};
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Dropper, Failure, Fs, Scatter, Stage, Standing, Task, Transfer, Variant};
+use reference::{Dropper, Failure, Fs, Scatter, Stage, Standing, Task, Variant};
 
 use self::actor::{Actor, Shared};
 use super::{
@@ -337,34 +338,13 @@ impl System for Reference {
 
     fn release(&mut self, pin: PinId) -> Tried<u64> {
         let before = self.shared.fs.log.now();
-        match self.shared.pins.with(|pins| pins.remove(&pin)) {
-            Some(actor::Pin::Held { pins, kind }) => {
-                let (direction, byte) = (kind.direction(), kind.byte());
-                let moved = self.shared.fs.transfer(&self.hand, &pins, direction, byte);
-                let content = Content::of(&moved);
-                // unpin_user_page() is the device's way, whoever takes it.
-                let dropper = if kind.is_reference() { Dropper::Process } else { Dropper::Device };
-                self.shared.fs.unpin(&self.hand, &pins, dropper);
-                self.shared.pins.with(|pins| pins.insert(pin, actor::Pin::Over(content)));
-                Ok(before)
-            }
-            Some(actor::Pin::Direct(transfer)) => {
-                let Transfer { ring, .. } = &transfer;
-                let ring = Arc::clone(ring);
-                self.shared.pins.with(|pins| pins.insert(pin, actor::Pin::Submitted(ring)));
-                self.shared.fs.device.submit(transfer);
-                Ok(before)
-            }
-            other => {
-                if let Some(other) = other {
-                    self.shared.pins.with(|pins| pins.insert(pin, other));
-                }
-                Err(Trouble::Machinery {
-                    what: format!("the release of pin {}", pin.0),
-                    why: "it is not held here".to_owned(),
-                })
-            }
+        if self.shared.let_go(&self.hand, pin) {
+            return Ok(before);
         }
+        Err(Trouble::Machinery {
+            what: format!("the release of pin {}", pin.0),
+            why: "it is not held here".to_owned(),
+        })
     }
 
     fn release_last(&mut self, pin: PinId, _op: OpId) -> Tried<Released> {
@@ -406,16 +386,10 @@ impl System for Reference {
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {
-        self.shared
-            .pins
-            .with(|pins| match pins.get(&pin) {
-                Some(actor::Pin::Over(content)) => Some(content.clone()),
-                _ => None,
-            })
-            .ok_or_else(|| Trouble::Machinery {
-                what: format!("the content of pin {}", pin.0),
-                why: "it is not over".to_owned(),
-            })
+        self.shared.content(pin).ok_or_else(|| Trouble::Machinery {
+            what: format!("the content of pin {}", pin.0),
+            why: "it is not over".to_owned(),
+        })
     }
 
     fn var(&self, var: VarId) -> u64 {

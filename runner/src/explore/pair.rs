@@ -1,9 +1,10 @@
 //! What meets what: a row for each short operation, and the pairs that are made of them.
 
-use cases::action::{Action, FileId, MapId, Mode, PAGE, PinId, PinKind, Span, page, pages};
-use cases::system::HoldPoint;
+use cases::action::{Action, FileId, MapId, PinId, PinKind, Span, page, pages};
+use cases::operation::{self, Operation, Target};
+use cases::system::{HoldPoint, Need};
 
-use crate::fuzz::program::{FILES, Step, first_map};
+use crate::fuzz::program::{FILES, PAGES, Step, first_map};
 
 /// The file that all is about.
 const FILE: FileId = FILES[0].0;
@@ -32,13 +33,19 @@ pub(super) struct Part {
     pub(super) points: &'static [HoldPoint],
     /// Which task does it, if it is not the one that breaks.
     task: u32,
+    /// What it cannot do without.
+    needs: &'static [Need],
     what: What,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    /// It breaks the layout.
+    /// An operation, which breaks the layout, on these pages.
+    Operation(Operation, Span),
+    /// It breaks the layout, but for another file than its own.
     Break(fn() -> Action),
+    /// It writes back.
+    WriteBack(fn() -> Action),
     /// It does something else.
     Do(fn() -> Action),
     /// It lets go of a pin, which no task does.
@@ -60,10 +67,6 @@ fn map() -> MapId {
     first_map(FILE)
 }
 
-fn fallocate(mode: Mode, span: Span) -> Action {
-    Action::Fallocate { file: FILE, mode, span }
-}
-
 /// A process other than that of the break, so that the two share no `mmap_lock`.
 const ELSEWHERE: u32 = 3;
 
@@ -73,42 +76,25 @@ const BESIDE: u32 = 2;
 /// The task of what breaks, or stands first in its pair.
 pub(super) const FIRST: u32 = 1;
 
+/// An operation on the pages that a break is about.
+const fn breaking(operation: Operation) -> Part {
+    let needs = operation.needs;
+    let what = What::Operation(operation, BROKEN);
+    Part { name: operation.name, points: BREAKS, task: FIRST, needs, what }
+}
+
 /// What breaks the layout.
 const BREAKING: &[Part] = &[
-    Part {
-        name: "punch",
-        points: BREAKS,
-        task: FIRST,
-        what: What::Break(|| fallocate(Mode::Punch, BROKEN)),
-    },
-    Part {
-        name: "truncate",
-        points: BREAKS,
-        task: FIRST,
-        what: What::Break(|| Action::Truncate { file: FILE, size: 0 }),
-    },
-    Part {
-        name: "collapse",
-        points: BREAKS,
-        task: FIRST,
-        what: What::Break(|| fallocate(Mode::Collapse, BROKEN)),
-    },
-    Part {
-        name: "zero",
-        points: BREAKS,
-        task: FIRST,
-        what: What::Break(|| fallocate(Mode::Zero, BROKEN)),
-    },
-    Part {
-        name: "insert",
-        points: BREAKS,
-        task: FIRST,
-        what: What::Break(|| fallocate(Mode::Insert, BROKEN)),
-    },
+    breaking(operation::PUNCH),
+    Part { name: "truncate", ..breaking(operation::TRUNCATE_DOWN) },
+    breaking(operation::COLLAPSE),
+    breaking(operation::ZERO),
+    breaking(operation::INSERT),
     Part {
         name: "reflink",
         points: BREAKS,
         task: FIRST,
+        needs: &[Need::Reflink],
         what: What::Break(|| Action::Clone { from: OTHER, span: BROKEN, to: FILE, at: 0 }),
     },
 ];
@@ -118,7 +104,8 @@ const FSYNC: Part = Part {
     name: "fsync",
     points: &[HoldPoint::EntryLocked],
     task: BESIDE,
-    what: What::Do(|| Action::Fsync { file: FILE, data_only: false }),
+    needs: &[],
+    what: What::WriteBack(|| Action::Fsync { file: FILE, data_only: false }),
 };
 
 /// What meets a break or a write-back, in the page that is first in their way. A store of one byte is
@@ -128,6 +115,7 @@ const MEETING: &[Part] = &[
         name: "pin",
         points: FAULTS,
         task: ELSEWHERE,
+        needs: &[],
         what: What::Do(|| Action::Pin {
             pin: TAKEN,
             map: map(),
@@ -139,42 +127,46 @@ const MEETING: &[Part] = &[
         name: "load",
         points: FAULTS,
         task: ELSEWHERE,
+        needs: &[],
         what: What::Do(|| Action::Load { map: map(), span: page(0) }),
     },
     Part {
         name: "store",
         points: FAULTS,
         task: ELSEWHERE,
+        needs: &[],
         what: What::Do(|| Action::Store { map: map(), span: Span { at: 0, len: 1 }, byte: b's' }),
     },
     Part {
         name: "write",
         points: &[],
         task: BESIDE,
+        needs: &[],
         what: What::Do(|| Action::Write { file: FILE, span: page(0), byte: b'w' }),
     },
     Part {
         name: "unmap",
         points: &[],
         task: BESIDE,
+        needs: &[],
         what: What::Do(|| Action::Unmap { map: map() }),
     },
-    Part { name: "release", points: &[], task: BESIDE, what: What::Release },
+    Part { name: "release", points: &[], task: BESIDE, needs: &[], what: What::Release },
 ];
 
 /// What a second break does.
 const SECOND: &[Part] = &[
     Part {
         name: "punch-one",
-        points: BREAKS,
         task: BESIDE,
-        what: What::Break(|| fallocate(Mode::Punch, page(0))),
+        what: What::Operation(operation::PUNCH, page(0)),
+        ..breaking(operation::PUNCH)
     },
     Part {
         name: "truncate-one",
-        points: BREAKS,
         task: BESIDE,
-        what: What::Break(|| Action::Truncate { file: FILE, size: PAGE }),
+        what: What::Operation(operation::TRUNCATE_DOWN, page(1)),
+        ..breaking(operation::TRUNCATE_DOWN)
     },
 ];
 
@@ -186,7 +178,7 @@ impl Part {
 
     /// Whether it breaks the layout.
     pub(super) const fn breaks(&self) -> bool {
-        matches!(self.what, What::Break(_))
+        matches!(self.what, What::Operation(..) | What::Break(_))
     }
 
     /// Whether it lets go of a pin, so that no task can be held in it.
@@ -197,14 +189,19 @@ impl Part {
     /// The step that does it, by `task`.
     pub(super) fn step(&self, task: u32) -> Step {
         match self.what {
-            What::Break(action) | What::Do(action) => Step::Do(task, action()),
+            What::Operation(operation, span) => {
+                Step::Do(task, (operation.action)(Target { file: FILE, pages: PAGES, span }))
+            }
+            What::Break(action) | What::WriteBack(action) | What::Do(action) => {
+                Step::Do(task, action())
+            }
             What::Release => Step::Release(FREED),
         }
     }
 
-    /// Whether it needs blocks that can be shared.
-    fn shares(&self) -> bool {
-        self.name == "reflink"
+    /// Whether it writes back.
+    const fn writes_back(&self) -> bool {
+        matches!(self.what, What::WriteBack(_))
     }
 }
 
@@ -240,7 +237,7 @@ impl Pair {
 
     /// Whether it needs blocks that can be shared.
     pub(super) fn shares(self) -> bool {
-        self.one.shares() || self.other.shares()
+        [self.one, self.other].into_iter().any(|part| part.needs.contains(&Need::Reflink))
     }
 
     /// The task of either: a write-back does not need to be the one of a break.
@@ -250,7 +247,7 @@ impl Pair {
 
     /// Whether one of them writes back.
     fn writes_back(self) -> bool {
-        [self.one, self.other].into_iter().any(|part| part.name == FSYNC.name)
+        self.one.writes_back() || self.other.writes_back()
     }
 
     /// What is done before the two begin.

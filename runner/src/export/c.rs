@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Medium, Mode, Partner, PinId, PinKind, Reply,
-    Sector, Sharing, Span, TaskId,
+    Action, Content, Direction, FileId, MapId, Medium, Mode, Partner, PinId, Reply, Sector,
+    Sharing, Span, TaskId,
 };
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
+use super::pin::Pin;
 use super::requirement::{self, Requirement};
 use crate::target::{DAX, PER_FILE};
 use crate::wrap;
@@ -44,8 +45,7 @@ struct Writer {
     names: BTreeMap<FileId, String>,
     /// Files of which the program knows the name only when it runs.
     swapped: BTreeSet<FileId>,
-    /// The pins that can be let go, and whether another process has them.
-    pins: BTreeMap<PinId, bool>,
+    pins: BTreeMap<PinId, Pin>,
     /// Operations that are begun and waited for apart.
     apart: BTreeSet<OpId>,
     /// Those that have not ended.
@@ -121,22 +121,17 @@ impl Writer {
             Deed::End { op, result } => self.end(*op, result),
             Deed::Signal { task, signal } => self.signal(*task, *signal),
             Deed::Release(pin) => {
-                let line = match self.pins.get(pin) {
-                    Some(false) => format!("unpin(&{});", name_of_pin(*pin)),
-                    Some(true) => format!("unpin_remote({});", name_of_pin(*pin)),
-                    None => return Err("it lets go of a pin that is not exported".to_owned()),
-                };
+                let line = self.pins.get(pin).map_or(String::new(), |pin| pin.releases.clone());
+                if line.is_empty() {
+                    return Err("it lets go of a pin that is not exported".to_owned());
+                }
                 self.line(&line);
                 Ok(())
             }
             Deed::Transferred { pin, content } => {
                 let expected = signs(content)?;
-                let (is_remote, pin) = (self.pins.get(pin) == Some(&true), name_of_pin(*pin));
-                let of = if is_remote { "->" } else { "." };
-                let length = if is_remote { "(long)" } else { "" };
-                self.line(&format!(
-                    "same({pin}{of}bytes, {length}{pin}{of}length, \"{expected}\", \"what went through the pin\");"
-                ));
+                let seen = self.pins.get(pin).map_or("", |pin| &pin.seen);
+                self.line(&format!("same({seen}, \"{expected}\", \"what went through the pin\");"));
                 Ok(())
             }
         }
@@ -277,16 +272,12 @@ impl Writer {
         if maps.iter().any(|map| !has.maps.contains(map)) {
             return Err(format!("{words}: the mapping was made after the process was forked"));
         }
-        match action {
-            Action::Pin { pin, kind: PinKind::Splice, .. } => {
-                let _ = writeln!(self.globals, "static struct pin {};", name_of_pin(*pin));
-                self.pins.insert(*pin, false);
-            }
-            Action::Pin { pin, kind: PinKind::Remote { .. }, .. } => {
-                let _ = writeln!(self.globals, "static struct remote *{};", name_of_pin(*pin));
-                self.pins.insert(*pin, true);
-            }
-            _ => {}
+        if let Action::Pin { pin, map, span, kind } = action {
+            let name = format!("pin{}", pin.0);
+            let buffer = format!("&{}, {}", mapping(*map), range(*span));
+            let said = Pin::of(*kind, &name, &buffer).map_err(|why| format!("{words}: {why}"))?;
+            self.globals.push_str(&said.variable);
+            self.pins.insert(*pin, said);
         }
         Ok(())
     }
@@ -409,26 +400,13 @@ impl Writer {
                 let map = mapping(*map);
                 format!("answer(msync({map}.at, {map}.length, MS_SYNC))")
             }
-            Action::Pin { pin, map, span, kind: PinKind::Splice } => {
-                format!("pin_pages(&{}, &{}, {})", name_of_pin(*pin), mapping(*map), range(*span))
+            Action::Pin { pin, .. } => {
+                self.pins.get(pin).map_or(String::new(), |pin| pin.takes.clone())
             }
             Action::PinLongterm { map, span } => {
                 format!("register_buffer(&{}, {})", mapping(*map), range(*span))
             }
-            Action::Pin { map, span, kind: PinKind::OwnPipe, .. } => {
-                format!("pin_own(&{}, {})", mapping(*map), range(*span))
-            }
-            Action::Pin { pin, map, span, kind: PinKind::Remote { direction, byte } } => format!(
-                "pin_remote({}, &{}, {}, {}, '{}')",
-                name_of_pin(*pin),
-                mapping(*map),
-                range(*span),
-                u8::from(*direction == Direction::IntoMemory),
-                sign(Sector::Uniform(*byte))?
-            ),
-            Action::Pin { kind: PinKind::Direct { .. }, .. }
-            | Action::Reap { .. }
-            | Action::DirectLoad { .. } => {
+            Action::Reap { .. } | Action::DirectLoad { .. } => {
                 return Err(format!("{words}: direct I/O needs a device that holds it"));
             }
             Action::Blocks { .. }
@@ -447,9 +425,7 @@ impl Writer {
     /// What must be there before the case acts, and before any file is mapped.
     fn needs(&self, requirements: &[Requirement]) -> String {
         let mut lines = requirement::tries(requirements, self.mount);
-        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| **is_remote) {
-            let _ = writeln!(lines, "{} = begin_remote();", name_of_pin(*pin));
-        }
+        lines.extend(self.pins.values().map(|pin| &pin.tries[..]));
         let lines: String = lines
             .lines()
             .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\t{line}\n") })
@@ -461,11 +437,7 @@ impl Writer {
     }
 
     fn text(&self, case: &Case, requirements: &[Requirement], reader: Reader) -> String {
-        let mut body = String::new();
-        for (pin, _) in self.pins.iter().filter(|(_, is_remote)| !**is_remote) {
-            let pin = name_of_pin(*pin);
-            let _ = writeln!(body, "\tif (pipe({pin}.pipe))\n\t\tcannot(\"pipe\");");
-        }
+        let mut body: String = self.pins.values().map(|pin| &pin.begins[..]).collect();
         let calls = |names: &[&str]| {
             names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
         };
@@ -652,10 +624,6 @@ fn descriptor(file: FileId) -> String {
 
 fn mapping(map: MapId) -> String {
     format!("map{}", map.0)
-}
-
-fn name_of_pin(pin: PinId) -> String {
-    format!("pin{}", pin.0)
 }
 
 fn operation(op: OpId) -> String {

@@ -7,10 +7,11 @@
 
 use std::fmt::Write as _;
 
-use cases::action::{Action, Mode, Partner, PinKind, Sharing};
+use cases::action::{Action, Mode, Partner, Sharing};
 use cases::system::Need;
 use cases::{Case, Deed};
 
+use super::pin::Pin;
 use crate::fs::{self, Fs};
 use crate::target::PER_FILE;
 
@@ -87,7 +88,7 @@ impl Requirement {
             Need::MoveExtents => Self::MoveExtents,
             Need::WithoutDax => Self::WithoutDax,
             Need::Uring => Self::RegisteredBuffer,
-            Need::Pin(PinKind::Remote { .. }) => Self::Peer,
+            Need::Pin(kind) if Pin::is_tried(kind) => Self::Peer,
             Need::Pin(_)
             | Need::HeldIo
             | Need::SlowIo
@@ -112,7 +113,7 @@ impl Requirement {
             Action::MoveExtents { .. } => Self::MoveExtents,
             Action::CreateWithoutDax { .. } => Self::WithoutDax,
             Action::PinLongterm { .. } => Self::RegisteredBuffer,
-            Action::Pin { kind: PinKind::Remote { .. }, .. } => Self::Peer,
+            Action::Pin { kind, .. } if Pin::is_tried(*kind) => Self::Peer,
             _ => return None,
         })
     }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Reply, TaskId, pages};
+use cases::action::{Action, FileId, Medium, PAGE, PinId, Reply, TaskId, pages};
 use cases::oracle::Watch;
 use cases::system::{OpId, Signal, System};
 
-use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, broken_by, first_map};
+use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
@@ -221,9 +221,12 @@ impl Pair<'_> {
         for released in self.both(|system| system.release(pin)) {
             released.map_err(|why| Box::new(machinery(why.to_string())))?;
         }
-        let Action::Pin { kind: PinKind::Splice, map, span, .. } = action else {
-            return self.reap(pin, held);
+        let Action::Pin { kind, map, span, .. } = action else {
+            return Ok(());
         };
+        if kind.is_reaped() {
+            return self.reap(pin, held);
+        }
         let seen = self.both(|system| match system.transferred(pin) {
             Ok(content) => Seen::Returned(Ok(Reply::Content(content))),
             Err(why) => Seen::trouble(&why),
@@ -282,7 +285,7 @@ impl Pair<'_> {
             if ended {
                 self.busy.remove(&task);
             } else {
-                self.stage.breaking.extend(broken_by(&action));
+                self.stage.breaking.extend(action.breaks());
             }
             if let (Action::Unmap { map }, true, false) = (&action, ended, refused) {
                 self.stage.maps.remove(&(process(task), *map));
@@ -458,18 +461,12 @@ pub(super) fn machinery(why: String) -> Divergence {
 
 /// Whether it matters to others in which order it is done.
 fn changes(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Truncate { .. }
-            | Action::Fallocate { .. }
-            | Action::Store { .. }
-            | Action::Write { .. }
-            | Action::Clone { .. }
-            | Action::Dedupe { .. }
-            | Action::DirectIo { .. }
-            // Direct I/O into a shared page copies it first.
-            | Action::Pin { .. }
-    ) && !matches!(action, Action::Pin { kind: PinKind::Splice, .. })
+    match action {
+        Action::Store { .. } | Action::DirectIo { .. } => true,
+        // Who takes more than a reference to a shared page copies it first.
+        Action::Pin { kind, .. } => !kind.is_reference(),
+        other => !other.effects().is_empty(),
+    }
 }
 
 /// The action without its operands.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use cases::action::{Action, Content, Medium, PAGE, PinId, PinKind, Reply, Sector, TaskId, pages};
+use cases::action::{Action, Content, Medium, PAGE, PinEnd, PinId, Reply, Sector, TaskId, pages};
 use cases::oracle::Watch;
 use cases::system::reference::{Config, Reference};
 use cases::system::{Done, HoldEnd, HoldId, HoldPoint, Look, OpId, Signal, System, Tried, Trouble};
@@ -674,7 +674,7 @@ impl<'a> Run<'a> {
         }
         for (number, pin) in &self.pins {
             let action = &self.ops[pin.op].action;
-            if let Action::Pin { kind: PinKind::Splice, .. } = action {
+            if matches!(action, Action::Pin { kind, .. } if kind.end() == PinEnd::Release) {
                 let seen = Seen::of_content(self.system.transferred(*number));
                 let name = format!("content of pin {}", number.0);
                 facts.insert(name, Fact::Answer(action.clone(), seen));
@@ -711,7 +711,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use cases::action::page;
+    use cases::action::{PinKind, page};
     use reference::Variant;
 
     use super::*;

@@ -657,15 +657,6 @@ impl fmt::Display for Program {
     }
 }
 
-/// The files whose layout an action may break.
-pub(super) fn broken_by(action: &Action) -> Vec<FileId> {
-    match action {
-        Action::Truncate { file, .. } | Action::Fallocate { file, .. } => vec![*file],
-        Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
-        _ => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Sector,
-    Span,
+    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, Reply, SECTOR, Sector, Span,
 };
 use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
@@ -23,7 +22,7 @@ use crate::target::Target;
 use crate::verdict::Problem;
 
 use super::interleave::MISSED;
-use super::program::{Program, Step, broken_by, is_dax};
+use super::program::{Program, Step, is_dax};
 use super::seen::{Divergence, Seen};
 
 /// Where the kernel has it, a bio holds pages of one device only, and a hole's page is of none:
@@ -152,25 +151,14 @@ impl Stage {
 
     /// This has been done.
     pub(crate) fn end(&mut self, action: &Action) {
-        let from = |file, sizes: &BTreeMap<FileId, u64>| sizes.get(file).copied().unwrap_or(0);
-        let (file, size) = match action {
-            Action::Truncate { file, size } => (file, *size),
-            Action::OpenTruncate { file } => (file, 0),
-            Action::Write { file, span, .. } => (file, from(file, &self.sizes).max(span.end())),
-            Action::Fallocate { file, mode, span } => {
-                let before = from(file, &self.sizes);
-                let size = match mode {
-                    Mode::Punch => before,
-                    Mode::Collapse => before.saturating_sub(span.len),
-                    Mode::Insert => before + span.len,
-                    Mode::Allocate | Mode::Zero | Mode::Unshare => before.max(span.end()),
-                };
-                (file, size)
-            }
-            Action::Clone { span, to, at, .. } => (to, from(to, &self.sizes).max(at + span.len)),
-            _ => return,
-        };
-        self.sizes.insert(*file, size);
+        // How far direct I/O came, only its answer says.
+        if matches!(action, Action::DirectIo { .. }) {
+            return;
+        }
+        for effect in action.effects() {
+            let before = self.sizes.get(&effect.file).copied().unwrap_or(0);
+            self.sizes.extend(effect.size(before).map(|size| (effect.file, size)));
+        }
     }
 
     /// Whether a file has bytes behind its end that a mapping shows.
@@ -187,23 +175,15 @@ impl Stage {
 
     /// Whether bytes that an action takes away lie in the same huge page as a pin's, if there is one.
     fn shares_huge_page_with_pin(&self, action: &Action) -> bool {
-        let taken = match action {
-            Action::Truncate { file, size } => vec![(*file, *size..u64::MAX)],
-            Action::Fallocate { file, mode: Mode::Collapse | Mode::Insert, span } => {
-                vec![(*file, span.at..u64::MAX)]
-            }
-            Action::Fallocate { file, span, .. } => vec![(*file, span.at..span.end())],
-            Action::Clone { from, span, to, at } | Action::Dedupe { from, span, to, at } => {
-                vec![(*from, span.at..span.end()), (*to, *at..at + span.len)]
-            }
-            _ => return false,
-        };
         let first = |byte: u64| byte / HUGE;
-        taken.into_iter().any(|(file, bytes)| {
+        action.effects().into_iter().filter(|effect| effect.breaks).any(|effect| {
+            let bytes = effect.reach();
             let huge = first(bytes.start)..=first(bytes.end.saturating_sub(1));
             self.pinned.values().any(|held| {
                 let of_pin = first(held.span.at)..=first(held.span.end().saturating_sub(1));
-                held.file == file && huge.start() <= of_pin.end() && of_pin.start() <= huge.end()
+                held.file == effect.file
+                    && huge.start() <= of_pin.end()
+                    && of_pin.start() <= huge.end()
             })
         })
     }
@@ -284,13 +264,18 @@ impl Tolerance {
                 let maps = stage.maps.values().filter(|other| **other == file).count();
                 (maps == 1 && stage.is_pinned(file)).then_some(UNMAPPED.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(DIO_WAKES_NOBODY) && stage.file_of(process, *map).is_some() =>
+            Action::Pin { kind, map, .. }
+                if kind.is_direct()
+                    && self.has(DIO_WAKES_NOBODY)
+                    && stage.file_of(process, *map).is_some() =>
             {
                 Some(DIO_WAKES_NOBODY.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, span, .. }
-                if self.splits && span.len > PAGE && stage.file_of(process, *map).is_some() =>
+            Action::Pin { kind, map, span, .. }
+                if kind.is_direct()
+                    && self.splits
+                    && span.len > PAGE
+                    && stage.file_of(process, *map).is_some() =>
             {
                 Some("direct I/O ends short where a hole lies beside a page of the file")
             }
@@ -305,22 +290,20 @@ impl Tolerance {
             {
                 Some(FAULT_KEEPS_WAITING.reason())
             }
-            Action::Pin { kind: PinKind::Direct { .. }, map, .. }
-                if self.has(SHARED_PIN_SPINS)
+            Action::Pin { kind, map, .. }
+                if kind.is_direct()
+                    && self.has(SHARED_PIN_SPINS)
                     && stage.shared
                     && stage.file_of(process, *map).is_some() =>
             {
                 Some(SHARED_PIN_SPINS.reason())
             }
-            Action::Store { map, .. }
-            | Action::Pin {
-                kind: PinKind::Direct { direction: Direction::IntoMemory, .. },
-                map,
-                ..
-            } if self.has(SHOWS_BEHIND_END)
-                && stage
-                    .file_of(process, *map)
-                    .is_some_and(|file| stage.ends_within_page(file)) =>
+            Action::Store { map, .. } | Action::Pin { map, .. }
+                if writes(action)
+                    && self.has(SHOWS_BEHIND_END)
+                    && stage
+                        .file_of(process, *map)
+                        .is_some_and(|file| stage.ends_within_page(file)) =>
             {
                 Some(SHOWS_BEHIND_END.reason())
             }
@@ -350,11 +333,8 @@ impl Tolerance {
                     "XFS drops the page before a shifted range from the cache as well, with its pins",
                 )
             }
-            Action::Store { .. }
-            | Action::Write { .. }
-            | Action::Pin {
-                kind: PinKind::Direct { direction: Direction::IntoMemory, .. }, ..
-            } if self.has(COW_TAKES_PINNED)
+            _ if writes(action)
+                && self.has(COW_TAKES_PINNED)
                 && stage.shared
                 && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
@@ -362,7 +342,7 @@ impl Tolerance {
             }
             _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
-                && !broken_by(action).is_empty()
+                && action.breaks().next().is_some()
                 && stage.pinned.values().any(|held| is_dax(held.file)) =>
             {
                 Some(WAITS_FOR_OTHERS.reason())
@@ -481,10 +461,10 @@ impl Tolerance {
                 Some(SECOND_SPINS.reason())
             }
             (
-                Action::Pin { kind: PinKind::Direct { .. }, span, .. },
+                Action::Pin { kind, span, .. },
                 Seen::Returned(Ok(_)),
                 Seen::Returned(Err(Errno(EFAULT))),
-            ) if span.len > PAGE => {
+            ) if kind.is_direct() && span.len > PAGE => {
                 Some("direct I/O that cannot have all pages goes on with those that it has")
             }
             // dax_range_compare_iter() (fs/dax.c) says so of a hole and anything that is none. A
@@ -510,6 +490,15 @@ impl Tolerance {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether something is written by it, or through the pin that it takes.
+fn writes(action: &Action) -> bool {
+    match action {
+        Action::Store { .. } | Action::Write { .. } => true,
+        Action::Pin { kind, .. } => kind.writes(),
+        _ => false,
     }
 }
 

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::flight::Flight;
 use super::folders::Folders;
+use super::pin::Flight;
 use super::sys::{Mapping, Vars};
 use crate::action::{FileId, MapId, PinId};
 use crate::patience::Patience;

@@ -1,22 +1,24 @@
-//! A pin's life on the controller's side: what holds it, and what lets it go.
+//! A pin's life: what a task does to take it, what holds it meanwhile, and what lets it go.
 //!
-//! How a task takes it is [`super::flight`]'s.
+//! The controller prepares what a pin takes and keeps its side of it ([`Kernel::equip`]), and lets it
+//! go ([`Kernel::let_go`]); the task takes it ([`Actor::pin`]) and collects the end of direct I/O.
 
+mod direct;
 mod remote;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 
 use nix::errno::Errno as Raw;
 use nix::fcntl::{FcntlArg, OFlag};
 
+pub(super) use self::direct::Flight;
 use self::remote::Peer;
+use super::actor::Actor;
 use super::bench::{HeldSlice, trouble};
-use super::sys::Mapping;
 use super::{Kernel, PATIENCE, task};
-use crate::action::{Action, Content, Engine, PAGE, PinId, PinKind, Span, TaskId};
+use crate::action::{Action, Content, Engine, MapId, PAGE, PinId, PinKind, Span, TaskId};
 use crate::system::{Need, OpId, System as _, Tried, Trouble};
 
 /// Who holds a pin.
@@ -39,6 +41,17 @@ enum Holder {
     Task(TaskId),
 }
 
+impl Holder {
+    /// Whether it is held on this side.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Pipe { .. } | Self::Peer { .. } => true,
+            Self::Device(slice) => !slice.is_resumed(),
+            Self::Released(_) | Self::Task(_) => false,
+        }
+    }
+}
+
 /// All pins of a case.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
@@ -46,20 +59,54 @@ pub(super) struct Pins {
     peer: Option<Peer>,
 }
 
-/// Takes a pin of which its task keeps nothing, with what [`Kernel::equip`] sent along.
-pub(super) fn take(
-    mapping: &Arc<Mapping>,
-    span: Span,
-    kind: PinKind,
-    sent: &OwnedFd,
-) -> io::Result<()> {
-    match kind {
-        PinKind::Splice => mapping.splice(span, sent.as_fd()),
-        PinKind::Remote { direction, .. } => remote::take(sent, &mapping.buffer(span)?, direction),
-        PinKind::OwnPipe | PinKind::Direct { .. } => {
-            Err(io::Error::other("its task keeps a part of this pin"))
+impl Actor {
+    /// Pins `span` of a mapping, with what [`Kernel::equip`] sent along.
+    pub(super) fn pin(
+        &self,
+        pin: PinId,
+        map: MapId,
+        span: Span,
+        kind: PinKind,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let mapping = self.mapping(map)?;
+        match kind {
+            PinKind::Splice => mapping.splice(span, sent(fds)?.as_fd()),
+            PinKind::OwnPipe => {
+                let ends = pipe(span.len)?;
+                mapping.splice(span, ends[1].as_fd())?;
+                self.tables().kept.extend(ends);
+                Ok(())
+            }
+            PinKind::Direct { engine, direction, .. } => {
+                let ends = (sent(fds)?, mapping.buffer(span)?);
+                let flight = Flight::begin(engine, direction, ends, self.patience)?;
+                self.tables().flights.insert(pin, flight);
+                Ok(())
+            }
+            PinKind::Remote { direction, .. } => {
+                remote::take(&sent(fds)?, &mapping.buffer(span)?, direction)
+            }
         }
     }
+
+    /// Waits for the end of direct I/O that was let go; the bytes transferred.
+    pub(super) fn reap(&self, pin: PinId) -> io::Result<u64> {
+        let flight = self.tables().flights.remove(&pin);
+        flight.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?.reap()
+    }
+}
+
+/// The descriptor that the controller sent along.
+pub(super) fn sent(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    fds.into_iter().next().ok_or_else(|| io::Error::other("the action came without its descriptor"))
+}
+
+/// Both ends of a pipe that can have all pages of `len` bytes.
+fn pipe(len: u64) -> io::Result<[OwnedFd; 2]> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    nix::fcntl::fcntl(&writer, FcntlArg::F_SETPIPE_SZ(len.max(PAGE) as i32))?;
+    Ok([reader, writer])
 }
 
 impl Kernel {
@@ -87,29 +134,24 @@ impl Kernel {
 
     /// What `action` of `task` needs to be sent along: our side of a pin or device stays here.
     pub(super) fn equip(&mut self, task: TaskId, action: &Action) -> Tried<Vec<OwnedFd>> {
-        match action {
-            Action::Pin { pin, kind: PinKind::OwnPipe, .. } => {
-                self.pins.holders.insert(*pin, Holder::Task(task));
-                Ok(Vec::new())
-            }
-            Action::Pin { pin, span, kind: PinKind::Splice, .. } => {
-                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
+        let (pin, len, kind) = match action {
+            Action::Pin { pin, span, kind, .. } => (*pin, span.len, *kind),
+            Action::DirectLoad { .. } => return Ok(vec![self.bench().slow()?]),
+            _ => return Ok(Vec::new()),
+        };
+        let (ours, theirs) = match kind {
+            PinKind::Splice => {
+                let [reader, writer] = pipe(len).map_err(trouble("a pipe"))?;
+                nix::fcntl::fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                     .map_err(|error| trouble("a pipe")(error.into()))?;
-                let size = span.len.max(PAGE) as i32;
-                for command in [FcntlArg::F_SETPIPE_SZ(size), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)]
-                {
-                    nix::fcntl::fcntl(&reader, command)
-                        .map_err(|error| trouble("a pipe's size")(error.into()))?;
-                }
-                self.pins.holders.insert(*pin, Holder::Pipe { reader, len: span.len });
-                Ok(vec![writer])
+                (Holder::Pipe { reader, len }, Some(writer))
             }
-            Action::Pin { pin, span, kind: PinKind::Direct { byte, .. }, .. } => {
-                let (slice, device) = self.bench().hold(span.len, *byte)?;
-                self.pins.holders.insert(*pin, Holder::Device(slice));
-                Ok(vec![device])
+            PinKind::OwnPipe => (Holder::Task(task), None),
+            PinKind::Direct { byte, .. } => {
+                let (slice, device) = self.bench().hold(len, byte)?;
+                (Holder::Device(slice), Some(device))
             }
-            Action::Pin { pin, kind: kind @ PinKind::Remote { .. }, .. } => {
+            PinKind::Remote { byte, .. } => {
                 let Some(peer) = &self.pins.peer else {
                     return Err(Trouble::Machinery {
                         what: format!("a pin by {kind}"),
@@ -117,12 +159,11 @@ impl Kernel {
                     });
                 };
                 let [line, theirs] = peer.line().map_err(trouble("the peer"))?;
-                self.pins.holders.insert(*pin, Holder::Peer { line, byte: kind.byte() });
-                Ok(vec![theirs])
+                (Holder::Peer { line, byte }, Some(theirs))
             }
-            Action::DirectLoad { .. } => Ok(vec![self.bench().slow()?]),
-            _ => Ok(Vec::new()),
-        }
+        };
+        self.pins.holders.insert(pin, ours);
+        Ok(theirs.into_iter().collect())
     }
 
     /// `pin` was refused, so nobody holds it. The pages that came before the one that could not be
@@ -136,19 +177,18 @@ impl Kernel {
 
     /// Whether any pin may still be held, `op` aside.
     pub(super) fn holds(&self, op: OpId) -> bool {
+        let is_there = |task: &TaskId| self.tasks.get(task).is_some_and(|task| !task.gone);
         let held = self.pins.holders.values().any(|holder| match holder {
-            Holder::Pipe { .. } | Holder::Peer { .. } => true,
             // The pin goes with the process.
-            Holder::Task(task) => self.tasks.get(task).is_some_and(|task| !task.gone),
-            Holder::Device(slice) => !slice.is_resumed(),
-            Holder::Released(_) => false,
+            Holder::Task(task) => is_there(task),
+            other => other.is_ours(),
         });
         // What a script or a load has pinned, only its task knows.
         held || self.operations.iter().any(|(other, operation)| {
             *other != op
                 && operation.done.is_none()
                 && matches!(operation.action, Action::Run(_) | Action::DirectLoad { .. })
-                && self.tasks.get(&operation.task).is_some_and(|task| !task.gone)
+                && is_there(&operation.task)
         })
     }
 
@@ -161,58 +201,33 @@ impl Kernel {
     /// As [`crate::system::System::release`].
     pub(super) fn let_go(&mut self, pin: PinId) -> Tried<u64> {
         self.stirred += 1;
-        let unknown = |why: &str| {
-            Err(Trouble::Machinery {
-                what: format!("the release of pin {}", pin.0),
-                why: why.to_owned(),
-            })
+        let (patience, before) = (self.config.patience.of(PATIENCE), task::now());
+        let refuse = |why: &str| {
+            let what = format!("the release of pin {}", pin.0);
+            Err(Trouble::Machinery { what, why: why.to_owned() })
         };
-        match self.pins.holders.remove(&pin) {
-            Some(Holder::Pipe { reader, len }) => {
-                let before = task::now();
-                let content = drain(&reader, len).map_err(trouble("a pipe"))?;
-                drop(reader);
-                self.pins.holders.insert(pin, Holder::Released(content));
-                Ok(before)
-            }
-            Some(Holder::Device(mut slice)) => {
-                let before = task::now();
+        let Some(holder) = self.pins.holders.get_mut(&pin) else {
+            return refuse("there is no such pin");
+        };
+        let content = match holder {
+            Holder::Pipe { reader, len } => drain(reader, *len).map_err(trouble("a pipe"))?,
+            Holder::Peer { line, byte } => remote::release(line, *byte, patience)?,
+            Holder::Device(slice) => {
                 slice.resume().map_err(trouble("the held device"))?;
-                self.pins.holders.insert(pin, Holder::Device(slice));
-                Ok(before)
+                return Ok(before);
             }
-            Some(Holder::Peer { line, byte }) => {
-                let before = task::now();
-                let content = remote::release(&line, byte, self.config.patience.of(PATIENCE))?;
-                self.pins.holders.insert(pin, Holder::Released(content));
-                Ok(before)
-            }
-            Some(kept @ Holder::Task(_)) => {
-                self.pins.holders.insert(pin, kept);
-                unknown("its task keeps it")
-            }
-            Some(over @ Holder::Released(_)) => {
-                self.pins.holders.insert(pin, over);
-                unknown("it was released before")
-            }
-            None => unknown("there is no such pin"),
-        }
+            Holder::Task(_) => return refuse("its task keeps it"),
+            Holder::Released(_) => return refuse("it was released before"),
+        };
+        // With the reader goes what is left in the pipe.
+        *holder = Holder::Released(content);
+        Ok(before)
     }
 
     /// Lets go of every pin that is held here. Whether there was one.
     pub(super) fn let_all_go(&mut self) -> Tried<bool> {
-        let held = |holder: &Holder| match holder {
-            Holder::Pipe { .. } | Holder::Peer { .. } => true,
-            Holder::Device(slice) => !slice.is_resumed(),
-            Holder::Released(_) | Holder::Task(_) => false,
-        };
-        let pins: Vec<_> = self
-            .pins
-            .holders
-            .iter()
-            .filter(|(_, holder)| held(holder))
-            .map(|(pin, _)| *pin)
-            .collect();
+        let ours = self.pins.holders.iter().filter(|(_, holder)| holder.is_ours());
+        let pins: Vec<_> = ours.map(|(pin, _)| *pin).collect();
         for pin in &pins {
             self.let_go(*pin)?;
         }

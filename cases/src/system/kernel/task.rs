@@ -14,8 +14,8 @@ use nix::fcntl::{FallocateFlags, OFlag};
 
 use super::actor::Actor;
 use super::dax::choose_dax;
-use super::flight::{self, Taken};
 use super::folders::{Folders, new_file};
+use super::pin;
 use super::script;
 use super::storage;
 use super::sys::{self, Aligned, Mapping, Uring, Vars};
@@ -293,25 +293,15 @@ impl Actor {
             }
             Action::Msync { map } => self.mapping(*map)?.sync().map(done),
             Action::Pin { pin, map, span, kind } => {
-                let taken = flight::take(&self.mapping(*map)?, *span, *kind, fds, self.patience)?;
-                match taken {
-                    Taken::Nothing => {}
-                    Taken::Pipe(ends) => self.tables().kept.extend(ends),
-                    Taken::Flight(flight) => drop(self.tables().flights.insert(*pin, flight)),
-                }
-                Ok(Reply::Done)
+                self.pin(*pin, *map, *span, *kind, fds).map(done)
             }
-            Action::Reap { pin } => {
-                let flight = self.tables().flights.remove(pin);
-                let flight = flight.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-                flight.reap().map(Reply::Count)
-            }
+            Action::Reap { pin } => self.reap(*pin).map(Reply::Count),
             Action::PinLongterm { map, span } => {
                 let buffer = self.mapping(*map)?.buffer(*span)?;
                 Uring::new()?.register(&buffer).map(done)
             }
             Action::DirectLoad { map, span, piece, inflight, direction, submitted, stop } => {
-                let device = flight::sent(fds)?;
+                let device = pin::sent(fds)?;
                 let buffers = (0..span.len / piece)
                     .map(|i| {
                         self.mapping(*map)?.buffer(Span { at: span.at + i * piece, len: *piece })

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use nix::libc;
 use protocol::oracle::Written;
 use reference::sync::{Arc, Leaf, thread};
-use reference::{Answer, Errno, Fs, Inode, Pins, Process, Ring, Task, Transfer, Vma, WaitQueue};
+use reference::{Answer, Errno, Fs, Inode, Process, Task, Vma, WaitQueue};
 
-use crate::action::{Action, Content, FileId, MapId, Medium, PAGE, PinId, PinKind, Span, VarId};
+use super::pin::Pin;
+use crate::action::{Action, FileId, MapId, Medium, PAGE, PinId, VarId};
 use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood};
 use crate::system::{Done, Kinship};
 
@@ -81,21 +82,6 @@ fn block(inode: &Inode, index: u64) -> Option<u64> {
     let state = inode.state();
     let extent = state.extents.get(&index).filter(|extent| extent.written);
     extent.map(|extent| extent.page.number)
-}
-
-/// A pin that the case can release, in each of its states.
-#[derive(Debug)]
-pub(super) enum Pin {
-    /// In something that lets go of it when it is told to.
-    Held { pins: Pins, kind: PinKind },
-    /// In direct I/O that the device withholds.
-    Direct(Transfer),
-    /// In direct I/O that the device may complete.
-    Submitted(Arc<Ring>),
-    /// Gone; what went through it.
-    Over(Content),
-    /// A process has it for itself.
-    OwnPipe(u32, Option<Pins>),
 }
 
 /// How often a var is looked at before the task that waits for it goes to sleep.
@@ -197,18 +183,6 @@ impl Actor {
         taken
     }
 
-    /// Takes the pins that the process keeps to itself.
-    pub(super) fn process_pins(&self) -> Vec<Pins> {
-        self.shared.pins.with(|pins| {
-            pins.values_mut()
-                .filter_map(|pin| match pin {
-                    Pin::OwnPipe(process, held) if *process == self.process.number => held.take(),
-                    _ => None,
-                })
-                .collect()
-        })
-    }
-
     /// Does something with a file, which the process opens if it has not yet.
     pub(super) fn on<T>(
         &self,
@@ -231,12 +205,5 @@ impl Actor {
 
     pub(super) fn vma(&self, map: MapId) -> Answer<Arc<Vma>> {
         self.process.mm.find(map.0)
-    }
-
-    /// Pins bytes of a mapping.
-    pub(super) fn pin(&self, map: MapId, span: Span, write: bool) -> Answer<Pins> {
-        let vma = self.vma(map)?;
-        let span = (span.at, span.len);
-        self.shared.fs.pin(&self.task, &self.process.mm, &vma, span, write)
     }
 }

@@ -1,14 +1,11 @@
 //! What each action is on the reference, and the loop of a task that does them.
 
-use nix::libc;
 use reference::sync::Arc;
-use reference::{Answer, Dropper, Errno, Failure, Fs, Remap, Transfer};
+use reference::{Answer, Dropper, Errno, Failure, Fs, Remap};
 
-use super::actor::{Actor, Pin, Slot};
+use super::actor::{Actor, Slot};
 use super::script;
-use crate::action::{
-    Action, Content, Direction, FileId, Medium, PAGE, Partner, PinId, PinKind, Reply,
-};
+use crate::action::{Action, Content, FileId, Medium, PAGE, Partner, Reply};
 use crate::system::Done;
 
 impl Actor {
@@ -168,21 +165,8 @@ impl Actor {
                 let vma = self.vma(*map)?;
                 fs.fsync(task, &vma.inode).map(done)
             }
-            Action::Pin { pin, map, span, kind } => {
-                let (kind, direction) = (*kind, kind.direction());
-                let pins = self.pin(*map, *span, direction == Direction::IntoMemory)?;
-                let held = if kind == PinKind::OwnPipe {
-                    Pin::OwnPipe(self.process.number, Some(pins))
-                } else if kind.is_reaped() {
-                    let (byte, ring) = (kind.byte(), Arc::default());
-                    Pin::Direct(Transfer { pins, direction, byte, tag: 0, ring })
-                } else {
-                    Pin::Held { pins, kind }
-                };
-                self.shared.pins.with(|pins| pins.insert(*pin, held));
-                Ok(Reply::Done)
-            }
-            Action::Reap { pin } => self.reap(*pin),
+            Action::Pin { pin, map, span, kind } => self.take(*pin, *map, *span, *kind).map(done),
+            Action::Reap { pin } => self.reap(*pin).map(Reply::Count),
             Action::PinLongterm { map, span } => {
                 fs.pin_longterm(task, mm, &self.vma(*map)?, (span.at, span.len)).map(done)
             }
@@ -219,17 +203,6 @@ impl Actor {
             at += len;
         }
         fs.fsync(task, &inode).map(done)
-    }
-
-    fn reap(&self, pin: PinId) -> Answer<Reply> {
-        let ring = self.shared.pins.with(|pins| match pins.get(&pin) {
-            Some(Pin::Direct(transfer)) => Some(Arc::clone(&transfer.ring)),
-            Some(Pin::Submitted(ring)) => Some(Arc::clone(ring)),
-            _ => None,
-        });
-        let (_, bytes) = ring.ok_or(Failure::Errno(Errno(libc::ENOENT)))?.reap(&self.task)?;
-        self.shared.pins.with(|pins| pins.insert(pin, Pin::Over(Content::of(&bytes))));
-        Ok(Reply::Count(bytes.len() as u64))
     }
 }
 

@@ -1,0 +1,150 @@
+//! Kinds of pins, and what is known of each whoever takes it.
+//!
+//! How one is taken, held and let go, a file on each side says (`system/kernel/pin`,
+//! `system/reference/pin`), and how that is said in C, the exports.
+
+use std::fmt;
+
+use reference::Direction;
+use serde::{Deserialize, Serialize};
+
+/// Which interface submits direct I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Engine {
+    /// Linux native AIO: io_submit(2).
+    Aio,
+    /// io_uring.
+    Uring,
+}
+
+/// How pages are pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PinKind {
+    /// vmsplice(2) into a pipe: held until the pipe is closed.
+    Splice,
+    /// The same into a pipe of the process's own.
+    OwnPipe,
+    /// Direct I/O against a device that withholds completion. `byte` fills the device's side.
+    Direct {
+        /// The interface.
+        engine: Engine,
+        /// Which way.
+        direction: Direction,
+        /// What the device's sectors hold before the transfer.
+        byte: u8,
+    },
+    /// process_vm_readv(2) or process_vm_writev(2) by another process, whose own memory
+    /// userfaultfd(2) withholds. `byte` fills that memory at the release.
+    Remote {
+        /// Which way: a read of the pages, or a write to them.
+        direction: Direction,
+        /// What is written to them.
+        byte: u8,
+    },
+}
+
+/// What ends a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinEnd {
+    /// Its release, before that returns: what went through it is known then.
+    Release,
+    /// The device, some time after its release: [`Action::Reap`] waits for that, and the process
+    /// that took it cannot end before.
+    Device,
+    /// The end of the process that took it. `System::release` cannot help it.
+    Process,
+}
+
+/// What is known of a kind, whoever takes it: what each is, the method of that name says.
+struct Facts {
+    /// As a transcript has it.
+    words: &'static str,
+    direction: Direction,
+    byte: u8,
+    is_reference: bool,
+    end: PinEnd,
+}
+
+impl PinKind {
+    const fn facts(self) -> Facts {
+        use Direction::{FromMemory, IntoMemory};
+        match self {
+            Self::Splice => Facts {
+                words: "vmsplice",
+                direction: FromMemory,
+                byte: 0,
+                is_reference: true,
+                end: PinEnd::Release,
+            },
+            Self::OwnPipe => Facts { end: PinEnd::Process, ..Self::Splice.facts() },
+            Self::Direct { engine, direction, byte } => Facts {
+                words: match (engine, direction) {
+                    (Engine::Aio, FromMemory) => "AIO direct write from it",
+                    (Engine::Aio, IntoMemory) => "AIO direct read into it",
+                    (Engine::Uring, FromMemory) => "io_uring direct write from it",
+                    (Engine::Uring, IntoMemory) => "io_uring direct read into it",
+                },
+                direction,
+                byte,
+                is_reference: false,
+                end: PinEnd::Device,
+            },
+            Self::Remote { direction, byte } => Facts {
+                words: match direction {
+                    FromMemory => "another's process_vm_readv",
+                    IntoMemory => "another's process_vm_writev",
+                },
+                direction,
+                byte,
+                is_reference: false,
+                end: PinEnd::Release,
+            },
+        }
+    }
+
+    /// Which way data goes, seen from the pinned pages.
+    pub const fn direction(self) -> Direction {
+        self.facts().direction
+    }
+
+    /// Whether the pages are written.
+    pub const fn writes(self) -> bool {
+        matches!(self.facts().direction, Direction::IntoMemory)
+    }
+
+    /// What the pages are filled with, if they are written.
+    pub const fn byte(self) -> u8 {
+        self.facts().byte
+    }
+
+    /// What ends it.
+    pub const fn end(self) -> PinEnd {
+        self.facts().end
+    }
+
+    /// Whether it ends some time after its release: [`PinEnd::Device`].
+    pub const fn is_reaped(self) -> bool {
+        matches!(self.end(), PinEnd::Device)
+    }
+
+    /// Whether its task keeps it to itself: [`PinEnd::Process`].
+    pub const fn is_kept(self) -> bool {
+        matches!(self.end(), PinEnd::Process)
+    }
+
+    /// Whether the kernel takes a plain reference for it (`FOLL_GET`), and no pin (`FOLL_PIN`).
+    pub const fn is_reference(self) -> bool {
+        self.facts().is_reference
+    }
+
+    /// Whether it is direct I/O.
+    pub const fn is_direct(self) -> bool {
+        matches!(self, Self::Direct { .. })
+    }
+}
+
+impl fmt::Display for PinKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.facts().words)
+    }
+}
