@@ -371,11 +371,10 @@ impl Stream {
         }
         let event = finding.events.first().and_then(|&number| self.event(number));
         if let Some(event) = event {
-            finding.text = format!(
-                "warning at {} in {}",
-                self.session.describe(event.value as u64),
-                self.task(event.task)
-            );
+            let address = event.value as u64;
+            let place = self.session.describe(address);
+            finding.text = format!("warning at {place} in {}", self.task(event.task));
+            finding.function = self.session.function(address).map(str::to_owned);
         }
     }
 
