@@ -1,10 +1,13 @@
-//! A rule's finding as the journal holds it: in fields, so that nobody has to parse the sentence.
+//! A rule's finding as the journal holds it: in fields, so that nobody has to parse the sentence,
+//! and what is known of one, in the same fields.
 //!
 //! What is not known of a finding is not there: a rule that reads events knows inodes and page
 //! frames, an oracle the names of files and their blocks.
 
 use std::fmt;
 
+use anyhow::ensure;
+use cases::is_said_in_some_attempt;
 use protocol::{How, Rule};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -147,6 +150,76 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What findings are known, by their fields. One that is not given may be anything; of those that
+/// are, each has one of its values.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Likeness {
+    rule: Rule,
+    how: Option<Vec<How>>,
+    function: Option<Vec<String>>,
+    /// The name in any attempt of a case, as is the next.
+    file: Option<Vec<String>>,
+    after: Option<Vec<String>>,
+    action: Option<Vec<String>>,
+    index: Option<Vec<u64>>,
+    count: Option<Vec<u64>>,
+    byte: Option<Vec<u8>>,
+}
+
+impl Likeness {
+    /// Refuses what no finding can be.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for how in self.how.iter().flatten() {
+            ensure!(
+                how.rule() == self.rule,
+                "{} is a way to break {}, not {}",
+                how.id(),
+                how.rule().id(),
+                self.rule.id()
+            );
+        }
+        let is_empty = [
+            self.how.as_ref().is_some_and(Vec::is_empty),
+            self.function.as_ref().is_some_and(Vec::is_empty),
+            self.file.as_ref().is_some_and(Vec::is_empty),
+            self.after.as_ref().is_some_and(Vec::is_empty),
+            self.action.as_ref().is_some_and(Vec::is_empty),
+            self.index.as_ref().is_some_and(Vec::is_empty),
+            self.count.as_ref().is_some_and(Vec::is_empty),
+            self.byte.as_ref().is_some_and(Vec::is_empty),
+        ];
+        ensure!(!is_empty.contains(&true), "a field of {} has no value", self.rule.id());
+        Ok(())
+    }
+
+    /// Whether `found` is like that.
+    pub(crate) fn is_match(&self, found: &Finding) -> bool {
+        self.rule == found.rule
+            && is_one_of(self.how.as_ref(), found.how.as_ref(), How::eq)
+            && is_one_of(self.function.as_ref(), found.function.as_ref(), String::eq)
+            && is_one_of(self.file.as_ref(), found.file.as_ref(), is_same)
+            && is_one_of(self.after.as_ref(), found.after.as_ref(), is_same)
+            && is_one_of(self.action.as_ref(), found.action.as_ref(), String::eq)
+            && is_one_of(self.index.as_ref(), found.index.as_ref(), u64::eq)
+            && is_one_of(self.count.as_ref(), found.count.as_ref(), u64::eq)
+            && is_one_of(self.byte.as_ref(), found.byte.as_ref(), u8::eq)
+    }
+}
+
+/// Whether what was `found` is one of `wanted`, if that was given.
+fn is_one_of<T>(wanted: Option<&Vec<T>>, found: Option<&T>, is_it: fn(&T, &T) -> bool) -> bool {
+    let Some(wanted) = wanted else {
+        return true;
+    };
+    found.is_some_and(|found| wanted.iter().any(|wanted| is_it(found, wanted)))
+}
+
+#[expect(clippy::ptr_arg, reason = "as the others that are compared")]
+fn is_same(seen: &String, told: &String) -> bool {
+    is_said_in_some_attempt(seen, told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +262,38 @@ mod tests {
         assert_eq!((found.inode, found.page, found.index), (None, None, Some(2)));
         let error = serde_json::from_str::<Finding>(r#"{"rule":"x","text":"x"}"#).unwrap_err();
         assert!(error.to_string().starts_with("there is no rule \"x\""), "{error}");
+    }
+
+    fn likeness(text: &str) -> Likeness {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_finding_is_known_by_all_fields_that_are_given() {
+        for (text, matches) in [
+            ("rule = \"kept-block\"", true),
+            ("rule = \"durable\"", false),
+            ("rule = \"kept-block\"\nhow = [\"moved\", \"hole\"]", true),
+            ("rule = \"kept-block\"\nhow = [\"moved\"]", false),
+            ("rule = \"kept-block\"\nfile = [\"data\"]\nindex = [2]", true),
+            ("rule = \"kept-block\"\nfile = [\"dat\"]", false),
+            ("rule = \"kept-block\"\nfile = [\"data\"]\nindex = [3]", false),
+            ("rule = \"kept-block\"\nafter = [\"punch page 2 of data\"]", true),
+            ("rule = \"kept-block\"\nafter = [\"punch page 3 of data\"]", false),
+            ("rule = \"kept-block\"\naction = [\"zero\"]", false),
+            ("rule = \"kept-block\"\nbyte = [0]", false),
+        ] {
+            assert_eq!(likeness(text).is_match(&hole()), matches, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_finding_can_be_is_refused() {
+        let error = likeness("rule = \"durable\"\nhow = [\"hole\"]").check().unwrap_err();
+        assert_eq!(error.to_string(), "hole is a way to break kept-block, not durable");
+        let error = likeness("rule = \"durable\"\nfile = []").check().unwrap_err();
+        assert_eq!(error.to_string(), "a field of durable has no value");
+        let error = toml::from_str::<Likeness>("rule = \"kept block\"").unwrap_err();
+        assert!(error.message().contains("\"kept block\" is not a rule"), "{error}");
     }
 }
