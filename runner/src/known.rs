@@ -288,6 +288,33 @@ impl Deviations {
         Ok(false)
     }
 
+    /// The find by which the running kernel explains what a tracer found under a load that is no case,
+    /// and how it shows.
+    pub(crate) fn under_load(
+        &self,
+        finding: &Finding,
+        target: &Target,
+    ) -> anyhow::Result<Option<(&Find, &Deviation)>> {
+        for known in self.known.iter().filter(|known| known.knows_finding(finding)) {
+            let find = self.finds.iter().find(|find| find.id == known.id && find.loads);
+            if let Some(find) = find
+                && known.is_on(target.fs)
+                && self.holds(&known.condition, target)?
+            {
+                return Ok(Some((find, known)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those that are built in, on a kernel of this release that has none of the symbols.
+    #[cfg(test)]
+    pub(crate) fn without_symbols(release: &str) -> Self {
+        let all = Self::built_in(release).expect("the tests read it");
+        all.symbols.get_or_init(BTreeSet::new);
+        all
+    }
+
     /// All of them, wherever they apply.
     #[cfg(test)]
     pub(crate) fn all(&self) -> &[Deviation] {
@@ -390,6 +417,11 @@ impl Deviation {
     /// The shapes that it needs.
     pub(crate) fn shapes(&self) -> &[String] {
         &self.condition.shape
+    }
+
+    /// Whether it stops a task.
+    pub(crate) fn may_hang(&self) -> bool {
+        self.verdict == Verdict::Hang
     }
 
     /// Whether it knows `problem`.
