@@ -238,13 +238,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         print(&mut out, arguments.json, &stream, &finding)?;
     }
     tell_refusals(&mut stream);
-    let (_, mut outcome) = stream.finish();
-    if !own.is_empty() {
-        outcome.verdict = match outcome.verdict {
-            Ruling::Violated(findings) => Ruling::Violated([own, findings].concat()),
-            Ruling::Holds | Ruling::Undecided => Ruling::Violated(own),
-        };
-    }
+    let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
     Ok(outcome.verdict == Ruling::Holds)
 }
