@@ -78,6 +78,7 @@ impl Rules {
             "task {} freed the block of page {:#x} while it was {state} (refs={} maps={})",
             event.task, event.page, event.refs, event.maps
         );
-        vec![finding(how, event, &[mark], text)]
+        // Blocks that are freed are no longer at an index of a file.
+        vec![Finding { index: None, ..finding(how, event, &[mark], text) }]
     }
 }
