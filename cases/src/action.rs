@@ -347,6 +347,50 @@ pub enum Action {
     Run(Script),
 }
 
+impl Action {
+    /// What is done, in a word, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } | Self::CreateHuge { .. } | Self::CreateWithoutDax { .. } => {
+                "create"
+            }
+            Self::Close { .. } => "close",
+            Self::Reopen { .. } => "reopen",
+            Self::FlipDax { .. } => "flip-dax",
+            Self::Unlink { .. } => "unlink",
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::DirectIo { direction: Direction::FromMemory, .. } => "direct-write",
+            Self::DirectIo { direction: Direction::IntoMemory, .. } => "direct-read",
+            Self::Truncate { .. } => "truncate",
+            Self::OpenTruncate { .. } => "open-truncate",
+            Self::Fallocate { mode, .. } | Self::CancelledFallocate { mode, .. } => mode.name(),
+            Self::Clone { .. } => "reflink",
+            Self::Dedupe { .. } => "dedupe",
+            Self::MoveExtents { .. } => "move-extents",
+            Self::Exchange { .. } => "exchange",
+            Self::Fsync { data_only: false, .. } => "fsync",
+            Self::Fsync { data_only: true, .. } => "fdatasync",
+            Self::Stat { .. } => "stat",
+            Self::Blocks { .. } => "blocks",
+            Self::FindBlock { .. } => "find-block",
+            Self::IsFree { .. } => "is-free",
+            Self::Stored { .. } => "stored",
+            Self::Map { .. } => "map",
+            Self::Unmap { .. } => "unmap",
+            Self::Touch { .. } => "touch",
+            Self::Store { .. } => "store",
+            Self::Load { .. } => "load",
+            Self::Msync { .. } => "msync",
+            Self::Pin { .. } => "pin",
+            Self::Reap { .. } => "reap",
+            Self::PinLongterm { .. } => "pin-longterm",
+            Self::DirectLoad { .. } => "direct-load",
+            Self::Run(_) => "run",
+        }
+    }
+}
+
 /// A small program that a task runs by itself, for loads and races.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Script {

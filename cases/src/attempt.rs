@@ -46,15 +46,49 @@ impl Attempts {
     }
 }
 
+/// Whether `seen` is what some attempt says of files where `told` has their names: each word is the
+/// same, but for the number of the attempt.
+pub fn is_said_in_some_attempt(seen: &str, told: &str) -> bool {
+    let (mut seen, mut told) = (seen.split(' '), told.split(' '));
+    loop {
+        match (seen.next(), told.next()) {
+            (None, None) => return true,
+            (Some(seen), Some(told)) => {
+                let number = seen.strip_prefix(told).map(|rest| rest.strip_prefix('-'));
+                let is_number = |text: &str| text.parse::<u32>().is_ok_and(|number| number < MOST);
+                if seen != told && !number.flatten().is_some_and(is_number) {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::patience::Limit;
-
+    use super::is_said_in_some_attempt;
     use crate::case::{Body, Case};
+    use crate::patience::Limit;
     use crate::perform::perform;
     use crate::system::reference::{Config, Reference};
     use crate::test::{Checked, Ending, Test};
     use crate::transcript::Report;
+
+    #[test]
+    fn a_name_is_the_same_in_each_attempt() {
+        for (seen, same) in [
+            ("punch page 1 of data", true),
+            ("punch page 1 of data-2", true),
+            ("punch page 1 of data-x", false),
+            ("punch page 1 of data-", false),
+            ("punch page 1 of database", false),
+            ("punch page 1 of", false),
+            ("punch page 1 of data now", false),
+        ] {
+            assert_eq!(is_said_in_some_attempt(seen, "punch page 1 of data"), same, "{seen}");
+        }
+    }
 
     fn third(t: &mut Test<'_>) -> Checked {
         let mut number = 0;

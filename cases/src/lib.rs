@@ -42,6 +42,7 @@ pub mod system;
 pub mod test;
 pub mod transcript;
 
+pub use attempt::is_said_in_some_attempt;
 pub use axis::operation;
 pub use case::{Case, DANGEROUS};
 pub use catalogue::{all, axes, find, find_only};

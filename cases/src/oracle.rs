@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use protocol::Rule;
+use protocol::{How, Rule};
 use serde::{Deserialize, Serialize};
 
 use self::bystanders::Bystanders;
@@ -36,23 +36,73 @@ use crate::transcript::Names;
 /// What an oracle found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// The rule, by its name.
-    pub rule: String,
-    /// The index of the page in its file.
+    /// In which way a rule is broken.
+    pub how: How,
+    /// The file, as the case calls it, or the bystander.
+    pub file: String,
+    /// The index of the page in its file, of the first one if there are several.
     pub index: u64,
+    /// Pages from there on that are alike.
+    pub count: u64,
+    /// The block that the page has, or had, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u64>,
+    /// The byte that is there and ought not to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte: Option<u8>,
+    /// What was done before it was seen, by the action's name; none when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The same in words.
+    pub after: String,
     /// What was done and what was seen then: a sentence, lower case, no full stop.
     pub text: String,
 }
 
 impl Found {
-    fn new(rule: Rule, index: u64, text: String) -> Self {
-        Self { rule: rule.name().to_owned(), index, text }
+    /// The rule that is broken.
+    pub fn rule(&self) -> Rule {
+        self.how.rule()
+    }
+
+    /// One page of `file`, seen after something was done, of which `wrong` is said.
+    fn new(how: How, file: &str, index: u64, after: &After, wrong: &str) -> Self {
+        Self {
+            how,
+            file: file.to_owned(),
+            index,
+            count: 1,
+            block: None,
+            byte: None,
+            action: after.action.map(str::to_owned),
+            after: after.words.clone(),
+            text: format!("after {}: {wrong}", after.words),
+        }
     }
 }
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.rule, self.text)
+        write!(f, "{}: {}", self.rule(), self.text)
+    }
+}
+
+/// What was done before somebody looks.
+#[derive(Clone, Debug)]
+struct After {
+    action: Option<&'static str>,
+    words: String,
+}
+
+impl After {
+    /// This was done.
+    fn action(action: &Action, names: &Names) -> Self {
+        Self { action: Some(action.name()), words: names.say(action) }
+    }
+
+    /// Nothing was done, but this was.
+    fn moment(words: &str) -> Self {
+        Self { action: None, words: words.to_owned() }
     }
 }
 
@@ -181,7 +231,7 @@ impl<'s> Watch<'s> {
             return Ok(());
         }
         let wanted = self.files.iter().copied().collect();
-        self.look_at("all was over", &wanted, true)
+        self.look_at(&After::moment("all was over"), &wanted, true)
     }
 
     /// Makes a file that nobody touches, where one is to be.
@@ -217,8 +267,8 @@ impl<'s> Watch<'s> {
             self.durability.learn(self.system.written_back()?);
         }
         let missing = self.durability.end(op, result);
-        let words = if missing.is_empty() { String::new() } else { self.names.say(&action) };
-        self.found.borrow_mut().extend(durable::found(&missing, &words, &self.names));
+        let after = After::action(&action, &self.names);
+        self.found.borrow_mut().extend(durable::found(&missing, &after, &self.names));
         let is_quiet = self.busy.is_empty();
         let went_well = result.is_some_and(Result::is_ok);
         if let (Action::Pin { pin, map, span, kind }, true, true) = (&action, went_well, is_quiet)
@@ -237,8 +287,7 @@ impl<'s> Watch<'s> {
         if is_quiet && changes(&action) {
             let mut wanted = self.contents.touched(&action, &self.files);
             wanted.extend(self.pinned.files());
-            let words = self.names.say(&action);
-            self.look_at(&words, &wanted, false)?;
+            self.look_at(&after, &wanted, false)?;
         }
         if is_quiet && makes_file(&action) && went_well {
             self.bystand()?;
@@ -246,9 +295,8 @@ impl<'s> Watch<'s> {
         Ok(())
     }
 
-    /// Looks at files, after something with these words was done; also at what is free if that was
-    /// the end.
-    fn look_at(&mut self, words: &str, wanted: &BTreeSet<FileId>, at_end: bool) -> Tried<()> {
+    /// Looks at files, after something was done; also at what is free if that was the end.
+    fn look_at(&mut self, after: &After, wanted: &BTreeSet<FileId>, at_end: bool) -> Tried<()> {
         let what: Vec<_> = wanted
             .iter()
             .map(|file| Inspection {
@@ -265,11 +313,11 @@ impl<'s> Watch<'s> {
             return Ok(());
         }
         let view = self.system.inspect(&what, &bystanders)?;
-        self.found.borrow_mut().extend(self.bystanders.judge(&view.bystanders, words));
+        self.found.borrow_mut().extend(self.bystanders.judge(&view.bystanders, after));
         for (what, seen) in what.iter().zip(view.files) {
             let name = self.names.file(what.file).into_owned();
-            let mut found = self.pinned.judge(what, &seen, words, &name);
-            found.extend(self.contents.judge(what.file, &seen, words, &name));
+            let mut found = self.pinned.judge(what, &seen, after, &name);
+            found.extend(self.contents.judge(what.file, &seen, after, &name));
             self.found.borrow_mut().extend(found);
         }
         Ok(())

@@ -28,14 +28,14 @@ fn caught_by(
         let mut found = Vec::new();
         let ending = perform(case, &mut system, config.seed, &mut |report| {
             if let Report::Found(what) = report {
-                found.push(what.rule);
+                found.push(what.rule());
             }
         });
         is_told_in_words(&ending);
         match rule {
             Some(rule) => {
                 system.findings().iter().any(|finding| finding.rule == rule)
-                    || found.iter().any(|found| found == rule.name())
+                    || found.contains(&rule)
             }
             None => !matches!(ending, Ending::Pass | Ending::NotRun(_)),
         }

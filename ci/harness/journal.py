@@ -105,6 +105,8 @@ def parse(lines: Iterable[str]) -> Journal:
                     journal.running = None
             case "down":
                 journal.down = entry.get("why", "")
+                if journal.running is None:
+                    journal.trouble.append(f"the machine went down while no case ran: {journal.down}")
             case "trouble":
                 journal.trouble.append(entry.get("title", "trouble"))
     return journal

@@ -10,7 +10,7 @@ from .step import Result, Status
 def outcome(code: int, said: str, seen: Journal | None = None, known: Mapping[str, str] | None = None) -> Result:
     """The result of a command that ended with `code`, said this and left this journal, in which what is `known` of
     these cases must be seen."""
-    result = Result(Status.OK if code == 0 else Status.FAILED)
+    result = Result(Status.OK)
     if seen is not None:
         result.passed, result.failed, result.skipped = seen.counts()
         result.attention = seen.unexpected() + seen.trouble
@@ -24,7 +24,7 @@ def outcome(code: int, said: str, seen: Journal | None = None, known: Mapping[st
     else:
         result.passed, result.failed = (1, 0) if code == 0 else (0, 1)
     missed = unseen(seen or Journal(), known or {})
-    result.reason = f"it ended with {code}" if code else denied(result, seen, missed)
+    result.reason = against(code, result, seen, missed)
     if result.reason:
         # What no case or test is to blame for is one failure of its own.
         result.status, result.failed = Status.FAILED, max(result.failed, 1)
@@ -45,8 +45,10 @@ def unseen(seen: Journal, known: Mapping[str, str]) -> list[str]:
     return missed
 
 
-def denied(result: Result, seen: Journal | None, missed: list[str]) -> str:
-    """What denies an exit code that says that all is well, if anything does."""
+def against(code: int, result: Result, seen: Journal | None, missed: list[str]) -> str:
+    """What speaks against a command, if anything does: its exit code, or what denies one that says that all is well."""
+    if code:
+        return f"it ended with {code}"
     if result.failed:
         return "it ended with 0 in spite of failures"
     if not result.passed:

@@ -74,16 +74,16 @@ FAULTS = {
 # A fault that is found by a race has its time limit in a case's own seconds.
 RACES = {"retry"}
 
-# What the tracer must call a fault: the rule, and words of its sentence. On one file system each, because what differs
+# What the tracer must call a fault: the rule, and in which way it is broken. On one file system each, because what differs
 # between the two is the break's hook; but one on both, because it is the hook that a fault replaces.
 #
 # Not drop-inode-lock: whether new pins starve the break is then a matter of chance, as it is without the fault, and
 # livelock/aio-dio-punch passed under it.
 TRACED = {
-    "skip-break": ("waits/punch/splice/mapped", "--finding", "missed wait", "removed the mapping entry"),
+    "skip-break": ("waits/punch/splice/mapped", "--rule", "missed-wait", "--how", "entry-removed"),
     # It leaves a CPU to anybody else only where there is another.
-    "spin": ("waits/punch/splice/mapped", "--cpus", "2", "--finding", "livelock", " spins: "),
-    "lost-wakeup": ("waits/punch/splice/mapped", "--finding", "lost wake-up", "still waits"),
+    "spin": ("waits/punch/splice/mapped", "--cpus", "2", "--rule", "livelock", "--how", "spins"),
+    "lost-wakeup": ("waits/punch/splice/mapped", "--rule", "lost-wakeup", "--how", "still-waits"),
 }
 
 TRACED_ON_ALL = "skip-break"

@@ -6,6 +6,7 @@ not, 2 it could not be tried.
 
 import argparse
 import fnmatch
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,31 @@ done
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a rule must say of a fault, by the identifiers that the runner's journal has."""
+
+    rule: str
+    how: str | None = None
+    """In which way the rule is broken; none: in any."""
+
+    def is_in(self, findings: Iterable[dict], timeline: Iterable[dict]) -> bool:
+        """Whether it is among a case's findings, and blames the task that broke the layout and the page that was
+        pinned: both stand in the timeline too."""
+        events = list(timeline)
+        for finding in findings:
+            if finding["rule"] != self.rule or (self.how and finding.get("how") != self.how):
+                continue
+            if not {"tasks", "inode", "page", "index"} <= finding.keys():
+                continue
+            place = {"inode": finding["inode"]}
+            begun = place | {"event": "begin", "operation": "fallocate", "task": finding["tasks"][0]}
+            pinned = place | {"event": "pin", "page": finding["page"], "index": finding["index"]}
+            if all(any(wanted.items() <= event.items() for event in events) for wanted in (begun, pinned)):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
 class Fault:
     """A bug in the kernel, and the cases that must find it."""
 
@@ -37,47 +63,8 @@ class Fault:
     """The cases that must turn red: names or globs."""
     within: float | None = None
     """In how many seconds of its own each of them must."""
-    finding: tuple[str, str] | None = None
-    """What the tracer says of it: the rule, and words of the sentence. Then the cases are traced, and the journal
-    of each must hold such a finding."""
-
-    def named(self, findings: Iterable[dict], timeline: str) -> bool:
-        """Whether a case's findings name the fault, and blame the task that broke the layout and the page that was
-        pinned: both stand in the timeline too."""
-        rule, words = self.finding
-        events = [event for line in timeline.splitlines() if (event := Drawn.of(line))]
-        for finding in findings:
-            if finding["rule"] != rule or words not in finding["text"]:
-                continue
-            at = {"ino": str(finding["inode"])}
-            page = {**at, "page": hex(finding["page"]), "index": str(finding["index"])}
-            begun = any(event.task == finding["tasks"][0] and event.has("begin", op="fallocate", **at) for event in events)
-            if begun and any(event.has("pin", **page) for event in events):
-                return True
-        return False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """An event as a timeline draws it: `comm-TASK [cpu] time: NAME: FIELD=VALUE ...`, as ftrace does."""
-
-    task: int
-    name: str
-    fields: Mapping[str, str]
-
-    @classmethod
-    def of(cls, line: str) -> "Drawn | None":
-        """The event of a line, if it is one."""
-        match line.split(": ", 2):
-            case [head, name, fields] if not line.startswith("#"):
-                task = head.split(" [")[0].rpartition("-")[2].strip()
-                pairs = (word.partition("=") for word in fields.split())
-                return cls(int(task), name, {key: value for key, _, value in pairs}) if task.isdigit() else None
-        return None
-
-    def has(self, name: str, **fields: str) -> bool:
-        """Whether it is of this name and has these fields."""
-        return self.name == name and fields.items() <= self.fields.items()
+    finding: Finding | None = None
+    """What the tracer says of it. Then the cases are traced, and the journal of each must hold such a finding."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ class Found:
         return bool(self.red) and not self.missed
 
 
-def look(fault: Fault, seen: Journal, timelines: Mapping[str, str]) -> Found:
+def look(fault: Fault, seen: Journal, timelines: Mapping[str, list[dict]]) -> Found:
     """What a run's journal says. A case under which the machine went down found the fault, but named nothing."""
     down = set(seen.lost) | ({seen.running} if seen.running else set())
     found = Found([], [], [])
@@ -112,7 +99,7 @@ def look(fault: Fault, seen: Journal, timelines: Mapping[str, str]) -> Found:
         verdicts = seen.verdicts.get(case, [])
         told = f"{case} ({', '.join(verdicts) or 'the machine went down'})"
         if fault.finding:
-            red = case not in down and fault.named(seen.findings.get(case, ()), timelines.get(case, ""))
+            red = case not in down and fault.finding.is_in(seen.findings.get(case, ()), timelines.get(case, ()))
             silent = {"NOTRUN"}
         else:
             red = case in down or bool({"FAIL", "HANG"}.intersection(verdicts))
@@ -170,11 +157,11 @@ def judge(fault: Fault, filesystem: str, code: int, seen: Journal, results: Path
     return good
 
 
-def timelines(cases: Path) -> dict[str, str]:
-    """The timeline of each case that left one. A cell has its folder deeper than a special case."""
+def timelines(cases: Path) -> dict[str, list[dict]]:
+    """The events of each case that left a timeline. A cell has its folder deeper than a special case."""
     return {
-        path.parent.relative_to(cases).as_posix(): path.read_text(errors="replace")
-        for path in cases.rglob("timeline.txt")
+        path.parent.relative_to(cases).as_posix(): [json.loads(line) for line in path.read_text().splitlines()]
+        for path in cases.rglob("timeline.jsonl")
     }
 
 
@@ -201,11 +188,15 @@ def main(arguments: list[str]) -> int:
     add("--fs", action="append", choices=("xfs", "ext4"), help="repeatable (default: xfs)")
     add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
     add("--within", type=options.seconds, metavar="SECONDS", help="fail unless the case turns red within so many seconds of its own")
-    add("--finding", nargs=2, metavar=("RULE", "WORDS"), help="trace, and require this finding: the rule, and words of its sentence")
+    add("--rule", metavar="ID", help="trace, and require a finding of this rule: missed-wait")
+    add("--how", metavar="ID", help="with --rule: in which way it must be broken: entry-removed")
     add("--programs", type=Path, required=True, metavar="DIR", help="use the programs in DIR")
     add("--results", type=Path, required=True, metavar="DIR", help="write the results to DIR")
     asked = parser.parse_args(arguments)
-    fault = Fault(asked.fault, tuple(asked.case), asked.within, tuple(asked.finding) if asked.finding else None)
+    if asked.how and not asked.rule:
+        parser.error("--how goes with --rule")
+    finding = Finding(asked.rule, asked.how) if asked.rule else None
+    fault = Fault(asked.fault, tuple(asked.case), asked.within, finding)
     machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]
     filesystems = asked.fs or ["xfs"]
     if len(filesystems) == 1:

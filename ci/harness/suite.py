@@ -30,7 +30,6 @@ def run(
     path = results / "journal.jsonl"
     before = stamp(path)
     begun = 0
-    unexplained = False
     for number in range(1, most + 1):
         # The journal knows the plan.
         end = boot(command if number == 1 else [command[0], "--resume", str(results)])
@@ -38,8 +37,7 @@ def run(
         seen = journal.read(path) if stamp(path) != before else journal.Journal()
         progress, begun = seen.begun > begun, seen.begun
         if end.code is None:
-            # Otherwise the next boot judges the case.
-            unexplained |= seen.running is None
+            # The next boot judges it: the runner reads in its journal what went down, and when.
             where = f"while {seen.running} ran" if seen.running else "while no case ran"
             say(f"the machine went down {where}: {end.reason}")
             if not begun:
@@ -50,8 +48,7 @@ def run(
         elif end.code == NEEDS_REBOOT:
             say("the runner asks for a reboot")
         elif end.code in (EXPECTED, UNEXPECTED, COULD_NOT_RUN, INTERRUPTED):
-            unexplained |= bool(seen.unexpected())
-            return (UNEXPECTED if unexplained and end.code == EXPECTED else end.code), number
+            return end.code, number
         else:
             say(f"the runner itself failed: it ended with {end.code}")
             return UNEXPECTED if begun else COULD_NOT_RUN, number

@@ -14,11 +14,11 @@ from unittest import mock
 from harness import fault, plan, red
 from harness.cache import ROOT
 from harness.journal import Journal
-from harness.red import Fault, look
+from harness.red import Fault, Finding, look
 
 RETRY = Fault("retry", ("race/retry",), within=10.0)
 SKIP = Fault("skip-break", ("waits/*", "huge/*"))
-SPIN = Fault("spin", ("waits/punch",), finding=("livelock", " spins: "))
+SPIN = Fault("spin", ("waits/punch",), finding=Finding("livelock", "spins"))
 
 
 def journal(**verdicts: str) -> Journal:
@@ -91,9 +91,9 @@ class Timelines(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             for case in ("race/retry", "waits/punch/splice/mapped"):
                 (Path(folder) / case).mkdir(parents=True)
-                (Path(folder) / case / "timeline.txt").write_text(case)
+                (Path(folder) / case / "timeline.jsonl").write_text(json.dumps({"event": case}) + "\n")
             found = red.timelines(Path(folder))
-        self.assertEqual(found, {case: case for case in ("race/retry", "waits/punch/splice/mapped")})
+        self.assertEqual(found, {case: [{"event": case}] for case in ("race/retry", "waits/punch/splice/mapped")})
 
 
 class Faulty(unittest.TestCase):
@@ -134,18 +134,15 @@ class Faulty(unittest.TestCase):
         self.assertTrue(good(RETRY, 1, Journal(lost=["race/retry"], begun=1))[0])
 
 
-TIMELINE = """\
-#           TASK-PID     CPU#     TIMESTAMP  EVENT
- daxtests-case-489 [001]     92.700000: pin: ino=13 page=0x108202 index=2 refs=2 maps=0 holder=0x1
- daxtests-case-490 [000]     92.800000: begin: op=fallocate ino=13 index=1 count=2
-# ^^^ livelock: the break of inode 13 by task 490 spins: it found a busy page
-"""
+TIMELINE = [
+    {"number": 0, "task": 489, "event": "pin", "inode": 13, "page": 0x108202, "index": 2, "refs": 2, "maps": 0},
+    {"number": 1, "task": 490, "event": "begin", "operation": "fallocate", "inode": 13, "index": 1, "count": 2},
+]
 
 
 def spins(**fields: object) -> dict:
     """A finding, as the journal has it."""
-    text = "the break of inode 13 by task 490 spins: it found a busy page 1001 times without sleeping"
-    known = {"rule": "livelock", "text": text, "tasks": [490], "inode": 13, "page": 0x108202, "index": 2, "events": [1]}
+    known = {"rule": "livelock", "how": "spins", "text": "it spins", "tasks": [490], "inode": 13, "page": 0x108202, "index": 2}
     return known | fields
 
 
@@ -164,9 +161,15 @@ class Traced(unittest.TestCase):
             self.assertEqual(self.decide(spins(**fields)).missed, ["waits/punch (HANG)"], fields)
 
     def test_another_name_is_not(self):
-        for fields in ({"rule": "missed wait"}, {"text": "the break of inode 13 by task 490 starves"}):
+        for fields in ({"rule": "missed-wait"}, {"how": "starves"}):
             result = self.decide(spins(**fields))
             self.assertEqual(result.missed, ["waits/punch (HANG)"])
+
+    def test_what_names_nobody_is_not(self):
+        for name in ("tasks", "inode", "page", "index"):
+            found = spins()
+            del found[name]
+            self.assertEqual(self.decide(found).missed, ["waits/punch (HANG)"], name)
 
     def test_no_journal_is_not(self):
         self.assertFalse(good(SPIN, 2, Journal())[0])

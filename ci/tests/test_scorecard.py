@@ -18,7 +18,7 @@ def line(time: str, event: str, **fields: object) -> str:
 
 BEGUN = line("01.000", "case-begun", case="waits/a")
 PASSED = line("02.000", "case-ended", case="waits/a", verdict="PASS", seconds=1.0)
-FOUND = {"witness": "rule", "title": "missed wait: it returned", "text": "", "finding": {"rule": "missed wait"}}
+FOUND = {"witness": "rule", "title": "missed wait: it returned", "text": "", "finding": {"rule": "missed-wait"}}
 SAID = {"witness": "case", "title": "expected: it waits", "text": ""}
 FAILED = line("05.500", "case-ended", case="waits/b", verdict="FAIL", seconds=2.0, problems=[SAID, FOUND, FOUND])
 ENDED = line("06.000", "ended", exit=1, complete=True)
@@ -27,7 +27,7 @@ ENDED = line("06.000", "ended", exit=1, complete=True)
 class Judge(unittest.TestCase):
     def test_the_first_red_case_with_all_that_saw_it(self):
         said = judge([BEGUN, PASSED, FAILED, ENDED])
-        self.assertEqual(said, Suite(2, ["waits/b"], 4.5, ["case", "missed wait"], "expected: it waits", complete=True))
+        self.assertEqual(said, Suite(2, ["waits/b"], 4.5, ["case", "missed-wait"], "expected: it waits", complete=True))
 
     def test_nothing_red(self):
         self.assertEqual(judge([BEGUN, PASSED, line("03.000", "ended", complete=True)]).red, [])

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import suite
+from harness import journal, suite
 from harness.machine import End
 
 DOWN = None
@@ -70,15 +70,20 @@ class Run(unittest.TestCase):
     def test_a_wedge_at_the_last_case_leaves_the_code_to_the_resumed_runner(self):
         self.assertEqual(self.go(({"a": "HANG"}, 3), ({}, 1)), (1, 2))
 
-    def test_a_panic_that_nobody_judges_is_never_as_expected(self):
-        self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), ({"c": "PASS"}, 0)), (1, 2))
+    def test_a_panic_is_judged_by_the_runner_that_goes_on(self):
+        for code in (0, 1):
+            self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), ({"c": "PASS"}, code)), (code, 2))
+            self.assertEqual(self.go(({"a": "PASS"}, DOWN), ({"b": "PASS"}, code)), (code, 2))
 
     def test_a_panic_that_is_known_of_the_case_is_as_expected(self):
         known = {"b": "XFAIL", "c": "PASS"}
         self.assertEqual(self.go(({"a": "PASS", "b": None}, DOWN), (known, 0)), (0, 2))
 
-    def test_a_panic_while_no_case_runs_is_never_as_expected(self):
-        self.assertEqual(self.go(({"a": "PASS"}, DOWN), ({"b": "PASS"}, 0)), (1, 2))
+    def test_a_panic_while_no_case_runs_is_told_to_the_runner(self):
+        self.go(({"a": "PASS"}, DOWN), ({"b": "PASS"}, 1))
+        seen = journal.read(self.folder / "journal.jsonl")
+        self.assertEqual((seen.down, seen.lost), ("kernel panic: test", []))
+        self.assertEqual(seen.trouble, ["the machine went down while no case ran: kernel panic: test"])
 
     def test_a_panic_before_the_first_case_could_not_run(self):
         self.assertEqual(self.go(({}, DOWN)), (2, 1))

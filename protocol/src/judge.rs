@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::event::Event;
-use crate::rule::{Finding, Ruling};
+use crate::finding::{Finding, Ruling};
 use crate::state::Rules;
 
 /// Feeds events to the rules and keeps the findings.

@@ -2,9 +2,9 @@
 //!
 //! The one statement of the protocol: [`event`] names the things that happen, recorded in a
 //! real kernel by the tracer or emitted by the reference; [`state`] says, event by event,
-//! whether a history keeps the rules named in [`rule`]. The rules judge a kernel trace and a
-//! reference run alike, and drive the search of the reference's state space. The crate does no
-//! I/O and depends on none of the other crates.
+//! whether a history keeps the rules named in [`rule`]; a [`finding`] says that it does not, and
+//! [`how`]. The rules judge a kernel trace and a reference run alike, and drive the search of the
+//! reference's state space. The crate does no I/O and depends on none of the other crates.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,7 +18,13 @@ extern crate std;
 pub mod config;
 pub mod counters;
 pub mod event;
+#[cfg(feature = "rules")]
+pub mod finding;
 pub mod hold;
+#[cfg(feature = "rules")]
+pub mod how;
+#[cfg(feature = "serde")]
+mod id;
 #[cfg(feature = "rules")]
 pub mod judge;
 #[cfg(feature = "rules")]
@@ -38,10 +44,14 @@ pub mod state;
 #[cfg(feature = "rules")]
 pub use config::Config;
 pub use event::{Counting, Event, Kind, Operation, flag};
+#[cfg(feature = "rules")]
+pub use finding::{Finding, Ruling};
 pub use hold::HoldPoint;
+#[cfg(feature = "rules")]
+pub use how::How;
 #[cfg(feature = "rules")]
 pub use judge::{Judge, judge};
 #[cfg(feature = "rules")]
-pub use rule::{Finding, Rule, Ruling};
+pub use rule::Rule;
 #[cfg(feature = "rules")]
 pub use state::Rules;

@@ -10,6 +10,8 @@ pub mod durable;
 use alloc::format;
 use alloc::string::String;
 
+use crate::how::How;
+
 /// Where a block that was pinned as a page of a file is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
@@ -25,14 +27,18 @@ pub enum Whereabouts {
 }
 
 /// *kept block*: from the moment a page is pinned until its release its block stays that file's and
-/// offset's. What is wrong, if something is.
-pub fn kept(block: u64, now: Whereabouts) -> Option<String> {
+/// offset's. What is wrong, if something is: in which way, and a sentence.
+pub fn kept(block: u64, now: Whereabouts) -> Option<(How, String)> {
     match now {
         Whereabouts::Block(same) if same == block => None,
-        Whereabouts::Block(other) => Some(format!("the page lies in block {other} now")),
-        Whereabouts::Hole => Some("the page is a hole now".into()),
+        Whereabouts::Block(other) => {
+            Some((How::Moved, format!("the page lies in block {other} now")))
+        }
+        Whereabouts::Hole => Some((How::Hole, "the page is a hole now".into())),
         Whereabouts::Nameless { free: false } => None,
-        Whereabouts::Nameless { free: true } => Some("the file system counts it as free".into()),
+        Whereabouts::Nameless { free: true } => {
+            Some((How::Freed, "the file system counts it as free".into()))
+        }
     }
 }
 

@@ -1,7 +1,5 @@
-//! The rules by name, and what one reports when it is broken.
+//! The rules, by the names that people use and the identifiers that programs do.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 
 /// A rule of the protocol.
@@ -46,6 +44,27 @@ impl Rule {
         Self::Bystanders,
     ];
 
+    /// The identifier by which programs and files know it. It stays as it is.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::MissedWait => "missed-wait",
+            Self::Livelock => "livelock",
+            Self::LostWakeup => "lost-wakeup",
+            Self::LockHeld => "lock-held",
+            Self::Fsync => "fsync",
+            Self::Warning => "warning",
+            Self::KeptBlock => "kept-block",
+            Self::ForeignBytes => "foreign-bytes",
+            Self::Durable => "durable",
+            Self::Bystanders => "bystanders",
+        }
+    }
+
+    /// The rule with this identifier.
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.id() == id)
+    }
+
     /// The name by which people speak of it.
     pub fn name(self) -> &'static str {
         match self {
@@ -67,45 +86,4 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// One violation of one rule, with what it rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Finding {
-    /// The rule that is broken.
-    pub rule: Rule,
-    /// The tasks that took part, the one that broke the rule first.
-    pub tasks: Vec<u32>,
-    /// The device of the file system, 0 if unknown.
-    pub device: u32,
-    /// The file, 0 if unknown.
-    pub inode: u64,
-    /// The page, 0 if the finding is about none.
-    pub page: u64,
-    /// The page's index in the file.
-    pub index: u64,
-    /// The events it rests on, by their number in the history (the first is 0), in order.
-    pub events: Vec<u64>,
-    /// It concludes from what was not seen: a scan, a sleep, an end. That is worth nothing where
-    /// something may have been missed.
-    pub absence: bool,
-    /// What happened: one sentence, lower case, no full stop.
-    pub text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.rule, self.text)
-    }
-}
-
-/// What a whole history amounts to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ruling {
-    /// Every rule held.
-    Holds,
-    /// At least one did not.
-    Violated(Vec<Finding>),
-    /// Nothing was seen to be broken, but records were lost: something may have been.
-    Undecided,
 }

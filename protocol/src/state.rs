@@ -30,9 +30,11 @@ use alloc::vec::Vec;
 use self::operation::Running;
 use crate::config::Config;
 use crate::event::{Event, Kind, Operation};
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
 use crate::pins::{Newer, Pins};
-use crate::rule::{Finding, Rule};
+use crate::rule::Rule;
 
 /// What the rules remember of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -164,9 +166,10 @@ impl Rules {
                 return Vec::new();
             }
             return vec![running.violates(
+                How::WaitsForPin,
                 event.task,
                 event.page,
-                event.index,
+                Some(event.index),
                 &[running.begun, mark],
                 format!(
                     "fsync of inode {} by task {} waits for the pins of page {:#x}",
@@ -312,7 +315,7 @@ impl Break {
     /// What the break of `inode` by `task` does wrong while it waits, which rests on `marks`.
     fn violates(
         &self,
-        rule: Rule,
+        how: How,
         (task, inode): (u32, u64),
         wait: Wait,
         marks: &[Mark],
@@ -320,12 +323,14 @@ impl Break {
         text: String,
     ) -> Finding {
         Finding {
-            rule,
+            rule: how.rule(),
+            how,
             tasks: vec![task],
             device: self.device,
             inode,
             page: wait.page,
-            index: wait.index,
+            index: Some(wait.index),
+            function: None,
             events: numbers(marks),
             absence,
             text,
@@ -347,18 +352,21 @@ impl Break {
 
 fn warning(event: &Event, mark: Mark) -> Finding {
     let text = format!("warning at {:#x} in task {}", event.value, event.task);
-    finding(Rule::Warning, event, &[mark], text)
+    finding(How::Warns, event, &[mark], text)
 }
 
-/// What breaks `rule` is `event` itself, and rests on `marks`.
-fn finding(rule: Rule, event: &Event, marks: &[Mark], text: String) -> Finding {
+/// What breaks a rule in this way is `event` itself, and rests on `marks`.
+fn finding(how: How, event: &Event, marks: &[Mark], text: String) -> Finding {
     Finding {
-        rule,
+        rule: how.rule(),
+        how,
         tasks: vec![event.task],
         device: event.device,
         inode: event.inode,
         page: event.page,
-        index: event.index,
+        // An event without a file has no index in one.
+        index: (event.inode != 0 && event.page != 0).then_some(event.index),
+        function: None,
         events: numbers(marks),
         absence: false,
         text,
@@ -366,8 +374,8 @@ fn finding(rule: Rule, event: &Event, marks: &[Mark], text: String) -> Finding {
 }
 
 /// The same for what concludes from an absence.
-fn absence(rule: Rule, event: &Event, marks: &[Mark], text: String) -> Finding {
-    Finding { absence: true, ..finding(rule, event, marks, text) }
+fn absence(how: How, event: &Event, marks: &[Mark], text: String) -> Finding {
+    Finding { absence: true, ..finding(how, event, marks, text) }
 }
 
 fn numbers(marks: &[Mark]) -> Vec<u64> {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Config, Counting, Event, Finding, Judge, Kind, Operation, Rule, Ruling, flag, judge,
+    Config, Counting, Event, Finding, How, Judge, Kind, Operation, Rule, Ruling, flag, judge,
 };
 
 const FILE: u64 = 7;
@@ -287,7 +287,7 @@ proptest! {
         let about = world.about(page);
         world.emit(Kind::Remove, BREAKER, |event| { about(event); event.detail = flag::BREAK; });
         let finding = only(world.verdict(), Rule::MissedWait);
-        prop_assert_eq!((finding.inode, finding.index), (FILE, page as u64));
+        prop_assert_eq!((finding.inode, finding.index), (FILE, Some(page as u64)));
     }
 
     #[test]
@@ -318,7 +318,7 @@ proptest! {
         }
         let finding = only(world.verdict(), Rule::Livelock);
         prop_assert_eq!(finding.page, 1);
-        prop_assert!(finding.text.contains("spins"));
+        prop_assert!(finding.how == How::Spins);
     }
 
     #[test]
@@ -342,7 +342,7 @@ proptest! {
             world.emit(Kind::WaitEnd, BREAKER, |_| {});
         }
         let finding = only(world.verdict(), Rule::Livelock);
-        prop_assert!(finding.text.contains("starves"));
+        prop_assert!(finding.how == How::Starves);
     }
 
     #[test]

@@ -33,18 +33,23 @@ pub enum Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.name())
+    }
+}
+
+impl Mode {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Allocate => "allocate",
             Self::Punch => "punch",
             Self::Zero => "zero",
             Self::Collapse => "collapse",
             Self::Insert => "insert",
             Self::Unshare => "unshare",
-        })
+        }
     }
-}
 
-impl Mode {
     /// Whether there is anything to do in `len` bytes from `at` of a file of this size, or an
     /// error if it cannot be done.
     fn has_work(self, at: u64, len: u64, size: u64) -> Answer<bool> {

@@ -13,13 +13,14 @@ pub(crate) enum CaseFile {
     Stacks,
     Stderr,
     TimelineText,
+    TimelineJson,
     TimelinePerfetto,
     TimelineSvg,
 }
 
 impl CaseFile {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Problems,
         Self::Transcript,
         Self::Observed,
@@ -28,6 +29,7 @@ impl CaseFile {
         Self::Stacks,
         Self::Stderr,
         Self::TimelineText,
+        Self::TimelineJson,
         Self::TimelinePerfetto,
         Self::TimelineSvg,
     ];
@@ -43,6 +45,7 @@ impl CaseFile {
             Self::Stacks => "stacks.txt",
             Self::Stderr => "stderr.txt",
             Self::TimelineText => "timeline.txt",
+            Self::TimelineJson => "timeline.jsonl",
             Self::TimelinePerfetto => "timeline.pftrace",
             Self::TimelineSvg => "timeline.svg",
         }

@@ -186,6 +186,18 @@ enum FindsCommand {
         #[arg(long, requires = "update", requires = "results")]
         fresh: bool,
     },
+    /// Name the find that explains each finding of a tracer, as one JSON document
+    ///
+    /// Compare with what expected/known.toml lists for this kernel and file system. Only finds count
+    /// that loads meet which are no cases.
+    Explain {
+        /// File system that was traced
+        #[arg(long)]
+        fs: Fs,
+        /// Output of 'tracer --json'; with '-' it is read from stdin
+        #[arg(value_name = "FILE")]
+        findings: PathBuf,
+    },
     /// Print a mail that reports a find to the maintainers of the code; send nothing
     Mail {
         /// Number or id of the find
@@ -200,6 +212,10 @@ impl FindsCommand {
             Self::Index { results, update, fresh } => {
                 finds::Request::Index { results, update, fresh }
             }
+            Self::Explain { fs, findings } => finds::Request::Explain {
+                path: findings,
+                target: Target { fs, ..Target::reference() },
+            },
             Self::Mail { find } => {
                 let (find, facts) = finds::named(&find)?;
                 finds::Request::Mail(find, facts)

@@ -111,6 +111,8 @@ pub(crate) struct Find {
     pub(crate) id: String,
     /// What is wrong, in a line that can be the subject of a mail.
     pub(crate) what: String,
+    /// Whether loads meet it that are no cases.
+    pub(crate) loads: bool,
     /// The commits that brought it, if they are known.
     pub(crate) introduced_by: Vec<String>,
     /// The commits that repaired it, if any did.
@@ -146,6 +148,8 @@ struct Raw {
     case: Option<String>,
     program: Option<String>,
     #[serde(default)]
+    loads: bool,
+    #[serde(default)]
     introduced_by: Vec<String>,
     #[serde(default)]
     fixed_by: Vec<String>,
@@ -156,8 +160,8 @@ impl TryFrom<Raw> for Find {
 
     fn try_from(raw: Raw) -> Result<Self, String> {
         let facts = facts(&raw).map_err(|why| format!("the find {}: {why}", raw.id))?;
-        let Raw { id, what, introduced_by, fixed_by, .. } = raw;
-        Ok(Self { id, what, introduced_by, fixed_by, facts })
+        let Raw { id, what, loads, introduced_by, fixed_by, .. } = raw;
+        Ok(Self { id, what, loads, introduced_by, fixed_by, facts })
     }
 }
 

@@ -3,6 +3,7 @@
 //! The facts are `known.toml`'s, where a find was seen is for journals to tell, and the prose is
 //! written by hand; this puts them together. See CONTRIBUTING.md for how a find comes to be.
 
+mod explain;
 mod index;
 mod mail;
 mod page;
@@ -22,7 +23,8 @@ use crate::find::{Facts, Find};
 use crate::fs::Fs;
 use crate::known::{self, Deviation, Deviations};
 use crate::report::compare;
-use crate::{output, print, suggest};
+use crate::target::Target;
+use crate::{machine, output, print, suggest};
 use index::in_order;
 use seen::{Place, Seen};
 
@@ -42,6 +44,13 @@ pub(crate) enum Request {
         update: Option<PathBuf>,
         /// Forget what was seen before.
         fresh: bool,
+    },
+    /// What explains the findings of a tracer, for programs.
+    Explain {
+        /// The lines of the tracer.
+        path: PathBuf,
+        /// What was traced.
+        target: Target,
     },
     /// The mail that reports a find.
     Mail(&'static Find, Facts),
@@ -63,6 +72,10 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
                 with(Seen::default(), results, &deviations)?
             };
             print::text(index::text(&seen, &deviations));
+        }
+        Request::Explain { path, target } => {
+            let here = Deviations::built_in(&machine::here().kernel)?;
+            print::json(&explain::all(path, target, &here)?);
         }
         Request::Mail(find, facts) => {
             print::text(mail::text(find, *facts, &page::seen()?, &deviations)?);

@@ -90,7 +90,15 @@ impl History {
                 self.ended = None;
                 self.resumed += 1;
             }
-            Event::Down { why } => self.down = Some(why.clone()),
+            Event::Down { why } => {
+                // Of a case that runs it is the end, and judged with it.
+                if self.open.is_none() {
+                    let title = format!("the machine went down while no case ran: {why}");
+                    let text = "Look at its console (console.log, if ci/vm ran it).";
+                    self.troubles.push(Problem::new(Witness::Machine, title, text));
+                }
+                self.down = Some(why.clone());
+            }
             Event::Prepared { mkfs, mount } => {
                 self.mkfs = Some(mkfs.clone());
                 self.mount = Some(mount.clone());

@@ -237,7 +237,7 @@ mod tests {
     use crate::target::Target;
     use crate::trace::Traced;
     use crate::watch::{Left, Watched};
-    use protocol::Rule;
+    use protocol::{How, Rule};
     use std::time::Duration;
 
     fn watched(end: ChildEnd) -> Watched {
@@ -262,11 +262,13 @@ mod tests {
         let rule = *Rule::ALL.iter().find(|known| known.name() == rule).unwrap();
         Some(Traced::with(protocol::Finding {
             rule,
+            how: *How::ALL.iter().find(|how| how.rule() == rule).unwrap(),
             tasks: vec![7],
             device: 0,
             inode: 131,
             page: 1,
-            index: 2,
+            index: Some(2),
+            function: None,
             events: Vec::new(),
             absence: false,
             text: text.to_owned(),
@@ -300,8 +302,8 @@ mod tests {
         assert_eq!((seen.verdict, seen.reason), (Verdict::Fail, None));
         let found = seen.problems.iter().find(|problem| problem.title == unknown).unwrap();
         let finding = found.finding.as_ref().unwrap();
-        assert_eq!((&finding.rule[..], &finding.tasks[..]), ("missed wait", &[7][..]));
-        assert_eq!((finding.inode, finding.page, finding.index), (131, 1, 2));
+        assert_eq!((finding.rule, &finding.tasks[..]), (Rule::MissedWait, &[7][..]));
+        assert_eq!((finding.inode, finding.page, finding.index), (Some(131), Some(1), Some(2)));
         assert_eq!(judged("", 3).verdict, Verdict::Error);
     }
 

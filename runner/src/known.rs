@@ -13,6 +13,7 @@ use cases::Case;
 use serde::{Deserialize, Serialize};
 
 use crate::find::Find;
+use crate::finding::{Finding, Likeness};
 use crate::fs::Fs;
 use crate::machine;
 use crate::pattern::{Compile, Pattern};
@@ -49,8 +50,9 @@ struct Raw {
     #[serde(default)]
     condition: Condition,
     verdict: Verdict,
-    seen: String,
-    findings: Option<String>,
+    seen: Option<String>,
+    #[serde(default)]
+    findings: Vec<Likeness>,
     reason: String,
     #[serde(default)]
     flaky: bool,
@@ -107,8 +109,8 @@ pub(crate) struct Deviation {
     fs: Vec<Fs>,
     condition: Condition,
     verdict: Verdict,
-    seen: Pattern,
-    findings: Option<Pattern>,
+    seen: Option<Pattern>,
+    findings: Vec<Likeness>,
     /// Why it deviates, and who says so.
     pub(crate) reason: String,
     /// Whether it also passes sometimes.
@@ -286,6 +288,33 @@ impl Deviations {
         Ok(false)
     }
 
+    /// The find by which the running kernel explains what a tracer found under a load that is no case,
+    /// and how it shows.
+    pub(crate) fn under_load(
+        &self,
+        finding: &Finding,
+        target: &Target,
+    ) -> anyhow::Result<Option<(&Find, &Deviation)>> {
+        for known in self.known.iter().filter(|known| known.knows_finding(finding)) {
+            let find = self.finds.iter().find(|find| find.id == known.id && find.loads);
+            if let Some(find) = find
+                && known.is_on(target.fs)
+                && self.holds(&known.condition, target)?
+            {
+                return Ok(Some((find, known)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those that are built in, on a kernel of this release that has none of the symbols.
+    #[cfg(test)]
+    pub(crate) fn without_symbols(release: &str) -> Self {
+        let all = Self::built_in(release).expect("the tests read it");
+        all.symbols.get_or_init(BTreeSet::new);
+        all
+    }
+
     /// All of them, wherever they apply.
     #[cfg(test)]
     pub(crate) fn all(&self) -> &[Deviation] {
@@ -342,7 +371,11 @@ impl Deviation {
             raw.verdict
         );
         ensure!(!raw.reason.trim().is_empty(), "the reason is empty");
-        ensure!(!raw.seen.is_empty(), "what is seen is empty");
+        ensure!(raw.seen.as_deref() != Some(""), "what is seen is empty");
+        ensure!(raw.seen.is_some() || !raw.findings.is_empty(), "it says nothing of what is seen");
+        for likeness in &raw.findings {
+            likeness.check()?;
+        }
         for shape in &raw.condition.shape {
             shape::find(shape).map_err(anyhow::Error::msg)?;
         }
@@ -355,11 +388,8 @@ impl Deviation {
             fs: raw.fs,
             condition: raw.condition,
             verdict: raw.verdict,
-            seen: Pattern::new(raw.seen, when)?,
-            findings: raw
-                .findings
-                .map(|text| Pattern::new(format!("^(?:{text})"), when))
-                .transpose()?,
+            seen: raw.seen.map(|text| Pattern::new(text, when)).transpose()?,
+            findings: raw.findings,
             reason: {
                 let fixed = find.fixed_by.iter().map(|commit| format!("; fixed by {commit}"));
                 format!("{} ({}{})", raw.reason.trim(), find.reference(), fixed.collect::<String>())
@@ -389,16 +419,27 @@ impl Deviation {
         &self.condition.shape
     }
 
+    /// Whether it stops a task.
+    pub(crate) fn may_hang(&self) -> bool {
+        self.verdict == Verdict::Hang
+    }
+
     /// Whether it knows `problem`.
     fn knows(&self, problem: &Problem) -> bool {
-        match problem.witness {
-            // Its text has all that happened around it.
-            Witness::Rule => {
-                self.findings.as_ref().is_some_and(|known| known.is_match(&problem.title))
-            }
-            Witness::Wedge => self.wedges,
-            _ => self.seen.is_match(&problem.title) || self.seen.is_match(&problem.text),
+        match (problem.witness, &problem.finding) {
+            (Witness::Rule, Some(finding)) => self.knows_finding(finding),
+            (Witness::Rule, None) => false,
+            (Witness::Wedge, _) => self.wedges,
+            _ => self
+                .seen
+                .as_ref()
+                .is_some_and(|seen| seen.is_match(&problem.title) || seen.is_match(&problem.text)),
         }
+    }
+
+    /// Whether it knows what a rule found.
+    fn knows_finding(&self, finding: &Finding) -> bool {
+        self.findings.iter().any(|known| known.is_match(finding))
     }
 }
 
@@ -598,18 +639,26 @@ mod tests {
 
     #[test]
     fn a_finding_is_known_only_as_one() {
-        let finding = Problem {
-            title: "missed wait: task 7 freed it".to_owned(),
-            ..Problem::new(Witness::Rule, "", "it returned at once")
-        };
+        let finding: Finding = serde_json::from_str(
+            r#"{"rule":"missed-wait","how":"freed-pinned","text":"task 7 freed it","tasks":[7]}"#,
+        )
+        .unwrap();
+        let finding = Problem::found(finding, "it returned at once");
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
             let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
             excuse(Verdict::Fail, std::slice::from_ref(&finding), &known).0
         };
         assert_eq!(excused(ENTRY), Verdict::Fail);
-        let told = format!("{ENTRY}\nfindings = \"missed wait: .* freed\"\n");
-        assert_eq!(excused(&told), Verdict::XFail);
+        for (how, verdict) in [("freed-pinned", Verdict::XFail), ("entry-removed", Verdict::Fail)] {
+            let likeness = format!("{{ rule = \"missed-wait\", how = [\"{how}\"] }}");
+            let told = format!("{ENTRY}\nfindings = [{likeness}]\n");
+            assert_eq!(excused(&told), verdict);
+        }
+        let told = format!("{ENTRY}\nfindings = [{{ rule = \"durable\", how = [\"hole\"] }}]\n");
+        let error = Deviations::parse(&told, "6.12.1", &cases::axes()).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("hole is a way to break kept-block"), "{error}");
     }
 
     #[test]

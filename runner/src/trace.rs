@@ -121,9 +121,10 @@ impl Traced {
     }
 
     /// The timeline in all its forms.
-    pub(crate) fn files(&self) -> [(CaseFile, Vec<u8>); 3] {
+    pub(crate) fn files(&self) -> [(CaseFile, Vec<u8>); 4] {
         [
             (CaseFile::TimelineText, self.text().into_bytes()),
+            (CaseFile::TimelineJson, timeline::json::write(&self.timeline).into_bytes()),
             (CaseFile::TimelinePerfetto, timeline::perfetto::write(&self.timeline)),
             (CaseFile::TimelineSvg, timeline::svg::write(&self.timeline).into_bytes()),
         ]

@@ -19,7 +19,7 @@ struct Caught<'r> {
     about: &'static str,
     /// The cases that fail by their own word.
     cases: &'r [&'static str],
-    /// The rules that are broken, and in which cases' runs.
+    /// The rules that are broken, by their identifiers, and in which cases' runs.
     rules: BTreeMap<&'static str, &'r [&'static str]>,
 }
 
@@ -28,7 +28,7 @@ type Catchers = (Vec<&'static str>, BTreeMap<Rule, Vec<&'static str>>);
 
 impl<'r> Caught<'r> {
     fn of((variant, (failed, broken)): (&Variant, &'r Catchers)) -> Self {
-        let rules = broken.iter().map(|(rule, cases)| (rule.name(), &cases[..])).collect();
+        let rules = broken.iter().map(|(rule, cases)| (rule.id(), &cases[..])).collect();
         Self { variant: variant.to_string(), about: variant.about(), cases: failed, rules }
     }
 }
@@ -103,7 +103,7 @@ fn outcome(case: &Case, system: &mut Reference) -> (bool, BTreeSet<Rule>) {
     let mut found = BTreeSet::new();
     let ending = perform(case, system, Config::default().seed, &mut |report| {
         if let Report::Found(what) = report {
-            found.extend(Rule::ALL.into_iter().find(|rule| rule.name() == what.rule));
+            found.insert(what.rule());
         }
     });
     let fails = matches!(ending, Ending::Fail(_) | Ending::Hang(_));

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 use protocol::event::Counting;
 use protocol::{Finding, HoldPoint, Ruling};
+use serde::Serialize;
 use tracer::holds::{self, Checked, Holds, Placed};
 use tracer::hook;
 use tracer::load;
@@ -201,6 +202,16 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     stop_on_signals()?;
     let mut stream = Stream::open(path, &options)?;
     let mut out = std::io::stdout().lock();
+    if arguments.json {
+        tell(
+            &mut out,
+            &Line::Watching {
+                device: path,
+                file_system: &stream.device().file_system,
+                mount: &stream.device().mount,
+            },
+        )?;
+    }
     note(&format!(
         "watching {} ({} on {}); the self-check saw its break",
         path.display(),
@@ -227,13 +238,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
         print(&mut out, arguments.json, &stream, &finding)?;
     }
     tell_refusals(&mut stream);
-    let (_, mut outcome) = stream.finish();
-    if !own.is_empty() {
-        outcome.verdict = match outcome.verdict {
-            Ruling::Violated(findings) => Ruling::Violated([own, findings].concat()),
-            Ruling::Holds | Ruling::Undecided => Ruling::Violated(own),
-        };
-    }
+    let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
     Ok(outcome.verdict == Ruling::Holds)
 }
@@ -263,22 +268,78 @@ fn stop_on_signals() -> Result<()> {
     Ok(())
 }
 
+/// A line of `--json`. What is not known of a finding is not there.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Line<'l> {
+    /// The probes see; nothing before this is judged.
+    Watching { device: &'l Path, file_system: &'l str, mount: &'l Path },
+    /// A rule was broken.
+    Finding {
+        rule: &'static str,
+        how: &'static str,
+        text: &'l str,
+        tasks: &'l [u32],
+        /// Of the tasks.
+        names: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inode: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        page: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        index: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        function: Option<&'l str>,
+        events: &'l [u64],
+        /// Of the events.
+        stacks: Vec<Vec<String>>,
+    },
+    /// The watch is over.
+    Ended {
+        verdict: &'static str,
+        findings: usize,
+        /// What was not seen that a verdict needs.
+        lost: u64,
+        /// The same in words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// What was not seen that no verdict needs.
+        unseen: u64,
+        peak: usize,
+        records: u64,
+        breaks: u64,
+        waits: u64,
+        pins: u64,
+    },
+}
+
+fn tell(out: &mut impl Write, line: &Line<'_>) -> Result<()> {
+    let json = serde_json::to_string(line).context("a line of JSON")?;
+    writeln!(out, "{json}")?;
+    out.flush()?;
+    Ok(())
+}
+
 fn print(out: &mut impl Write, json: bool, stream: &Stream, finding: &Finding) -> Result<()> {
     let events: Vec<_> = finding.events.iter().filter_map(|&n| stream.event(n)).collect();
     if json {
-        let stacks: Vec<_> =
-            events.iter().map(|event| stream.session().stack(event.stack)).collect();
-        let line = serde_json::json!({
-            "finding": finding.rule.name(),
-            "text": finding.text,
-            "tasks": finding.tasks.iter().map(|&task| stream.task(task)).collect::<Vec<_>>(),
-            "inode": finding.inode,
-            "page": finding.page,
-            "index": finding.index,
-            "events": finding.events,
-            "stacks": stacks,
-        });
-        writeln!(out, "{line}")?;
+        let known = |number| (number != 0).then_some(number);
+        tell(
+            out,
+            &Line::Finding {
+                rule: finding.rule.id(),
+                how: finding.how.id(),
+                text: &finding.text,
+                tasks: &finding.tasks,
+                names: finding.tasks.iter().map(|&task| stream.task(task)).collect(),
+                inode: known(finding.inode),
+                page: known(finding.page),
+                index: finding.index,
+                function: finding.function.as_deref(),
+                events: &finding.events,
+                stacks: events.iter().map(|event| stream.session().stack(event.stack)).collect(),
+            },
+        )?;
     } else {
         let tasks: Vec<String> = finding.tasks.iter().map(|&task| stream.task(task)).collect();
         writeln!(out, "{}: {} ({})", finding.rule, finding.text, tasks.join(", "))?;
@@ -299,20 +360,22 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
         Ruling::Undecided => ("undecided", 0),
     };
     if json {
-        let line = serde_json::json!({
-            "verdict": word,
-            "findings": findings,
-            "lost": outcome.unseen.total(),
-            "reason": outcome.unseen.to_string(),
-            "unseen": outcome.needless,
-            "peak": outcome.peak,
-            "records": outcome.summary.records,
-            "breaks": outcome.summary.breaks,
-            "waits": outcome.summary.waits,
-            "pins": outcome.summary.pins,
-        });
-        writeln!(out, "{line}")?;
-        return Ok(());
+        let lost = outcome.unseen.total();
+        return tell(
+            out,
+            &Line::Ended {
+                verdict: word,
+                findings,
+                lost,
+                reason: (lost > 0).then(|| outcome.unseen.to_string()),
+                unseen: outcome.needless,
+                peak: outcome.peak,
+                records: outcome.summary.records,
+                breaks: outcome.summary.breaks,
+                waits: outcome.summary.waits,
+                pins: outcome.summary.pins,
+            },
+        );
     }
     write!(out, "{}", outcome.summary)?;
     let unseen = &outcome.unseen;

@@ -246,6 +246,11 @@ impl Session {
         self.symbols_now().describe(address)
     }
 
+    /// The kernel function that an address is in, if it is in one.
+    pub fn function(&self, address: u64) -> Option<&str> {
+        self.symbols_now().function(address)
+    }
+
     fn symbols_now(&self) -> &Symbols {
         let read = self.symbols_now.get_or_init(|| Symbols::read().ok());
         read.as_ref().unwrap_or(&self.hooks.symbols)

@@ -314,7 +314,7 @@ impl Stream {
     pub fn conclude(&mut self) -> (Ruling, Timeline) {
         self.pump_all();
         let fresh = Judge::new(Config::kernel(self.session.counting()));
-        let verdict = self.verdict(fresh);
+        let verdict = self.verdict(fresh, Vec::new());
         let findings = match &verdict {
             Ruling::Violated(findings) => findings.clone(),
             _ => Vec::new(),
@@ -352,16 +352,18 @@ impl Stream {
         }
     }
 
-    /// The verdict on what was seen until now; `fresh` judges what comes.
-    fn verdict(&mut self, fresh: Judge) -> Ruling {
+    /// The verdict on what was seen until now, and on what was found before that; `fresh` judges what
+    /// comes.
+    fn verdict(&mut self, fresh: Judge, before: Vec<Finding>) -> Ruling {
         let (session, unplaced) = (&self.session, self.unplaced);
         let all_seen = || session.unseen().unplaced() == unplaced;
-        let verdict = std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen);
-        // Whose page a free took away can only be asked where the page is known.
-        if verdict == Ruling::Holds && self.unseen().frees > 0 {
-            return Ruling::Undecided;
+        match std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen) {
+            Ruling::Violated(findings) => Ruling::Violated([before, findings].concat()),
+            _ if !before.is_empty() => Ruling::Violated(before),
+            // Whose page a free took away can only be asked where the page is known.
+            Ruling::Holds if self.unseen().frees > 0 => Ruling::Undecided,
+            other => other,
         }
-        verdict
     }
 
     /// A warning's finding has an address; a reader wants a function.
@@ -371,18 +373,19 @@ impl Stream {
         }
         let event = finding.events.first().and_then(|&number| self.event(number));
         if let Some(event) = event {
-            finding.text = format!(
-                "warning at {} in {}",
-                self.session.describe(event.value as u64),
-                self.task(event.task)
-            );
+            let address = event.value as u64;
+            let place = self.session.describe(address);
+            finding.text = format!("warning at {place} in {}", self.task(event.task));
+            finding.function = self.session.function(address).map(str::to_owned);
         }
     }
 
-    /// Ends the watch.
+    /// Ends the watch. What the self-check's own break violated counts.
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
-        let verdict = self.verdict(Judge::new(Config::kernel(self.session.counting())));
+        let fresh = Judge::new(Config::kernel(self.session.counting()));
+        let own = std::mem::take(&mut self.self_check);
+        let verdict = self.verdict(fresh, own);
         let outcome = Outcome {
             verdict,
             unseen: self.unseen(),

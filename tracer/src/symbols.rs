@@ -117,6 +117,12 @@ impl Symbols {
         }
     }
 
+    /// The function that an address is in, by the name that its source has.
+    pub fn function(&self, address: u64) -> Option<&str> {
+        // A compiler puts ".isra.0" and the like behind it.
+        self.around(address)?.name.split('.').next()
+    }
+
     /// Whether an address is in a BPF program, or in what the kernel made to call one.
     pub fn is_probe(&self, address: u64) -> bool {
         // kernel/kallsyms.c, `get_ksymbol_bpf`: all of these have this for a module.
@@ -158,6 +164,8 @@ mod tests {
         assert_eq!(derived.address, 0xffff_ffff_8100_1000);
         assert_eq!(symbols.describe(0xffff_ffff_c000_1010), "xfs_break_layouts+0x10 [xfs]");
         assert_eq!(symbols.describe(0x10), "0x10");
+        assert_eq!(symbols.function(derived.address + 8), Some("dax_disassociate_entry"));
+        assert_eq!(symbols.function(0x10), None);
         assert!(symbols.is_probe(0xffff_ffff_c000_2048));
         assert!(!symbols.is_probe(0xffff_ffff_c000_1010));
     }

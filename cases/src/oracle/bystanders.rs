@@ -5,10 +5,10 @@
 //! the case makes files and pins nothing: later they would take blocks whose next owner the case may
 //! be about.
 
-use protocol::Rule;
+use protocol::How;
 use protocol::oracle::bystanders as rule;
 
-use super::{Bystander, Found, Stood};
+use super::{After, Bystander, Found, Stood};
 use crate::action::FileId;
 
 /// The number of the first: no case comes so far.
@@ -71,7 +71,7 @@ impl Bystanders {
         let (blocks, counted) =
             seen.map(|seen| (seen.blocks.clone(), seen.counted)).unwrap_or_default();
         self.all.push(Known { file: what.file, fill: what.fill, blocks, counted, told: false });
-        self.judge_one(self.all.len() - 1, seen, "it was made")
+        self.judge_one(self.all.len() - 1, seen, &After::moment("it was made"))
     }
 
     /// Those that are to be looked at.
@@ -82,16 +82,16 @@ impl Bystanders {
     }
 
     /// What is wrong with what was seen of those that were wanted, after something was done.
-    pub(super) fn judge(&mut self, seen: &[Option<Stood>], words: &str) -> Vec<Found> {
+    pub(super) fn judge(&mut self, seen: &[Option<Stood>], after: &After) -> Vec<Found> {
         let wanted = 0..self.all.len();
         let wanted: Vec<_> = wanted.filter(|at| !self.all[*at].told).collect();
         let pairs = wanted.into_iter().zip(seen);
-        pairs.filter_map(|(at, seen)| self.judge_one(at, seen.as_ref(), words)).collect()
+        pairs.filter_map(|(at, seen)| self.judge_one(at, seen.as_ref(), after)).collect()
     }
 
-    fn judge_one(&mut self, at: usize, seen: Option<&Stood>, words: &str) -> Option<Found> {
+    fn judge_one(&mut self, at: usize, seen: Option<&Stood>, after: &After) -> Option<Found> {
         let Known { fill, blocks, counted, told, .. } = &mut self.all[at];
-        let (index, wrong) = match seen {
+        let (index, how, wrong) = match seen {
             Some(seen) => {
                 rule::Bystander { fill, blocks, counted: *counted }.wrong(&rule::Stood {
                     pages: seen.pages,
@@ -101,18 +101,16 @@ impl Bystanders {
                     free: seen.free,
                 })?
             }
-            None => (0, "it has no name any more".to_owned()),
+            None => (0, How::Nameless, "it has no name any more".to_owned()),
         };
         *told = true;
-        let block = match blocks.get(index as usize) {
-            Some(Some(block)) => format!("block {block}"),
-            _ => "no block".to_owned(),
-        };
-        let text = format!(
-            "after {words}: page {index} of bystander {} ({block}), which nobody touches: {wrong}",
-            at + 1
-        );
-        Some(Found::new(Rule::Bystanders, index, text))
+        let block = blocks.get(index as usize).copied().flatten();
+        let place = block.map_or("no block".to_owned(), |block| format!("block {block}"));
+        let file = format!("bystander {}", at + 1);
+        let wrong = format!("page {index} of {file} ({place}), which nobody touches: {wrong}");
+        let byte = seen.and_then(|seen| seen.other).map(|(_, byte)| byte);
+        let page = Found::new(how, &file, index, after, &wrong);
+        Some(Found { block, byte, ..page })
     }
 }
 
@@ -133,13 +131,14 @@ mod tests {
         assert_eq!(second.fill, [0xe2, 0xe3]);
         assert_eq!(all.add(second, Some(&stood())), None);
         let spoilt = Stood { other: Some((0, b'w')), ..stood() };
-        let found = all.judge(&[Some(stood()), Some(spoilt.clone())], "write page 3 of data");
+        let found = all
+            .judge(&[Some(stood()), Some(spoilt.clone())], &After::moment("write page 3 of data"));
         let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
         let text = "bystanders: after write page 3 of data: page 0 of bystander 2 (block 7), which \
                     nobody touches: byte 0 is 0x77, and nobody wrote there but 0xe2";
         assert_eq!(texts, [text]);
         assert_eq!(all.wanted(false).len(), 1);
-        assert_eq!(all.judge(&[None], "unlink data").len(), 1);
+        assert_eq!(all.judge(&[None], &After::moment("unlink data")).len(), 1);
         assert!(all.wanted(true).is_empty());
     }
 

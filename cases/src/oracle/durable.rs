@@ -9,12 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use protocol::Rule;
 use protocol::oracle::durable::{Durable, Promise};
 
-use super::Found;
 use super::foreign::Contents;
 use super::kept;
+use super::{After, Found};
 use crate::action::{Action, Direction, FileId, Instruction, PAGE, Reply};
 use crate::system::{Errno, OpId, WriteBacks};
 use crate::transcript::Names;
@@ -247,20 +246,20 @@ impl Durability {
 }
 
 /// What is found of these pages, by file, after a sync: one finding for all that lie side by side.
-pub(super) fn found(missing: &[(FileId, u64)], words: &str, names: &Names) -> Vec<Found> {
+pub(super) fn found(missing: &[(FileId, u64)], after: &After, names: &Names) -> Vec<Found> {
     missing
         .chunk_by(|a, b| a.0 == b.0 && a.1 + 1 == b.1)
         .map(|run| {
             let (file, first) = run[0];
             let name = names.file(file);
-            let pages = match run.len() as u64 {
+            let count = run.len() as u64;
+            let pages = match count {
                 1 => format!("page {first} of {name} was"),
-                count => format!("pages {first}..{} of {name} were", first + count),
+                _ => format!("pages {first}..{} of {name} were", first + count),
             };
-            let text = format!(
-                "after {words}: {pages} stored to through a mapping, and not written back since"
-            );
-            Found::new(Rule::Durable, first, text)
+            let wrong = format!("{pages} stored to through a mapping, and not written back since");
+            let page = Found::new(protocol::How::NotWrittenBack, &name, first, after, &wrong);
+            Found { count, ..page }
         })
         .collect()
 }
@@ -401,7 +400,7 @@ mod tests {
         let mut names = Names::default();
         names.call(FileId(1), "data");
         let missing: Vec<_> = [0, 1, 2, 7].map(|index| (FileId(1), index)).into();
-        let found = found(&missing, "fsync data", &names);
+        let found = found(&missing, &After::moment("fsync data"), &names);
         let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found.iter().map(|found| found.index).collect::<Vec<_>>(), [0, 7]);
         assert!(texts[0].contains("pages 0..3 of data were stored"), "{texts:?}");

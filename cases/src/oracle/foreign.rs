@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::Rule;
+use protocol::How;
 use protocol::oracle::Written;
 
-use super::{Found, Inspected};
+use super::{After, Found, Inspected};
 use crate::action::{Action, Direction, FileId, Instruction, MapId, PAGE, Partner, Sharing, Span};
 use crate::effect::Effect;
 
@@ -194,7 +194,7 @@ impl Contents {
         &mut self,
         file: FileId,
         seen: &Inspected,
-        words: &str,
+        after: &After,
         name: &str,
     ) -> Option<Found> {
         let Inspected::Named { foreign: Some((at, byte, block)), .. } = seen else {
@@ -202,10 +202,12 @@ impl Contents {
         };
         self.told.insert(file);
         let index = at / PAGE;
-        let text = format!(
-            "after {words}: byte {at} of {name} (page {index}, block {block}) is {byte:#04x}, which nobody wrote there"
+        let wrong = format!(
+            "byte {at} of {name} (page {index}, block {block}) is {byte:#04x}, which nobody wrote \
+             there"
         );
-        Some(Found::new(Rule::ForeignBytes, index, text))
+        let page = Found::new(How::NotWritten, name, index, after, &wrong);
+        Some(Found { block: Some(*block), byte: Some(*byte), ..page })
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::Rule;
 use protocol::oracle::{Whereabouts, kept};
 
-use super::{Found, Inspected, Inspection};
+use super::{After, Found, Inspected, Inspection};
 use crate::action::{FileId, PAGE, PinId, Span};
 
 /// The pages that pins hold, each with its block.
@@ -66,7 +65,7 @@ impl Pinned {
         &mut self,
         what: &Inspection,
         seen: &Inspected,
-        words: &str,
+        after: &After,
         name: &str,
     ) -> Vec<Found> {
         let mut found = Vec::new();
@@ -78,11 +77,11 @@ impl Pinned {
                 }
                 Inspected::Nameless { free } => Whereabouts::Nameless { free: free[at] },
             };
-            if let Some(wrong) = kept(block, now) {
-                let text = format!(
-                    "after {words}: page {index} of {name} is pinned in block {block}, and {wrong}"
-                );
-                found.push(Found::new(Rule::KeptBlock, index, text));
+            if let Some((how, wrong)) = kept(block, now) {
+                let wrong =
+                    format!("page {index} of {name} is pinned in block {block}, and {wrong}");
+                let page = Found::new(how, name, index, after, &wrong);
+                found.push(Found { block: Some(block), ..page });
                 for held in self.pins.values_mut().filter(|held| held.file == what.file) {
                     held.blocks.remove(&index);
                 }

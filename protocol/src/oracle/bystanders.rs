@@ -9,6 +9,8 @@
 use alloc::format;
 use alloc::string::String;
 
+use crate::how::How;
+
 /// A file that nobody touches, as it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Bystander<'a> {
@@ -39,8 +41,9 @@ pub struct Stood<'a> {
 const PAGE: u64 = 4096;
 
 impl Bystander<'_> {
-    /// What is wrong with what was `seen`, if something is: the page, and a sentence about it.
-    pub fn wrong(&self, seen: &Stood<'_>) -> Option<(u64, String)> {
+    /// What is wrong with what was `seen`, if something is: the page, in which way, and a sentence
+    /// about it.
+    pub fn wrong(&self, seen: &Stood<'_>) -> Option<(u64, How, String)> {
         let pages = self.fill.len() as u64;
         // What it shows comes first: to others all else is bookkeeping.
         if let Some((at, byte)) = seen.other {
@@ -48,19 +51,25 @@ impl Bystander<'_> {
             let filled = self.fill.get(index as usize).copied().unwrap_or_default();
             return Some((
                 index,
+                How::Overwritten,
                 format!("byte {at} is {byte:#04x}, and nobody wrote there but {filled:#04x}"),
             ));
         }
         if seen.pages != pages {
-            return Some((0, format!("it has {} pages, and had {pages}", seen.pages)));
+            let text = format!("it has {} pages, and had {pages}", seen.pages);
+            return Some((0, How::Resized, text));
         }
         let pairs = self.blocks.iter().zip(seen.blocks);
         for (index, (before, now)) in (0..).zip(pairs) {
             match (before, now) {
-                (_, None) => return Some((index, "the page has no block that was written".into())),
+                (_, None) => {
+                    let text = "the page has no block that was written";
+                    return Some((index, How::Unallocated, text.into()));
+                }
                 (Some(before), Some(now)) if before != now => {
                     return Some((
                         index,
+                        How::Displaced,
                         format!("the page lies in block {now}, and lay in {before}"),
                     ));
                 }
@@ -70,17 +79,18 @@ impl Bystander<'_> {
         if let Some(block) = seen.free {
             let index = seen.blocks.iter().position(|other| *other == Some(block));
             let index = index.unwrap_or_default() as u64;
-            return Some((index, format!("the file system counts block {block} as free")));
+            let text = format!("the file system counts block {block} as free");
+            return Some((index, How::CountedFree, text));
         }
         if seen.counted < pages {
             let text = format!("the file system counts {} blocks of its {pages}", seen.counted);
-            return Some((0, text));
+            return Some((0, How::Miscounted, text));
         }
         if seen.counted != self.counted {
             let (now, before) = (seen.counted, self.counted);
             let text =
                 format!("the file system counts {now} blocks as its own, and counted {before}");
-            return Some((0, text));
+            return Some((0, How::Miscounted, text));
         }
         None
     }
@@ -96,7 +106,8 @@ mod tests {
         Stood { pages: 2, counted: 2, blocks: MADE.blocks, other: None, free: None };
 
     fn wrong(seen: &Stood<'_>) -> (u64, String) {
-        MADE.wrong(seen).expect("something is wrong")
+        let (index, _, text) = MADE.wrong(seen).expect("something is wrong");
+        (index, text)
     }
 
     #[test]

@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use super::{Break, Rules, Scan, absence};
 use crate::config::Config;
 use crate::event::Event;
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
-use crate::rule::{Finding, Rule};
+use crate::rule::Rule;
 
 impl Rules {
     pub(super) fn scan(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
@@ -40,7 +42,7 @@ impl Rules {
              sleeping, last page {page:#x} (index {index}, refs={} maps={})",
             event.inode, event.task, a_break.rescans, event.refs, event.maps
         );
-        vec![absence(Rule::Livelock, event, &rests_on, text)]
+        vec![absence(How::Spins, event, &rests_on, text)]
     }
 
     /// Breaks that newer pins hold up past the bound.
@@ -69,7 +71,7 @@ impl Rules {
             );
             let marks = [a_break.begun, wait.begun, mark];
             let who = (task, inode);
-            findings.push(a_break.violates(Rule::Livelock, who, wait, &marks, true, text));
+            findings.push(a_break.violates(How::Starves, who, wait, &marks, true, text));
         }
         findings
     }

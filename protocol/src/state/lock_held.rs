@@ -7,8 +7,10 @@ use alloc::vec::Vec;
 
 use super::Rules;
 use crate::event::{Event, flag};
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
-use crate::rule::{Finding, Rule};
+use crate::rule::Rule;
 
 impl Rules {
     pub(super) fn sleep(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
@@ -39,6 +41,6 @@ impl Rules {
             wait.page, wait.index
         );
         let marks = [a_break.begun, wait.begun, mark];
-        vec![a_break.violates(Rule::LockHeld, (task, inode), wait, &marks, false, text)]
+        vec![a_break.violates(How::SleepsWithLock, (task, inode), wait, &marks, false, text)]
     }
 }

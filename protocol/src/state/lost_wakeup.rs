@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 
 use super::Rules;
 use crate::event::Event;
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
-use crate::rule::{Finding, Rule};
+use crate::rule::Rule;
 
 impl Rules {
     pub(super) fn wake(&mut self, event: &Event, mark: Mark) {
@@ -44,7 +46,7 @@ impl Rules {
                 let marks = [wait.begun, idle, mark];
                 let who = (task, inode);
                 // That it still waits is known from its end only, which was not seen.
-                findings.push(a_break.violates(Rule::LostWakeup, who, wait, &marks, true, text));
+                findings.push(a_break.violates(How::StillWaits, who, wait, &marks, true, text));
             }
         }
         findings

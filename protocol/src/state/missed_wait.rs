@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use super::{Rules, Scan, absence, finding};
 use crate::event::{Event, flag};
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
-use crate::rule::{Finding, Rule};
 
 impl Rules {
     pub(super) fn break_end(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
@@ -19,23 +20,29 @@ impl Rules {
         if event.value < 0 || !ended.whole {
             return Vec::new();
         }
-        let (page, index, rests_on, how) = match ended.scan {
+        let (how, place, rests_on, why) = match ended.scan {
             Some(Scan { busy: None, .. }) => return Vec::new(),
             Some(Scan { mark: scan, busy: Some((page, index)) }) => (
-                page,
-                index,
+                How::StillBusy,
+                Some((page, index)),
                 vec![ended.begun, scan, mark],
                 format!("its last scan found page {page:#x} (index {index}) busy"),
             ),
-            None => (0, 0, vec![ended.begun, mark], String::from("it never looked for one")),
+            None => (
+                How::NoScan,
+                None,
+                vec![ended.begun, mark],
+                String::from("it never looked for one"),
+            ),
         };
         let text = format!(
             "the break of inode {} by task {} succeeded without a scan that found no busy page: \
-             {how}",
+             {why}",
             event.inode, event.task
         );
-        let found = absence(Rule::MissedWait, event, &rests_on, text);
-        vec![Finding { page, index, ..found }]
+        let found = absence(how, event, &rests_on, text);
+        let (page, index) = place.unzip();
+        vec![Finding { page: page.unwrap_or_default(), index, ..found }]
     }
 
     pub(super) fn remove(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
@@ -55,7 +62,7 @@ impl Rules {
              pinned (refs={} maps={})",
             event.task, event.inode, event.index, event.page, event.refs, event.maps
         );
-        let found = finding(Rule::MissedWait, event, &rests_on, text);
+        let found = finding(How::EntryRemoved, event, &rests_on, text);
         // The break may have ended unseen.
         vec![Finding { absence: event.detail & flag::UNENDED != 0, ..found }]
     }
@@ -65,11 +72,13 @@ impl Rules {
         if event.page == 0 || (pins <= 0 && event.maps <= 0) {
             return Vec::new();
         }
-        let state = if pins > 0 { "pinned" } else { "mapped" };
+        let (how, state) =
+            if pins > 0 { (How::FreedPinned, "pinned") } else { (How::FreedMapped, "mapped") };
         let text = format!(
             "task {} freed the block of page {:#x} while it was {state} (refs={} maps={})",
             event.task, event.page, event.refs, event.maps
         );
-        vec![finding(Rule::MissedWait, event, &[mark], text)]
+        // Blocks that are freed are no longer at an index of a file.
+        vec![Finding { index: None, ..finding(how, event, &[mark], text) }]
     }
 }

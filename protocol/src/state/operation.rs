@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 
 use super::{Rules, numbers};
 use crate::event::{Event, Operation};
+use crate::finding::Finding;
+use crate::how::How;
 use crate::mark::Mark;
-use crate::rule::{Finding, Rule};
 
 /// An operation under way that a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,9 +67,10 @@ impl Rules {
         }
         if let (true, Some((page, pinned))) = (event.value < 0, running.pinned) {
             return vec![running.violates(
+                How::Fails,
                 event.task,
                 page,
-                0,
+                None,
                 &[pinned, running.begun, mark],
                 format!(
                     "fsync of inode {} by task {} failed with {} while page {page:#x} was pinned",
@@ -78,9 +80,10 @@ impl Rules {
         }
         match running.dirty.first() {
             Some(&index) if event.value >= 0 && running.whole => vec![running.violates(
+                How::SkipsDirty,
                 event.task,
                 0,
-                index,
+                Some(index),
                 &[running.begun, mark],
                 format!(
                     "fsync of inode {} by task {} succeeded without writing back the page at \
@@ -122,12 +125,14 @@ impl Rules {
                 }
                 running.told = true;
                 findings.push(Finding {
-                    rule: Rule::LockHeld,
+                    rule: How::NoProgress.rule(),
+                    how: How::NoProgress,
                     tasks: vec![breaker, task],
                     device: running.device,
                     inode: running.inode,
                     page: wait.page,
-                    index: wait.index,
+                    index: Some(wait.index),
+                    function: None,
                     events: numbers(&[running.begun, wait.begun, mark]),
                     absence: true,
                     text: format!(
@@ -149,9 +154,10 @@ impl Rules {
                 }
                 running.told = true;
                 findings.push(running.violates(
+                    How::DoesNotEnd,
                     task,
                     page,
-                    0,
+                    None,
                     &[running.begun, pinned, mark],
                     format!(
                         "fsync of inode {} by task {task} does not end while page {page:#x} is \
@@ -168,19 +174,22 @@ impl Rules {
 impl Running {
     pub(super) fn violates(
         &self,
+        how: How,
         task: u32,
         page: u64,
-        index: u64,
+        index: Option<u64>,
         rests_on: &[Mark],
         text: String,
     ) -> Finding {
         Finding {
-            rule: Rule::Fsync,
+            rule: how.rule(),
+            how,
             tasks: vec![task],
             device: self.device,
             inode: self.inode,
             page,
             index,
+            function: None,
             events: numbers(rests_on),
             // Each needs an end that was not seen: of the fsync, of a write-back, of a pin.
             absence: true,

@@ -47,7 +47,7 @@ pub(crate) fn run(
         let mut findings = findings.borrow_mut();
         findings.retain(|found| known.as_ref().and_then(|known| known.forgives(found)).is_none());
         let found = findings.pop()?;
-        Some(Divergence::at_end(format!("finding {}", found.rule), found.text))
+        Some(Divergence::found(found.rule(), found.text))
     };
     let mut pair = Pair::new([&mut watched, reference], kind, program);
     if let Err(why) = pair.set_up() {
@@ -338,7 +338,7 @@ impl Pair<'_> {
         if subject == reference {
             return Ok(());
         }
-        let name = verb(action);
+        let name = action.name();
         let (here, there) = (subject.word(), reference.word());
         let kind = if here == there {
             format!("{name}{what}: another content")
@@ -427,7 +427,7 @@ impl Pair<'_> {
                     Ok(None) => system.describe(),
                     Err(why) => why.to_string(),
                 };
-                let kind = format!("{}: does not end under a load", verb(&action));
+                let kind = format!("{}: does not end under a load", action.name());
                 return Err(Box::new(Divergence::at_end(kind, text)));
             }
         }
@@ -466,14 +466,5 @@ fn changes(action: &Action) -> bool {
         // Who takes more than a reference to a shared page copies it first.
         Action::Pin { kind, .. } => !kind.is_reference(),
         other => !other.effects().is_empty(),
-    }
-}
-
-/// The action without its operands.
-pub(super) fn verb(action: &Action) -> String {
-    match action {
-        Action::Stored { .. } => "read from the device".to_owned(),
-        Action::Map { .. } => "map".to_owned(),
-        other => other.to_string().split(' ').next().unwrap_or_default().to_owned(),
     }
 }

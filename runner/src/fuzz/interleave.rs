@@ -16,7 +16,7 @@ use cases::oracle::Watch;
 use cases::system::reference::{Config, Reference};
 use cases::system::{Done, HoldEnd, HoldId, HoldPoint, Look, OpId, Signal, System, Tried, Trouble};
 
-use super::execute::{machinery, verb};
+use super::execute::machinery;
 use super::program::{FILES, Program, Step, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
@@ -117,19 +117,19 @@ impl Fact {
     /// What is wrong, in words that do not depend on the program.
     fn kind(&self, expected: &Self) -> String {
         match (self, expected) {
-            (Self::Before(action, true), _) => format!("{}: {MISSED}", verb(action)),
+            (Self::Before(action, true), _) => format!("{}: {MISSED}", action.name()),
             (Self::Before(action, false), _) => {
-                format!("{}: waited for a pin that is not in its way", verb(action))
+                format!("{}: waited for a pin that is not in its way", action.name())
             }
             (Self::Answer(action, seen), Self::Answer(_, other)) => {
                 let (here, there) = (seen.word(), other.word());
                 if here == there {
-                    format!("{}: another content", verb(action))
+                    format!("{}: another content", action.name())
                 } else {
-                    format!("{}: {here}, not {there}", verb(action))
+                    format!("{}: {here}, not {there}", action.name())
                 }
             }
-            (Self::Answer(action, _), Self::Before(..)) => format!("{}: no answer", verb(action)),
+            (Self::Answer(action, _), Self::Before(..)) => format!("{}: no answer", action.name()),
         }
     }
 }
@@ -320,8 +320,8 @@ pub(super) fn run(
     // What an oracle found is the cause of what differs then.
     for finding in findings.take() {
         let tolerated = known.and_then(|known| known.forgives(&finding));
-        let kind = format!("finding {}", finding.rule);
-        found.insert(0, Divergence { tolerated, ..Divergence::at_end(kind, finding.text) });
+        let divergence = Divergence::found(finding.rule(), finding.text);
+        found.insert(0, Divergence { tolerated, ..divergence });
     }
     Ran { forcing, found, clean }
 }
@@ -564,7 +564,7 @@ impl<'a> Run<'a> {
                     Some(Look::Blocked(_)) => {}
                     Some(look @ (Look::Running | Look::Gone)) => {
                         let action = &self.ops[at].action;
-                        let kind = format!("{}: {}", verb(action), Seen::of(Ok(look)).word());
+                        let kind = format!("{}: {}", action.name(), Seen::of(Ok(look)).word());
                         let text = format!("{action}\n{}", self.system.describe());
                         return Err(Stopped::Diverged(Box::new(Divergence::at_end(kind, text))));
                     }
@@ -641,7 +641,7 @@ impl<'a> Run<'a> {
             let Seen::Trouble { kind, text } = Seen::trouble(&trouble) else {
                 return trouble.into();
             };
-            let kind = format!("{}: trouble: {kind}", verb(action));
+            let kind = format!("{}: trouble: {kind}", action.name());
             Stopped::Diverged(Box::new(Divergence::at_end(kind, text)))
         })
     }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use cases::action::{Action, Reply};
 use cases::system::{Done, Errno, Look, Tried, Trouble};
+use protocol::Rule;
 
 /// A difference.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Divergence {
     pub(crate) kind: String,
     /// The whole of it.
     pub(crate) text: String,
+    /// The rule that is broken, if it was found by one.
+    pub(crate) rule: Option<Rule>,
     /// Why it is no fault, if it is none.
     pub(crate) tolerated: Option<&'static str>,
     /// What else was seen then, each with a heading: for the file that is kept.
@@ -24,7 +27,12 @@ pub(crate) struct Divergence {
 impl Divergence {
     /// One that shows when a program is over.
     pub(crate) fn at_end(kind: String, text: String) -> Self {
-        Self { step: None, kind, text, tolerated: None, more: String::new() }
+        Self { step: None, kind, text, rule: None, tolerated: None, more: String::new() }
+    }
+
+    /// A rule was broken.
+    pub(crate) fn found(rule: Rule, text: String) -> Self {
+        Self { rule: Some(rule), ..Self::at_end(format!("finding {rule}"), text) }
     }
 
     /// Adds what was seen beside it.

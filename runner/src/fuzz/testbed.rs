@@ -352,7 +352,7 @@ impl Testbed {
                 );
                 Ok(divergence.or_else(|| {
                     let found = variant.findings().into_iter().next()?;
-                    Some(Divergence::at_end(format!("finding {}", found.rule), found.to_string()))
+                    Some(Divergence::found(found.rule, found.to_string()))
                 }))
             }
             Self::Kernel(bed) => bed.compare(program, &mut reference, stop),
@@ -374,9 +374,10 @@ impl Testbed {
         let orders = (&mut bed.orders, &like);
         let mut ran = interleave::run(program, &mut subject, None, orders, &Spent::default());
         ran.found.extend(
-            subject.findings().into_iter().map(|found| {
-                Divergence::at_end(format!("finding {}", found.rule), found.to_string())
-            }),
+            subject
+                .findings()
+                .into_iter()
+                .map(|found| Divergence::found(found.rule, found.to_string())),
         );
         Ok(Some(ran))
     }

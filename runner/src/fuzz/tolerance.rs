@@ -413,7 +413,7 @@ impl Tolerance {
             .iter()
             .any(|step| matches!(step, Step::Hold { point: HoldPoint::EntryLocked, .. }));
         let misses_a_pin = divergence.kind.ends_with(MISSED)
-            || divergence.kind == format!("finding {}", Rule::KeptBlock)
+            || divergence.rule == Some(Rule::KeptBlock)
             || divergence.kind == "WARNING in dax_disassociate_entry";
         (self.has(LOCKED_SKIPPED) && is_held_writing && misses_a_pin)
             .then(|| LOCKED_SKIPPED.reason())
@@ -421,7 +421,7 @@ impl Tolerance {
 
     /// Why what an oracle found is known, if it is.
     pub(crate) fn forgives(&self, found: &Found) -> Option<&'static str> {
-        (found.rule == Rule::Durable.name() && self.has(BREAK_FORGETS_DIRTY))
+        (found.rule() == Rule::Durable && self.has(BREAK_FORGETS_DIRTY))
             .then(|| BREAK_FORGETS_DIRTY.reason())
     }
 

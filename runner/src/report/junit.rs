@@ -195,7 +195,11 @@ fn problems(outcome: &Outcome) -> String {
     outcome
         .problems
         .iter()
-        .map(|problem| format!("{}\n\n{}\n", problem.title, problem.text.trim_end()))
+        .map(|problem| {
+            let fields = problem.finding.as_ref();
+            let fields = fields.map_or(String::new(), |found| format!("{}\n", found.fields()));
+            format!("{}\n{fields}\n{}\n", problem.title, problem.text.trim_end())
+        })
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Timeline`] holds what every drawing needs; each format has a file of its own.
 
+pub mod json;
 pub mod perfetto;
 mod slice;
 pub mod svg;
@@ -68,7 +69,7 @@ impl Timeline {
 
     /// The file and the index of a finding's page. A page whose mapping entry is gone names no file;
     /// then the last event before that did counts.
-    pub fn place(&self, finding: &Finding) -> Option<(u64, u64)> {
+    pub fn place(&self, finding: &Finding) -> Option<(u64, Option<u64>)> {
         if finding.inode != 0 || finding.page == 0 {
             return (finding.inode != 0).then_some((finding.inode, finding.index));
         }
@@ -76,7 +77,7 @@ impl Timeline {
         let before = self.events.iter().zip(self.first..).take_while(|&(_, number)| number <= end);
         let last =
             before.filter(|(event, _)| event.page == finding.page && event.inode != 0).last();
-        last.map(|(event, _)| (event.inode, event.index))
+        last.map(|(event, _)| (event.inode, Some(event.index)))
     }
 
     /// The stacks that a finding's events carry, each with what the event says.
@@ -177,7 +178,7 @@ pub fn fields(event: &Event) -> String {
 #[cfg(test)]
 pub(crate) mod example {
     use super::*;
-    use protocol::Rule;
+    use protocol::{How, Rule};
 
     /// A missed wait: pinned, unmapped, truncated.
     pub(crate) fn missed_wait() -> Timeline {
@@ -228,11 +229,13 @@ pub(crate) mod example {
             ]),
             findings: vec![Finding {
                 rule: Rule::MissedWait,
+                how: How::EntryRemoved,
                 tasks: vec![42],
                 device: 1,
                 inode: 131,
                 page: 0x14_0123,
-                index: 1,
+                index: Some(1),
+                function: None,
                 events: vec![111, 112],
                 absence: false,
                 text: "task 42 removed the mapping entry of inode 131 at index 1 while its page \

@@ -41,9 +41,9 @@ pub fn write(timeline: &Timeline) -> String {
             place.push(format!("inode {inode}"));
         }
         if finding.page != 0 {
-            let offset = match inode {
-                0 => String::new(),
-                _ => format!(" at file offset {:#x}", index * 4096),
+            let offset = match index {
+                Some(index) => format!(" at file offset {:#x}", index * 4096),
+                None => String::new(),
             };
             place.push(format!("page {:#x}{offset}", finding.page));
         }

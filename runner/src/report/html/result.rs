@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use protocol::Rule;
 use tracer::timeline::svg::{self, escape};
 
 use super::evidence::{Evidence, files, picture, shortened};
@@ -195,8 +196,11 @@ fn problems(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
             _ => false,
         };
         // The tracer sees the warning that the kernel prints.
-        let again = warned && problem.finding.as_ref().is_some_and(|it| it.rule == "warning");
-        let text = if below { String::new() } else { text_of(problem, evidence) };
+        let again = warned && problem.finding.as_ref().is_some_and(|it| it.rule == Rule::Warning);
+        let mut text = if below { String::new() } else { text_of(problem, evidence) };
+        if let Some(finding) = &problem.finding {
+            text = format!("<p class=\"dim\"><code>{}</code></p>{text}", escape(&finding.fields()));
+        }
         let title = if told.as_ref() == Some(&problem.title) {
             String::new()
         } else {
