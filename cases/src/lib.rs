@@ -20,6 +20,7 @@ mod fsync;
 mod history;
 mod huge;
 mod law;
+mod lifecycle;
 mod livelock;
 mod mapping;
 pub mod oracle;

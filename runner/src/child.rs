@@ -25,6 +25,8 @@ pub(crate) struct Assignment {
     pub(crate) fs: Fs,
     /// Its own empty directory; the reference needs none.
     pub(crate) directory: Option<PathBuf>,
+    /// A device for a file system of its own.
+    pub(crate) spare: Option<PathBuf>,
     /// Of everything random in it.
     pub(crate) seed: u64,
     /// The bug that the reference is to have.
@@ -139,7 +141,7 @@ fn open(task: &Assignment) -> Tried<Open> {
             // The runner is what answers for its cases' devices.
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
-            let config = kernel::Config { directory, patience };
+            let config = kernel::Config { directory, patience, spare: task.spare.clone() };
             let holds = task.holds.clone().map(kernel::Page::of_parent);
             kernel::open(&config, owner, holds).map(Open::Kernel)
         }

@@ -154,6 +154,8 @@ enum TypedCommand {
         #[arg(long)]
         directory: Option<PathBuf>,
         #[arg(long)]
+        spare: Option<PathBuf>,
+        #[arg(long)]
         seed: u64,
         #[arg(long)]
         variant: Option<String>,
@@ -770,6 +772,7 @@ impl Typed {
             Some(TypedCommand::Case {
                 fs,
                 directory,
+                spare,
                 seed,
                 variant,
                 timeout_factor,
@@ -779,7 +782,16 @@ impl Typed {
             }) => {
                 let patience = Patience::times(timeout_factor);
                 let holds = holds.ok_or(no_holds);
-                Command::Case(Assignment { case, fs, directory, seed, variant, patience, holds })
+                Command::Case(Assignment {
+                    case,
+                    fs,
+                    directory,
+                    spare,
+                    seed,
+                    variant,
+                    patience,
+                    holds,
+                })
             }
             Some(TypedCommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))

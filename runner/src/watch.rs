@@ -153,6 +153,9 @@ impl Watch<'_> {
         if let Some(directory) = &task.directory {
             command.arg("--directory").arg(directory);
         }
+        if let Some(spare) = &task.spare {
+            command.arg("--spare").arg(spare);
+        }
         match &task.holds {
             Ok(page) => command.args(["--holds", &page.to_string()]),
             Err(why) => command.args(["--no-holds", why]),
@@ -400,6 +403,7 @@ sleep 60
             case: "waits/punch/splice/mapped".to_owned(),
             fs: crate::fs::Fs::Reference,
             directory: None,
+            spare: None,
             seed: 1,
             variant: None,
             patience: Patience::times(2.5),
