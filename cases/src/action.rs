@@ -54,6 +54,34 @@ pub enum Partner {
     BootLoader,
 }
 
+/// What is done to a whole file system: the one on the spare device, which is the case's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Whole {
+    /// Makes it anew, with room to grow on its device, and mounts it.
+    Make,
+    /// umount(2). It may wait for what is left of a file; it fails with `EBUSY` while one is in use.
+    Unmount,
+    /// mount(2).
+    Mount,
+    /// Has what checks it, unmounted, look at it. `EUCLEAN` if that complains.
+    Check,
+    /// Mounts it read-only where it is mounted: `MS_REMOUNT`.
+    ReadOnly,
+    /// `FIFREEZE`: nobody changes it until it thaws.
+    Freeze,
+    /// `FITHAW`.
+    Thaw,
+    /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`: nothing reaches its device any more, as if that were
+    /// gone, until it is mounted again.
+    ShutDown,
+    /// `XFS_IOC_FSGROWFSDATA`, `EXT4_IOC_RESIZE_FS`: to all of its device.
+    Grow,
+    /// Takes the driver from its device: the memory goes, and with it all that is mapped.
+    Unbind,
+    /// Gives the device its driver back.
+    Bind,
+}
+
 /// One thing for a task to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
@@ -89,6 +117,41 @@ pub enum Action {
         name: String,
         /// One byte per page.
         fill: Vec<u8>,
+    },
+    /// As `Create`, a DAX file on the file system that [`Whole`] is about.
+    CreateSpare {
+        /// Its identifier from now on.
+        file: FileId,
+        /// Its name, unique in the case.
+        name: String,
+        /// One byte per page.
+        fill: Vec<u8>,
+    },
+    /// Something that changes a whole file system.
+    Whole(Whole),
+    /// sync(2) and `drop_caches`: inodes that nobody uses leave memory, as when it is short. Replies
+    /// [`Reply::Count`], how many unused inodes it has in memory then, of all file systems.
+    DropCaches,
+    /// `MADV_HWPOISON` of a page of a mapping: to the kernel its memory fails. Replies
+    /// [`Reply::Count`], 1 if the task was told so with `SIGBUS`.
+    Poison {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes, a page.
+        span: Span,
+    },
+    /// `MADV_SOFT_OFFLINE` of a page of a mapping: the kernel is to move what it holds elsewhere.
+    SoftOffline {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes, a page.
+        span: Span,
+    },
+    /// `XFS_IOC_SCRUB_METADATA` of the file's inode and extent map, and of what its file system knows
+    /// of the space there. Replies [`Reply::Count`], 1 if any is found corrupt.
+    Scrub {
+        /// Which.
+        file: FileId,
     },
     /// Closes the process's descriptor of the file. Later actions of that process fail with
     /// `EBADF`.
@@ -347,13 +410,38 @@ pub enum Action {
     Run(Script),
 }
 
+impl Whole {
+    /// What is done, in a word, for programs.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Make => "make",
+            Self::Unmount => "unmount",
+            Self::Mount => "mount",
+            Self::Check => "check",
+            Self::ReadOnly => "remount-read-only",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::ShutDown => "shut-down",
+            Self::Grow => "grow",
+            Self::Unbind => "unbind",
+            Self::Bind => "bind",
+        }
+    }
+}
+
 impl Action {
     /// What is done, in a word, for programs.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Create { .. } | Self::CreateHuge { .. } | Self::CreateWithoutDax { .. } => {
-                "create"
-            }
+            Self::Create { .. }
+            | Self::CreateHuge { .. }
+            | Self::CreateWithoutDax { .. }
+            | Self::CreateSpare { .. } => "create",
+            Self::Whole(whole) => whole.name(),
+            Self::DropCaches => "drop-caches",
+            Self::Poison { .. } => "poison",
+            Self::SoftOffline { .. } => "soft-offline",
+            Self::Scrub { .. } => "scrub",
             Self::Close { .. } => "close",
             Self::Reopen { .. } => "reopen",
             Self::FlipDax { .. } => "flip-dax",

@@ -12,6 +12,15 @@ use crate::test::{Checked, Test};
 /// The group of cases that can crash a kernel, and run only if they are asked for.
 pub const DANGEROUS: &str = "dangerous";
 
+/// What XFS and ext4 say when they are told to shut down, and when they are unmounted then.
+const SHUT_DOWN: [&str; 5] = [
+    "User initiated shutdown received",
+    "Log I/O Error",
+    "Please unmount the filesystem",
+    "shut down requested",
+    "JBD2 abort",
+];
+
 /// One test of the protocol.
 #[derive(Debug)]
 pub struct Case {
@@ -73,6 +82,18 @@ impl Case {
     /// The description as one line.
     pub fn description(&self) -> String {
         self.about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the kernel says because of what the case does to it, as parts of titles: that is no
+    /// failure.
+    pub fn provokes(&self) -> &'static [&'static str] {
+        if self.needs.contains(&Need::Poison) {
+            &["memory failure"]
+        } else if self.needs.contains(&Need::ShutDown) {
+            &SHUT_DOWN
+        } else {
+            &[]
+        }
     }
 
     /// Every group it is in: what its name begins with, and others.

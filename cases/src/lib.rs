@@ -21,6 +21,7 @@ mod history;
 mod huge;
 mod kind;
 mod law;
+mod lifecycle;
 mod livelock;
 mod mapping;
 pub mod oracle;

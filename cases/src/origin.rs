@@ -76,3 +76,22 @@ pub(crate) const DEFRAG: &str =
 /// fallocate(2) by io_uring.
 pub(crate) const URING_FALLOCATE: &str =
     "io_uring_enter(2): a request reports what its system call would have returned";
+/// The whole file system stands still.
+pub(crate) const FREEZE: &str = "Linux Documentation/filesystems/vfs.rst, freeze_fs: \"called when VFS is locking a filesystem\"";
+/// The whole file system stops.
+pub(crate) const SHUTDOWN: &str =
+    "Linux commit 783d94854499 (\"ext4: add EXT4_IOC_GOINGDOWN ioctl\")";
+/// The memory of a DAX page fails.
+pub(crate) const MEMORY_FAILURE: &str =
+    "Linux commit 6f643c57d57c (\"xfs: implement ->notify_failure() for XFS\"), in v6.0";
+/// The file system becomes larger.
+pub(crate) const GROW: &str = "xfs_growfs(8), resize2fs(8): a mounted file system grows";
+/// The file system looks at itself.
+pub(crate) const SCRUB: &str = "Linux Documentation/filesystems/xfs/xfs-online-fsck-design.rst";
+/// The file system becomes read-only.
+pub(crate) const REMOUNT: &str = "mount(2): EBUSY, \"it still holds files open for writing\"";
+/// The memory of a device goes.
+pub(crate) const UNBIND: &str =
+    "Linux commit 50f44ee7248a (\"mm/devm_memremap_pages: fix final page put race\")";
+/// Inodes leave memory.
+pub(crate) const SHRINK: &str = "Linux commit 51b8c1fe250d (\"vfs: keep inodes with page cache off the inode shrinker LRU\"), in v5.16";

@@ -53,6 +53,16 @@ pub enum Need {
     MoveExtents,
     /// Files with DAX and files without on one file system.
     WithoutDax,
+    /// A second device, for a DAX file system of the case's own.
+    Spare,
+    /// Such a file system that can be shut down: `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
+    ShutDown,
+    /// `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`.
+    Poison,
+    /// `XFS_IOC_SCRUB_METADATA`.
+    Scrub,
+    /// A spare device whose driver can be taken from it: of persistent memory.
+    Unbind,
     /// A task that is held at this point.
     Hold(HoldPoint),
 }
@@ -74,6 +84,11 @@ impl fmt::Display for Need {
             Self::SwapBoot => "swap-boot",
             Self::MoveExtents => "move-extents",
             Self::WithoutDax => "files-without-dax",
+            Self::Spare => "spare",
+            Self::ShutDown => "shut-down",
+            Self::Poison => "poison",
+            Self::Scrub => "scrub",
+            Self::Unbind => "unbind",
             Self::Hold(point) => return write!(f, "a hold at {point}"),
         })
     }

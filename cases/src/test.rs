@@ -591,6 +591,11 @@ impl Test<'_> {
         self.made(name, fill, |file, name, fill| Action::CreateWithoutDax { file, name, fill })
     }
 
+    /// A DAX file on the spare file system, with one page per letter of `fill`.
+    pub(crate) fn file_on_spare(&mut self, name: &str, fill: &str) -> Checked<File> {
+        self.made(name, fill, |file, name, fill| Action::CreateSpare { file, name, fill })
+    }
+
     fn made(
         &mut self,
         name: &str,

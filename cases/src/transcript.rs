@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Direction, FileId, MapId, Partner, Sharing};
+use crate::action::{Action, Direction, FileId, MapId, Partner, Sharing, Whole};
 use crate::oracle::Found;
 
 /// Something a running case tells.
@@ -58,6 +58,7 @@ impl Names {
         match action {
             Action::Create { file, name, .. }
             | Action::CreateWithoutDax { file, name, .. }
+            | Action::CreateSpare { file, name, .. }
             | Action::CreateHuge { file, name, .. } => {
                 self.files.insert(*file, name.clone());
             }
@@ -81,6 +82,7 @@ impl Names {
     }
 
     /// The action in a few words.
+    #[expect(clippy::too_many_lines, reason = "one arm per action")]
     pub(crate) fn say(&self, action: &Action) -> String {
         match action {
             Action::Create { file, fill, .. } => {
@@ -92,6 +94,16 @@ impl Names {
             Action::CreateHuge { file, len, byte, .. } => {
                 format!("create {}: {} MiB of {}", self.file(*file), len >> 20, char::from(*byte))
             }
+            Action::CreateSpare { file, fill, .. } => {
+                format!("create {} on the spare file system: {}", self.file(*file), pages(fill))
+            }
+            Action::Whole(whole) => whole.to_string(),
+            Action::DropCaches => "drop caches".to_owned(),
+            Action::Poison { map, span } => format!("poison {span} of the {}", self.map(*map)),
+            Action::SoftOffline { map, span } => {
+                format!("soft-offline {span} of the {}", self.map(*map))
+            }
+            Action::Scrub { file } => format!("scrub {}", self.file(*file)),
             Action::Close { file } => format!("close {}", self.file(*file)),
             Action::Reopen { file } => format!("open {} again", self.file(*file)),
             Action::FlipDax { file } => {
@@ -175,6 +187,24 @@ impl Names {
             ),
             Action::Run(script) => format!("run a script of {} steps", script.steps.len()),
         }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Make => "make the spare file system",
+            Self::Unmount => "unmount it",
+            Self::Mount => "mount it",
+            Self::Check => "check it",
+            Self::ReadOnly => "remount it read-only",
+            Self::Freeze => "freeze it",
+            Self::Thaw => "thaw it",
+            Self::ShutDown => "shut it down",
+            Self::Grow => "grow it",
+            Self::Unbind => "unbind its device",
+            Self::Bind => "bind its device",
+        })
     }
 }
 

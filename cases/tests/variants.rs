@@ -136,6 +136,13 @@ variants! {
     map_takes_inode_lock: MapTakesInodeLock, Some(Rule::LockHeld);
     // Signals leave no event.
     uninterruptible_break: UninterruptibleBreak, None;
+    unmount_takes_pinned: UnmountTakesPinned, None;
+    freeze_passes_break: FreezePassesBreak, None;
+    shutdown_ends_break: ShutdownEndsBreak, None;
+    unbind_takes_pinned: UnbindTakesPinned, None;
+    shrinker_stands_still: ShrinkerStandsStill, None;
+    failure_shuts_down: FailureShutsDown, None;
+    poison_ends_break: PoisonEndsBreak, None;
 }
 
 #[test]

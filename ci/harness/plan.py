@@ -141,6 +141,13 @@ REALTIME = ("waits/*/splice/mapped", "waits/punch/aio-write/*", "kept/punch/spli
 DANGEROUS = dict.fromkeys(("huge/shared-in-parts-punch-waits", "huge/stored-in-parts-punch-waits"), "huge-shared-in-parts")
 AFTERWARDS = ("huge/two-mappings-punch",)
 
+# What is done to a whole file system, which takes a second device; and what fails on a stock kernel.
+LIFECYCLE = {
+    **dict.fromkeys(("lifecycle/unmount-pinned", "lifecycle/unmount-of-shut-down"), "evict-frees-pinned"),
+    "lifecycle/inodes-leave-memory": "shrinker-stands-still",
+}
+LIFECYCLE_ALONE = {"xfs": {"lifecycle/poison-shared-with-unlinked": "evict-frees-pinned"}, "ext4": {}}
+
 # What is exported as C and tried: green and red on that kernel, with a forked process, a signal, two files; and what
 # only one of the file systems offers, which the program must see on the other.
 EXPORTED = (
@@ -185,7 +192,7 @@ def steps(shard: str) -> list[Step]:
 def in_turn() -> list[Step]:
     """What has a machine of its own, and tries one thing more than the others. What takes long comes first, so that
     the end does not wait for it alone."""
-    machines = [*holds(), *commands(), soak(), reproducers(), *traced(), *renamed(), *without_dax()]
+    machines = [*holds(), *commands(), soak(), reproducers(), *traced(), *renamed(), *without_dax(), *lifecycle()]
     return [*machines, realtime(), shapes(), dangerous(), *faults()]
 
 
@@ -344,6 +351,16 @@ def without_dax() -> list[Step]:
         return suite(f"without-dax-{filesystem}", where, *shapes, *WITHOUT_DAX, known=ON_DAX_INODE[filesystem])
 
     return [cases(filesystem) for filesystem in FILESYSTEMS]
+
+
+def lifecycle() -> list[Step]:
+    """What a case does to a whole file system: one of its own, on the second device."""
+    places = [Where(FAULTY_KERNEL, filesystem, cpus=1) for filesystem in FILESYSTEMS]
+    words = ("--dev", "/dev/pmem1", "--shape", "spare", "lifecycle/*")
+    return [
+        suite(f"lifecycle-{where.filesystem}", where, *words, known={**LIFECYCLE, **LIFECYCLE_ALONE[where.filesystem]})
+        for where in places
+    ]
 
 
 def realtime() -> Step:

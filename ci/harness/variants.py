@@ -26,6 +26,14 @@ ENDING = 600
 AT_ONCE = 4
 
 
+# What shows only in what is done to a whole file system or to its memory, which no program of the fuzzer does
+# (`Variant::is_of_the_whole`).
+OF_THE_WHOLE = (
+    *("unmount-takes-pinned", "freeze-passes-break", "shutdown-ends-break", "unbind-takes-pinned"),
+    *("shrinker-stands-still", "failure-shuts-down", "poison-ends-break"),
+)
+
+
 def main(arguments: list[str]) -> int:
     """The command."""
     leave_on_signals()
@@ -48,6 +56,7 @@ def main(arguments: list[str]) -> int:
 def fuzz_all(runner: Path, results: Path) -> dict[str, dict]:
     """What the fuzzer says of each bug of the reference."""
     names = run([runner, "variants", "--list"], "listing the variants").split()
+    names = [name for name in names if name not in OF_THE_WHOLE]
 
     def fuzz(name: str) -> dict:
         for seed in SEEDS:

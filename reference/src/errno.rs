@@ -25,12 +25,16 @@ pub(crate) const EIO: Errno = Errno(5);
 pub(crate) const EBADF: Errno = Errno(9);
 /// Bad address.
 pub(crate) const EFAULT: Errno = Errno(14);
+/// In use.
+pub(crate) const EBUSY: Errno = Errno(16);
 /// Across file systems.
 pub(crate) const EXDEV: Errno = Errno(18);
 /// Invalid argument.
 pub(crate) const EINVAL: Errno = Errno(22);
 /// No space left.
 pub(crate) const ENOSPC: Errno = Errno(28);
+/// Nothing may be changed.
+pub(crate) const EROFS: Errno = Errno(30);
 /// Not supported.
 pub(crate) const EOPNOTSUPP: Errno = Errno(95);
 

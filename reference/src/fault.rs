@@ -30,7 +30,7 @@ impl Fs {
             loop {
                 let mmap = mm.lock.read(task)?;
                 let invalidate = inode.invalidate.read(task)?;
-                if vma.is_dead() {
+                if vma.is_dead() || self.is_down(inode) {
                     return Err(EFAULT.into());
                 }
                 self.pass(task, HoldPoint::FaultEntered)?;

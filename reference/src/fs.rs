@@ -15,6 +15,7 @@ use crate::page::{Content, Page};
 use crate::sync::{Arc, Leaf};
 use crate::task::{Board, Task};
 use crate::variant::Variant;
+use crate::whole::Whole;
 
 /// How a file system is to be.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,7 @@ pub struct Fs {
     numbers: Leaf<Numbers>,
     written_back: Leaf<BTreeSet<(u64, u64)>>,
     boot_loader: Leaf<Option<Arc<Inode>>>,
+    pub(crate) whole: Whole,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ impl Fs {
             numbers: Leaf::default(),
             written_back: Leaf::default(),
             boot_loader: Leaf::default(),
+            whole: Whole::default(),
         })
     }
 

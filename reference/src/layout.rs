@@ -130,7 +130,8 @@ impl Fs {
             let counts = self
                 .matters(inode, &state, *index)
                 .then(|| page.counts())
-                .filter(|counts| self.shape.pins(counts.refs, counts.maps) > 0)?;
+                .filter(|counts| self.shape.pins(counts.refs, counts.maps) > 0)
+                .filter(|_| !self.gives_up(inode, page))?;
             Some((*index, Arc::clone(page), counts))
         });
         let mut event = Event { inode: inode.number, ..self.event(Kind::Scan) };
@@ -155,7 +156,8 @@ impl Fs {
         // was taken through another one: `cow-takes-pinned`.
         let entries_alone = self.has(Variant::NoBreakOnCowFault)
             || self.has(Variant::NoBreakOnCowWrite)
-            || self.has(Variant::StaleMappingAfterCow);
+            || self.has(Variant::StaleMappingAfterCow)
+            || self.has(Variant::UnmountTakesPinned);
         state.entries.contains_key(&index)
             || !entries_alone && self.volume(inode).shares(&state.extents[&index].page) == 1
     }
@@ -184,8 +186,9 @@ impl Fs {
             || {
                 // The variant is what Linux does since a mapping takes a reference: docs/finds.md,
                 // 4 and 11.
-                page.pins(self.shape) == 0
-                    && !(self.has(Variant::WaitForMappings) && page.counts().maps > 0)
+                self.gives_up(inode, page)
+                    || page.pins(self.shape) == 0
+                        && !(self.has(Variant::WaitForMappings) && page.counts().maps > 0)
             },
             || {
                 slept = true;

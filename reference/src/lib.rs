@@ -31,6 +31,7 @@ mod task;
 mod truncate;
 mod variant;
 mod waitqueue;
+mod whole;
 
 #[cfg(feature = "shuttle")]
 pub mod scenario;

@@ -2,7 +2,7 @@
 
 use protocol::event::Counting;
 
-use crate::sync::Leaf;
+use crate::sync::{Flag, Leaf};
 use crate::waitqueue::WaitQueue;
 
 /// Bytes in a page and in a block.
@@ -17,6 +17,7 @@ pub struct Page {
     pub is_storage: bool,
     counts: Leaf<Counts>,
     content: Leaf<Content>,
+    poisoned: Flag,
     /// Who waits until it has no pins.
     pub waiters: WaitQueue,
 }
@@ -95,6 +96,7 @@ impl Page {
                 maps: 0,
             }),
             content: Leaf::new(Content::Filled(0)),
+            poisoned: Flag::default(),
             waiters: WaitQueue::default(),
         }
     }
@@ -126,6 +128,16 @@ impl Page {
                 counts.refs += by;
             });
         }
+    }
+
+    /// Its memory fails.
+    pub(crate) fn poison(&self) {
+        self.poisoned.raise();
+    }
+
+    /// Whether it has failed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.is_raised()
     }
 
     /// Does something with the content.

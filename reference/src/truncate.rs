@@ -5,7 +5,7 @@ use std::fmt;
 use protocol::event::Operation;
 use serde::{Deserialize, Serialize};
 
-use crate::errno::{Answer, EINVAL, ENOSPC};
+use crate::errno::{Answer, EINVAL, EIO, ENOSPC};
 use crate::extent::Extents;
 use crate::fs::Fs;
 use crate::inode::{Inode, InodeState, Locked, Medium, covered, pieces, touched};
@@ -72,6 +72,9 @@ impl Fs {
     fn break_held(&self, task: &Task, held: &mut Locked<'_>) -> Answer<()> {
         if held.inode.medium == Medium::Dax {
             self.break_layouts(task, std::slice::from_mut(held), Interruptible::Signal)?;
+        }
+        if self.is_down(held.inode) && !self.has(Variant::ShutdownEndsBreak) {
+            return Err(EIO.into());
         }
         Ok(())
     }

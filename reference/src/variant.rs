@@ -114,6 +114,37 @@ variants! {
     MapTakesInodeLock = "map-takes-inode-lock",
     /// The break waits uninterruptibly.
     UninterruptibleBreak = "uninterruptible-break",
+    /// An inode leaves memory without a break, and with it all that was known of its pinned pages.
+    UnmountTakesPinned = "unmount-takes-pinned",
+    /// A freeze does not wait for a change that waits in a break.
+    FreezePassesBreak = "freeze-passes-break",
+    /// A break takes every page for idle once its file system was shut down.
+    ShutdownEndsBreak = "shutdown-ends-break",
+    /// The memory of a device goes while pages of it are pinned.
+    UnbindTakesPinned = "unbind-takes-pinned",
+    /// What takes unused inodes out of memory does not get past one that has a mapping entry.
+    ShrinkerStandsStill = "shrinker-stands-still",
+    /// A failure of memory that two files share shuts their file system down.
+    FailureShutsDown = "failure-shuts-down",
+    /// A break takes a page for idle whose memory has failed.
+    PoisonEndsBreak = "poison-ends-break",
+}
+
+impl Variant {
+    /// Whether it shows only in what is done to a whole file system or to its memory: neither
+    /// programs of the fuzzer nor schedules do any of that.
+    pub fn is_of_the_whole(self) -> bool {
+        matches!(
+            self,
+            Self::UnmountTakesPinned
+                | Self::FreezePassesBreak
+                | Self::ShutdownEndsBreak
+                | Self::UnbindTakesPinned
+                | Self::ShrinkerStandsStill
+                | Self::FailureShutsDown
+                | Self::PoisonEndsBreak
+        )
+    }
 }
 
 impl fmt::Display for Variant {

@@ -26,6 +26,8 @@ pub(crate) struct Assignment {
     pub(crate) fs: Fs,
     /// Its own empty directory; the reference needs none.
     pub(crate) directory: Option<PathBuf>,
+    /// A device for a file system of its own.
+    pub(crate) spare: Option<PathBuf>,
     /// Of everything random in it.
     pub(crate) seed: u64,
     /// The bug that the reference is to have.
@@ -161,7 +163,7 @@ fn open(task: &Assignment) -> Tried<Open> {
             // The runner is what answers for its cases' devices.
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
-            let config = kernel::Config { directory, patience };
+            let config = kernel::Config { directory, patience, spare: task.spare.clone() };
             let holds = task.holds.clone().map(kernel::Page::of_parent);
             kernel::open(&config, owner, holds).map(Open::Kernel)
         }
@@ -192,6 +194,7 @@ mod tests {
             let task = Assignment {
                 case: "waits/punch/splice/mapped".to_owned(),
                 fs: Fs::Reference,
+                spare: directory.clone(),
                 directory,
                 seed: u64::MAX,
                 variant: None,

@@ -23,6 +23,8 @@ pub(crate) enum Severity {
     Unkillable,
     /// A task hangs until a signal ends it.
     Hang,
+    /// Memory that nobody uses is not given back.
+    MemoryLeak,
     /// The kernel warns, and nothing else is wrong.
     Warning,
     /// A system call reports the wrong error.
@@ -30,11 +32,12 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::DataLoss,
         Self::InformationLeak,
         Self::Unkillable,
         Self::Hang,
+        Self::MemoryLeak,
         Self::Warning,
         Self::WrongErrno,
     ];
@@ -46,6 +49,7 @@ impl Severity {
             Self::InformationLeak => "information leak",
             Self::Unkillable => "hang that cannot be killed",
             Self::Hang => "hang",
+            Self::MemoryLeak => "memory leak",
             Self::Warning => "warning",
             Self::WrongErrno => "wrong errno",
         }

@@ -285,6 +285,7 @@ impl Run<'_> {
             case: case.name.to_owned(),
             fs: self.plan.target.fs,
             directory: directory.clone(),
+            spare: self.plan.target.spare().map(std::path::Path::to_owned),
             seed,
             variant: self.plan.variant.clone(),
             patience: Patience::times(self.plan.timeout_factor),
@@ -340,6 +341,7 @@ impl Run<'_> {
         Measure {
             case: case.name,
             golden: expected::of(case.name),
+            provokes: case.provokes(),
             known,
             require: self.plan.require,
             bless: self.plan.bless.is_some(),

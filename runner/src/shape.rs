@@ -25,6 +25,15 @@ pub(crate) struct Shape {
     pub(crate) check: &'static [&'static str],
     /// What is put between the devices and the file system.
     pub(crate) layout: Option<DmTable>,
+    /// Whether the second of two devices is for the cases: they make file systems of their own on it.
+    pub(crate) spare: bool,
+}
+
+impl Shape {
+    /// Whether a single device is not enough.
+    pub(crate) fn needs_two(&self) -> bool {
+        self.spare || self.layout.is_some_and(DmTable::needs_two)
+    }
 }
 
 /// What device-mapper makes of the devices.
@@ -55,8 +64,16 @@ const MIB: u64 = 2048;
 /// block is never the page of its own number by chance; what lies before it says whose it is.
 pub(crate) const BEGIN: u64 = 66 * MIB;
 
-const NONE: Shape =
-    Shape { name: "", about: "", fs: None, mkfs: &[], mount: &[], check: &[], layout: None };
+const NONE: Shape = Shape {
+    name: "",
+    about: "",
+    fs: None,
+    mkfs: &[],
+    mount: &[],
+    check: &[],
+    layout: None,
+    spare: false,
+};
 
 /// What all with a realtime device have in common.
 const ON_REALTIME: Shape = Shape {
@@ -148,6 +165,12 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..NONE
     },
     Shape {
+        name: "spare",
+        about: "a second device for what a case does to a whole file system, made anew by each",
+        spare: true,
+        ..NONE
+    },
+    Shape {
         name: "no-journal",
         about: "ext4 without a journal",
         fs: Some(Fs::Ext4),
@@ -207,9 +230,14 @@ pub(crate) fn together(
             }
         }
     }
-    let placing: Vec<_> = shapes.iter().filter(|shape| shape.layout.is_some()).collect();
+    let placing: Vec<_> =
+        shapes.iter().filter(|shape| shape.layout.is_some() || shape.spare).collect();
     if let [one, other, ..] = placing[..] {
         bail!("--shape {} and --shape {} both set the device", one.name, other.name);
+    }
+    if let Some(spare) = placing.iter().find(|shape| shape.spare) {
+        ensure!(devices == 2, "--shape {} needs two devices, not {devices}", spare.name);
+        return Ok(shapes);
     }
     match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
         Some((shape, layout)) if layout.needs_two() && devices < 2 => {
@@ -287,6 +315,7 @@ mod tests {
             ["stripe", "no-reflink"]
         );
         assert_eq!(together(&["linear"], Fs::Ext4, 2).unwrap(), ["linear"]);
+        assert_eq!(together(&["spare"], Fs::Ext4, 2).unwrap(), ["spare"]);
     }
 
     #[test]
@@ -295,6 +324,8 @@ mod tests {
             (&["strip"][..], Fs::Xfs, 2, "did you mean stripe?"),
             (&["stripe"], Fs::Xfs, 1, "needs two devices"),
             (&["realtime"], Fs::Xfs, 1, "needs two devices"),
+            (&["spare"], Fs::Xfs, 1, "needs two devices, not 1"),
+            (&["spare", "stripe"], Fs::Xfs, 2, "both set the device"),
             (&["realtime"], Fs::Xfs, 3, "needs two devices, not 3"),
             (&["realtime", "stripe"], Fs::Xfs, 2, "both set the device"),
             (&["stripe", "linear"], Fs::Xfs, 2, "both set the device"),

@@ -100,6 +100,12 @@ impl Target {
         self.shapes().find_map(|shape| shape.layout)
     }
 
+    /// The device that is left to the cases, if one is.
+    pub(crate) fn spare(&self) -> Option<&Path> {
+        let is_spare = self.shapes().any(|shape| shape.spare);
+        self.devices.get(1).filter(|_| is_spare).map(PathBuf::as_path)
+    }
+
     /// The only device, or the first.
     pub(crate) fn device(&self) -> anyhow::Result<&Path> {
         let first = self.devices.first().map(PathBuf::as_path);

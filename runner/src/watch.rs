@@ -385,6 +385,7 @@ sleep 60
             case: "waits/punch/splice/mapped".to_owned(),
             fs: crate::fs::Fs::Reference,
             directory: None,
+            spare: None,
             seed: 1,
             variant: None,
             patience: Patience::times(2.5),

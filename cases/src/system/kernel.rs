@@ -17,6 +17,7 @@ mod owner;
 mod pin;
 mod proc;
 mod script;
+mod spare;
 mod stat;
 mod storage;
 mod sys;
@@ -39,6 +40,7 @@ use crew::Crew;
 use folders::Folders;
 use hold::Holds;
 use pin::Pins;
+use spare::Spare;
 use sys::Vars;
 
 use wire::{Made, Request, Response};
@@ -52,7 +54,7 @@ use super::{
     Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
     Tried, Trouble, WriteBacks,
 };
-use crate::action::{Action, Content, PinId, TaskId, VarId};
+use crate::action::{Action, Content, PinId, TaskId, VarId, Whole};
 use crate::oracle::{Bystander, Inspection, Stood, View};
 use crate::patience::{Limit, Patience, pause};
 use crate::transcript::Names;
@@ -71,6 +73,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// What the time limits are multiplied by.
     pub patience: Patience,
+    /// A device for a file system of the case's own, which is lost.
+    pub spare: Option<PathBuf>,
 }
 
 /// Opens the kernel's file system for one case of `owner`'s, which may hold tasks with what was
@@ -177,6 +181,13 @@ struct UnderWay {
     done: Option<Done>,
 }
 
+impl UnderWay {
+    /// Whether its task sleeps while a program does the work, which nobody looks at.
+    fn runs_program(&self) -> bool {
+        matches!(self.action, Action::Whole(Whole::Make | Whole::Check))
+    }
+}
+
 struct Kernel {
     config: Config,
     vars: Vars,
@@ -194,12 +205,15 @@ struct Kernel {
     devices: Devices,
     writeback: writeback::Reader,
     holds: Holds,
+    /// A file system of the case's own, or why there is none.
+    spare: Result<Spare, String>,
     offers: BTreeMap<Need, Result<(), String>>,
 }
 
 impl Kernel {
     fn new(config: &Config, devices: Devices, lent: Lent) -> Tried<Self> {
         let vars = devices.vars().map_err(trouble("shared memory"))?;
+        let spare = crew::spare(config, &devices);
         let crew = match devices.crew(&config.directory) {
             Some(crew) => crew,
             None => Crew::new(config, &devices, vars)?,
@@ -229,6 +243,7 @@ impl Kernel {
             devices,
             writeback,
             holds: Holds::new(lent),
+            spare,
             offers: BTreeMap::new(),
         })
     }
@@ -612,6 +627,11 @@ impl Drop for Kernel {
                 eprintln!("the page-cache file system: {error}");
             }
             return;
+        }
+        if let Ok(spare) = &self.spare
+            && let Err(error) = spare.bind_again()
+        {
+            eprintln!("the spare device: {error}");
         }
         let owner = self.devices.owner;
         let bench = std::mem::replace(&mut *self.bench(), Bench::new(owner));

@@ -305,6 +305,16 @@ impl Writer {
                 let fill = letters(fill)?;
                 format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
+            Action::CreateSpare { .. }
+            | Action::Whole(_)
+            | Action::DropCaches
+            | Action::Poison { .. }
+            | Action::SoftOffline { .. }
+            | Action::Scrub { .. } => {
+                return Err(format!(
+                    "a program cannot do this to a file system of its own: {words}"
+                ));
+            }
             Action::Close { file } => format!("answer(close({}))", descriptor(*file)),
             Action::Reopen { file } => format!("reopen(&{}, {})", descriptor(*file), name(file)),
             Action::FlipDax { file } => format!("flip_dax({})", descriptor(*file)),

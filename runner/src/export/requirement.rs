@@ -94,6 +94,11 @@ impl Requirement {
             | Need::SlowIo
             | Need::Huge
             | Need::PageCache
+            | Need::Spare
+            | Need::ShutDown
+            | Need::Poison
+            | Need::Scrub
+            | Need::Unbind
             | Need::Hold(_) => {
                 return Err(format!("a program cannot look for what it needs: {need}"));
             }

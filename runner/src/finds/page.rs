@@ -10,7 +10,7 @@ use crate::find::{Facts, Find};
 use crate::fs::Fs;
 use crate::known::Deviations;
 use crate::plan::quoted;
-use crate::shape::{self, DmTable};
+use crate::shape::{self, Shape};
 
 /// What stands in `docs/finds/`: names and texts.
 static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/finds.rs"));
@@ -215,8 +215,7 @@ fn words<'d>(find: &Find, facts: Facts, seen: &Seen, deviations: &'d Deviations)
     let fs = fs_of(find, seen, deviations);
     let shapes = shapes_of(find, facts, deviations);
     let mut words = vec!["runner", "--fs", fs.name(), "--dev", "/dev/pmem0"];
-    let mut layouts = shapes.iter().filter_map(|name| shape::find(name).ok()?.layout);
-    if layouts.any(DmTable::needs_two) {
+    if shapes.iter().filter_map(|name| shape::find(name).ok()).any(Shape::needs_two) {
         words.extend(["--dev", "/dev/pmem1"]);
     }
     for shape in shapes {

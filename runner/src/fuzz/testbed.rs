@@ -83,7 +83,8 @@ pub(crate) struct OnKernel {
 impl OnKernel {
     /// What a program's system is made with.
     fn config(&self) -> kernel::Config {
-        kernel::Config { directory: self.directory.clone(), patience: self.like.patience }
+        let (directory, patience) = (self.directory.clone(), self.like.patience);
+        kernel::Config { directory, patience, spare: None }
     }
 
     /// Tries whether files can be mapped by huge entries, and says so if not.

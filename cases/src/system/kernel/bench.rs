@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::owner::Owner;
+use super::spare::SPARE;
 use super::sys::{self, Aligned, Dm};
 use super::writeback;
 use crate::action::Content;
@@ -214,6 +215,11 @@ impl Bench {
     /// Whether it may have left something to sweep up.
     pub(crate) const fn is_used(&self) -> bool {
         self.used
+    }
+
+    /// Takes note that a file system of the case's own will be mounted.
+    pub(crate) fn expect_spare(&mut self) {
+        self.used = true;
     }
 
     /// Makes sure that there is a device that can withhold completion.
@@ -469,8 +475,12 @@ fn sweep_once(owner: Owner) -> Vec<String> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         name.filter(|name| owner.may_take(name))
     };
-    let is_mount = |path: &PathBuf| takes(path).is_some_and(|name| name.contains(CACHE));
+    let is_mount = |path: &PathBuf| {
+        takes(path).is_some_and(|name| name.contains(CACHE) || name.contains(SPARE))
+    };
     for mount in entries(&std::env::temp_dir()).filter(is_mount) {
+        // Frozen, it would keep its device. It seldom is, and then the kernel says so.
+        let _ = File::open(&mount).and_then(|root| sys::thaw(&root));
         match nix::mount::umount(&mount) {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => note(&mount, fs::remove_dir(&mount)),
             Err(error) => note(&mount, Err(error.into())),

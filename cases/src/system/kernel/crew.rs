@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::bench::{self, trouble};
 use super::control::Control;
 use super::folders::Folders;
+use super::spare::Spare;
 use super::sys::Vars;
 use super::wire::{self, Request, Response};
 use super::{Config, Devices, Task, first_task, kill, proc};
@@ -31,6 +32,7 @@ impl Crew {
         let folders = Folders {
             dax: config.directory.clone(),
             page_cache: bench::cache_mount(devices.owner),
+            spare: spare(config, devices).ok(),
         };
         // Both before there is any pin, of which a fork would be another holder.
         let patience = config.patience;
@@ -69,6 +71,14 @@ impl Crew {
             && !proc::is_gone(self.control.pid)
             && !proc::is_gone(self.main.pid)
     }
+}
+
+/// The file system that is the case's own, or why there is none.
+pub(super) fn spare(config: &Config, devices: &Devices) -> Result<Spare, String> {
+    let Some(device) = &config.spare else {
+        return Err("no device for a file system of its own: --shape spare".to_owned());
+    };
+    Spare::new(device, &config.directory, devices.owner)
 }
 
 /// Has the process of this task close and unmap all that it has; whether it did in time.

@@ -11,6 +11,7 @@ use nix::libc;
 use protocol::oracle::Written;
 
 use super::dax::{choose_dax, is_dax};
+use super::spare::Spare;
 use super::{storage, sys};
 use crate::action::{FileId, Medium, PAGE, page};
 use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood, View};
@@ -22,6 +23,8 @@ pub(crate) struct Folders {
     pub(crate) dax: PathBuf,
     /// On the file system that uses the page cache; made on demand.
     pub(crate) page_cache: PathBuf,
+    /// The file system that is the case's own, if there is a device for it.
+    pub(crate) spare: Option<Spare>,
 }
 
 /// Makes a file that is not there.
@@ -68,11 +71,23 @@ impl Folders {
         Ok(made)
     }
 
+    /// The file system that is the case's own. With `ENODEV`: there is no device for it.
+    pub(super) fn spare(&self) -> io::Result<&Spare> {
+        self.spare.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+    }
+
+    /// Makes a file there.
+    pub(super) fn create_spare(&self, file: FileId) -> io::Result<File> {
+        new_file(&self.spare()?.folder().join(name(file)))
+    }
+
     /// Finds a file that some process made.
     pub(super) fn find(&self, file: FileId) -> PathBuf {
         let elsewhere = [self.path(Medium::PageCache, file), self.beside().join(name(file))];
+        let spare = self.spare.iter().map(|spare| spare.folder().join(name(file)));
         elsewhere
             .into_iter()
+            .chain(spare)
             .find(|path| path.exists())
             .unwrap_or_else(|| self.path(Medium::Dax, file))
     }

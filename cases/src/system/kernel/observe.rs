@@ -257,6 +257,7 @@ impl Kernel {
             let still = all.since.elapsed();
             let unmoved = all.rests() && still > patience.of(SETTLED);
             if unmoved
+                && !self.operation(op)?.runs_program()
                 && !self.holds(op)
                 && self.is_forgotten(op, still)?
                 && all.is(&self.glances()?)

@@ -22,6 +22,12 @@ impl Kernel {
         match need {
             Need::Pin(kind) => return self.offers_pin(kind),
             Need::Hold(point) => return self.offers_hold(point),
+            Need::Spare | Need::ShutDown | Need::Unbind => {
+                let spare = self.spare.clone()?;
+                self.bench().expect_spare();
+                return if need == Need::Unbind { spare.can_unbind() } else { Ok(()) };
+            }
+            Need::Poison => return sys::can_poison().map_err(|why| format!("madvise: {why}")),
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {
@@ -36,6 +42,7 @@ impl Kernel {
             | Need::MapSync
             | Need::SwapExtents
             | Need::ExchangeRange
+            | Need::Scrub
             | Need::SwapBoot => {
                 let name = "probe".to_owned();
                 self.try_out(Action::Create {
@@ -74,6 +81,7 @@ impl Kernel {
                 .exchanges_with_another(file, Partner::Range)
                 .map_err(|why| format!("{why}: --shape exchange makes a file system that can")),
             Need::WithoutDax => Ok(()),
+            Need::Scrub => self.try_out(Action::Scrub { file }).map(drop),
             Need::MoveExtents => self.moves_into_another(file),
             // Twice: what the boot loader has is its own.
             Need::SwapBoot => {

@@ -166,6 +166,23 @@ impl Actor {
             Action::CreateWithoutDax { file, fill, .. } => {
                 self.fill(*file, self.folders.create_without_dax(*file)?, fill)
             }
+            Action::CreateSpare { file, fill, .. } => {
+                self.fill(*file, self.folders.create_spare(*file)?, fill)
+            }
+            Action::Whole(what) => self.folders.spare()?.does(*what).map(done),
+            Action::DropCaches => {
+                // What is dirty stays. fsync leaves an inode that was stored to through a mapping in that state.
+                nix::unistd::sync();
+                std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+                unused_inodes().map(Reply::Count)
+            }
+            Action::Poison { map, span } => {
+                self.mapping(*map)?.poison(*span).map(|told| Reply::Count(u64::from(told)))
+            }
+            Action::SoftOffline { map, span } => self.mapping(*map)?.soft_offline(*span).map(done),
+            Action::Scrub { file } => {
+                sys::scrub(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
+            }
             Action::CreateHuge { file, len, byte, .. } => self.create_huge(*file, *len, *byte),
             Action::Close { file } => {
                 self.file(*file)?;
@@ -359,6 +376,14 @@ impl Actor {
         let write = direction == Direction::FromMemory;
         mapping.transfer(buffer, direct.as_raw_fd(), span.at, write).map(Reply::Count)
     }
+}
+
+/// How many inodes the kernel has in memory although nobody uses them.
+fn unused_inodes() -> io::Result<u64> {
+    // Linux Documentation/admin-guide/sysctl/fs.rst: "nr_inodes" and "nr_free_inodes".
+    let numbers = std::fs::read_to_string("/proc/sys/fs/inode-nr")?;
+    let unused = numbers.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+    unused.ok_or_else(|| io::Error::other("/proc/sys/fs/inode-nr has no second number"))
 }
 
 /// Reads the blocks of a file from the device that carries its file system.

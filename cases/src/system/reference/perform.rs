@@ -1,11 +1,11 @@
 //! What each action is on the reference, and the loop of a task that does them.
 
 use reference::sync::Arc;
-use reference::{Answer, Dropper, Errno, Failure, Fs, Remap};
+use reference::{Answer, Dropper, Errno, Failure, Fs, Inode, Remap};
 
 use super::actor::{Actor, Slot};
 use super::script;
-use crate::action::{Action, Content, FileId, Medium, PAGE, Partner, Reply};
+use crate::action::{Action, Content, FileId, Medium, PAGE, Partner, Reply, Whole};
 use crate::system::Done;
 
 impl Actor {
@@ -61,6 +61,18 @@ impl Actor {
             Action::CreateWithoutDax { file, fill, .. } => {
                 self.create(*file, Medium::PageCache, fill)
             }
+            Action::CreateSpare { file, fill, .. } => self.fill(*file, &fs.create_on_whole(), fill),
+            Action::Whole(what) => self.does(*what).map(done),
+            Action::DropCaches => fs.drop_caches(task).map(Reply::Count),
+            Action::Poison { map, span } => {
+                fs.poison(task, mm, &self.vma(*map)?, span.at).map(|()| Reply::Count(1))
+            }
+            // What is storage cannot be moved elsewhere.
+            Action::SoftOffline { map, .. } => {
+                self.vma(*map)?;
+                Err(Errno(libc::EIO).into())
+            }
+            Action::Scrub { file } => self.on(*file, |_| Ok(Reply::Count(0))),
             Action::CreateHuge { file, len, byte, .. } => {
                 self.create(*file, Medium::Dax, &vec![*byte; (len / PAGE) as usize])
             }
@@ -92,14 +104,19 @@ impl Actor {
                 .map(Reply::Count)
             }
             Action::Truncate { file, size } => {
-                self.on(*file, |inode| fs.truncate(task, inode, *size)).map(done)
+                let truncate =
+                    |inode: &Arc<_>| fs.changing(task, inode, || fs.truncate(task, inode, *size));
+                self.on(*file, truncate).map(done)
             }
             Action::OpenTruncate { file } => {
                 let inode = self.find(*file)?;
                 fs.truncate(task, &inode, 0).map(done)
             }
             Action::Fallocate { file, mode, span } => self
-                .on(*file, |inode| fs.fallocate(task, inode, *mode, (span.at, span.len)))
+                .on(*file, |inode| {
+                    let span = (span.at, span.len);
+                    fs.changing(task, inode, || fs.fallocate(task, inode, *mode, span))
+                })
                 .map(done),
             Action::CancelledFallocate { file, mode, span } => {
                 // As to whoever works for the ring: a signal that is there before it sleeps.
@@ -189,20 +206,42 @@ impl Actor {
     }
 
     fn create(&self, file: FileId, medium: Medium, fill: &[u8]) -> Answer<Reply> {
+        self.fill(file, &self.shared.fs.create(medium), fill)
+    }
+
+    /// Does something to the file system that is the case's own.
+    fn does(&self, what: Whole) -> Answer<()> {
         let (fs, task) = (&*self.shared.fs, &self.task);
-        let inode = fs.create(medium);
-        self.shared.files.with(|files| files.insert(file, Arc::clone(&inode)));
-        self.process.open(file.0, Arc::clone(&inode));
+        match what {
+            Whole::Make => fs.make_whole(),
+            Whole::Unmount => fs.unmount(task)?,
+            Whole::Mount => fs.mount()?,
+            Whole::ReadOnly => fs.set_read_only()?,
+            Whole::Freeze => fs.freeze(task)?,
+            Whole::Thaw => fs.thaw()?,
+            Whole::ShutDown => fs.shut_down(),
+            Whole::Unbind => fs.unbind(task)?,
+            // It is consistent, as large as it gets, and its device comes back.
+            Whole::Check | Whole::Grow | Whole::Bind => {}
+        }
+        Ok(())
+    }
+
+    /// Fills a new file, which is `file` from now on.
+    fn fill(&self, file: FileId, inode: &Arc<Inode>, fill: &[u8]) -> Answer<Reply> {
+        let (fs, task) = (&*self.shared.fs, &self.task);
+        self.shared.files.with(|files| files.insert(file, Arc::clone(inode)));
+        self.process.open(file.0, Arc::clone(inode));
         inode.state().size = fill.len() as u64 * PAGE;
         let mut at = 0;
         for run in fill.chunk_by(|a, b| a == b) {
             let len = run.len() as u64 * PAGE;
             if run[0] != 0 {
-                fs.write(task, &inode, at, &vec![run[0]; len as usize])?;
+                fs.write(task, inode, at, &vec![run[0]; len as usize])?;
             }
             at += len;
         }
-        fs.fsync(task, &inode).map(done)
+        fs.fsync(task, inode).map(done)
     }
 }
 

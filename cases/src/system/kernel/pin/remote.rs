@@ -366,7 +366,8 @@ mod tests {
     #[test]
     fn the_transfer_waits_for_the_release() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { directory: folder.path().to_owned(), patience: Patience::default() };
+        let (directory, patience) = (folder.path().to_owned(), Patience::default());
+        let config = Config { directory, patience, spare: None };
         let mut system = open(&config, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
         let system = system.as_mut();
         let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());

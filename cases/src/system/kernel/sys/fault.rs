@@ -11,10 +11,17 @@ thread_local! {
     /// Where the thread goes on after a fault in `copy` or `fill`; 0: not recoverable.
     static RECOVERY: Cell<usize> = const { Cell::new(0) };
     static FAULTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether a call is under way that the kernel may answer with a signal.
+    static EXPECTING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Continues behind a faulting `copy` or `fill`; any other SIGBUS or SIGSEGV ends the process.
 extern "C" fn on_fault(signal: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    if EXPECTING.get() {
+        // It was raised by the call and not by an access, so nothing is to be repeated.
+        FAULTED.set(true);
+        return;
+    }
     let recovery = RECOVERY.get();
     if recovery == 0 {
         // SAFETY: restoring the default action and returning repeats the fault, which then kills.
@@ -46,6 +53,14 @@ fn handle(signal: libc::c_int, handler: usize, flags: libc::c_int) -> io::Result
         action.sa_flags = flags;
         check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()).into()).map(drop)
     }
+}
+
+/// Makes a call; also whether the kernel raised a `SIGBUS` or `SIGSEGV` by it.
+pub(super) fn expecting<T>(call: impl FnOnce() -> T) -> (T, bool) {
+    EXPECTING.set(true);
+    let answer = call();
+    EXPECTING.set(false);
+    (answer, FAULTED.replace(false))
 }
 
 fn recovered() -> io::Result<()> {

@@ -98,6 +98,18 @@ impl Mapping {
         Ok(())
     }
 
+    /// `MADV_HWPOISON`; whether the thread was told with `SIGBUS`.
+    pub(crate) fn poison(&self, span: Span) -> io::Result<bool> {
+        let at = self.part(span)?;
+        let (called, told) = fault::expecting(|| advise(at, span.len, libc::MADV_HWPOISON));
+        called.map(|()| told)
+    }
+
+    /// `MADV_SOFT_OFFLINE`.
+    pub(crate) fn soft_offline(&self, span: Span) -> io::Result<()> {
+        advise(self.part(span)?, span.len, libc::MADV_SOFT_OFFLINE)
+    }
+
     /// Copies content out.
     pub(crate) fn load(&self, span: Span) -> io::Result<Vec<u8>> {
         let from = self.part(span)?;
@@ -151,6 +163,17 @@ impl Mapping {
         };
         check(moved as _).map(|moved| moved as u64)
     }
+}
+
+fn advise(at: *mut u8, len: u64, advice: libc::c_int) -> io::Result<()> {
+    // SAFETY: neither advice changes what the range holds; what comes of it is a fault.
+    check(unsafe { libc::madvise(at.cast(), len as usize, advice) }.into()).map(drop)
+}
+
+/// Whether the kernel takes `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`: it knows them, and we may.
+pub(crate) fn can_poison() -> io::Result<()> {
+    advise(std::ptr::null_mut(), 0, libc::MADV_HWPOISON)?;
+    advise(std::ptr::null_mut(), 0, libc::MADV_SOFT_OFFLINE)
 }
 
 impl Drop for Mapping {

@@ -1,0 +1,535 @@
+//! What becomes of pins and of breaks that wait for them when something happens to the whole file
+//! system, or to the memory that it is on.
+//!
+//! Each case makes a file system of its own. A pinned page is in use whatever happens: its block is
+//! given to nobody, who waits for it waits until it is let go, and no longer.
+
+use nix::libc;
+
+use crate::action::{Action, MapId, PinId, Sharing, Whole, page, pages};
+use crate::case::case;
+use crate::origin;
+use crate::space::Given;
+use crate::system::MAIN;
+use crate::test::{Checked, Ending, File, Op, Stop, Test, fail};
+
+/// A file with a mapped and pinned page, and one that nobody touches, on a new file system.
+struct Pinned {
+    data: File,
+    other: File,
+    /// Of the pinned page.
+    block: u64,
+    map: MapId,
+    pin: PinId,
+}
+
+impl Pinned {
+    fn new(t: &mut Test<'_>) -> Checked<Self> {
+        t.run(Action::Whole(Whole::Make))?;
+        let data = t.file_on_spare("data", "abcd")?;
+        let other = t.file_on_spare("other", "o")?;
+        let block = t.blocks(data)?[2];
+        let map = t.map(data)?;
+        t.run(Action::Store { map, span: page(2), byte: b'c' })?;
+        let pin = t.pin(map, page(2))?;
+        Ok(Self { data, other, block, map, pin })
+    }
+
+    /// Begins a truncate of the whole file.
+    fn truncate(&self, t: &mut Test<'_>) -> Checked<Op> {
+        t.begin(Action::Truncate { file: self.data.id, size: 0 })
+    }
+
+    /// A truncate that waits for the pin.
+    fn breaking(&self, t: &mut Test<'_>) -> Checked<Op> {
+        let truncate = self.truncate(t)?;
+        t.blocked(&truncate)?;
+        Ok(truncate)
+    }
+
+    /// Nothing of this process is left that uses the file but the pin.
+    fn let_go(&self, t: &mut Test<'_>) -> Checked {
+        t.run(Action::Unmap { map: self.map })?;
+        for file in [self.data, self.other] {
+            t.run(Action::Close { file: file.id })?;
+        }
+        Ok(())
+    }
+
+    /// The block of the pinned page was given to nobody.
+    fn kept(&self, t: &mut Test<'_>, look: &str) -> Checked {
+        // ext4 counts what it has freed as free once that is committed.
+        t.quietly(MAIN, Action::Fsync { file: self.other.id, data_only: false })?.ok();
+        let free = t.ask(Action::IsFree { file: self.other.id, block: self.block })? == 1;
+        let given = if free { Given::Free } else { Given::Hidden };
+        given.kept(look)
+    }
+
+    /// Both files are as they were, and so is the file system.
+    fn intact(&self, t: &mut Test<'_>) -> Checked {
+        t.reads(self.data, "abcd")?;
+        t.reads(self.other, "o")?;
+        self.consistent(t)
+    }
+
+    /// The file is empty, the other as it was, and the file system consistent.
+    fn emptied(&self, t: &mut Test<'_>) -> Checked {
+        t.reads(self.data, "")?;
+        t.reads(self.other, "o")?;
+        self.consistent(t)
+    }
+
+    /// What checks the file system finds nothing, once it is unmounted.
+    fn consistent(&self, t: &mut Test<'_>) -> Checked {
+        self.let_go(t)?;
+        t.run(Action::Whole(Whole::Unmount))?;
+        t.run(Action::Whole(Whole::Check))?;
+        Ok(())
+    }
+}
+
+case! {
+    /// A file system is unmounted while a page is pinned that nobody has mapped or open any more.
+    /// If that does not wait for the pin, a truncate of the file must, once it is mounted again:
+    /// else whoever gets the block finds in it what DMA writes there.
+    unmount_pinned: "lifecycle/unmount-pinned",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::EVICT,
+}
+fn unmount_pinned(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    it.let_go(t)?;
+    unmounted(t, &it)?;
+    let map = t.map(it.other)?;
+    Pinned { map, ..it }.emptied(t)
+}
+
+/// The file system is unmounted, mounted and the file truncated, which together wait for the pin.
+fn unmounted(t: &mut Test<'_>, it: &Pinned) -> Checked {
+    let unmount = t.begin(Action::Whole(Whole::Unmount))?;
+    let early = t.settled(&unmount)?;
+    t.is_open(&unmount);
+    let truncate = if early {
+        t.succeeded(&unmount)?;
+        let truncate = mount_and_truncate(t, it)?;
+        t.settled(&truncate)?;
+        it.kept(t, "the unmount, which has the inode leave memory, and with it what was pinned")?;
+        Some(truncate)
+    } else {
+        None
+    };
+    t.release(it.pin)?;
+    let truncate = if let Some(truncate) = truncate {
+        truncate
+    } else {
+        t.succeeded(&unmount)?;
+        mount_and_truncate(t, it)?
+    };
+    t.finished(&truncate)?;
+    t.transferred(it.pin, "c")
+}
+
+/// Mounts it again and truncates the file; without a word, for when it happens is open.
+fn mount_and_truncate(t: &mut Test<'_>, it: &Pinned) -> Checked<Op> {
+    let reopen = |file: File| Action::Reopen { file: file.id };
+    for action in [Action::Whole(Whole::Mount), reopen(it.data), reopen(it.other)] {
+        let words = t.names.say(&action);
+        if let Err(errno) = t.quietly(MAIN, action)? {
+            return fail(&format!("{words}: success"), &errno.to_string(), "");
+        }
+    }
+    it.truncate(t)
+}
+
+case! {
+    /// A freeze waits for a break that waits for a pin, for that will change the file system; and
+    /// both end with the pin.
+    freeze_waits: "lifecycle/freeze-waits-for-break",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::FREEZE,
+}
+fn freeze_waits(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let truncate = it.breaking(t)?;
+    let freeze = t.begin(Action::Whole(Whole::Freeze))?;
+    t.blocked(&freeze)?;
+    t.ends_with(&truncate, it.pin)?;
+    t.finished(&freeze)?;
+    t.run(Action::Whole(Whole::Thaw))?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+case! {
+    /// A file system with a pinned page can be frozen, and what is pinned stays so: a truncate waits
+    /// for the thaw first, and then for the pin.
+    frozen_pinned: "lifecycle/truncate-of-frozen",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::FREEZE,
+}
+fn frozen_pinned(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    t.run(Action::Whole(Whole::Freeze))?;
+    let truncate = it.breaking(t)?;
+    t.run(Action::Whole(Whole::Thaw))?;
+    t.blocked(&truncate)?;
+    it.kept(t, "what became of the pin while the file system was frozen")?;
+    t.ends_with(&truncate, it.pin)?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+case! {
+    /// A file system is shut down while a break waits for a pin. That must not succeed before the
+    /// pin is gone, and must have ended then; the file system can be unmounted, and mounted again it
+    /// has what it had.
+    shutdown: "lifecycle/shutdown-under-break",
+    groups: ["quick"], needs: [Spare, ShutDown], limit: 240, origin: origin::SHUTDOWN,
+}
+fn shutdown(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let truncate = it.breaking(t)?;
+    t.run(Action::Whole(Whole::ShutDown))?;
+    if t.settled(&truncate)? && t.returned(&truncate)?.result.is_ok() {
+        return fail(
+            "the truncate waits for the pin, or fails",
+            "it succeeded while the page was pinned",
+            "who ends the wait of a file system that is shut down",
+        );
+    }
+    t.release(it.pin)?;
+    // Whether it notices is open; that it ends is not.
+    t.returned(&truncate)?;
+    t.say("the truncate has ended");
+    t.transferred(it.pin, "c")?;
+    it.let_go(t)?;
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Mount))?;
+    for file in [it.data, it.other] {
+        t.run(Action::Reopen { file: file.id })?;
+    }
+    let map = t.map(it.data)?;
+    Pinned { map, ..it }.intact(t)
+}
+
+case! {
+    /// A file system that was shut down is not unmounted while a page of it is mapped, and then not
+    /// before its last pin is gone; or it is, and the pin is still respected when it is mounted again.
+    shutdown_pinned: "lifecycle/unmount-of-shut-down",
+    groups: [], needs: [Spare, ShutDown], limit: 240, origin: origin::SHUTDOWN,
+}
+fn shutdown_pinned(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    t.run(Action::Whole(Whole::ShutDown))?;
+    for file in [it.data, it.other] {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.refused_as(MAIN, Action::Whole(Whole::Unmount), libc::EBUSY)?;
+    t.run(Action::Unmap { map: it.map })?;
+    unmounted(t, &it)?;
+    let map = t.map(it.other)?;
+    Pinned { map, ..it }.emptied(t)
+}
+
+case! {
+    /// The memory of a pinned page fails while a break waits for the pin. Who maps the page is told;
+    /// the break waits on, and ends with the pin.
+    poison: "lifecycle/poison-under-break",
+    groups: ["quick"], needs: [Spare, Poison], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let other = t.fork()?;
+    let map = t.map_as(other, it.data, Sharing::Shared)?;
+    let truncate = it.breaking(t)?;
+    t.run_as(other, Action::Poison { map, span: page(2) })?;
+    t.blocked(&truncate)?;
+    it.kept(t, "who ends the wait for a page whose memory has failed")?;
+    t.ends_with(&truncate, it.pin)?;
+    t.transferred(it.pin, "c")?;
+    t.say("the other process ends");
+    t.signal(other, crate::system::Signal::Kill)?;
+    it.emptied(t)
+}
+
+case! {
+    /// The memory of a pinned page fails, and is then to be taken out of use. A truncate that begins
+    /// afterwards waits for the pin as before.
+    poisoned: "lifecycle/truncate-of-poisoned",
+    groups: ["quick"], needs: [Spare, Poison], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poisoned(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let map = it.map;
+    // It cannot be moved: the page is the block.
+    t.refused_as(MAIN, Action::SoftOffline { map, span: page(2) }, libc::EIO)?;
+    t.loads(map, pages(0, 4), "abcd")?;
+    t.run(Action::Poison { map, span: page(2) })?;
+    let truncate = it.breaking(t)?;
+    it.kept(t, "what has a break take a page whose memory has failed for idle")?;
+    t.ends_with(&truncate, it.pin)?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+case! {
+    /// The memory of a page fails that two files share, of which one is on its way out: it was unlinked
+    /// and closed while the page was pinned. Who maps the other is told, and that is all: the file
+    /// system goes on.
+    poison_shared: "lifecycle/poison-shared-with-unlinked",
+    groups: ["quick"], needs: [Spare, Poison, Reflink], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison_shared(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", "abcd")?;
+    let copy = t.file_on_spare("copy", "....")?;
+    t.run(Action::Clone { from: data.id, span: pages(0, 4), to: copy.id, at: 0 })?;
+    let map = t.map(data)?;
+    t.run(Action::Touch { map, span: page(2) })?;
+    let other = t.fork()?;
+    let theirs = t.map_as(other, copy, Sharing::Shared)?;
+    t.run_as(other, Action::Touch { map: theirs, span: page(2) })?;
+    // It has the first file open, too, since the fork.
+    t.run_as(other, Action::Unmap { map })?;
+    t.run_as(other, Action::Close { file: data.id })?;
+    let pin = t.pin(map, page(2))?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Unlink { file: data.id })?;
+    let close = t.begin(Action::Close { file: data.id })?;
+    // Whether close itself waits is open.
+    t.settled(&close)?;
+    t.is_open(&close);
+    t.run_as(other, Action::Poison { map: theirs, span: page(2) })?;
+    let later = t.file_on_spare("later", "l")?;
+    t.reads(copy, "abcd")?;
+    t.signal(other, crate::system::Signal::Kill)?;
+    t.release(pin)?;
+    t.finished(&close)?;
+    t.transferred(pin, "c")?;
+    for file in [copy, later] {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Check))?;
+    Ok(())
+}
+
+case! {
+    /// A file system grows, and its files are scrubbed, while a page is pinned; it grows while a
+    /// break waits for the pin. Nothing is found corrupt, and the break ends with the pin.
+    grow: "lifecycle/grow-under-break",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::GROW,
+}
+fn grow(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let truncate = it.breaking(t)?;
+    t.progresses(Action::Whole(Whole::Grow))?;
+    t.blocked(&truncate)?;
+    it.kept(t, "the growth of the file system")?;
+    t.ends_with(&truncate, it.pin)?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+case! {
+    /// Online scrub finds nothing corrupt in a file with a pinned page, nor in the space that it has
+    /// while a break of it waits for the pin.
+    scrub: "lifecycle/scrub-under-break",
+    groups: ["quick"], needs: [Spare, Scrub], limit: 240, origin: origin::SCRUB,
+}
+fn scrub(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    sound(t, it.data)?;
+    let truncate = it.breaking(t)?;
+    sound(t, it.other)?;
+    t.blocked(&truncate)?;
+    it.kept(t, "online scrub")?;
+    t.ends_with(&truncate, it.pin)?;
+    sound(t, it.data)?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+/// Scrub finds nothing corrupt in the file, or in what its file system knows of the space.
+fn sound(t: &mut Test<'_>, file: File) -> Checked {
+    let scrub = Action::Scrub { file: file.id };
+    let words = t.names.say(&scrub);
+    if t.ask(scrub)? != 0 {
+        return fail(&format!("{words}: nothing is corrupt"), "it says that something is", "");
+    }
+    t.say(&format!("{words}: sound"));
+    Ok(())
+}
+
+case! {
+    /// The kernel drops its caches while a page is pinned that nobody has mapped or open any more.
+    /// Whoever needs memory does not wait for a pin, and a truncate of the file, opened again, does.
+    drop_caches: "lifecycle/drop-caches-pinned",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::EVICT,
+}
+fn drop_caches(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    // Entries of an inode keep it in memory, but for a single one of its first page.
+    let data = t.file_on_spare("data", "a")?;
+    let other = t.file_on_spare("other", "o")?;
+    let block = t.blocks(data)?[0];
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(0), byte: b'a' })?;
+    let pin = t.pin(map, page(0))?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Close { file: data.id })?;
+    // Twice: an inode that was used a moment ago is spared once.
+    for _ in 0..2 {
+        t.progresses(Action::DropCaches)?;
+    }
+    t.run(Action::Reopen { file: data.id })?;
+    let map = t.map(data)?;
+    let it = Pinned { data, other, block, map, pin };
+    let truncate = it.breaking(t)?;
+    it.kept(t, "an inode that left memory, and with it what was pinned")?;
+    t.ends_with(&truncate, pin)?;
+    t.transferred(pin, "a")?;
+    it.emptied(t)
+}
+
+case! {
+    /// A file system does not become read-only while a break waits for a pin.
+    remount: "lifecycle/remount-under-break",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::REMOUNT,
+}
+fn remount(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    let truncate = it.breaking(t)?;
+    t.refused_as(MAIN, Action::Whole(Whole::ReadOnly), libc::EBUSY)?;
+    t.blocked(&truncate)?;
+    t.ends_with(&truncate, it.pin)?;
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
+case! {
+    /// The driver is taken from a device while a page of it is pinned. The memory does not go before
+    /// the pin does: else whoever holds it has what is no page any more.
+    unbind_pinned: "lifecycle/unbind-pinned",
+    groups: ["dangerous"], needs: [Spare, Unbind], limit: 300, origin: origin::UNBIND,
+}
+fn unbind_pinned(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    t.run(Action::Unmap { map: it.map })?;
+    let unbind = t.begin(Action::Whole(Whole::Unbind))?;
+    if t.settled(&unbind)? {
+        t.succeeded(&unbind)?;
+        // What comes in place of the memory takes the release of the pin better than nothing does.
+        t.quietly(MAIN, Action::Whole(Whole::Bind))?.ok();
+        return fail(
+            "the device keeps its memory until the last page is let go",
+            "its driver was taken from it while a page was pinned",
+            "memunmap_pages, and who it waits for",
+        );
+    }
+    t.release(it.pin)?;
+    t.finished(&unbind)?;
+    t.transferred(it.pin, "c")?;
+    for file in [it.data, it.other] {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Bind))?;
+    Ok(())
+}
+
+case! {
+    /// The driver is taken from a device of which a page is mapped, and nobody has it pinned. Nobody
+    /// is to have the memory mapped any more when it is gone, and the file system can be unmounted.
+    unbind_mapped: "lifecycle/unbind-mapped",
+    groups: ["dangerous"], needs: [Spare, Unbind], limit: 300, origin: origin::UNBIND,
+}
+fn unbind_mapped(t: &mut Test<'_>) -> Checked {
+    let it = Pinned::new(t)?;
+    t.release(it.pin)?;
+    t.transferred(it.pin, "c")?;
+    // Somebody else, for those who have it mapped may be killed.
+    let other = t.fork()?;
+    let map = t.map_as(other, it.data, Sharing::Shared)?;
+    t.run_as(other, Action::Store { map, span: page(2), byte: b'd' })?;
+    t.run(Action::Unmap { map: it.map })?;
+    let unbind = t.begin(Action::Whole(Whole::Unbind))?;
+    let early = t.settled(&unbind)?;
+    t.is_open(&unbind);
+    if early {
+        t.succeeded(&unbind)?;
+        let load = Action::Load { map, span: page(2) };
+        if let Ok(reply) = t.quietly(other, load)? {
+            t.quietly(MAIN, Action::Whole(Whole::Bind))?.ok();
+            return fail(
+                "nobody has memory mapped that the device does not have any more",
+                &format!("a load of it shows {reply}"),
+                "who unmaps what is mapped before memunmap_pages",
+            );
+        }
+    }
+    t.signal(other, crate::system::Signal::Kill)?;
+    t.succeeded(&unbind)?;
+    t.say("unbind its device: done");
+    for file in [it.data, it.other] {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Bind))?;
+    Ok(())
+}
+
+/// How many files leave memory together: more than others leave behind meanwhile.
+const MANY: u64 = 64;
+
+/// How often caches are dropped: an inode that was used a moment ago is spared once.
+const DROPS: u32 = 5;
+
+case! {
+    /// Inodes that nobody uses leave memory when that is needed, although one of them is of a DAX
+    /// file of which the first page was mapped.
+    inodes: "lifecycle/inodes-leave-memory",
+    groups: ["quick"], needs: [Spare], limit: 300, origin: origin::SHRINK,
+}
+fn inodes(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    if unused_inodes(t)? >= MANY {
+        let why = "not exercised: inodes stay in memory here, whatever they are of";
+        return Err(Stop(Ending::NotRun(why.to_owned())));
+    }
+    let data = t.file_on_spare("data", "a")?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(0), byte: b'a' })?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Close { file: data.id })?;
+    let left = unused_inodes(t)?;
+    t.note("unused inodes in memory", &left);
+    if left >= MANY {
+        return fail(
+            "inodes that nobody uses leave memory when caches are dropped",
+            "those of the files made since a page of data was mapped stay",
+            "inode_lru_isolate, which does not get past the inode of data",
+        );
+    }
+    t.say("the inodes of the files left memory");
+    Ok(())
+}
+
+/// Makes files, closes them and has caches dropped; how many unused inodes are in memory then.
+fn unused_inodes(t: &mut Test<'_>) -> Checked<u64> {
+    t.say(&format!("make and close {MANY} files, and drop caches"));
+    for _ in 0..MANY {
+        let file = t.new_file_id();
+        let name = format!("file-{}", file.0);
+        let create = Action::CreateSpare { file, name, fill: Vec::new() };
+        for action in [create, Action::Close { file }] {
+            if let Err(errno) = t.quietly(MAIN, action)? {
+                return fail("files can be made", &errno.to_string(), "");
+            }
+        }
+    }
+    let mut least = u64::MAX;
+    for _ in 0..DROPS {
+        least = least.min(t.ask(Action::DropCaches)?);
+    }
+    Ok(least)
+}

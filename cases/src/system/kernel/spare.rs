@@ -1,0 +1,192 @@
+//! The file system on the spare device: one of the case's own, for what changes a whole file system.
+//!
+//! It is made by the case and goes with it. Of the file system under test nothing is needed but its
+//! kind.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::mount::MsFlags;
+
+use super::dax::is_dax;
+use super::folders::new_file;
+use super::owner::Owner;
+use super::sys;
+use crate::action::{PAGE, Whole};
+
+/// Part of the name of the mount point.
+pub(super) const SPARE: &str = "spare-";
+
+/// MiB that a new one has: mkfs.xfs makes none of less than 300.
+const SIZE: u64 = 320;
+
+/// What the drivers of persistent memory are found by.
+const DRIVERS: &str = "/sys/bus/nd/drivers";
+
+/// A kind of file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Xfs,
+    Ext4,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Xfs => "xfs",
+            Self::Ext4 => "ext4",
+        }
+    }
+}
+
+/// The file system, whether it is there or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Spare {
+    device: PathBuf,
+    kind: Kind,
+    mount: PathBuf,
+    /// Of the device: the driver's folder, and what the driver calls it.
+    driver: Option<(PathBuf, String)>,
+}
+
+impl Spare {
+    /// One of the same kind as that of `like`, to be made on `device`.
+    pub(super) fn new(device: &Path, like: &Path, owner: Owner) -> Result<Self, String> {
+        use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
+        let of = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let kind = match statfs(like).map_err(|why| of(like, &why))?.filesystem_type() {
+            XFS_SUPER_MAGIC => Kind::Xfs,
+            EXT4_SUPER_MAGIC => Kind::Ext4,
+            other => {
+                return Err(of(like, &format!("of type {:#x}, neither xfs nor ext4", other.0)));
+            }
+        };
+        let mount = format!("{}{SPARE}{}", owner.prefix(), std::process::id());
+        Ok(Self {
+            driver: driver(device),
+            device: device.to_owned(),
+            kind,
+            mount: std::env::temp_dir().join(mount),
+        })
+    }
+
+    /// Where its files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.mount
+    }
+
+    /// Whether its driver can be taken from the device, or why not.
+    pub(super) fn can_unbind(&self) -> Result<(), String> {
+        let why = || format!("{} has no driver in {DRIVERS}", self.device.display());
+        self.driver.as_ref().map(drop).ok_or_else(why)
+    }
+
+    /// Does something to it.
+    pub(super) fn does(&self, what: Whole) -> io::Result<()> {
+        let root = || File::open(&self.mount);
+        match what {
+            Whole::Make => self.make(),
+            Whole::Unmount => Ok(nix::mount::umount(&self.mount)?),
+            Whole::Mount => self.mount(MsFlags::empty()),
+            Whole::Check => self.check(),
+            Whole::ReadOnly => self.mount(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY),
+            Whole::Freeze => sys::freeze(&root()?),
+            Whole::Thaw => sys::thaw(&root()?),
+            Whole::ShutDown => sys::shut_down(&root()?),
+            Whole::Grow => {
+                let blocks = self.bytes()? / PAGE;
+                match self.kind {
+                    Kind::Xfs => sys::grow_xfs(&root()?, blocks),
+                    Kind::Ext4 => sys::grow_ext4(&root()?, blocks),
+                }
+            }
+            Whole::Unbind => self.drive("unbind"),
+            Whole::Bind => self.drive("bind"),
+        }
+    }
+
+    /// Gives the device back the driver that it had when this began.
+    pub(super) fn bind_again(&self) -> io::Result<()> {
+        if self.device.exists() { Ok(()) } else { self.drive("bind") }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        // An attempt before this one may have left its own.
+        let _ = nix::mount::umount(&self.mount);
+        let name = format!("mkfs.{}", self.kind.name());
+        let mut mkfs = Command::new(name);
+        match self.kind {
+            Kind::Xfs => mkfs
+                .args(["-q", "-f", "-L", "daxtests", "-b", &format!("size={PAGE}")])
+                .args(["-m", "reflink=1,rmapbt=1", "-d", &format!("size={SIZE}m")])
+                .arg(&self.device),
+            Kind::Ext4 => mkfs
+                .args(["-q", "-F", "-L", "daxtests", "-b", &PAGE.to_string()])
+                .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
+                .arg(&self.device)
+                .arg(format!("{SIZE}M")),
+        };
+        run(&mut mkfs, libc::EIO)?;
+        fs::create_dir_all(&self.mount)?;
+        self.mount(MsFlags::empty())?;
+        let probe = self.mount.join("probe");
+        let has_dax = new_file(&probe).and_then(|file| is_dax(&file));
+        fs::remove_file(&probe)?;
+        if has_dax? { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOTSUP)) }
+    }
+
+    fn mount(&self, flags: MsFlags) -> io::Result<()> {
+        let kind = self.kind.name();
+        let mounted = nix::mount::mount(
+            Some(&self.device),
+            &self.mount,
+            Some(kind),
+            flags,
+            Some("dax=always"),
+        );
+        Ok(mounted?)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let (program, option) = match self.kind {
+            Kind::Xfs => ("xfs_repair", "-n"),
+            Kind::Ext4 => ("e2fsck", "-fn"),
+        };
+        run(Command::new(program).arg(option).arg(&self.device), libc::EUCLEAN)
+    }
+
+    /// Bytes of the device.
+    fn bytes(&self) -> io::Result<u64> {
+        use std::io::Seek as _;
+        File::open(&self.device)?.seek(io::SeekFrom::End(0))
+    }
+
+    fn drive(&self, how: &str) -> io::Result<()> {
+        let (driver, name) =
+            self.driver.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+        fs::write(driver.join(how), name)
+    }
+}
+
+/// The driver of a device of persistent memory, and what the driver calls the device.
+fn driver(device: &Path) -> Option<(PathBuf, String)> {
+    let block = Path::new("/sys/class/block").join(device.file_name()?);
+    let below = fs::canonicalize(block.join("device")).ok()?;
+    let driver = fs::canonicalize(below.join("driver")).ok()?;
+    let name = below.file_name()?.to_str()?.to_owned();
+    driver.starts_with("/sys/bus/nd").then_some((driver, name))
+}
+
+/// Runs a program to its end; `errno` if it fails.
+fn run(command: &mut Command, errno: i32) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    for stream in [&output.stdout, &output.stderr] {
+        eprint!("{}", String::from_utf8_lossy(stream));
+    }
+    Err(io::Error::from_raw_os_error(errno))
+}
