@@ -52,7 +52,7 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
     for (at, (option, path)) in named.iter().enumerate() {
         for (other_option, other) in &named[..at] {
             if path.as_os_str() != "-" && path::absolute(path)? == path::absolute(other)? {
-                bail!("{other_option} and {option} would both write to {}", path.display());
+                bail!("{other_option} and {option} would both write to {}", other.display());
             }
         }
     }
