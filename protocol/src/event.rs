@@ -93,7 +93,8 @@ pub enum Kind {
     Warning = 14,
     /// `value` records or returns were lost; nothing that rests on their absence may be claimed.
     Lost = 15,
-    /// The page that the waiting break of `task` waits for was looked at: `refs`, `maps`.
+    /// The page that the waiting break of `task` waits for was looked at: `refs`, `maps`. `detail`:
+    /// [`flag::ELSEWHERE`].
     Sample = 16,
     /// The page of `inode` at `index` was marked dirty.
     Dirty = 17,
@@ -273,7 +274,8 @@ pub mod flag {
     pub const BREAK: u16 = 1 << 4;
     /// That it was such an operation is concluded from a break of the task that has not ended.
     pub const UNENDED: u16 = 1 << 5;
-    /// The task sleeps, but not for the page that its break waited for.
+    /// The task does not sleep for the page that its break waits for: it was woken, and may not have
+    /// been given a processor yet, or it sleeps for something else.
     pub const ELSEWHERE: u16 = 1 << 6;
 }
 

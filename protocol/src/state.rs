@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 
 use self::operation::Running;
 use crate::config::Config;
-use crate::event::{Event, Kind, Operation};
+use crate::event::{Event, Kind, Operation, flag};
 use crate::finding::Finding;
 use crate::how::How;
 use crate::mark::Mark;
@@ -257,6 +257,10 @@ impl Rules {
             wait.seen = mark;
         }
         self.observe(event, mark);
+        // Once woken it waits for a processor only, however long that takes on a busy machine.
+        if event.detail & flag::ELSEWHERE != 0 {
+            self.woken(key, mark);
+        }
         let mut findings = self.asleep(mark, Some(event.task), false);
         findings.extend(self.stuck(mark, false));
         findings.extend(self.starved(mark));

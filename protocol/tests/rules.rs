@@ -495,6 +495,22 @@ mod kernel {
         assert_eq!(found(&world), [Rule::LostWakeup]);
     }
 
+    /// As on a machine that is too busy to run it.
+    #[test]
+    fn a_waiter_that_was_woken_and_does_not_run_yet_is_no_lost_wakeup() {
+        let mut world = waiting(Counting::IdleAtOne);
+        world.unpin(0);
+        for _ in 0..5 {
+            let about = world.about(0);
+            world.emit(Kind::Sample, BREAKER, |event| {
+                about(event);
+                event.detail = flag::ELSEWHERE;
+            });
+            assert_eq!(found(&world), []);
+            world.time += SECOND;
+        }
+    }
+
     #[test]
     fn a_lost_wakeup_shows_in_samples_although_records_were_lost() {
         let mut world = waiting(Counting::IdleAtOne);

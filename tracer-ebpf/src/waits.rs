@@ -67,6 +67,10 @@ struct Waiter {
     page: u64,
     inode: u64,
     index: u64,
+    /// Its `task_struct`.
+    me: u64,
+    /// Where it is queued while it sleeps for the page: a `list_head`.
+    queued: u64,
 }
 
 const WAITERS_SIZE: u32 = 64;
@@ -150,6 +154,8 @@ fn try_wait(context: &impl Arguments) -> Result<(), Lost> {
         page: busy.address,
         inode: a_break.busy_number,
         index: a_break.busy_index,
+        me: current(),
+        queued: a_break.queued,
     };
     let _ = WAITERS.set(task % WAITERS_SIZE, &waiter, 0);
     let counts = busy.counts()?;
@@ -197,9 +203,8 @@ fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
     if owner(a_break.busy_inode + get(&INODE_LOCK))? == me {
         held |= flag::INODE_LOCK;
     }
-    // An entry that is queued nowhere points to itself. Then the wait is over, or was woken, and it
-    // sleeps for another lock.
-    if read::<u64>(a_break.queued)? == a_break.queued {
+    // Then the wait is over, or was woken, and it sleeps for another lock.
+    if !is_queued(a_break.queued)? {
         held |= flag::ELSEWHERE;
     }
     let counts = busy.counts()?;
@@ -211,6 +216,16 @@ fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
         event.maps = counts.maps;
         event.detail = held;
     })
+}
+
+/// Whether the entry of a list is in one: one that is queued nowhere points to itself.
+fn is_queued(entry: u64) -> Result<bool, Lost> {
+    Ok(read::<u64>(entry)? != entry)
+}
+
+/// Whether a waiter sleeps for its page. A state of 0 is `TASK_RUNNING`: it runs, or is to.
+fn sleeps(waiter: &Waiter) -> Result<bool, Lost> {
+    Ok(field::<u32>(waiter.me, &TASK_STATE)? != 0 && is_queued(waiter.queued)?)
 }
 
 /// The task that holds a read-write semaphore for writing, or something else.
@@ -281,7 +296,10 @@ fn sample_one(slot: u32) -> Result<(), Lost> {
         return Ok(());
     };
     let counts = busy.settled_counts()?;
+    // One that has gone meanwhile, and cannot be looked at, does not sleep either.
+    let asleep = sleeps(&waiter).unwrap_or(false);
     emit(Kind::Sample, |event| {
+        event.detail = if asleep { 0 } else { flag::ELSEWHERE };
         event.task = waiter.task;
         event.process = waiter.process;
         event.inode = waiter.inode;

@@ -21,6 +21,14 @@ impl Rules {
         }
     }
 
+    /// The break was woken by now.
+    pub(super) fn woken(&mut self, key: (u32, u64), mark: Mark) {
+        let wait = self.breaks.get_mut(&key).and_then(|a_break| a_break.wait.as_mut());
+        if let Some((_, from)) = wait.and_then(|wait| wait.idle.as_mut()) {
+            *from = mark;
+        }
+    }
+
     /// Breaks that should be up by now, or, if `ever`, that never will be.
     ///
     /// At a sample only the break of its task is judged: of the others it is not known that they

@@ -43,6 +43,9 @@ struct Line<'t> {
     /// The locks that the task holds while it sleeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<Vec<&'static str>>,
+    /// Whether the task sleeps for the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asleep: Option<bool>,
 }
 
 /// All events, the oldest first.
@@ -85,6 +88,7 @@ fn of(event: &Event) -> Line<'static> {
                 [("inode", flag::INODE_LOCK), ("invalidate", flag::INVALIDATE_LOCK)].into_iter();
             locks.filter(|(_, bit)| event.detail & bit != 0).map(|(lock, _)| lock).collect()
         }),
+        asleep: is(&[Kind::Sleep, Kind::Sample]).then_some(event.detail & flag::ELSEWHERE == 0),
         ..Line::default()
     }
 }

@@ -169,6 +169,7 @@ pub fn fields(event: &Event) -> String {
                 if locks.is_empty() { "-".to_owned() } else { locks.join("+") }
             ));
         }
+        Some(Kind::Sample) if event.detail & flag::ELSEWHERE != 0 => parts.push("woken".to_owned()),
         Some(Kind::Remove) if event.detail & flag::BREAK != 0 => parts.push("by=break".to_owned()),
         _ => {}
     }
