@@ -241,3 +241,31 @@ case! {
 fn fault_after_scan(t: &mut Test<'_>) -> Checked {
     newcomer(t, HoldPoint::ScanFoundNone, a_load)
 }
+
+case! {
+    /// A page is read through a mapping and pinned after write(2) has given it a block, and before it
+    /// has taken away the zeros that were mapped there until then. The page is none of those: it
+    /// stays known, and a punch waits for the pin.
+    pin_in_write: "directed/pin-in-write",
+    groups: [], needs: [Hold(WriteAllocated)], limit: 180, origin: origin::INVALIDATE,
+}
+fn pin_in_write(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", ".b")?;
+        let map = t.map(data)?;
+        let writer = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(writer, HoldPoint::WriteAllocated)?;
+        let write =
+            t.begin_as(writer, Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+        t.arrived(&hold)?;
+        let pin = t.pin(map, page(0))?;
+        let stood = t.go(&hold)?;
+        t.finished(&write)?;
+        let op = t.begin(punch(data, page(0)))?;
+        t.blocked(&op)?;
+        t.ends_with(&op, pin)?;
+        t.transferred(pin, "w")?;
+        t.reads(data, ".b")?;
+        Ok(stood)
+    })
+}

@@ -107,6 +107,7 @@ const fn place(point: HoldPoint) -> &'static str {
         HoldPoint::WaitEntered => "before it queues itself for the wake-up",
         HoldPoint::FaultEntered => "at the beginning of a fault",
         HoldPoint::EntryLocked => "in a write-back that has locked the entry of a page",
+        HoldPoint::WriteAllocated => "in a write that has its blocks",
     }
 }
 

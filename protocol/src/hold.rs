@@ -25,6 +25,9 @@ pub enum HoldPoint {
     FaultEntered,
     /// In a write-back, which has locked the entry of a page and has not written the page yet.
     EntryLocked,
+    /// In a write(2) that has given blocks to a range of a file, and has not yet taken away the zeros
+    /// that were mapped there.
+    WriteAllocated,
 }
 
 impl HoldPoint {
@@ -36,6 +39,7 @@ impl HoldPoint {
         Self::WaitEntered,
         Self::FaultEntered,
         Self::EntryLocked,
+        Self::WriteAllocated,
     ];
 
     /// What it is called.
@@ -47,6 +51,7 @@ impl HoldPoint {
             Self::WaitEntered => "wait-entered",
             Self::FaultEntered => "fault-entered",
             Self::EntryLocked => "entry-locked",
+            Self::WriteAllocated => "write-allocated",
         }
     }
 
@@ -63,6 +68,7 @@ impl HoldPoint {
             Self::WaitEntered => slot::WAIT,
             Self::FaultEntered => slot::FAULT,
             Self::EntryLocked => slot::WRITE,
+            Self::WriteAllocated => slot::INVALIDATE,
         }
     }
 
@@ -71,9 +77,11 @@ impl HoldPoint {
         match self {
             Self::ScanFoundBusy => Condition::NonZero,
             Self::ScanFoundNone => Condition::Zero,
-            Self::Unmapped | Self::WaitEntered | Self::FaultEntered | Self::EntryLocked => {
-                Condition::Any
-            }
+            Self::Unmapped
+            | Self::WaitEntered
+            | Self::FaultEntered
+            | Self::EntryLocked
+            | Self::WriteAllocated => Condition::Any,
         }
     }
 }
@@ -97,8 +105,10 @@ pub mod slot {
     pub const FAULT: u32 = 3;
     /// Page written back.
     pub const WRITE: u32 = 4;
+    /// Entries of a range about to go, for it has other blocks now.
+    pub const INVALIDATE: u32 = 5;
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 }
 
 /// The control page.

@@ -1,5 +1,6 @@
 //! Reading and writing: by system call, through a mapping, and as direct I/O between the two.
 
+use protocol::HoldPoint;
 use protocol::event::Operation;
 
 use crate::device::Direction;
@@ -143,8 +144,15 @@ impl Fs {
             let (here, behind) = rest.split_at(len as usize);
             loop {
                 let mut state = inode.state();
+                let is_new = inode.medium == Medium::Dax
+                    && state.extents.get(&index).is_none_or(|extent| !extent.written);
                 match self.own_page(inode, &mut state, index) {
                     Ok(page) => {
+                        if is_new {
+                            drop(state);
+                            self.pass(task, HoldPoint::WriteAllocated)?;
+                            state = inode.state();
+                        }
                         page.content(|content| content.write(at, here));
                         if inode.medium == Medium::PageCache {
                             self.mark_dirty(task, inode, &mut state, index);

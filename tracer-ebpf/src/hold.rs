@@ -162,3 +162,15 @@ pub(crate) fn hold_write(_: FEntryContext) -> u32 {
 pub(crate) fn hold_write_probe(_: ProbeContext) -> u32 {
     hold(slot::WRITE, 0)
 }
+
+/// What is mapped in a range is about to be taken away.
+#[fentry]
+pub(crate) fn hold_invalidate(_: FEntryContext) -> u32 {
+    hold(slot::INVALIDATE, 0)
+}
+
+/// The same by a kprobe.
+#[kprobe]
+pub(crate) fn hold_invalidate_probe(_: ProbeContext) -> u32 {
+    hold(slot::INVALIDATE, 0)
+}

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -74,6 +75,13 @@ const HELD: &[Held] = &[
         ways: &[
             at("dax_flush", &[("hold_write", Attach::Fentry)]),
             at("dax_flush", &[("hold_write_probe", Attach::Kprobe)]),
+        ],
+    },
+    Held {
+        slot: slot::INVALIDATE,
+        ways: &[
+            at("invalidate_inode_pages2_range", &[("hold_invalidate", Attach::Fentry)]),
+            at("invalidate_inode_pages2_range", &[("hold_invalidate_probe", Attach::Kprobe)]),
         ],
     },
 ];
@@ -218,6 +226,11 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
             map.store(0);
             None
         }
+        HoldPoint::WriteAllocated => {
+            // So that it is given a block.
+            sys::punch(&file, 0, PAGE as usize).map_err(failed("punching its file"))?;
+            None
+        }
         HoldPoint::FaultEntered => None,
     };
     let (tell, told) = mpsc::channel();
@@ -232,6 +245,7 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
                 Ok(())
             }
             HoldPoint::EntryLocked => file.sync_all(),
+            HoldPoint::WriteAllocated => file.write_all_at(&[0; PAGE as usize], 0),
             _ => sys::punch(&file, 0, PAGE as usize),
         }
     });
