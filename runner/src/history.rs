@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::journal::{Entry, Event, Machine, Outcome, RunEnd, time_of};
+use crate::journal::{Entry, Event, Outcome, RunEnd, time_of};
+use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
 

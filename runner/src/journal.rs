@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict};
 
@@ -152,34 +153,6 @@ impl Outcome {
             Verdict::Fail | Verdict::Hang => titles().or_else(|| self.reason.clone()),
             _ => self.reason.clone().or_else(titles),
         }
-    }
-}
-
-/// The machine a run was on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    /// `uname -r`.
-    pub(crate) kernel: String,
-    /// `uname -v`.
-    pub(crate) version: String,
-    /// `uname -m`.
-    pub(crate) arch: String,
-    /// How many processors.
-    pub(crate) cpus: usize,
-    /// The runner's own version.
-    pub(crate) runner: String,
-    /// What taints the kernel, as /proc/sys/kernel/tainted numbers it, if that could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tainted: Option<u64>,
-}
-
-/// A livepatch was applied: include/linux/panic.h.
-const TAINT_LIVEPATCH: u32 = 15;
-
-impl Machine {
-    /// Whether the kernel was patched while it ran, as the faults of `ci/faults/` do it.
-    pub(crate) fn is_livepatched(&self) -> bool {
-        self.tainted.is_some_and(|tainted| tainted & 1 << TAINT_LIVEPATCH != 0)
     }
 }
 

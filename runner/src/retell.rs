@@ -67,11 +67,17 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
     let html = other(asked.html.as_deref(), &asked.folders)?;
     let kcidb = other(asked.kcidb.as_ref().map(|(path, _)| path.as_path()), &asked.folders)?;
     let outputs = || [&junit, &html, &kcidb].into_iter().flatten();
-    match outputs().filter(|output| output.is_stdout()).count() {
-        0 => {}
-        1 if asked.format == Format::Text => print::yield_stdout(),
-        1 => bail!("a report and --format would both write to standard output"),
-        _ => bail!("two reports would write to standard output"),
+    let to_stdout: Vec<_> = named
+        .iter()
+        .zip(outputs())
+        .filter(|(_, output)| output.is_stdout())
+        .map(|((option, _), _)| *option)
+        .collect();
+    match to_stdout[..] {
+        [] => {}
+        [_] if asked.format == Format::Text => print::yield_stdout(),
+        [_] => bail!("a report and --format would both write to standard output"),
+        [one, other, ..] => bail!("{one} and {other} would both write to standard output"),
     }
     if let Some((results, history)) = own {
         rebuild(&results, &history, outputs().next().is_some())?;

@@ -221,6 +221,14 @@ fn so_is_what_other_commands_are_given() {
             "--junit and --html would both write to standard output".to_owned(),
         ),
         (
+            &["report", "good", "--html", "-", "--kcidb", "-", "--kcidb-build", "a:b", "--kcidb-origin", "a"],
+            "--html and --kcidb would both write to standard output".to_owned(),
+        ),
+        (
+            &["report", "good", "--kcidb", "one", "--kcidb-build", "a", "--kcidb-origin", "a"],
+            "invalid value 'a' for '--kcidb-build <ORIGIN:ID>': KCIDB wants ORIGIN:ID (see runner --help)".to_owned(),
+        ),
+        (
             &["report", "good", "--html", "-", "--format", "ktap"],
             "a report and --format would both write to standard output".to_owned(),
         ),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Medium, Mode, Partner, PinId, Reply, Sector,
-    Sharing, Span, TaskId,
+    Action, Content, Direction, FileId, MapId, Medium, Partner, PinId, Reply, Sector, Sharing,
+    Span, TaskId,
 };
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
@@ -342,7 +342,7 @@ impl Writer {
                 format!(
                     "answer(fallocate({}, {}, {}))",
                     descriptor(*file),
-                    flags(*mode),
+                    requirement::flags(*mode),
                     range(*span)
                 )
             }
@@ -646,17 +646,6 @@ fn range(span: Span) -> String {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-pub(super) fn flags(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Allocate => "0",
-        Mode::Punch => "FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE",
-        Mode::Zero => "FALLOC_FL_ZERO_RANGE",
-        Mode::Collapse => "FALLOC_FL_COLLAPSE_RANGE",
-        Mode::Insert => "FALLOC_FL_INSERT_RANGE",
-        Mode::Unshare => "FALLOC_FL_UNSHARE_RANGE",
-    }
 }
 
 /// What a call must return.

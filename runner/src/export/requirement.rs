@@ -158,7 +158,7 @@ impl Requirement {
             },
             Self::Fallocate(mode) => {
                 let (group, line) = asked(mode);
-                let flags = super::c::flags(mode);
+                let flags = flags(mode);
                 let what = match flags {
                     "0" => "fallocate(2)".to_owned(),
                     flags => format!("fallocate(2) with {flags}"),
@@ -269,4 +269,16 @@ pub(super) fn tries(requirements: &[Requirement], mount: &str) -> String {
 /// The file system that alone has all of `requirements`, if only one does.
 pub(super) fn only_on(requirements: &[Requirement]) -> Option<&'static fs::Row> {
     requirements.iter().find_map(|one| one.row().only_on)?.row()
+}
+
+/// What fallocate(2) is given for a mode, in C.
+pub(super) fn flags(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Allocate => "0",
+        Mode::Punch => "FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE",
+        Mode::Zero => "FALLOC_FL_ZERO_RANGE",
+        Mode::Collapse => "FALLOC_FL_COLLAPSE_RANGE",
+        Mode::Insert => "FALLOC_FL_INSERT_RANGE",
+        Mode::Unshare => "FALLOC_FL_UNSHARE_RANGE",
+    }
 }

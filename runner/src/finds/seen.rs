@@ -300,7 +300,8 @@ pub(crate) enum Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Entry, Event, Machine};
+    use crate::journal::{Entry, Event};
+    use crate::machine::Machine;
     use crate::plan::{self, Plan};
     use crate::target::Target;
 

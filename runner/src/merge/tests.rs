@@ -2,7 +2,8 @@
 //! refused, and that nothing is lost or counted twice.
 
 use super::*;
-use crate::journal::{Machine, Outcome};
+use crate::journal::Outcome;
+use crate::machine::Machine;
 use crate::plan;
 use crate::rerun;
 use crate::target::Target;

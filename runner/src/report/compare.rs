@@ -373,7 +373,8 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Entry, Event, Machine};
+    use crate::journal::{Entry, Event};
+    use crate::machine::Machine;
     use crate::plan;
     use crate::verdict::{Problem, Witness};
 

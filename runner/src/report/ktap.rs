@@ -252,7 +252,7 @@ fn diagnostic(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Machine;
+    use crate::machine::Machine;
     use crate::plan;
     use crate::verdict::Witness;
 

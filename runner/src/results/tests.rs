@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use super::*;
-use crate::journal::Machine;
+use crate::machine::Machine;
 use crate::plan;
 
 /// All that is below `folder`, sorted; a folder ends with a slash.

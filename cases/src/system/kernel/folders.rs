@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::libc;
 use protocol::oracle::Written;
@@ -25,11 +25,6 @@ pub(crate) struct Folders {
     pub(crate) page_cache: PathBuf,
     /// The file system that is the case's own, if there is a device for it.
     pub(crate) spare: Option<Spare>,
-}
-
-/// Makes a file that is not there.
-pub(super) fn new_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create_new(true).open(path)
 }
 
 /// What a file is called.
@@ -62,7 +57,7 @@ impl Folders {
             }
         }
         let path = folder.join(name(file));
-        let made = new_file(&path)?;
+        let made = File::create_new(&path)?;
         if is_dax(&made)? {
             std::fs::remove_file(&path)?;
             std::fs::remove_dir(&folder)?;
@@ -78,7 +73,7 @@ impl Folders {
 
     /// Makes a file there.
     pub(super) fn create_spare(&self, file: FileId) -> io::Result<File> {
-        new_file(&self.spare()?.folder().join(name(file)))
+        File::create_new(self.spare()?.folder().join(name(file)))
     }
 
     /// Finds a file that some process made.

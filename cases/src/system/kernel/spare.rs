@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 use nix::mount::MsFlags;
 
 use super::dax::is_dax;
-use super::folders::new_file;
 use super::owner::Owner;
 use super::sys;
 use crate::action::{PAGE, Whole};
@@ -132,7 +131,7 @@ impl Spare {
         fs::create_dir_all(&self.mount)?;
         self.mount(MsFlags::empty())?;
         let probe = self.mount.join("probe");
-        let has_dax = new_file(&probe).and_then(|file| is_dax(&file));
+        let has_dax = File::create_new(&probe).and_then(|file| is_dax(&file));
         fs::remove_file(&probe)?;
         if has_dax? { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOTSUP)) }
     }

@@ -14,7 +14,7 @@ use nix::fcntl::{FallocateFlags, OFlag};
 
 use super::actor::Actor;
 use super::dax::choose_dax;
-use super::folders::{Folders, new_file};
+use super::folders::Folders;
 use super::pin;
 use super::script;
 use super::storage;
@@ -336,7 +336,7 @@ impl Actor {
     }
 
     fn create(&self, id: FileId, medium: Medium, fill: &[u8]) -> io::Result<Reply> {
-        self.fill(id, new_file(&self.folders.path(medium, id))?, fill)
+        self.fill(id, File::create_new(self.folders.path(medium, id))?, fill)
     }
 
     /// Writes a new file, and has it be `id` from now on.
@@ -352,7 +352,7 @@ impl Actor {
     }
 
     fn create_huge(&self, id: FileId, len: u64, byte: u8) -> io::Result<Reply> {
-        let file = new_file(&self.folders.path(Medium::Dax, id))?;
+        let file = File::create_new(self.folders.path(Medium::Dax, id))?;
         nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, len as i64)?;
         file.write_all_at(&vec![byte; len as usize], 0)?;
         file.sync_all()?;

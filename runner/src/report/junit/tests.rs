@@ -9,7 +9,8 @@ use roxmltree::{Document, Node};
 
 use super::*;
 use crate::fs::Fs;
-use crate::journal::{Entry, Event, Machine};
+use crate::journal::{Entry, Event};
+use crate::machine::Machine;
 use crate::plan;
 use crate::target::Target;
 
