@@ -221,14 +221,6 @@ fn so_is_what_other_commands_are_given() {
             "--junit and --html would both write to standard output".to_owned(),
         ),
         (
-            &["report", "good", "--html", "-", "--kcidb", "-", "--kcidb-build", "a:b", "--kcidb-origin", "a"],
-            "--html and --kcidb would both write to standard output".to_owned(),
-        ),
-        (
-            &["report", "good", "--kcidb", "one", "--kcidb-build", "a", "--kcidb-origin", "a"],
-            "invalid value 'a' for '--kcidb-build <ORIGIN:ID>': KCIDB wants ORIGIN:ID (see runner --help)".to_owned(),
-        ),
-        (
             &["report", "good", "--html", "-", "--format", "ktap"],
             "a report and --format would both write to standard output".to_owned(),
         ),
@@ -274,12 +266,33 @@ fn so_is_what_other_commands_are_given() {
             "file is not a program of the fuzzer: expected value at line 1 column 1".to_owned(),
         ),
     ];
-    let before = all(folder.path());
+    are_refused(folder.path(), rows);
+}
+
+#[test]
+fn so_is_what_would_be_no_report_for_kcidb() {
+    let folder = stage();
+    let rows: &[(&[&str], String)] = &[
+        (
+            &["report", "good", "--html", "-", "--kcidb", "-", "--kcidb-build", "a:b", "--kcidb-origin", "a"],
+            "--html and --kcidb would both write to standard output".to_owned(),
+        ),
+        (
+            &["report", "good", "--kcidb", "one", "--kcidb-build", "a", "--kcidb-origin", "a"],
+            "invalid value 'a' for '--kcidb-build <ORIGIN:ID>': KCIDB wants ORIGIN:ID (see runner --help)".to_owned(),
+        ),
+    ];
+    are_refused(folder.path(), rows);
+}
+
+/// Each of the command lines is refused with its line, and nothing in the folder is touched.
+fn are_refused(folder: &Path, rows: &[(&[&str], String)]) {
+    let before = all(folder);
     for (arguments, line) in rows {
-        let output = run(folder.path(), arguments);
+        let output = run(folder, arguments);
         assert_eq!(stderr(&output), format!("runner: {line}\n"), "{arguments:?}");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert_eq!(all(folder.path()), before, "{arguments:?}");
+        assert_eq!(all(folder), before, "{arguments:?}");
     }
 }
 
