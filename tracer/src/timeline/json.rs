@@ -3,7 +3,7 @@
 use protocol::{Event, Kind, Operation, flag};
 use serde::Serialize;
 
-use super::{Timeline, name};
+use super::{Timeline, locks, name};
 
 /// An event. A field that its kind does not have is not there.
 #[derive(Debug, Default, Serialize)]
@@ -83,11 +83,7 @@ fn of(event: &Event) -> Line<'static> {
         holder: value(&[Kind::Pin, Kind::Unpin]).filter(|holder| *holder != 0),
         address: value(&[Kind::Warning]),
         records: value(&[Kind::Lost]),
-        holds: is(&[Kind::Sleep]).then(|| {
-            let locks =
-                [("inode", flag::INODE_LOCK), ("invalidate", flag::INVALIDATE_LOCK)].into_iter();
-            locks.filter(|(_, bit)| event.detail & bit != 0).map(|(lock, _)| lock).collect()
-        }),
+        holds: is(&[Kind::Sleep]).then(|| locks(event)),
         asleep: is(&[Kind::Sleep, Kind::Sample]).then_some(event.detail & flag::ELSEWHERE == 0),
         ..Line::default()
     }

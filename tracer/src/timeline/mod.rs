@@ -157,13 +157,7 @@ pub fn fields(event: &Event) -> String {
         Some(Kind::Warning) => parts.push(format!("address={:#x}", event.value)),
         Some(Kind::Lost) => parts.push(format!("records={}", event.value)),
         Some(Kind::Sleep) => {
-            let mut locks = Vec::new();
-            if event.detail & flag::INODE_LOCK != 0 {
-                locks.push("inode");
-            }
-            if event.detail & flag::INVALIDATE_LOCK != 0 {
-                locks.push("invalidate");
-            }
+            let locks = locks(event);
             parts.push(format!(
                 "holds={}",
                 if locks.is_empty() { "-".to_owned() } else { locks.join("+") }
@@ -174,6 +168,15 @@ pub fn fields(event: &Event) -> String {
         _ => {}
     }
     parts.join(" ")
+}
+
+/// The locks that a task holds while it sleeps.
+fn locks(event: &Event) -> Vec<&'static str> {
+    [("inode", flag::INODE_LOCK), ("invalidate", flag::INVALIDATE_LOCK)]
+        .into_iter()
+        .filter(|(_, bit)| event.detail & bit != 0)
+        .map(|(lock, _)| lock)
+        .collect()
 }
 
 #[cfg(test)]
