@@ -147,6 +147,12 @@ pub enum Action {
         /// Which of its bytes, a page.
         span: Span,
     },
+    /// `UFFDIO_WRITEPROTECT` of a mapping, with `UFFD_FEATURE_WP_ASYNC`: the kernel itself undoes it page
+    /// by page as they are stored to, so that one can ask which were. It lasts as long as the process.
+    WriteProtect {
+        /// The mapping.
+        map: MapId,
+    },
     /// `XFS_IOC_SCRUB_METADATA` of the file's inode and extent map, and of what its file system knows
     /// of the space there. Replies [`Reply::Count`], 1 if any is found corrupt.
     Scrub {
@@ -441,6 +447,7 @@ impl Action {
             Self::DropCaches => "drop-caches",
             Self::Poison { .. } => "poison",
             Self::SoftOffline { .. } => "soft-offline",
+            Self::WriteProtect { .. } => "write-protect",
             Self::Scrub { .. } => "scrub",
             Self::Close { .. } => "close",
             Self::Reopen { .. } => "reopen",

@@ -6,11 +6,11 @@
 //! only if it did. If it went on by itself, or did not come by, the case tries again, and in the
 //! end is not exercised.
 
-use crate::action::{Action, MapId, Mode, PinId, PinKind, Span, page, pages};
+use crate::action::{Action, MapId, Mode, PinId, PinKind, SECTOR, Span, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::system::{HoldPoint, Kinship, MAIN};
-use crate::test::{Checked, File, Test};
+use crate::test::{Checked, File, Test, answer, fail};
 
 /// What must come true for a case to have shown something.
 const STOOD: &str = "did the task stand until it was let go";
@@ -268,4 +268,78 @@ fn pin_in_write(t: &mut Test<'_>) -> Checked {
         t.reads(data, ".b")?;
         Ok(stood)
     })
+}
+
+/// A page that two files share is mapped, and written by write(2), which is held when it has written
+/// its copy. Does what `meanwhile` says then, and has `check` look afterwards.
+fn while_copied(
+    t: &mut Test<'_>,
+    meanwhile: fn(MapId) -> Action,
+    check: fn(&mut Test<'_>, File, MapId) -> Checked,
+) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "ab")?;
+        let other = t.file("other", "..")?;
+        t.run(Action::Clone { from: data.id, span: pages(0, 2), to: other.id, at: 0 })?;
+        let map = t.map(data)?;
+        let writer = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(writer, HoldPoint::CopyWritten)?;
+        let write =
+            t.begin_as(writer, Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+        t.arrived(&hold)?;
+        let op = t.begin(meanwhile(map))?;
+        // Whether it waits for the write is open.
+        t.settled(&op)?;
+        t.is_open(&op);
+        let stood = t.go(&hold)?;
+        t.finished(&write)?;
+        t.finished(&op)?;
+        check(t, data, map)?;
+        t.reads(other, "ab")?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// A shared page is read through a mapping when write(2) has written its copy and has not made it the
+    /// file's. Afterwards the mapping shows what was written.
+    load_in_copy: "directed/load-in-copy",
+    groups: [], needs: [Reflink, Hold(CopyWritten)], limit: 180, origin: origin::COW,
+}
+fn load_in_copy(t: &mut Test<'_>) -> Checked {
+    while_copied(
+        t,
+        |map| Action::Touch { map, span: page(0) },
+        |t, data, map| {
+            t.reads(data, "wb")?;
+            t.loads(map, pages(0, 2), "wb")
+        },
+    )
+}
+
+case! {
+    /// A sector of a shared page is stored to when write(2) has written its copy and has not made it the
+    /// file's. Of what was written nothing else is lost.
+    store_in_copy: "directed/store-in-copy",
+    groups: [], needs: [Reflink, Hold(CopyWritten)], limit: 180, origin: origin::COW,
+}
+fn store_in_copy(t: &mut Test<'_>) -> Checked {
+    while_copied(
+        t,
+        |map| Action::Store { map, span: Span { at: SECTOR, len: SECTOR }, byte: b's' },
+        |t, data, map| {
+            let seen = answer(&t.quietly(MAIN, Action::Read { file: data.id, span: page(0) })?);
+            // Either may come first.
+            let right = ["\"w\"", "\"[wswwwwww]\""];
+            if !right.contains(&seen.as_str()) {
+                return fail("page 0 of data reads \"w\" or \"[wswwwwww]\"", &seen, "");
+            }
+            t.say("the page has what was written, and perhaps what was stored");
+            let shown = answer(&t.quietly(MAIN, Action::Load { map, span: page(0) })?);
+            if shown != seen {
+                return fail("the mapping shows what the file has", &shown, "");
+            }
+            t.reads_part(data, page(1))
+        },
+    )
 }

@@ -39,6 +39,8 @@ enum Change {
     Written,
     /// They are what they were, perhaps in other blocks.
     Kept,
+    /// They are what they were, in the blocks of another file if that has the same.
+    Merged,
     /// Another file has them, too.
     Shared,
     /// Whether and what is not known.
@@ -82,7 +84,7 @@ impl Action {
                 let len = if span.len == 0 { END } else { span.len };
                 let bytes = |at: u64| at..at.saturating_add(len);
                 let is_clone = matches!(self, Self::Clone { .. });
-                let change = if is_clone { Change::Written } else { Change::Kept };
+                let change = if is_clone { Change::Written } else { Change::Merged };
                 vec![of(from, bytes(span.at), Change::Shared), of(to, bytes(at), change)]
             }
             _ => Vec::new(),
@@ -112,7 +114,16 @@ impl Effect {
             | Change::TakenOut
             | Change::Written
             | Change::Open => self.bytes.start.div_ceil(PAGE)..end,
-            Change::PutIn | Change::Kept | Change::Shared => 0..0,
+            Change::PutIn | Change::Kept | Change::Merged | Change::Shared => 0..0,
+        }
+    }
+
+    /// The pages whose blocks the file gives up, or may give up, to nobody in particular.
+    pub(crate) fn freed(&self) -> Range<u64> {
+        match self.change {
+            Change::Merged => self.bytes.start.div_ceil(PAGE)..self.bytes.end / PAGE,
+            Change::Open => 0..0,
+            _ => self.lost(),
         }
     }
 
@@ -145,7 +156,7 @@ impl Effect {
             Change::TakenOut => Some(size.saturating_sub(end - start)),
             Change::PutIn => Some(size + (end - start)),
             Change::Zeroed { grows: false } | Change::Shared => Some(size),
-            Change::Zeroed { grows: true } | Change::Written | Change::Kept => {
+            Change::Zeroed { grows: true } | Change::Written | Change::Kept | Change::Merged => {
                 (end != END).then_some(size.max(end))
             }
             Change::Open => None,

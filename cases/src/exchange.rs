@@ -120,16 +120,6 @@ fn swapext_mapped(t: &mut Test<'_>) -> Checked {
 }
 
 case! {
-    /// An exchange of all of two files waits for a pin of the first.
-    range_pinned: "exchange/range-pinned",
-    groups: ["quick"], needs: [ExchangeRange], limit: 120, origin: origin::EXCHANGE_RANGE,
-}
-fn range_pinned(t: &mut Test<'_>) -> Checked {
-    let pair = Pair::new(t)?;
-    pair.waits(t, pair.data, Partner::Range(pair.other.id))
-}
-
-case! {
     /// An exchange of all of two files waits for a pin of the second.
     range_second_pinned: "exchange/range-second-pinned",
     groups: [], needs: [ExchangeRange], limit: 120, origin: origin::EXCHANGE_RANGE,

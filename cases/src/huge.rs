@@ -1,9 +1,10 @@
 //! Huge mappings, where more than one is at stake. What holds for a page inside a single one is a
 //! place of the cells.
 
-use crate::action::{Action, MapId, Mode, Reply, Span, page};
+use crate::action::{Action, MapId, Mode, Reply, Sharing, Span, page};
 use crate::case::case;
 use crate::origin;
+use crate::system::MAIN;
 use crate::test::{Checked, File, Test};
 
 /// A file of two huge pages.
@@ -83,6 +84,30 @@ fn beside_pin(t: &mut Test<'_>, act: fn(MapId) -> Action) -> Checked {
         t.transferred(pin, "h")?;
         Ok(true)
     })
+}
+
+case! {
+    /// Two files share a huge page, and one page of it has been read through the first. The second is read
+    /// through a mapping of its own.
+    small_first: "huge/shared-and-mapped-small",
+    groups: ["quick"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
+}
+fn small_first(t: &mut Test<'_>) -> Checked {
+    let all = Span { at: 0, len: 2 << 20 };
+    let small = t.huge_file("small", all.len, FILLED)?;
+    let big = t.huge_file("big", all.len, b'c')?;
+    t.run(Action::Clone { from: small.id, span: all, to: big.id, at: 0 })?;
+    let map = t.map_span(MAIN, small, page(0), Sharing::Shared)?;
+    t.loads(map, page(0), "h")?;
+    t.run(Action::Unmap { map })?;
+    let map = t.map(big)?;
+    t.loads(map, all, "h*512")?;
+    let pin = t.pin(map, page(100))?;
+    let op = t.begin(Action::Fallocate { file: big.id, mode: Mode::Punch, span: page(100) })?;
+    t.blocked(&op)?;
+    t.ends_with(&op, pin)?;
+    t.transferred(pin, "h")?;
+    t.reads(small, "h*512")
 }
 
 /// What a case needs of an allocator and of page tables that it does not control.

@@ -36,6 +36,7 @@ mod space;
 mod span;
 #[cfg(test)]
 mod stub;
+mod write;
 
 pub mod action;
 pub mod effect;

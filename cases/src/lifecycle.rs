@@ -6,7 +6,7 @@
 
 use nix::libc;
 
-use crate::action::{Action, MapId, PinId, Sharing, Whole, page, pages};
+use crate::action::{Action, MapId, Mode, PinId, Sharing, Whole, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::space::Given;
@@ -532,4 +532,54 @@ fn unused_inodes(t: &mut Test<'_>) -> Checked<u64> {
         least = least.min(t.ask(Action::DropCaches)?);
     }
     Ok(least)
+}
+
+/// A store through a `MAP_SYNC` mapping has returned, and then the file system stops: when it is mounted
+/// again, the file has a block with what was stored.
+fn sync_store(t: &mut Test<'_>, data: File, copy: File, expected: &str) -> Checked {
+    let map = t.map_as(MAIN, data, Sharing::Sync)?;
+    t.run(Action::Store { map, span: page(1), byte: b's' })?;
+    t.run(Action::Whole(Whole::ShutDown))?;
+    t.run(Action::Unmap { map })?;
+    for file in [data, copy] {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Mount))?;
+    for file in [data, copy] {
+        t.run(Action::Reopen { file: file.id })?;
+    }
+    t.reads(data, expected)
+}
+
+case! {
+    /// What was stored through a `MAP_SYNC` mapping where the file had a hole is there after a crash,
+    /// although another file was changed just before.
+    sync_hole: "lifecycle/sync-store-to-hole",
+    groups: ["quick"], needs: [Spare, ShutDown, MapSync], limit: 240, origin: origin::MAP_SYNC,
+}
+fn sync_hole(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", "a.")?;
+    let other = t.file_on_spare("other", "abcd")?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    t.run(Action::Fallocate { file: other.id, mode: Mode::Collapse, span: page(1) })?;
+    sync_store(t, data, other, "as")
+}
+
+case! {
+    /// What was stored through a `MAP_SYNC` mapping to a page that another file shares is there after a
+    /// crash, although a write beside it had prepared the copy.
+    sync_copied: "lifecycle/sync-store-to-shared",
+    groups: ["quick"], needs: [Spare, ShutDown, MapSync, Reflink], limit: 240, origin: origin::MAP_SYNC,
+}
+fn sync_copied(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", "ab")?;
+    let copy = t.file_on_spare("copy", "..")?;
+    t.run(Action::Clone { from: data.id, span: pages(0, 2), to: copy.id, at: 0 })?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    sync_store(t, data, copy, "ws")?;
+    t.reads(copy, "ab")
 }

@@ -1,6 +1,6 @@
 //! What a mapping shows: the file, whatever was there when it was first looked at.
 
-use crate::action::{Action, Mode, PAGE, SECTOR, Span, page, pages};
+use crate::action::{Action, Mode, PAGE, SECTOR, Sharing, Span, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::test::{Checked, File, Test};
@@ -67,4 +67,28 @@ fn allocate_behind_end(t: &mut Test<'_>) -> Checked {
     let data = stored_behind_end(t)?;
     t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: page(2) })?;
     t.reads(data, "a[b.......].")
+}
+
+case! {
+    /// A mapping whose pages are write-protected, so that one can ask which are written, is unmapped by a
+    /// break. It can be read, and stored to, as before.
+    write_protected: "mapping/write-protected",
+    groups: ["quick"], needs: [WriteProtect], limit: 120, origin: origin::WRITE_PROTECT,
+}
+fn write_protected(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abcd")?;
+    // Who spins is killed with its process.
+    let other = t.fork()?;
+    let map = t.map_as(other, data, Sharing::Shared)?;
+    t.run_as(other, Action::Touch { map, span: pages(0, 4) })?;
+    t.run_as(other, Action::WriteProtect { map })?;
+    t.run(Action::Fallocate { file: data.id, mode: Mode::Punch, span: page(3) })?;
+    for action in
+        [Action::Touch { map, span: pages(0, 4) }, Action::Store { map, span: page(1), byte: b's' }]
+    {
+        let op = t.begin_as(other, action)?;
+        t.settled(&op)?;
+        t.finished(&op)?;
+    }
+    t.reads(data, "asc.")
 }

@@ -27,6 +27,9 @@ pub(crate) const ZERO_SHARED: &str =
 /// What is around a part of a page that copy-on-write prepared a block for.
 pub(crate) const COW_EDGES: &str =
     "Linux commit 708dfad2eb41 (\"fsdax: zero the edges if source is HOLE or UNWRITTEN\"), in v6.2";
+/// What a system call says that it did.
+pub(crate) const WRITE: &str =
+    "write(2): on error nothing was written, and a short count is how much was";
 /// Copy-on-write of what two files share.
 pub(crate) const COW: &str =
     "Ruan, \"fsdax,xfs: Add reflink&dedupe support for fsdax\", 2021 and 2022";
@@ -53,6 +56,9 @@ pub(crate) const DONT_CACHE: &str =
 /// What was mapped before a block was there.
 pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
      tree traversals\")";
+/// Which pages are written.
+pub(crate) const WRITE_PROTECT: &str =
+    "Xu, \"userfaultfd: UFFD_FEATURE_WP_ASYNC\", 2023-08-21, in v6.7";
 /// Bytes behind the end of a file.
 pub(crate) const BEHIND_END: &str =
     "mmap(2): what is stored behind the end of a file in its last page is not written out";
@@ -76,6 +82,8 @@ pub(crate) const DEFRAG: &str =
 /// fallocate(2) by io_uring.
 pub(crate) const URING_FALLOCATE: &str =
     "io_uring_enter(2): a request reports what its system call would have returned";
+/// What is stored through such a mapping is there after a crash.
+pub(crate) const MAP_SYNC: &str = "mmap(2), MAP_SYNC: \"will be visible in the same file at the same offset even after the system crashes\"";
 /// The whole file system stands still.
 pub(crate) const FREEZE: &str = "Linux Documentation/filesystems/vfs.rst, freeze_fs: \"called when VFS is locking a filesystem\"";
 /// The whole file system stops.

@@ -59,6 +59,8 @@ pub enum Need {
     ShutDown,
     /// `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`.
     Poison,
+    /// [`Action::WriteProtect`].
+    WriteProtect,
     /// `XFS_IOC_SCRUB_METADATA`.
     Scrub,
     /// A spare device whose driver can be taken from it: of persistent memory.
@@ -87,6 +89,7 @@ impl fmt::Display for Need {
             Self::Spare => "spare",
             Self::ShutDown => "shut-down",
             Self::Poison => "poison",
+            Self::WriteProtect => "write-protect",
             Self::Scrub => "scrub",
             Self::Unbind => "unbind",
             Self::Hold(point) => return write!(f, "a hold at {point}"),

@@ -36,6 +36,9 @@ pub enum Ending {
     Error(String),
 }
 
+/// How many files are made to get one that is locked after another.
+const MOST_IN_VAIN: u32 = 32;
+
 /// Why a case stops before its end.
 #[derive(Debug)]
 pub struct Stop(pub(crate) Ending);
@@ -108,6 +111,7 @@ const fn place(point: HoldPoint) -> &'static str {
         HoldPoint::FaultEntered => "at the beginning of a fault",
         HoldPoint::EntryLocked => "in a write-back that has locked the entry of a page",
         HoldPoint::WriteAllocated => "in a write that has its blocks",
+        HoldPoint::CopyWritten => "in a write that has written a copy",
     }
 }
 
@@ -617,14 +621,10 @@ impl Test<'_> {
         for (name, _) in named {
             let (file, name) = (self.new_file_id(), name.to_owned());
             let create = Action::Create { file, name, medium: Medium::Dax, fill: Vec::new() };
-            let inode = match self.quietly(MAIN, create)? {
-                Ok(_) => self.quietly(MAIN, Action::Stat { file })?,
-                other => other,
-            };
-            match inode {
-                Ok(Reply::Stat { inode, .. }) => made.push((inode, file)),
-                other => return fail("files can be made", &answer(&other), ""),
+            if let Err(errno) = self.quietly(MAIN, create)? {
+                return fail("files can be made", &errno.to_string(), "");
             }
+            made.push((self.inode(file)?, file));
         }
         made.sort_unstable();
         if let [(_, first), (_, second)] = made[..] {
@@ -643,6 +643,39 @@ impl Test<'_> {
             *file = File { id, pages: fill.len() as u64 };
         }
         Ok(files)
+    }
+
+    /// A file that `create` makes, with as many pages as `first`, and with a higher inode number if it can
+    /// be had: so a file system locks `first` first.
+    pub(crate) fn file_locked_after(
+        &mut self,
+        first: File,
+        name: &str,
+        create: impl Fn(FileId, String) -> Action,
+    ) -> Checked<File> {
+        let before = self.inode(first.id)?;
+        let unique = self.attempts.name(name);
+        let mut file = File { id: FileId(self.fresh()), ..first };
+        self.run(create(file.id, unique.clone()))?;
+        // The numbers of files that are gone are given again. What is made in vain keeps one of them.
+        for again in 0..MOST_IN_VAIN {
+            if self.inode(file.id)? > before {
+                break;
+            }
+            file.id = FileId(self.fresh());
+            if let Err(errno) = self.quietly(MAIN, create(file.id, format!("{unique}.{again}")))? {
+                return fail("files can be made", &errno.to_string(), "");
+            }
+        }
+        self.names.call(file.id, name);
+        Ok(file)
+    }
+
+    fn inode(&mut self, file: FileId) -> Checked<u64> {
+        match self.quietly(MAIN, Action::Stat { file })? {
+            Ok(Reply::Stat { inode, .. }) => Ok(inode),
+            other => fail("stat succeeds", &answer(&other), ""),
+        }
     }
 
     /// A DAX file of `len` bytes of `byte`, laid out so that huge mappings are possible.
@@ -666,8 +699,18 @@ impl Test<'_> {
 
     /// A mapping of all of `file`, made by `task`.
     pub(crate) fn map_as(&mut self, task: TaskId, file: File, sharing: Sharing) -> Checked<MapId> {
+        self.map_span(task, file, Span { at: 0, len: file.pages * PAGE }, sharing)
+    }
+
+    /// A mapping of `span` of `file`, which may reach behind its end, made by `task`.
+    pub(crate) fn map_span(
+        &mut self,
+        task: TaskId,
+        file: File,
+        span: Span,
+        sharing: Sharing,
+    ) -> Checked<MapId> {
         let map = MapId(self.fresh());
-        let span = Span { at: 0, len: file.pages * PAGE };
         self.run_as(task, Action::Map { map, file: file.id, span, sharing })?;
         Ok(map)
     }

@@ -100,6 +100,7 @@ impl Names {
             Action::Whole(whole) => whole.to_string(),
             Action::DropCaches => "drop caches".to_owned(),
             Action::Poison { map, span } => format!("poison {span} of the {}", self.map(*map)),
+            Action::WriteProtect { map } => format!("write-protect the {}", self.map(*map)),
             Action::SoftOffline { map, span } => {
                 format!("soft-offline {span} of the {}", self.map(*map))
             }

@@ -36,7 +36,7 @@ class Xfsprogs(unittest.TestCase):
             self.assertTrue(wanted("6.9.0", ["--shape", "exchange"]))
             self.assertFalse(wanted("6.10.1", ["--shape", "exchange"]))
             self.assertFalse(wanted("7.2.0", ["--shape", "exchange"]))
-            self.assertFalse(wanted("6.1.0", ["--shape", "stripe", "exchange/range-pinned"]))
+            self.assertFalse(wanted("6.1.0", ["--shape", "stripe", "waits/exchange/splice/mapped"]))
 
     def test_a_program_that_does_not_start_has_no_version(self):
         self.assertEqual(xfsprogs.version("/nonexistent/mkfs.xfs"), ())

@@ -28,6 +28,9 @@ pub enum HoldPoint {
     /// In a write(2) that has given blocks to a range of a file, and has not yet taken away the zeros
     /// that were mapped there.
     WriteAllocated,
+    /// In a write(2) to blocks that another file has, too, when what it writes is in blocks of its own
+    /// and these are not the file's yet.
+    CopyWritten,
 }
 
 impl HoldPoint {
@@ -40,6 +43,7 @@ impl HoldPoint {
         Self::FaultEntered,
         Self::EntryLocked,
         Self::WriteAllocated,
+        Self::CopyWritten,
     ];
 
     /// What it is called.
@@ -52,6 +56,7 @@ impl HoldPoint {
             Self::FaultEntered => "fault-entered",
             Self::EntryLocked => "entry-locked",
             Self::WriteAllocated => "write-allocated",
+            Self::CopyWritten => "copy-written",
         }
     }
 
@@ -69,6 +74,7 @@ impl HoldPoint {
             Self::FaultEntered => slot::FAULT,
             Self::EntryLocked => slot::WRITE,
             Self::WriteAllocated => slot::INVALIDATE,
+            Self::CopyWritten => slot::REMAP,
         }
     }
 
@@ -81,7 +87,8 @@ impl HoldPoint {
             | Self::WaitEntered
             | Self::FaultEntered
             | Self::EntryLocked
-            | Self::WriteAllocated => Condition::Any,
+            | Self::WriteAllocated
+            | Self::CopyWritten => Condition::Any,
         }
     }
 }
@@ -107,8 +114,10 @@ pub mod slot {
     pub const WRITE: u32 = 4;
     /// Entries of a range about to go, for it has other blocks now.
     pub const INVALIDATE: u32 = 5;
+    /// Blocks that were written as copies about to become the file's own.
+    pub const REMAP: u32 = 6;
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }
 
 /// The control page.

@@ -2,7 +2,7 @@
 
 use protocol::event::{Event, Kind, flag};
 
-use crate::errno::{Answer, EFAULT, EOPNOTSUPP};
+use crate::errno::{Answer, EFAULT, EOPNOTSUPP, Failure};
 use crate::fs::Fs;
 use crate::inode::{Medium, pieces};
 use crate::mm::{Mm, Pte, Sharing, Vma};
@@ -22,10 +22,31 @@ impl Fs {
         (at, len): (u64, u64),
         write: bool,
     ) -> Answer<Pins> {
-        let mut pins = Pins { pages: Vec::new(), at: at % SIZE, len, holder: self.new_holder() };
-        for (page, _, _) in pieces(at, len) {
+        let pins = self.pin_front(task, mm, vma, (at, len), write)?;
+        if pins.len < len {
+            self.unpin(task, &pins, Dropper::Process);
+            return Err(EFAULT.into());
+        }
+        Ok(pins)
+    }
+
+    /// As [`Fs::pin`]; where a mapping goes on behind the end of its file, what is before that.
+    pub(crate) fn pin_front(
+        &self,
+        task: &Task,
+        mm: &Mm,
+        vma: &Arc<Vma>,
+        (at, len): (u64, u64),
+        write: bool,
+    ) -> Answer<Pins> {
+        let mut pins = Pins { pages: Vec::new(), at: at % SIZE, len: 0, holder: self.new_holder() };
+        for (page, _, len) in pieces(at, len) {
             match self.pin_page(task, mm, vma, (page, write), pins.holder) {
-                Ok(pinned) => pins.pages.push(pinned),
+                Ok(pinned) => {
+                    pins.pages.push(pinned);
+                    pins.len += len;
+                }
+                Err(Failure::Errno(EFAULT)) if pins.len > 0 => break,
                 Err(end) => {
                     self.unpin(task, &pins, Dropper::Process);
                     return Err(end);

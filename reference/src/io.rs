@@ -132,6 +132,7 @@ impl Fs {
             held.invalidate = None;
             held.range = 0..0;
             copied?;
+            self.pass(task, HoldPoint::CopyWritten)?;
         }
         Ok(())
     }
@@ -361,7 +362,7 @@ impl Fs {
                     .break_under_pin(task, &mut held, &pages)
                     .and_then(|()| self.write_held(task, &mut held, at, &pins.read()));
                 self.unpin(task, &pins, Dropper::Process);
-                written.map(|()| len)
+                written.map(|()| pins.len)
             }),
             Direction::IntoMemory => self.operation(task, inode, Operation::Read, range, || {
                 let _lock = inode.lock.read(task)?;
@@ -388,7 +389,12 @@ impl Fs {
         // support", 2018-01-03.
         let holds = self.has(Variant::DirectIoHoldsInvalidateLock);
         let _invalidate = holds.then(|| inode.invalidate.write(task)).transpose()?;
-        self.pin(task, mm, vma, buffer, write)
+        if write {
+            self.pin(task, mm, vma, buffer, write)
+        } else {
+            // A write takes what it can get.
+            self.pin_front(task, mm, vma, buffer, write)
+        }
     }
 
     /// The variant's break, where none may be: its task may hold the pin that it waits for. From

@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _, stdin, stdout};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use cases::system::kernel::SpareDevice;
 use cases::system::reference::Reference;
 use cases::system::{System, Tried, Trouble, kernel, reference};
 use cases::{Case, Ending, Patience, Report};
@@ -27,7 +28,7 @@ pub(crate) struct Assignment {
     /// Its own empty directory; the reference needs none.
     pub(crate) directory: Option<PathBuf>,
     /// A device for a file system of its own.
-    pub(crate) spare: Option<PathBuf>,
+    pub(crate) spare: Option<SpareDevice>,
     /// Of everything random in it.
     pub(crate) seed: u64,
     /// The bug that the reference is to have.
@@ -194,7 +195,10 @@ mod tests {
             let task = Assignment {
                 case: "waits/punch/splice/mapped".to_owned(),
                 fs: Fs::Reference,
-                spare: directory.clone(),
+                spare: directory.clone().map(|path| SpareDevice {
+                    path,
+                    mkfs: vec!["-O".to_owned(), "fast_commit".to_owned()],
+                }),
                 directory,
                 seed: u64::MAX,
                 variant: None,

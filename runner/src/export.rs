@@ -115,7 +115,7 @@ mod tests {
         "evict/own-pin-at-exit",
         "waits/punch/vm-read/unmapped",
         "waits/punch/vm-write/other-process",
-        "reflink/dedupe-signal",
+        "interrupted/dedupe/splice/handled",
         "history/dedupe-two-extents-differ",
         "exchange/move-extents-refused",
     ];
@@ -167,7 +167,7 @@ mod tests {
         ),
         (
             Requirement::Dedupe,
-            "reflink/dedupe-signal",
+            "interrupted/dedupe/splice/handled",
             "dedupe",
             "dedupe (FIDEDUPERANGE): Operation not supported",
         ),
@@ -191,7 +191,7 @@ mod tests {
         ),
         (
             Requirement::ExchangeRange,
-            "exchange/range-pinned",
+            "waits/exchange/splice/mapped",
             "exchange-range",
             "XFS_IOC_EXCHANGE_RANGE: Operation not supported",
         ),
@@ -315,7 +315,7 @@ mod tests {
             ("reflink/source-pinned", "in_order(&fd1, &fd2);", "in_order(&fd2"),
             ("evict/own-pin-at-exit", "settle(&operations", "expect_blocked(&operations"),
             ("waits/punch/splice/mapped", "expect_blocked(&operations", "\tsettle(&operations"),
-            ("reflink/dedupe-destination-pinned", ", SOME);", ", 8192);"),
+            ("waits/dedupe/splice/mapped", ", SOME);", ", 8192);"),
             ("history/dedupe-two-extents-differ", ", 0), 0, \"dedupe", "SOME,"),
         ] {
             let text = c(cases::find(name).unwrap()).unwrap().text;
@@ -401,7 +401,9 @@ mod tests {
             "QA output created by 103\nSilence is golden\n"
         );
         // The next is the next, and what is there stays.
-        let next = xfstests(cases::find("reflink/dedupe-signal").unwrap(), folder.path()).unwrap();
+        let next =
+            xfstests(cases::find("interrupted/dedupe/splice/handled").unwrap(), folder.path())
+                .unwrap();
         assert!(next.files[1].ends_with("tests/generic/104"));
         let script = std::fs::read_to_string(&next.files[1]).unwrap();
         for line in [". ./common/reflink", "_require_scratch_dedupe"] {

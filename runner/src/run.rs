@@ -285,7 +285,7 @@ impl Run<'_> {
             case: case.name.to_owned(),
             fs: self.plan.target.fs,
             directory: directory.clone(),
-            spare: self.plan.target.spare().map(std::path::Path::to_owned),
+            spare: self.plan.target.spare(),
             seed,
             variant: self.plan.variant.clone(),
             patience: Patience::times(self.plan.timeout_factor),

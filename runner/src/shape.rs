@@ -178,6 +178,13 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..NONE
     },
     Shape {
+        name: "fast-commit",
+        about: "ext4 that commits what changed and not whole blocks, where it can",
+        fs: Some(Fs::Ext4),
+        mkfs: &["-O", "fast_commit"],
+        ..NONE
+    },
+    Shape {
         name: "bigalloc",
         about: "ext4 that allocates 64 KiB at a time",
         fs: Some(Fs::Ext4),

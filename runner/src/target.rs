@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use cases::system::kernel::SpareDevice;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{Fs, HUGE, Row};
@@ -100,10 +101,17 @@ impl Target {
         self.shapes().find_map(|shape| shape.layout)
     }
 
-    /// The device that is left to the cases, if one is.
-    pub(crate) fn spare(&self) -> Option<&Path> {
-        let is_spare = self.shapes().any(|shape| shape.spare);
-        self.devices.get(1).filter(|_| is_spare).map(PathBuf::as_path)
+    /// The device that is left to the cases, if one is, and how the file system there is to be made.
+    pub(crate) fn spare(&self) -> Option<SpareDevice> {
+        let path = self.devices.get(1).filter(|_| self.shapes().any(|shape| shape.spare))?.clone();
+        let mkfs = self.own_mkfs().into_iter().map(fill).collect();
+        Some(SpareDevice { path, mkfs })
+    }
+
+    /// What mkfs is to get because of the shapes and of `--mkfs-options`.
+    fn own_mkfs(&self) -> Vec<&str> {
+        let shapes = self.shapes().flat_map(|shape| shape.mkfs.iter().copied());
+        shapes.chain(self.mkfs_options.iter().map(String::as_str)).collect()
     }
 
     /// The only device, or the first.
@@ -127,17 +135,7 @@ impl Target {
 
     /// The command that makes it, without the device; `realtime` is what shapes call `{realtime}`.
     pub(crate) fn mkfs(&self, row: &Row, realtime: Option<&Path>) -> Tool {
-        let own: Vec<&str> = self
-            .shapes()
-            .flat_map(|shape| shape.mkfs.iter().copied())
-            .chain(self.mkfs_options.iter().map(String::as_str))
-            .collect();
-        let block =
-            nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
-        let stride = HUGE / block.cast_unsigned();
-        let fill = |word: &&str| {
-            word.replace("{block}", &block.to_string()).replace("{stride}", &stride.to_string())
-        };
+        let own = self.own_mkfs();
         let says = |key: &&str| {
             own.iter().any(|word| match key.strip_prefix('-') {
                 // An option and its argument may be one word.
@@ -151,7 +149,7 @@ impl Target {
             .defaults
             .iter()
             .filter(|default| !default.replaced_by.iter().any(says))
-            .flat_map(|default| default.words.iter().map(fill));
+            .flat_map(|default| default.words.iter().copied().map(fill));
         Tool::new(row.mkfs).args(row.always.iter().copied()).args(defaults).args(own.iter().map(
             |word| match realtime {
                 Some(node) => word.replace(REALTIME, &node.display().to_string()),
@@ -194,6 +192,14 @@ impl Target {
         }
         words
     }
+}
+
+/// A word for mkfs, with the sizes that it leaves open.
+fn fill(word: &str) -> String {
+    let block =
+        nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
+    let stride = HUGE / block.cast_unsigned();
+    word.replace("{block}", &block.to_string()).replace("{stride}", &stride.to_string())
 }
 
 /// The words of mkfs's options, as a shell has them.

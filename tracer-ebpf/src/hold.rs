@@ -174,3 +174,15 @@ pub(crate) fn hold_invalidate(_: FEntryContext) -> u32 {
 pub(crate) fn hold_invalidate_probe(_: ProbeContext) -> u32 {
     hold(slot::INVALIDATE, 0)
 }
+
+/// Copies of blocks are about to become the file's own.
+#[fentry]
+pub(crate) fn hold_remap(_: FEntryContext) -> u32 {
+    hold(slot::REMAP, 0)
+}
+
+/// The same by a kprobe.
+#[kprobe]
+pub(crate) fn hold_remap_probe(_: ProbeContext) -> u32 {
+    hold(slot::REMAP, 0)
+}

@@ -175,6 +175,7 @@ fn check_holds(dev: &Path) -> Result<bool> {
                         all = false;
                         format!("not held: {why}")
                     }
+                    Checked::Absent(why) => format!("nobody comes by: {why}"),
                 };
                 (format!("{symbol} {}", format!("{how:?}").to_lowercase()), came)
             }

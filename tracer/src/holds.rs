@@ -84,6 +84,13 @@ const HELD: &[Held] = &[
             at("invalidate_inode_pages2_range", &[("hold_invalidate_probe", Attach::Kprobe)]),
         ],
     },
+    Held {
+        slot: slot::REMAP,
+        ways: &[
+            at("xfs_reflink_end_cow", &[("hold_remap", Attach::Fentry)]),
+            at("xfs_reflink_end_cow", &[("hold_remap_probe", Attach::Kprobe)]),
+        ],
+    },
 ];
 
 /// The PID namespace that all others are in: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -200,6 +207,8 @@ pub enum Checked {
     Held,
     /// It did not come by, or was not stopped.
     Missed(&'static str),
+    /// No task comes by on this file system, and why.
+    Absent(&'static str),
 }
 
 /// How long a task may take to come by; emulated machines are slow.
@@ -231,6 +240,13 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
             sys::punch(&file, 0, PAGE as usize).map_err(failed("punching its file"))?;
             None
         }
+        HoldPoint::CopyWritten => {
+            let (other, _) = device.scratch()?;
+            if sys::share(&file, &other).is_err() {
+                return Ok(Checked::Absent("its files cannot share blocks"));
+            }
+            None
+        }
         HoldPoint::FaultEntered => None,
     };
     let (tell, told) = mpsc::channel();
@@ -245,7 +261,9 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
                 Ok(())
             }
             HoldPoint::EntryLocked => file.sync_all(),
-            HoldPoint::WriteAllocated => file.write_all_at(&[0; PAGE as usize], 0),
+            HoldPoint::WriteAllocated | HoldPoint::CopyWritten => {
+                file.write_all_at(&[0; PAGE as usize], 0)
+            }
             _ => sys::punch(&file, 0, PAGE as usize),
         }
     });

@@ -298,6 +298,13 @@ pub(crate) fn punch(file: &File, at: usize, length: usize) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Has `to` have all blocks of `from`, too: FICLONE, ioctl_ficlone(2).
+pub(crate) fn share(from: &File, to: &File) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let result = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Gives a file blocks up to a length, and the length.
 pub(crate) fn allocate(file: &File, length: u64) -> io::Result<()> {
     // SAFETY: plain numbers.

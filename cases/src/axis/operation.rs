@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::value::value;
-use crate::action::{Action, FileId, Mode, PAGE, Span};
+use crate::action::{Action, FileId, Mode, PAGE, Partner, Span};
 use crate::effect::Effect;
 use crate::origin;
 use crate::system::Need;
@@ -18,6 +18,19 @@ pub struct Target {
     pub pages: u64,
     /// Which of them: a pinned one is among them.
     pub span: Span,
+    /// The other file, if the operation is about two. It has as many pages.
+    pub other: FileId,
+}
+
+/// What is known of the other file, where an operation is about two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Other {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// What a page of it holds before, where the first file's holds this.
+    holds: fn(u8) -> u8,
+    /// What becomes of the pages of both, if these are meant.
+    change: fn(&mut Vec<u8>, &mut Vec<u8>, Range<usize>),
 }
 
 /// An operation. What it does to the pages of the file, the action says ([`Action::effects`]).
@@ -33,19 +46,30 @@ pub struct Operation {
     pub action: fn(Target) -> Action,
     /// Whether it finds the file by its name.
     pub(crate) by_name: bool,
+    /// The other file, if it is about two.
+    pub(crate) other: Option<Other>,
 }
 
 value!(Operation, "operation");
 
 impl Operation {
     fn effect(&self, target: Target) -> Effect {
-        let [effect] =
-            (self.action)(target).effects().try_into().expect("an operation is about one file");
-        effect
+        let mut effects = (self.action)(target).effects().into_iter();
+        effects.find(|effect| effect.file == target.file).expect("an operation is about its file")
     }
 
-    /// What becomes of the file's pages, a letter each.
-    pub(crate) fn change(&self, content: &mut Vec<u8>, target: Target) {
+    /// What the other file holds before, a letter a page, where the first holds `content`.
+    pub(crate) fn other_content(&self, content: &[u8]) -> Option<Vec<u8>> {
+        let holds = self.other?.holds;
+        Some(content.iter().map(|byte| if *byte == HOLE { HOLE } else { holds(*byte) }).collect())
+    }
+
+    /// What becomes of the file's pages, a letter each, and of the other file's.
+    pub(crate) fn change(&self, content: &mut Vec<u8>, other: &mut Vec<u8>, target: Target) {
+        if let Some(Other { change, .. }) = self.other {
+            let Span { at, len } = target.span;
+            return change(content, other, (at / PAGE) as usize..((at + len) / PAGE) as usize);
+        }
         let (effect, end) = (self.effect(target), content.len() as u64);
         let at = |page: u64| page.min(end) as usize;
         match effect.moved() {
@@ -65,7 +89,7 @@ impl Operation {
 
     /// The pages whose blocks the file loses, or may lose: zeroing may replace them.
     pub(crate) fn frees(&self, target: Target) -> Range<u64> {
-        self.effect(target).lost()
+        self.effect(target).freed()
     }
 }
 
@@ -83,7 +107,7 @@ impl Target {
 }
 
 /// How a page is written that holds nothing.
-const HOLE: u8 = b'.';
+pub(super) const HOLE: u8 = b'.';
 
 /// Pages that truncation beyond the end adds.
 const ADDED: u64 = 2;
@@ -96,6 +120,7 @@ pub const TRUNCATE_DOWN: Operation = Operation {
     origin: None,
     action: |t| Action::Truncate { file: t.file, size: t.span.at },
     by_name: false,
+    other: None,
 };
 
 /// A hole.
@@ -132,6 +157,21 @@ pub const INSERT: Operation = Operation {
     ..TRUNCATE_DOWN
 };
 
+/// Another file's pages, shared.
+pub const CLONE: Operation = Operation {
+    name: "clone",
+    phrase: "FICLONERANGE onto the file",
+    needs: &[Need::Reflink],
+    origin: Some(origin::MMAP_LOCK),
+    action: |t| Action::Clone { from: t.other, span: t.span, to: t.file, at: t.span.at },
+    by_name: false,
+    other: Some(Other {
+        name: "source",
+        holds: |byte| byte.to_ascii_uppercase(),
+        change: |file, source, at| file[at.clone()].copy_from_slice(&source[at]),
+    }),
+};
+
 /// All of them.
 pub(crate) const ALL: &[Operation] = &[
     TRUNCATE_DOWN,
@@ -160,6 +200,27 @@ pub(crate) const ALL: &[Operation] = &[
         action: |t| t.fallocate(Mode::Unshare),
         ..TRUNCATE_DOWN
     },
+    CLONE,
+    Operation {
+        name: "dedupe",
+        phrase: "FIDEDUPERANGE onto the file",
+        action: |t| Action::Dedupe { from: t.other, span: t.span, to: t.file, at: t.span.at },
+        other: Some(Other { name: "source", holds: |byte| byte, change: |_, _, _| () }),
+        ..CLONE
+    },
+    Operation {
+        name: "exchange",
+        phrase: "XFS_IOC_EXCHANGE_RANGE of all of the file",
+        needs: &[Need::ExchangeRange],
+        origin: Some(origin::EXCHANGE_RANGE),
+        action: |t| Action::Exchange { file: t.file, with: Partner::Range(t.other) },
+        other: Some(Other {
+            name: "partner",
+            holds: |byte| byte.to_ascii_uppercase(),
+            change: |file, partner, _| std::mem::swap(file, partner),
+        }),
+        ..CLONE
+    },
 ];
 
 /// Where an operation comes from, unless its pin or place tells better.
@@ -172,28 +233,34 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_file_follows_from_what_is_done() {
-        let target = Target { file: FileId(1), pages: 4, span: pages(2, 2) };
+        let target = Target { file: FileId(1), pages: 4, span: pages(2, 2), other: FileId(2) };
         let said: Vec<_> = ALL
             .iter()
             .map(|operation| {
-                let mut content = b"abcd".to_vec();
-                operation.change(&mut content, target);
+                let mut content = b"ab.d".to_vec();
+                let mut other = operation.other_content(&content).unwrap_or_default();
+                operation.change(&mut content, &mut other, target);
                 let freed: Vec<_> = operation.frees(target).take(4).collect();
-                (operation.name, String::from_utf8(content).unwrap(), freed)
+                let contents = [content, other].map(|pages| String::from_utf8(pages).unwrap());
+                (operation.name, contents.join(" "), freed)
             })
             .collect();
-        let told = |name, content: &str, freed: &[u64]| (name, content.to_owned(), freed.to_vec());
+        let told =
+            |name, contents: &str, freed: &[u64]| (name, contents.to_owned(), freed.to_vec());
         assert_eq!(
             said,
             [
-                told("truncate-down", "ab", &[2, 3, 4, 5]),
-                told("truncate-up", "abcd..", &[6, 7, 8, 9]),
-                told("open-truncate", "", &[0, 1, 2, 3]),
-                told("punch", "ab..", &[2, 3]),
-                told("zero", "ab..", &[2, 3]),
-                told("collapse", "ad", &[1, 2]),
-                told("insert", "ab..cd", &[]),
-                told("unshare", "abcd", &[]),
+                told("truncate-down", "ab ", &[2, 3, 4, 5]),
+                told("truncate-up", "ab.d.. ", &[6, 7, 8, 9]),
+                told("open-truncate", " ", &[0, 1, 2, 3]),
+                told("punch", "ab.. ", &[2, 3]),
+                told("zero", "ab.. ", &[2, 3]),
+                told("collapse", "ad ", &[1, 2]),
+                told("insert", "ab...d ", &[]),
+                told("unshare", "ab.d ", &[]),
+                told("clone", "ab.D AB.D", &[2, 3]),
+                told("dedupe", "ab.d ab.d", &[2, 3]),
+                told("exchange", "AB.D ab.d", &[]),
             ]
         );
     }

@@ -48,6 +48,6 @@ impl Last for Order {
     const ALL: &'static [Self] = ALL;
 
     fn place(&self) -> &'static Place {
-        &place::MAPPED
+        &place::THREE
     }
 }

@@ -6,10 +6,10 @@
 
 use std::fmt::Write as _;
 
-use super::operation::{Operation, Target};
+use super::operation::{HOLE, Operation, Target};
 use super::pin::{Held, Pin};
 use super::value::{Value, value};
-use crate::action::{Action, FileId, MapId, PAGE, Sharing, Span, TaskId, page, pages};
+use crate::action::{Action, FileId, MapId, Medium, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::huge;
 use crate::origin;
 use crate::system::{MAIN, Need, Signal};
@@ -29,6 +29,8 @@ enum Size {
 enum Make {
     /// Each has a block of its own.
     Plain,
+    /// The same, and there is one more.
+    Longer,
     /// The page before the pinned one is a hole.
     Hole,
     /// Another file has the same blocks.
@@ -91,6 +93,16 @@ pub(crate) const MAPPED: Place = Place {
     sharing: Sharing::Shared,
     holder: Holder::Main,
     since: Since::Nothing,
+};
+
+/// Three pages. One is left behind them: a range that reaches the end cannot be collapsed.
+pub(crate) const THREE: Place = Place {
+    name: "three",
+    phrase: "each of three in the middle of a mapped file",
+    make: Make::Longer,
+    pinned: pages(1, 3),
+    changed: pages(1, 3),
+    ..MAPPED
 };
 
 /// All of them.
@@ -206,6 +218,9 @@ impl Last for Place {
     }
 }
 
+/// What stands for a file where there is none.
+const NO_FILE: FileId = FileId(0);
+
 /// A file that is mapped, a page of which is about to be pinned.
 #[derive(Debug)]
 pub(crate) struct Mapped {
@@ -217,6 +232,16 @@ pub(crate) struct Mapped {
     pub(crate) pinned: Span,
     /// What each page of the file holds.
     pub(crate) content: Vec<u8>,
+    /// The other file, if the operation is about two.
+    other: Option<Other>,
+}
+
+/// A file that stands beside the one that is mapped.
+#[derive(Debug)]
+struct Other {
+    file: File,
+    /// What each of its pages holds.
+    content: Vec<u8>,
 }
 
 /// The same once it is pinned.
@@ -239,13 +264,14 @@ impl Place {
 
     /// Whether the file is no longer what this place is about once all of it was written.
     pub(crate) fn is_lost_by_filling(&self) -> bool {
-        self.make != Make::Plain
+        matches!(self.make, Make::Hole | Make::Shared)
     }
 
     /// The pages of a small file.
     fn small(&self) -> &'static str {
         match self.make {
             Make::Plain | Make::Shared => "abcd",
+            Make::Longer => "abcde",
             Make::Hole => "a.cd",
         }
     }
@@ -262,7 +288,7 @@ impl Place {
 
     /// Whether an operation on such a file may lose the block of a pinned page.
     pub(crate) fn loses_its_block(&self, operation: &Operation) -> bool {
-        let frees = operation.frees(self.target(FileId(0)));
+        let frees = operation.frees(self.target(NO_FILE, FileId(1)));
         // The other file keeps it.
         self.make != Make::Shared
             && (self.pinned.at / PAGE..self.pinned.end() / PAGE).any(|page| frees.contains(&page))
@@ -270,40 +296,42 @@ impl Place {
 
     /// Whether an operation on such a file leaves pages as they were.
     pub(crate) fn keeps_a_page(&self, operation: &Operation) -> bool {
-        let target = self.target(FileId(0));
+        let target = self.target(NO_FILE, FileId(1));
         let mut content = vec![b'x'; target.pages as usize];
-        operation.change(&mut content, target);
+        let mut other = operation.other_content(&content).unwrap_or_default();
+        operation.change(&mut content, &mut other, target);
         content.contains(&b'x')
     }
 
     /// What an operation is about in such a file.
-    fn target(&self, file: FileId) -> Target {
+    fn target(&self, file: FileId, other: FileId) -> Target {
         let pages = match self.size {
             Size::Small => self.small().len() as u64,
             Size::Huge => huge::FILE.len / PAGE,
         };
-        Target { file, pages, span: self.changed }
+        Target { file, pages, span: self.changed, other }
     }
 
-    /// Does `check` with the file mapped.
+    /// Does `check` with the file mapped, and with all that `operation` wants there.
     pub(crate) fn map(
         &'static self,
         t: &mut Test<'_>,
+        operation: &Operation,
         check: &dyn Fn(&mut Test<'_>, Mapped) -> Checked,
     ) -> Checked {
         match self.size {
             Size::Small => {
                 let content = self.small();
                 let file = t.file("data", content)?;
-                let other = (self.make == Make::Shared).then(|| clone_of(t, file)).transpose()?;
-                let mapped = self.mapped(t, file, content.into())?;
+                let clone = (self.make == Make::Shared).then(|| clone_of(t, file)).transpose()?;
+                let mapped = self.mapped(t, operation, file, content.into())?;
                 check(t, mapped)?;
-                other.map_or(Ok(()), |other| t.reads(other, content))
+                clone.map_or(Ok(()), |clone| t.reads(clone, content))
             }
             Size::Huge => {
                 let map = |t: &mut Test<'_>, file: File| {
                     let content = vec![huge::FILLED; file.pages as usize];
-                    let mapped = self.mapped(t, file, content)?;
+                    let mapped = self.mapped(t, operation, file, content)?;
                     Ok((mapped.map, mapped))
                 };
                 huge::mapped(t, map, check)
@@ -311,7 +339,14 @@ impl Place {
         }
     }
 
-    fn mapped(&'static self, t: &mut Test<'_>, file: File, content: Vec<u8>) -> Checked<Mapped> {
+    fn mapped(
+        &'static self,
+        t: &mut Test<'_>,
+        operation: &Operation,
+        file: File,
+        content: Vec<u8>,
+    ) -> Checked<Mapped> {
+        let other = Other::new(t, operation, file, &content)?;
         let (holder, map) = match self.holder {
             Holder::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
             Holder::Other => {
@@ -324,17 +359,18 @@ impl Place {
                 (t.fork()?, map)
             }
         };
-        Ok(Mapped { place: self, file, map, holder, pinned: self.pinned, content })
+        Ok(Mapped { place: self, file, map, holder, pinned: self.pinned, content, other })
     }
 
     /// Does `check` once the page is pinned, and what came since.
     pub(crate) fn stage(
         &'static self,
         t: &mut Test<'_>,
+        operation: &Operation,
         pin: &Pin,
         check: &dyn Fn(&mut Test<'_>, Scene) -> Checked,
     ) -> Checked {
-        self.map(t, &|t, mapped| {
+        self.map(t, operation, &|t, mapped| {
             let scene = mapped.pinned_by(t, pin)?;
             check(t, scene)
         })
@@ -350,6 +386,28 @@ fn clone_of(t: &mut Test<'_>, file: File) -> Checked<File> {
         return fail("reflink shares the blocks", "the files have different blocks", "");
     }
     Ok(other)
+}
+
+impl Other {
+    /// The other file that `operation` wants beside `file`, which holds `content`: the second of the two
+    /// to be locked (`reflink/*-locked-second` are about the first).
+    fn new(
+        t: &mut Test<'_>,
+        operation: &Operation,
+        file: File,
+        content: &[u8],
+    ) -> Checked<Option<Self>> {
+        let Some((other, content)) = operation.other.zip(operation.other_content(content)) else {
+            return Ok(None);
+        };
+        let file = t.file_locked_after(file, other.name, |file, name| match content[..] {
+            [byte, ..] if content.len() as u64 * PAGE == huge::FILE.len => {
+                Action::CreateHuge { file, name, len: huge::FILE.len, byte }
+            }
+            _ => Action::Create { file, name, medium: Medium::Dax, fill: fill(&content) },
+        })?;
+        Ok(Some(Self { file, content }))
+    }
 }
 
 impl Mapped {
@@ -387,7 +445,8 @@ impl Mapped {
     }
 
     fn target(&self) -> Target {
-        Target { file: self.file.id, pages: self.file.pages, span: self.place.changed }
+        let other = self.other.as_ref().map_or(NO_FILE, |other| other.file.id);
+        Target { file: self.file.id, pages: self.file.pages, span: self.place.changed, other }
     }
 
     /// What `operation` does here.
@@ -395,15 +454,21 @@ impl Mapped {
         (operation.action)(self.target())
     }
 
-    /// The file must hold what it held.
+    /// The file must hold what it held, and so must the other.
     pub(crate) fn is_unchanged(&self, t: &mut Test<'_>) -> Checked {
-        t.reads(self.file, &signs(&self.content))
+        t.reads(self.file, &signs(&self.content))?;
+        match &self.other {
+            Some(other) => t.reads(other.file, &signs(&other.content)),
+            None => Ok(()),
+        }
     }
 
-    /// The file has become what `operation` makes of it.
+    /// The files have become what `operation` makes of them.
     pub(crate) fn change(&mut self, operation: &Operation) {
         let target = self.target();
-        operation.change(&mut self.content, target);
+        let mut none = Vec::new();
+        let other = self.other.as_mut().map_or(&mut none, |other| &mut other.content);
+        operation.change(&mut self.content, other, target);
     }
 
     /// The file must hold what `operation` makes of it.
@@ -435,6 +500,11 @@ impl Scene {
     pub(crate) fn ends(self, t: &mut Test<'_>, op: &Op, operation: &Operation) -> Checked {
         self.ends_with(t, op)?.is_changed_by(t, operation)
     }
+}
+
+/// Pages as [`Action::Create`] takes them.
+fn fill(content: &[u8]) -> Vec<u8> {
+    content.iter().map(|byte| if *byte == HOLE { 0 } else { *byte }).collect()
 }
 
 /// Pages as [`crate::action::Content`] writes them.

@@ -32,7 +32,7 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
 };
 
 fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Place) -> Checked {
-    place.map(t, &|t, mut mapped| {
+    place.map(t, operation, &|t, mut mapped| {
         mapped.is_stored_to(t, b'x')?;
         let scene = mapped.pinned_by(t, pin)?;
         let op = t.begin(scene.mapped.action(operation))?;

@@ -36,7 +36,7 @@ fn body(
     pin: &Pin,
     interruption: &'static Interruption,
 ) -> Checked {
-    interruption.place().stage(t, pin, &|t, scene| {
+    interruption.place().stage(t, operation, pin, &|t, scene| {
         let action = scene.mapped.action(operation);
         match interruption.signal {
             Signal::Handled => {

@@ -38,7 +38,7 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
 const CANARY: &str = "kkkkkkkk";
 
 fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Place) -> Checked {
-    place.stage(t, pin, &|t, scene| {
+    place.stage(t, operation, pin, &|t, scene| {
         let file = scene.mapped.file;
         let first = (scene.pin.span.at / PAGE) as usize;
         let count = (scene.pin.span.len / PAGE) as usize;

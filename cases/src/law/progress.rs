@@ -34,7 +34,7 @@ fn body(
     pin: &Pin,
     activity: &'static Activity,
 ) -> Checked {
-    activity.place().stage(t, pin, &|t, mut scene| {
+    activity.place().stage(t, operation, pin, &|t, mut scene| {
         let op = t.begin(scene.mapped.action(operation))?;
         t.blocked(&op)?;
         let later = (activity.go_on)(t, &mut scene, &op)?;

@@ -30,7 +30,7 @@ pub(crate) const LAW: Law<Refused, Place> = Law {
 };
 
 fn body(t: &mut Test<'_>, operation: &Operation, pin: &Refused, place: &'static Place) -> Checked {
-    place.map(t, &|t, mut mapped| {
+    place.map(t, operation, &|t, mut mapped| {
         let (holder, map) = (mapped.holder, mapped.map);
         let all = Span { at: 0, len: mapped.file.pages * PAGE };
         t.run_as(holder, Action::Touch { map, span: all })?;

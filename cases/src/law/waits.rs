@@ -27,7 +27,7 @@ pub(crate) const LAW: Law<Pin, Place> = Law {
 };
 
 fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, place: &'static Place) -> Checked {
-    place.stage(t, pin, &|t, scene| {
+    place.stage(t, operation, pin, &|t, scene| {
         let op = t.begin(scene.mapped.action(operation))?;
         t.blocked(&op)?;
         scene.ends(t, &op, operation)

@@ -34,6 +34,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
 use crew::Crew;
@@ -74,7 +76,16 @@ pub struct Config {
     /// What the time limits are multiplied by.
     pub patience: Patience,
     /// A device for a file system of the case's own, which is lost.
-    pub spare: Option<PathBuf>,
+    pub spare: Option<SpareDevice>,
+}
+
+/// A device for a file system of a case's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpareDevice {
+    /// Its node.
+    pub path: PathBuf,
+    /// What mkfs gets besides, and instead of what it gets otherwise.
+    pub mkfs: Vec<String>,
 }
 
 /// Opens the kernel's file system for one case of `owner`'s, which may hold tasks with what was

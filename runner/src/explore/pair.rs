@@ -42,8 +42,6 @@ pub(super) struct Part {
 enum What {
     /// An operation, which breaks the layout, on these pages.
     Operation(Operation, Span),
-    /// It breaks the layout, but for another file than its own.
-    Break(fn() -> Action),
     /// It writes back.
     WriteBack(fn() -> Action),
     /// It does something else.
@@ -90,13 +88,7 @@ const BREAKING: &[Part] = &[
     breaking(operation::COLLAPSE),
     breaking(operation::ZERO),
     breaking(operation::INSERT),
-    Part {
-        name: "reflink",
-        points: BREAKS,
-        task: FIRST,
-        needs: &[Need::Reflink],
-        what: What::Break(|| Action::Clone { from: OTHER, span: BROKEN, to: FILE, at: 0 }),
-    },
+    Part { name: "reflink", ..breaking(operation::CLONE) },
 ];
 
 /// What writes back.
@@ -178,7 +170,7 @@ impl Part {
 
     /// Whether it breaks the layout.
     pub(super) const fn breaks(&self) -> bool {
-        matches!(self.what, What::Operation(..) | What::Break(_))
+        matches!(self.what, What::Operation(..))
     }
 
     /// Whether it lets go of a pin, so that no task can be held in it.
@@ -190,11 +182,10 @@ impl Part {
     pub(super) fn step(&self, task: u32) -> Step {
         match self.what {
             What::Operation(operation, span) => {
-                Step::Do(task, (operation.action)(Target { file: FILE, pages: PAGES, span }))
+                let target = Target { file: FILE, pages: PAGES, span, other: OTHER };
+                Step::Do(task, (operation.action)(target))
             }
-            What::Break(action) | What::WriteBack(action) | What::Do(action) => {
-                Step::Do(task, action())
-            }
+            What::WriteBack(action) | What::Do(action) => Step::Do(task, action()),
             What::Release => Step::Release(FREED),
         }
     }

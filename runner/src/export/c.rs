@@ -309,6 +309,7 @@ impl Writer {
             | Action::Whole(_)
             | Action::DropCaches
             | Action::Poison { .. }
+            | Action::WriteProtect { .. }
             | Action::SoftOffline { .. }
             | Action::Scrub { .. } => {
                 return Err(format!(

@@ -97,6 +97,7 @@ impl Requirement {
             | Need::Spare
             | Need::ShutDown
             | Need::Poison
+            | Need::WriteProtect
             | Need::Scrub
             | Need::Unbind
             | Need::Hold(_) => {

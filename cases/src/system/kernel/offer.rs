@@ -28,6 +28,9 @@ impl Kernel {
                 return if need == Need::Unbind { spare.can_unbind() } else { Ok(()) };
             }
             Need::Poison => return sys::can_poison().map_err(|why| format!("madvise: {why}")),
+            Need::WriteProtect => {
+                return sys::can_write_protect().map_err(|why| format!("userfaultfd: {why}"));
+            }
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {

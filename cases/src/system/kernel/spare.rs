@@ -12,7 +12,7 @@ use nix::mount::MsFlags;
 
 use super::dax::is_dax;
 use super::owner::Owner;
-use super::sys;
+use super::{SpareDevice, sys};
 use crate::action::{PAGE, Whole};
 
 /// Part of the name of the mount point.
@@ -44,6 +44,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Spare {
     device: PathBuf,
+    /// What mkfs gets besides.
+    options: Vec<String>,
     kind: Kind,
     mount: PathBuf,
     /// Of the device: the driver's folder, and what the driver calls it.
@@ -52,7 +54,7 @@ pub(crate) struct Spare {
 
 impl Spare {
     /// One of the same kind as that of `like`, to be made on `device`.
-    pub(super) fn new(device: &Path, like: &Path, owner: Owner) -> Result<Self, String> {
+    pub(super) fn new(spare: &SpareDevice, like: &Path, owner: Owner) -> Result<Self, String> {
         use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
         let of = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
         let kind = match statfs(like).map_err(|why| of(like, &why))?.filesystem_type() {
@@ -64,8 +66,9 @@ impl Spare {
         };
         let mount = format!("{}{SPARE}{}", owner.prefix(), std::process::id());
         Ok(Self {
-            driver: driver(device),
-            device: device.to_owned(),
+            driver: driver(&spare.path),
+            device: spare.path.clone(),
+            options: spare.mkfs.clone(),
             kind,
             mount: std::env::temp_dir().join(mount),
         })
@@ -111,6 +114,17 @@ impl Spare {
         if self.device.exists() { Ok(()) } else { self.drive("bind") }
     }
 
+    /// Those of these options of XFS's metadata that are not given, as arguments of mkfs.xfs, which takes
+    /// none twice.
+    fn unless_given(&self, defaults: &[&'static str]) -> Vec<&'static str> {
+        let is_given = |default: &str| {
+            let name = default.split('=').next().unwrap_or(default);
+            self.options.iter().any(|word| word.split(',').any(|part| part.starts_with(name)))
+        };
+        let left = defaults.iter().filter(|default| !is_given(default));
+        left.flat_map(|default| ["-m", default]).collect()
+    }
+
     fn make(&self) -> io::Result<()> {
         // An attempt before this one may have left its own.
         let _ = nix::mount::umount(&self.mount);
@@ -119,11 +133,14 @@ impl Spare {
         match self.kind {
             Kind::Xfs => mkfs
                 .args(["-q", "-f", "-L", "daxtests", "-b", &format!("size={PAGE}")])
-                .args(["-m", "reflink=1,rmapbt=1", "-d", &format!("size={SIZE}m")])
+                .args(["-d", &format!("size={SIZE}m")])
+                .args(self.unless_given(&["reflink=1", "rmapbt=1"]))
+                .args(&self.options)
                 .arg(&self.device),
             Kind::Ext4 => mkfs
                 .args(["-q", "-F", "-L", "daxtests", "-b", &PAGE.to_string()])
                 .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
+                .args(&self.options)
                 .arg(&self.device)
                 .arg(format!("{SIZE}M")),
         };

@@ -17,6 +17,7 @@ mod file;
 mod hold_page;
 mod mapper;
 mod mapping;
+mod protect;
 mod shared;
 mod thread;
 mod uring;
@@ -32,6 +33,7 @@ pub(crate) use self::file::{
 pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};
 pub(crate) use self::mapping::{Buffer, Mapping, can_poison};
+pub(crate) use self::protect::can_write_protect;
 pub(crate) use self::shared::Vars;
 pub(crate) use self::thread::{faults, fork, kill_thread, process, sleeps};
 pub(crate) use self::uring::Uring;

@@ -179,6 +179,7 @@ impl Actor {
             Action::Poison { map, span } => {
                 self.mapping(*map)?.poison(*span).map(|told| Reply::Count(u64::from(told)))
             }
+            Action::WriteProtect { map } => self.mapping(*map)?.write_protect().map(done),
             Action::SoftOffline { map, span } => self.mapping(*map)?.soft_offline(*span).map(done),
             Action::Scrub { file } => {
                 sys::scrub(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))

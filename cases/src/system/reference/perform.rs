@@ -67,6 +67,8 @@ impl Actor {
             Action::Poison { map, span } => {
                 fs.poison(task, mm, &self.vma(*map)?, span.at).map(|()| Reply::Count(1))
             }
+            // A page table that is not written to is none of the file's affairs.
+            Action::WriteProtect { map } => self.vma(*map).map(|_| Reply::Done),
             // What is storage cannot be moved elsewhere.
             Action::SoftOffline { map, .. } => {
                 self.vma(*map)?;

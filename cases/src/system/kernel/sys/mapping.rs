@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use super::check::check;
-use super::fault;
+use super::{fault, protect};
 use crate::action::{PAGE, Span};
 
 /// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
@@ -103,6 +103,11 @@ impl Mapping {
         let at = self.part(span)?;
         let (called, told) = fault::expecting(|| advise(at, span.len, libc::MADV_HWPOISON));
         called.map(|()| told)
+    }
+
+    /// `UFFDIO_WRITEPROTECT` of all of it.
+    pub(crate) fn write_protect(&self) -> io::Result<()> {
+        protect::write_protect(self.address as u64, self.length as u64)
     }
 
     /// `MADV_SOFT_OFFLINE`.
