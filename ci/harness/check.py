@@ -15,7 +15,7 @@ from pathlib import Path
 from . import build, child, cli, ebpf, fault, host, journal, kernel, options, plan, schedule
 from .cache import ROOT
 from .failure import Failure, OutOfReach
-from .machine import leave_on_signals, stamp
+from .machine import leave_on_signals
 from .outcome import outcome, read
 from .run import PROGRAMS, run
 from .step import Result, Status, Step
@@ -180,13 +180,10 @@ class Check:
 
     def execute(self, step: Step) -> Result:
         """Run a step's command; what came of it."""
-        before = stamp(step.journal) if step.journal else None
+        before = journal.stamp(step.journal) if step.journal else None
         with open(self.log(step), "wb") as output:
             code = run(step.command, step.name, step.timeout, output)
-        seen = None
-        if step.journal:
-            # An earlier run's journal must not be judged in place of one that is missing.
-            seen = journal.read(step.journal) if stamp(step.journal) != before else journal.Journal()
+        seen = journal.read(step.journal, before) if step.journal else None
         return outcome(code, read(self.log(step)), seen, step.known)
 
     def log(self, step: Step) -> Path:

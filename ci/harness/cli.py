@@ -13,7 +13,8 @@ from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
 from .kernel import Kernel
-from .machine import End, Hardware, Machine, leave_on_signals, persistently, stamp
+from .journal import stamp
+from .machine import End, Hardware, Machine, leave_on_signals, persistently
 from .options import Options
 from .say import say
 

@@ -112,12 +112,23 @@ def parse(lines: Iterable[str]) -> Journal:
     return journal
 
 
-def read(path: Path) -> Journal:
-    """The journal in a file; an empty one if there is no file."""
+def read(path: Path, old: object = None) -> Journal:
+    """The journal in a file; an empty one if there is none but that of an earlier run, whose stamp is `old`."""
+    if stamp(path) == old:
+        return Journal()
     try:
         return parse(path.read_text(errors="replace").splitlines())
     except FileNotFoundError:
         return Journal()
+
+
+def stamp(path: Path) -> object:
+    """Something that changes when the file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def went_down(path: Path, why: str) -> None:

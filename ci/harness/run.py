@@ -12,7 +12,6 @@ from typing import BinaryIO
 from . import child, journal
 from .cache import ROOT
 from .journal import Journal
-from .machine import stamp
 
 HEIR = ("setpriv", "--pdeathsig", "TERM")
 
@@ -56,6 +55,6 @@ def boot(results: Path, programs: Path, *words: object) -> tuple[int, Journal]:
 
 def with_journal(command: Sequence[str], what: str, path: Path, timeout: float = TIMEOUT + BESIDE) -> tuple[int, Journal]:
     """Run it; its exit code and the journal it left. What an earlier run left is not judged in place of what is missing."""
-    before = stamp(path)
+    before = journal.stamp(path)
     code = run(command, what, timeout)
-    return code, journal.read(path) if stamp(path) != before else Journal()
+    return code, journal.read(path, before)

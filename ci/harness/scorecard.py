@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import build, fault, journal, options, plan, results, suite, variants
 from .failure import Failure
-from .machine import leave_on_signals, stamp
+from .machine import leave_on_signals
 from .run import BESIDE, PROGRAMS, run, vm
 from .say import run as told_by
 from .say import say
@@ -184,10 +184,10 @@ class Machines:
     def suite(self, row: Row, folder: Path, words: Sequence[str]) -> Suite | None:
         """Run the suite; what it said, or nothing, for a reason that the row keeps."""
         path = folder / "journal.jsonl"
-        before = stamp(path)
+        before = journal.stamp(path)
         limit = self.asked.limit
         code = run(vm(folder, self.programs, *words, timeout=limit), f"the suite on {folder.parent.name}", limit + BESIDE)
-        if stamp(path) == before:
+        if journal.stamp(path) == before:
             row.reasons.append(f"the suite did not run: ci/vm ended with {code}")
             return None
         lines = path.read_text(errors="replace").splitlines()

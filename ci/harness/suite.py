@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import journal
-from .machine import End, stamp
+from .machine import End
 from .say import say
 
 # The runner's exit codes.
@@ -28,13 +28,12 @@ def run(
     `boot` boots a machine, runs a command in it and returns how that ended.
     """
     path = results / "journal.jsonl"
-    before = stamp(path)
+    before = journal.stamp(path)
     begun = 0
     for number in range(1, most + 1):
         # The journal knows the plan.
         end = boot(command if number == 1 else [command[0], "--resume", str(results)])
-        # A journal that has not been touched is an earlier run's.
-        seen = journal.read(path) if stamp(path) != before else journal.Journal()
+        seen = journal.read(path, before)
         progress, begun = seen.begun > begun, seen.begun
         if end.code is None:
             # The next boot judges it: the runner reads in its journal what went down, and when.
