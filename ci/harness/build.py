@@ -50,6 +50,22 @@ def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
     return list(programs.values())
 
 
+def folder(named: Path | None) -> Path:
+    """The folder with the programs: the one that is named, or that which they are built in now."""
+    programs = lying(named, ("runner",)) if named else build(("runner",))
+    return programs[0].parent
+
+
+def copies(into: Path) -> Path:
+    """Build the programs and keep copies for all machines in a folder: cargo may build others while those run."""
+    programs = build(("runner",))
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    for program in programs:
+        strip(program, into)
+    return into
+
+
 def built(required: tuple[str, ...], release: bool = False) -> list[Path]:
     """Where the programs lie that an earlier build made."""
     return there(named(required, release), required)

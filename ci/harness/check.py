@@ -4,11 +4,9 @@ import argparse
 import fnmatch
 import json
 import os
-import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,7 +121,7 @@ class Check:
     def build(self) -> None:
         """Build what runs in the machines."""
         try:
-            keep(build.build(("runner",)))
+            build.copies(PROGRAMS)
         except Failure as error:
             self.unbuilt = str(error)
 
@@ -244,14 +242,6 @@ class Check:
             print(f"  {result.status.value:12} {self.seconds[step.name]:6.0f} s  {step.name}")
         print("\n".join(closing(self.steps, self.results, kernel.default())), flush=True)
         return verdict(self.steps, self.results, kernel.default())
-
-
-def keep(programs: Iterable[Path]) -> None:
-    """Keep copies of the programs for all machines: cargo may build others while those run."""
-    shutil.rmtree(PROGRAMS, ignore_errors=True)
-    PROGRAMS.mkdir(parents=True)
-    for program in programs:
-        build.strip(program, PROGRAMS)
 
 
 def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from . import child, journal
 from .cache import ROOT
 from .journal import Journal
+from .results import DEFAULT as RESULTS
 
 HEIR = ("setpriv", "--pdeathsig", "TERM")
 
@@ -22,8 +23,11 @@ TIMEOUT = 1500
 # machine put down.
 BESIDE = 900
 
+# The kernel that faults are put into: its break is one function in each file system.
+FAULTY_KERNEL = "6.12"
+
 # What the machines of `ci/test` run: as it was when they began.
-PROGRAMS = ROOT / "target" / "results" / "programs"
+PROGRAMS = RESULTS / "programs"
 
 
 def python(name: str, *words: object) -> list[str]:

@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
         fault.known(name)
     results.take(asked.results)
     stock = asked.stock if asked.stock is not None else (0 if asked.module or asked.fault else 3)
-    machines = Machines(asked, programs(asked.programs))
+    machines = Machines(asked, build.folder(asked.programs) if asked.programs else build.copies(PROGRAMS))
     card = Card()
     try:
         for name in asked.module or asked.fault or fault.names():
@@ -144,17 +144,6 @@ def runs(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a number of runs")
     return int(text)
-
-
-def programs(folder: Path | None) -> Path:
-    """Where the programs for the machines lie."""
-    if folder:
-        build.lying(folder, ("runner",))
-        return folder
-    PROGRAMS.mkdir(parents=True, exist_ok=True)
-    for program in build.build(("runner",)):
-        build.strip(program, PROGRAMS)
-    return PROGRAMS
 
 
 class Machines:
