@@ -10,15 +10,13 @@ import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, host, journal, kernel, options, plan, schedule
-from .cache import ROOT
+from . import build, child, cli, ebpf, fault, host, journal, kernel, options, schedule
 from .failure import Failure, OutOfReach
 from .machine import leave_on_signals
-from .outcome import outcome, read
+from .outcome import Result, Status, outcome, read
+from .results import DEFAULT as RESULTS
 from .run import PROGRAMS, run
-from .step import Result, Status, Step
-
-RESULTS = ROOT / "target" / "results"
+from .step import Step, due, listed, share
 
 # How many lines of a failed step's output are shown at most, from its beginning and from its end: where the machine is
 # thrown away afterwards, nothing else is left of it.
@@ -58,15 +56,16 @@ def main(arguments: list[str]) -> int:
         "machine of their own; 1/1 runs everything (default: a third, chosen by the commit)",
     )
     asked = parser.parse_args(arguments)
-    shard = asked.shard or plan.share()
-    steps = select(plan.steps(shard), asked.steps) if asked.steps or asked.list else plan.due(shard)
+    shard = asked.shard or share()
+    everything = listed(shard)
+    steps = select(everything, asked.steps) if asked.steps or asked.list else due(everything, shard)
     if asked.list:
         print("\n".join(step.name for step in steps))
         return 0
     check = Check(steps, asked.jobs)
     if not asked.steps or any("--shard" in step.command for step in steps):
         check.say(f"ci/test: shard {shard}; --shard {shard} repeats it, --shard 1/1 runs everything")
-    if not asked.steps and (waiting := [step.name for step in plan.steps(shard) if step not in steps]):
+    if not asked.steps and (waiting := [step.name for step in everything if step not in steps]):
         check.say(f"ci/test: not in this shard: {', '.join(waiting)}")
     return check.run()
 
@@ -102,7 +101,7 @@ class Check:
         """Run all steps; the exit code."""
         (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
         ebpf.prepare_if_possible()
-        machines = [step for step in self.steps if step.where]
+        machines = [step for step in self.steps if step.kernel]
         if machines:
             host.prepare(*cli.lacks())
         with ThreadPoolExecutor(1) as pool:
@@ -130,35 +129,31 @@ class Check:
         if not machines:
             return
         tools = cli.make_ready()
-        for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
+        for name in dict.fromkeys(step.kernel for step in machines):
             try:
                 booted = kernel.resolve(tools.cache, name, refresh=True)
             except OutOfReach as error:
                 self.say(f"ci/test: kernel {name} could not be fetched: {error}")
-                self.reached(name, None)
+                self.releases = {**self.releases, name: None}
                 continue
-            self.reached(name, booted.release)
-            try:
-                for needed in dict.fromkeys(step.fault for step in machines if step.fault and step.where.kernel == name):
+            # A new one, for the summary may be written meanwhile.
+            self.releases = {**self.releases, name: booted.release}
+            # All faults are built at once.
+            if needed := next((step.fault for step in machines if step.fault and step.kernel == name), None):
+                try:
                     fault.build(tools.cache, booted, needed)
-            except Failure as error:
-                # Only the steps that need it fail of it.
-                self.say(f"ci/test: {error}")
-
-    def reached(self, name: str, release: str | None) -> None:
-        """Keep which release of a kernel could be had."""
-        with self.lock:
-            self.releases[name] = release
+                except Failure as error:
+                    # Only the steps that need one fail of it.
+                    self.say(f"ci/test: {error}")
 
     def do(self, step: Step) -> None:
         """Run a step and tell how it went."""
-        if step.where and (reason := self.unbuilt or self.ready.exception(0)):
+        if step.kernel and (reason := self.unbuilt or self.ready.exception(0)):
             self.finish(step, Result(Status.FAILED, failed=1, reason=str(reason)), 0.0)
             return
-        with self.lock:
-            release = self.releases.get(step.where.kernel) if step.where else None
-        if step.where and release is None:
-            reason = f"kernel {step.where.kernel} could not be fetched"
+        release = self.releases[step.kernel] if step.kernel else None
+        if step.kernel and release is None:
+            reason = f"kernel {step.kernel} could not be fetched"
             self.finish(step, Result(Status.OUT_OF_REACH, skipped=1, reason=reason), 0.0)
             return
         self.say(f"ci/test: {step.name} begins")
@@ -181,8 +176,7 @@ class Check:
         before = journal.stamp(step.journal) if step.journal else None
         with open(self.log(step), "wb") as output:
             code = run(step.command, step.name, step.timeout, output)
-        seen = journal.read(step.journal, before) if step.journal else None
-        return outcome(code, read(self.log(step)), seen, step.known)
+        return outcome(code, read(self.log(step)), journal.read(step.journal, before) if step.journal else None)
 
     def log(self, step: Step) -> Path:
         """The file that a step's output goes to."""
@@ -248,8 +242,8 @@ def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]
     """The kernels that were out of reach, and the steps that did not run for it."""
     kernels: dict[str, list[str]] = {}
     for step in steps:
-        if step.where and results[step.name].status is Status.OUT_OF_REACH:
-            kernels.setdefault(step.where.kernel, []).append(step.name)
+        if step.kernel and results[step.name].status is Status.OUT_OF_REACH:
+            kernels.setdefault(step.kernel, []).append(step.name)
     return kernels
 
 
@@ -274,7 +268,7 @@ def verdict(steps: list[Step], results: dict[str, Result], default: str) -> int:
     if any(result.status is Status.FAILED for result in results.values()):
         return 1
     unreached = missed(steps, results)
-    machines = [step for step in steps if step.where]
+    machines = [step for step in steps if step.kernel]
     if default in unreached or (machines and sum(map(len, unreached.values())) == len(machines)):
         return 1
     return 0
