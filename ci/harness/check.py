@@ -10,7 +10,7 @@ import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, host, journal, kernel, options, schedule
+from . import build, child, cli, fault, host, journal, kernel, options, schedule
 from .failure import Failure, OutOfReach
 from .machine import leave_on_signals
 from .outcome import Result, Status, outcome, read
@@ -100,7 +100,7 @@ class Check:
     def run(self) -> int:
         """Run all steps; the exit code."""
         (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
-        ebpf.prepare_if_possible()
+        build.prepare_probes()
         machines = [step for step in self.steps if step.kernel]
         if machines:
             host.prepare(*cli.lacks())

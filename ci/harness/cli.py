@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import again, build, child, ebpf, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng, xfsprogs
+from . import again, build, child, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng, xfsprogs
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
@@ -52,7 +52,7 @@ def run(asked: Options) -> int:
     if asked.command and (reason := refusal.command(asked.command[0], Path.cwd())):
         raise Failure(reason)
     if asked.build:
-        ebpf.prepare_if_possible()
+        build.prepare_probes()
     programs = found(asked, required(asked))
     if (code := understand(asked, programs)) is not None:
         return code
