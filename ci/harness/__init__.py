@@ -8,7 +8,8 @@ One idea a file. The order in which they build on each other:
     pmem -> guest
     kernel -> options -> refusal -> cli
     journal -> machine -> suite -> cli
-    build, results -> run -> red, crash, variants
+    journal, results -> run
+    build, run -> red, crash, variants
     run -> step -> schedule -> check
     journal -> outcome -> check
 

@@ -106,10 +106,10 @@ class Check:
             host.prepare(*cli.lacks())
         with ThreadPoolExecutor(1) as pool:
             try:
-                # The network is slow and the compiler is busy: fetch while it compiles.
-                self.ready = pool.submit(self.fetch, machines)
+                # First, for machines take longest, and nothing else needs them. The network is slow and the compiler is
+                # busy: fetch while it compiles.
                 if machines:
-                    # First, for machines take longest, and nothing else needs them.
+                    self.ready = pool.submit(self.fetch, machines)
                     self.build()
                 schedule.run(self.steps, self.do, self.ready, self.jobs)
             except BaseException:
@@ -126,8 +126,6 @@ class Check:
 
     def fetch(self, machines: list[Step]) -> None:
         """Fetch what machines need."""
-        if not machines:
-            return
         tools = cli.make_ready()
         for name in dict.fromkeys(step.kernel for step in machines):
             try:

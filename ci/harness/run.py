@@ -53,12 +53,9 @@ def run(command: Sequence[str], what: str, timeout: float, output: BinaryIO | No
 
 
 def boot(results: Path, programs: Path, *words: object) -> tuple[int, Journal]:
-    """Run a `ci/vm`; its exit code and the journal that it left."""
-    return with_journal(vm(results, programs, *words), f"the machine of {results.name}", results / "journal.jsonl")
-
-
-def with_journal(command: Sequence[str], what: str, path: Path, timeout: float = TIMEOUT + BESIDE) -> tuple[int, Journal]:
-    """Run it; its exit code and the journal it left. What an earlier run left is not judged in place of what is missing."""
+    """Run a `ci/vm`; its exit code and the journal it left. What an earlier run left is not judged in place of what is
+    missing."""
+    path = results / "journal.jsonl"
     before = journal.stamp(path)
-    code = run(command, what, timeout)
+    code = run(vm(results, programs, *words), f"the machine of {results.name}", TIMEOUT + BESIDE)
     return code, journal.read(path, before)
