@@ -6,7 +6,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import journal, suite
+from harness import cli, journal, kernel, options, qemu, suite, xfsprogs
+from harness.cache import Cache
 from harness.machine import End
 
 DOWN = None
@@ -139,3 +140,30 @@ class Known(unittest.TestCase):
 
     def test_without_anything_known_the_runners_code_stands(self):
         self.assertEqual(suite.with_known(0, journal.Journal(), {}), 0)
+
+    def test_it_is_in_the_exit_code_of_the_command(self):
+        ended = {"event": "case-ended", "case": "a", "verdict": "XFAIL", "find": "unmapped"}
+        for entry, code in ((ended, 0), ({**ended, "find": "dio-starves"}, 1), (None, 1)):
+            with self.subTest(entry), tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "journal.jsonl")
+                # What an earlier run saw is not seen in this one.
+                path.write_text(json.dumps(ended) + "\n")
+                Path(folder, "junit.xml").touch()
+
+                def run(*_: object, path=path, entry=entry) -> End:
+                    if entry:
+                        path.write_text(json.dumps({"event": "begun"}) + "\n" + json.dumps(entry) + "\n")
+                        path.with_name("junit.xml").write_text("<testsuites/>")
+                    return End(0)
+
+                asked = options.parse(["--must-fail", "a=unmapped", "a"])
+                tools = cli.Tools(Cache(Path(folder, "cache")), Path("virtme"), Path("qemu"))
+                with (
+                    mock.patch.object(cli, "Machine", return_value=mock.Mock(run=run, unwritten=None)),
+                    mock.patch.object(cli, "say"),
+                    mock.patch.object(suite, "say"),
+                    mock.patch.object(kernel, "resolve", return_value=mock.Mock(release="6.12")),
+                    mock.patch.object(qemu, "kvm_works", return_value=True),
+                    mock.patch.object(xfsprogs, "wanted", return_value=False),
+                ):
+                    self.assertEqual(cli.one(asked, tools, "6.12", "xfs", Path(folder), []), code)
