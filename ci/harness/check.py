@@ -41,9 +41,10 @@ def main(arguments: list[str]) -> int:
     parser = options.OneLine(
         prog="ci/test",
         description="Run every test of the project: linters, unit tests, and the suite in virtual machines.",
-        epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/. "
-        "Exit codes: 0 all passed; 1 something failed, or the default kernel could not be fetched; 2 could not run; 130 "
-        "interrupted. Steps on other kernels that could not be fetched count as skipped.",
+        epilog="ci/steps.toml lists the steps, each a command that can be typed as it stands. The outcome of each is kept "
+        "in target/results/summary.json, its output in target/results/logs/. Exit codes: 0 all passed; 1 something failed, or "
+        "the default kernel could not be fetched; 2 could not run; 130 interrupted. Steps on other kernels "
+        "that could not be fetched count as skipped.",
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="list the steps and exit")

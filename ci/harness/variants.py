@@ -42,9 +42,8 @@ def main(arguments: list[str]) -> int:
         prog="ci/fuzz-variants",
         description="Have the fuzzer look for every bug of the reference, in short programs.",
     )
-    parser.add_argument(
-        "--results", type=Path, default=RESULTS / "fuzz-variants", metavar="DIR", help="write the programs to DIR (default: %(default)s)"
-    )
+    where = "write the programs to DIR (default: %(default)s)"
+    parser.add_argument("--results", type=Path, default=RESULTS / "fuzz-variants", metavar="DIR", help=where)
     asked = parser.parse_args(arguments)
     runner = build.folder(None) / "runner"
     # That the cases catch each of them is another step's to see.
