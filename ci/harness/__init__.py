@@ -7,9 +7,11 @@ One idea a file. The order in which they build on each other:
     entry
     pmem -> guest
     kernel -> options -> refusal -> cli
-    journal, machine -> suite -> cli
-    machine -> run -> red, crash, variants
-    step -> outcome, plan, schedule -> check
+    journal -> machine -> suite -> cli
+    journal, results -> run
+    build, run -> red, crash, variants
+    run -> step -> schedule -> check
+    journal -> outcome -> check
 
 Nothing here knows what a case is or how one is judged: that is the runner's.
 """

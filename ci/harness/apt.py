@@ -105,10 +105,8 @@ class Suites:
         """The names of all packages in the suites."""
         # `pkgnames` also lists what is only installed or depended upon; `dumpavail`
         # holds what can be fetched.
-        return set(re.findall(r"^Package: (\S+)$", self._avail(), re.MULTILINE))
-
-    def _avail(self) -> str:
-        return run(["apt-cache", *self.options, "dumpavail"], "reading package lists")
+        listed = run(["apt-cache", *self.options, "dumpavail"], "reading package lists")
+        return set(re.findall(r"^Package: (\S+)$", listed, re.MULTILINE))
 
     def depends(self, package: str) -> list[str]:
         """The names that `package` depends on, the first of each alternative."""
@@ -142,6 +140,13 @@ class Suites:
         )
         return sorted(into.glob("*.deb"))
 
+    def unpack(self, packages: Iterable[str], into: Path, prefer: str | None = None) -> None:
+        """Fetch packages and unpack them into a directory, running none of their scripts: exactly these, or, if a suite
+        is preferred, also what of their dependencies this machine lacks."""
+        with fetching(into) as debs:
+            for archive in self.closure(packages, prefer, debs) if prefer else self.download(packages, debs):
+                run(["dpkg-deb", "--extract", archive, into], f"unpacking {archive.name}")
+
 
 @contextlib.contextmanager
 def fetching(into: Path) -> Iterator[Path]:
@@ -151,12 +156,6 @@ def fetching(into: Path) -> Iterator[Path]:
     yield debs
     # If anything fails, all of `into` goes.
     shutil.rmtree(debs)
-
-
-def unpack(archives: Iterable[Path], into: Path) -> None:
-    """Unpack packages into a directory, running none of their scripts."""
-    for archive in archives:
-        run(["dpkg-deb", "--extract", archive, into], f"unpacking {archive.name}")
 
 
 def environment() -> dict[str, str]:

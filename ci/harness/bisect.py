@@ -25,7 +25,7 @@ from pathlib import Path
 from . import child, cli, entry, fault, host, journal, kernel, options, refusal, results
 from .failure import Failure
 from .journal import Journal
-from .machine import leave_on_signals, stamp
+from .machine import leave_on_signals
 from .options import Options
 from .say import say
 
@@ -129,10 +129,10 @@ def look(asked: Options) -> Journal:
         raise Failure("the runner refuses its arguments, or only answers a question; see above")
     folder = results.take(cli.results_path(asked, name, filesystem))
     path = folder / "journal.jsonl"
-    before = stamp(path)
+    before = journal.stamp(path)
     # A kernel that needs a second boot has shown what it does.
     cli.one(asked, cli.make_ready(), name, filesystem, folder, programs, most=1)
-    return journal.read(path) if stamp(path) != before else Journal()
+    return journal.read(path, before)
 
 
 def check(asked: Options) -> tuple[str, str]:

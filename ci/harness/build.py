@@ -8,7 +8,7 @@ from pathlib import Path
 from . import child
 from .cache import ROOT
 from .failure import Failure
-from .say import run
+from .say import run, say
 
 # The programs that a guest has on its PATH, where the workspace has them.
 PROGRAMS = ("runner", "tracer")
@@ -48,6 +48,35 @@ def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
         if done.returncode != 0:
             raise Failure(f"cargo build ended with {done.returncode}")
     return list(programs.values())
+
+
+def prepare_probes() -> None:
+    """Install what the tracer's probes are built with, or say that it is built without them."""
+    try:
+        # A compiler and a linker, for each of which the script has patience of its own.
+        script = ROOT / "ci" / "ebpf-toolchain"
+        done = child.finish([script], "installing what builds the probes", 4 * child.LONG, stdout=child.DEVNULL)
+        reason = f"ci/ebpf-toolchain ended with {done.returncode}" if done.returncode else ""
+    except Failure as error:
+        reason = str(error)
+    if reason:
+        say(f"the tracer is built without its probes: {reason}")
+
+
+def folder(named: Path | None) -> Path:
+    """The folder with the programs: the one that is named, or that which they are built in now."""
+    programs = lying(named, ("runner",)) if named else build(("runner",))
+    return programs[0].parent
+
+
+def copies(into: Path) -> Path:
+    """Build the programs and keep copies for all machines in a folder: cargo may build others while those run."""
+    programs = build(("runner",))
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    for program in programs:
+        strip(program, into)
+    return into
 
 
 def built(required: tuple[str, ...], release: bool = False) -> list[Path]:

@@ -133,6 +133,18 @@ class Cache:
             fresh.rename(final)
         return final
 
+    def once(self, name: str, make: Callable[[Path], None], good: Callable[[Path], bool] = Path.exists) -> Path:
+        """The directory `name`, made with `make` if what is there is not good, while no other run makes it."""
+        folder = self.path / name
+        with self.lock(name.replace("/", "-")):
+            return folder if good(folder) else self.put(name, make)
+
+
+def write_program(path: Path, text: str) -> None:
+    """Write a script that can be run."""
+    path.write_text(text)
+    path.chmod(0o755)
+
 
 def is_ours(path: Path) -> bool:
     """Whether daxtests made the folder, or may. One that it made before it left marks has locks for all it holds."""

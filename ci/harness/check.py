@@ -4,23 +4,19 @@ import argparse
 import fnmatch
 import json
 import os
-import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, child, cli, ebpf, fault, host, journal, kernel, options, plan, schedule
-from .cache import ROOT
+from . import build, child, cli, fault, host, journal, kernel, options, schedule
 from .failure import Failure, OutOfReach
-from .machine import leave_on_signals, stamp
-from .outcome import outcome, read
+from .machine import leave_on_signals
+from .outcome import Result, Status, outcome, read
+from .results import DEFAULT as RESULTS
 from .run import PROGRAMS, run
-from .step import Result, Status, Step
-
-RESULTS = ROOT / "target" / "results"
+from .step import Step, due, listed, share
 
 # How many lines of a failed step's output are shown at most, from its beginning and from its end: where the machine is
 # thrown away afterwards, nothing else is left of it.
@@ -45,9 +41,10 @@ def main(arguments: list[str]) -> int:
     parser = options.OneLine(
         prog="ci/test",
         description="Run every test of the project: linters, unit tests, and the suite in virtual machines.",
-        epilog="The outcome of each step is kept in target/results/summary.json, its output in target/results/logs/. "
-        "Exit codes: 0 all passed; 1 something failed, or the default kernel could not be fetched; 2 could not run; 130 "
-        "interrupted. Steps on other kernels that could not be fetched count as skipped.",
+        epilog="ci/steps.toml lists the steps, each a command that can be typed as it stands. The outcome of each is kept "
+        "in target/results/summary.json, its output in target/results/logs/. Exit codes: 0 all passed; 1 something failed, or "
+        "the default kernel could not be fetched; 2 could not run; 130 interrupted. Steps on other kernels "
+        "that could not be fetched count as skipped.",
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help="only these steps; names or globs")
     parser.add_argument("--list", action="store_true", help="list the steps and exit")
@@ -60,15 +57,16 @@ def main(arguments: list[str]) -> int:
         "machine of their own; 1/1 runs everything (default: a third, chosen by the commit)",
     )
     asked = parser.parse_args(arguments)
-    shard = asked.shard or plan.share()
-    steps = select(plan.steps(shard), asked.steps) if asked.steps or asked.list else plan.due(shard)
+    shard = asked.shard or share()
+    everything = listed(shard)
+    steps = select(everything, asked.steps) if asked.steps or asked.list else due(everything, shard)
     if asked.list:
         print("\n".join(step.name for step in steps))
         return 0
     check = Check(steps, asked.jobs)
     if not asked.steps or any("--shard" in step.command for step in steps):
         check.say(f"ci/test: shard {shard}; --shard {shard} repeats it, --shard 1/1 runs everything")
-    if not asked.steps and (waiting := [step.name for step in plan.steps(shard) if step not in steps]):
+    if not asked.steps and (waiting := [step.name for step in everything if step not in steps]):
         check.say(f"ci/test: not in this shard: {', '.join(waiting)}")
     return check.run()
 
@@ -103,16 +101,16 @@ class Check:
     def run(self) -> int:
         """Run all steps; the exit code."""
         (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
-        ebpf.prepare_if_possible()
-        machines = [step for step in self.steps if step.where]
+        build.prepare_probes()
+        machines = [step for step in self.steps if step.kernel]
         if machines:
             host.prepare(*cli.lacks())
         with ThreadPoolExecutor(1) as pool:
             try:
-                # The network is slow and the compiler is busy: fetch while it compiles.
-                self.ready = pool.submit(self.fetch, machines)
+                # First, for machines take longest, and nothing else needs them. The network is slow and the compiler is
+                # busy: fetch while it compiles.
                 if machines:
-                    # First, for machines take longest, and nothing else needs them.
+                    self.ready = pool.submit(self.fetch, machines)
                     self.build()
                 schedule.run(self.steps, self.do, self.ready, self.jobs)
             except BaseException:
@@ -123,44 +121,38 @@ class Check:
     def build(self) -> None:
         """Build what runs in the machines."""
         try:
-            keep(build.build(("runner",)))
+            build.copies(PROGRAMS)
         except Failure as error:
             self.unbuilt = str(error)
 
     def fetch(self, machines: list[Step]) -> None:
         """Fetch what machines need."""
-        if not machines:
-            return
         tools = cli.make_ready()
-        for name in dict.fromkeys(step.where.kernel for step in machines if step.where):
+        for name in dict.fromkeys(step.kernel for step in machines):
             try:
                 booted = kernel.resolve(tools.cache, name, refresh=True)
             except OutOfReach as error:
                 self.say(f"ci/test: kernel {name} could not be fetched: {error}")
-                self.reached(name, None)
+                self.releases = {**self.releases, name: None}
                 continue
-            self.reached(name, booted.release)
-            try:
-                for needed in dict.fromkeys(step.fault for step in machines if step.fault and step.where.kernel == name):
+            # A new one, for the summary may be written meanwhile.
+            self.releases = {**self.releases, name: booted.release}
+            # All faults are built at once.
+            if needed := next((step.fault for step in machines if step.fault and step.kernel == name), None):
+                try:
                     fault.build(tools.cache, booted, needed)
-            except Failure as error:
-                # Only the steps that need it fail of it.
-                self.say(f"ci/test: {error}")
-
-    def reached(self, name: str, release: str | None) -> None:
-        """Keep which release of a kernel could be had."""
-        with self.lock:
-            self.releases[name] = release
+                except Failure as error:
+                    # Only the steps that need one fail of it.
+                    self.say(f"ci/test: {error}")
 
     def do(self, step: Step) -> None:
         """Run a step and tell how it went."""
-        if step.where and (reason := self.unbuilt or self.ready.exception(0)):
+        if step.kernel and (reason := self.unbuilt or self.ready.exception(0)):
             self.finish(step, Result(Status.FAILED, failed=1, reason=str(reason)), 0.0)
             return
-        with self.lock:
-            release = self.releases.get(step.where.kernel) if step.where else None
-        if step.where and release is None:
-            reason = f"kernel {step.where.kernel} could not be fetched"
+        release = self.releases[step.kernel] if step.kernel else None
+        if step.kernel and release is None:
+            reason = f"kernel {step.kernel} could not be fetched"
             self.finish(step, Result(Status.OUT_OF_REACH, skipped=1, reason=reason), 0.0)
             return
         self.say(f"ci/test: {step.name} begins")
@@ -180,14 +172,10 @@ class Check:
 
     def execute(self, step: Step) -> Result:
         """Run a step's command; what came of it."""
-        before = stamp(step.journal) if step.journal else None
+        before = journal.stamp(step.journal) if step.journal else None
         with open(self.log(step), "wb") as output:
             code = run(step.command, step.name, step.timeout, output)
-        seen = None
-        if step.journal:
-            # An earlier run's journal must not be judged in place of one that is missing.
-            seen = journal.read(step.journal) if stamp(step.journal) != before else journal.Journal()
-        return outcome(code, read(self.log(step)), seen, step.known)
+        return outcome(code, read(self.log(step)), journal.read(step.journal, before) if step.journal else None)
 
     def log(self, step: Step) -> Path:
         """The file that a step's output goes to."""
@@ -249,20 +237,12 @@ class Check:
         return verdict(self.steps, self.results, kernel.default())
 
 
-def keep(programs: Iterable[Path]) -> None:
-    """Keep copies of the programs for all machines: cargo may build others while those run."""
-    shutil.rmtree(PROGRAMS, ignore_errors=True)
-    PROGRAMS.mkdir(parents=True)
-    for program in programs:
-        build.strip(program, PROGRAMS)
-
-
 def missed(steps: list[Step], results: dict[str, Result]) -> dict[str, list[str]]:
     """The kernels that were out of reach, and the steps that did not run for it."""
     kernels: dict[str, list[str]] = {}
     for step in steps:
-        if step.where and results[step.name].status is Status.OUT_OF_REACH:
-            kernels.setdefault(step.where.kernel, []).append(step.name)
+        if step.kernel and results[step.name].status is Status.OUT_OF_REACH:
+            kernels.setdefault(step.kernel, []).append(step.name)
     return kernels
 
 
@@ -287,7 +267,7 @@ def verdict(steps: list[Step], results: dict[str, Result], default: str) -> int:
     if any(result.status is Status.FAILED for result in results.values()):
         return 1
     unreached = missed(steps, results)
-    machines = [step for step in steps if step.where]
+    machines = [step for step in steps if step.kernel]
     if default in unreached or (machines and sum(map(len, unreached.values())) == len(machines)):
         return 1
     return 0

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import again, build, child, ebpf, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng, xfsprogs
+from . import again, build, child, fault, host, kernel, options, pmem, qemu, refusal, results, suite, vng, xfsprogs
 from .cache import ROOT, Cache
 from .failure import Failure
 from .guest import Work
 from .kernel import Kernel
-from .machine import End, Hardware, Machine, leave_on_signals, persistently, stamp
+from .journal import read, stamp
+from .machine import End, Hardware, Machine, leave_on_signals, persistently
 from .options import Options
 from .say import say
 
@@ -51,7 +52,7 @@ def run(asked: Options) -> int:
     if asked.command and (reason := refusal.command(asked.command[0], Path.cwd())):
         raise Failure(reason)
     if asked.build:
-        ebpf.prepare_if_possible()
+        build.prepare_probes()
     programs = found(asked, required(asked))
     if (code := understand(asked, programs)) is not None:
         return code
@@ -304,6 +305,7 @@ def one_alone(
             report(share / "bin" / "runner", folder)
         if blessed.exists():
             shutil.copytree(blessed, ROOT / "expected", dirs_exist_ok=True)
+        code = suite.with_known(code, read(journal, old[0]), asked.must_fail)
     say(f"results are in {folder}")
     # What was to be said and was not is told above; the journal has it, and is judged as ever.
     return suite.COULD_NOT_RUN if unwritten and not code else code

@@ -3,10 +3,11 @@
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from . import options, suite
+from . import build, options, suite
 from .journal import Journal
 from .machine import leave_on_signals
-from .run import boot
+from .results import DEFAULT as RESULTS
+from .run import FAULTY_KERNEL, boot
 
 SELECTION = "waits/*/splice/mapped"
 
@@ -34,16 +35,17 @@ def main(arguments: list[str]) -> int:
         prog="ci/crash", description="Make a machine panic in the middle of a case: nothing that was finished may be lost."
     )
     add = parser.add_argument
-    add("--kernel", default="6.12", help="(default: %(default)s)")
-    add("--programs", type=Path, required=True, metavar="DIR", help="use the programs in DIR")
-    add("--results", type=Path, required=True, metavar="DIR", help="write the results to DIR")
+    add("--kernel", default=FAULTY_KERNEL, help="(default: %(default)s)")
+    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
+    add("--results", type=Path, metavar="DIR", default=RESULTS / "crash", help="write the results to DIR (default: %(default)s)")
     asked = parser.parse_args(arguments)
+    programs = build.folder(asked.programs)
     asked.results.mkdir(parents=True, exist_ok=True)
     # The script in the machine reads the journal, and must not take an earlier run's for this one's.
     for name in ("crashed", "junit.xml", "journal.jsonl"):
         (asked.results / name).unlink(missing_ok=True)
     machine = ("--kernel", asked.kernel, "--fs", "xfs", "--cpus", "1")
-    code, seen = boot(asked.results, asked.programs, *machine, "--beside", SCRIPT, SELECTION)
+    code, seen = boot(asked.results, programs, *machine, "--beside", SCRIPT, SELECTION)
     if reason := fault(code, seen, failures(asked.results / "junit.xml")):
         print(reason)
         return 1

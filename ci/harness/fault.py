@@ -203,23 +203,17 @@ def headers(cache: Cache, kernel: Kernel) -> Path:
             f"or lib/modules/{kernel.release}/build"
         )
     folder = f"headers-{kernel.release}"
-    with cache.lock(folder):
-        if not (cache.path / folder).exists():
-            suites = apt.Suites(cache, kernel.suites)
-            suites.ready()
-            wanted = [kernel.headers]
-            wanted += [name for name in suites.depends(kernel.headers) if PARTS.fullmatch(name)]
 
-            def unpack(into: Path) -> None:
-                with apt.fetching(into) as debs:
-                    apt.unpack(suites.download(wanted, debs), into)
-                # The one absolute path in the packages.
-                makefile = into / "usr" / "src" / str(kernel.headers) / "Makefile"
-                home = cache.path / folder
-                makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {home}/usr/src/"))
+    def make(into: Path) -> None:
+        suites = apt.Suites(cache, kernel.suites)
+        suites.ready()
+        parts = [name for name in suites.depends(kernel.headers) if PARTS.fullmatch(name)]
+        suites.unpack([kernel.headers, *parts], into)
+        # The one absolute path in the packages.
+        makefile = into / "usr" / "src" / kernel.headers / "Makefile"
+        makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {cache.path / folder}/usr/src/"))
 
-            cache.put(folder, unpack)
-    return cache.path / folder / "usr" / "src" / kernel.headers
+    return cache.once(folder, make) / "usr" / "src" / kernel.headers
 
 
 def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
@@ -236,23 +230,16 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     # A tree that was built anew has the same folder and the same release, and wants modules of its own.
     inputs = [*sources, *(path for path in (against / "Module.symvers", against / AUTOCONF) if path.exists())]
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
-    folder = f"faults/{kernel.release}-{kernel.build}-{digest}"
-    with cache.lock("faults"):
-        if not (cache.path / folder).exists():
-            say(f"building the faults for {kernel.release}")
 
-            def make(into: Path) -> None:
-                for path in sources:
-                    shutil.copy2(path, into)
-                # Without BTF, which would take pahole.
-                run(
-                    ["make", "-C", against, f"M={into}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"],
-                    "building the faults",
-                    child.LONG,
-                )
+    def make(into: Path) -> None:
+        say(f"building the faults for {kernel.release}")
+        for path in sources:
+            shutil.copy2(path, into)
+        # Without BTF, which would take pahole.
+        without = "CONFIG_DEBUG_INFO_BTF_MODULES="
+        run(["make", "-C", against, f"M={into}", without, "modules"], "building the faults", child.LONG)
 
-            cache.put(folder, make)
-    return cache.path / folder / f"{fault}.ko"
+    return cache.once(f"faults/{kernel.release}-{kernel.build}-{digest}", make) / f"{fault}.ko"
 
 
 def load(fault: str, module: Path, filesystems: Sequence[str]) -> str:

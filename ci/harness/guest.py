@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import config, pmem
+from .cache import write_program
 
 # What the kernel is told. A false alarm is a defect, and an emulated CPU that
 # waits for a busy host looks like a stuck one: every watchdog gets the longest
@@ -148,9 +149,7 @@ def put_init(folder: Path) -> None:
     """Write the programs that the guest's init is to find first."""
     folder.mkdir(exist_ok=True)
     for name, text in INIT.items():
-        path = folder / name
-        path.write_text(f"#!/bin/sh\n# Written by ci/vm.\n{text}\n")
-        path.chmod(0o755)
+        write_program(folder / name, f"#!/bin/sh\n# Written by ci/vm.\n{text}\n")
 
 
 def script(work: Work, share: Path) -> str:

@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,23 @@ class Journal:
         if self.running:
             bad.add(self.running)
         return sorted(bad)
+
+    def deviated(self) -> bool:
+        """Whether a case failed as is known of it: then something was tested, if nothing passed."""
+        return any("XFAIL" in verdicts for verdicts in self.verdicts.values())
+
+    def unseen(self, known: Mapping[str, str]) -> list[str]:
+        """The cases that did not fail by the find that is known of them, each with what it did instead.
+
+        To the exit code it is as expected if one could not run, or passed where its find is a matter of chance.
+        """
+        missed = []
+        for case, find in known.items():
+            ends = list(zip(self.verdicts.get(case, []), self.finds.get(case, [])))
+            if set(ends) != {("XFAIL", find)}:
+                said = ", ".join(f"{verdict} by {by}" if by else verdict for verdict, by in ends)
+                missed.append(f"{case} by {find} ({said or 'no verdict'})")
+        return missed
 
     def counts(self) -> tuple[int, int, int]:
         """How many cases passed, failed and were skipped; a known deviation counts as skipped."""
@@ -112,12 +129,23 @@ def parse(lines: Iterable[str]) -> Journal:
     return journal
 
 
-def read(path: Path) -> Journal:
-    """The journal in a file; an empty one if there is no file."""
+def read(path: Path, old: object = None) -> Journal:
+    """The journal in a file; an empty one if there is none but that of an earlier run, whose stamp is `old`."""
+    if stamp(path) == old:
+        return Journal()
     try:
         return parse(path.read_text(errors="replace").splitlines())
     except FileNotFoundError:
         return Journal()
+
+
+def stamp(path: Path) -> object:
+    """Something that changes when the file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def went_down(path: Path, why: str) -> None:

@@ -194,8 +194,7 @@ def lying(cache: Cache, name: str, row: dict) -> Kernel:
 
 def unpack(suites: apt.Suites, release: str, packages: list[str], into: Path) -> None:
     """Fetch and unpack a kernel as `boot/vmlinuz-RELEASE` and `lib/modules/RELEASE`."""
-    with apt.fetching(into) as debs:
-        apt.unpack(suites.download(packages, debs), into)
+    suites.unpack(packages, into)
     # Where /usr is merged the packages hold usr/lib only; virtme-ng and depmod look in lib.
     merged = into / "usr" / "lib" / "modules"
     if merged.is_dir() and not (into / "lib").exists():

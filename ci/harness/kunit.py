@@ -16,25 +16,19 @@ FOLDER = "tools/testing/kunit"
 
 def fetch(cache: Cache, table: dict) -> Path:
     """The folder, fetched if it is not there."""
-    name = f"kunit-{table['package']}"
-    with cache.lock(name):
-        folder = cache.path / name
-        if folder.exists():
-            return folder
+
+    def make(into: Path) -> None:
         suites = apt.Suites(cache, table["suites"])
         suites.refresh()
-        return cache.put(name, lambda fresh: unpack(suites, table["package"], fresh))
+        with apt.fetching(into) as debs:
+            (archive,) = suites.download([table["package"]], debs)
+            extract(archive, into)
 
-
-def unpack(suites: apt.Suites, package: str, into: Path) -> None:
-    """Fetch a kernel's source and keep nothing of it but the folder."""
-    with apt.fetching(into) as debs:
-        (archive,) = suites.download([package], debs)
-        extract(archive, into)
+    return cache.once(f"kunit-{table['package']}", make)
 
 
 def extract(archive: Path, into: Path) -> None:
-    """Unpack the folder from a package that has the source as an archive in itself."""
+    """Unpack the folder, and nothing else, from a package that has the source as an archive in itself."""
     # As a stream: unpacked, the source takes more than a gigabyte, and Python's tarfile takes twice as long to read it.
     script = (
         f"dpkg-deb --fsys-tarfile {shlex.quote(str(archive))}"

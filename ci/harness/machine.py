@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from . import child, guest
 from .guest import Work
+from .journal import stamp
 from .kernel import Kernel
 from .say import say
 
@@ -229,15 +230,6 @@ def persistently(boot: Callable[[], End], tell: Callable[[str], None], most: int
             return end
         tell(f"{end.reason}; once more")
     return boot()
-
-
-def stamp(path: Path) -> object:
-    """Something that changes when the file does."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
 
 
 def leave_on_signals() -> None:

@@ -55,7 +55,10 @@ does not run), 128 or more: stop.
 ANSWERED = {"--list", "--list-shapes", "--help", "-h", "--version", "-V"}
 
 # What is about a machine and what it does.
-BOOTING = ("--bless", "--fault", "--beside", "--memory", "--append", "--cpus", "--kvm", "--icount", "--timeout", "--keep-going")
+BOOTING = (
+    *("--bless", "--fault", "--beside", "--must-fail"),
+    *("--memory", "--append", "--cpus", "--kvm", "--icount", "--timeout", "--keep-going"),
+)
 
 # What says whose results are meant.
 PLACE = ("--kernel", "--fs", "--fault", "--results")
@@ -101,6 +104,14 @@ def share(text: str) -> float:
     return value
 
 
+def deviation(text: str) -> tuple[str, str]:
+    """A case, and the id of the find by which it must fail."""
+    case, _, find = text.partition("=")
+    if not (case and find):
+        raise argparse.ArgumentTypeError(f"{text} is not CASE=FIND")
+    return case, find
+
+
 def output(text: str) -> Path:
     """A file to write, tried before hours of work that it is to tell of."""
     path = Path(text)
@@ -141,6 +152,7 @@ class Options:
     bless: bool
     fault: str | None
     beside: str | None
+    must_fail: dict[str, str]
     command: list[str] | None
     runner: list[str]
     results: Path | None
@@ -182,6 +194,8 @@ def parser() -> OneLine:
     add("--fault", metavar="NAME|FILE.ko",
         help="put a bug of ci/faults/ into the kernel, or load a module of your own")
     add("--beside", metavar="SCRIPT", help="run a shell script beside the suite at every boot")
+    add("--must-fail", type=deviation, action="append", default=[], metavar="CASE=FIND",
+        help="fail unless the case fails as expected/known.toml says of this find, each time; repeatable")
     add("--results", type=Path, metavar="DIR", help="write the results to DIR")
     add("--memory", type=memory, default="5G", metavar="SIZE",
         help=f"memory of the machine, 2G of it persistent; at least {LEAST_MEMORY}G (default: %(default)s)")
@@ -226,8 +240,10 @@ def parse(arguments: list[str]) -> Options:
         ours.error(f"{command[0]} is an option, not a command: drop the --: ci/vm {shlex.join(command)}")
     if command and runner:
         ours.error(f"{' '.join(runner)}: the runner's arguments and a command do not go together")
-    if command and (typed.no_reflink or typed.bless or typed.beside):
-        ours.error("--no-reflink, --bless and --beside do not go together with a command")
+    if command and (typed.no_reflink or typed.bless or typed.beside or typed.must_fail):
+        ours.error("--no-reflink, --bless, --beside and --must-fail do not go together with a command")
+    if typed.bisect and typed.must_fail:
+        ours.error("--bisect and --must-fail do not go together: a known deviation is one, too")
     if typed.fails != parser().get_default("fails") and not typed.bisect:
         ours.error("--fails goes with --bisect only")
     if typed.icount and typed.kvm == "on":
@@ -243,6 +259,7 @@ def parse(arguments: list[str]) -> Options:
         bless=typed.bless,
         fault=typed.fault,
         beside=typed.beside,
+        must_fail=dict(typed.must_fail),
         command=command,
         runner=runner,
         results=typed.results,

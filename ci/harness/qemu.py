@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from . import apt, child, host
-from .cache import Cache
+from .cache import Cache, write_program
 from .failure import Failure
 from .say import run, say
 
@@ -71,39 +71,27 @@ def complaint(qemu: Path, minimum: int) -> str | None:
 def fetch(cache: Cache, table: dict) -> Path:
     """The program to start QEMU with, fetched if the machine has none that will do."""
     minimum = table["minimum"]
-    name = "qemu-own" if own(minimum) else "qemu"
-    wrapper = cache.path / name / "run"
-    with cache.lock("qemu"):
-        # The libraries of an unpacked QEMU are what that machine lacked: a cache
-        # brought over from another may not start here.
-        if (version(wrapper) or -1) >= needed(minimum):
-            return wrapper
-        if name == "qemu-own":
-            cache.put(name, lambda into: write_wrapper(into, WRAPPER_OF_OWN))
-        else:
+    has_own = own(minimum)
+
+    def make(into: Path) -> None:
+        if not has_own:
             codename = host.codename()
             if codename is None:
                 raise Failure(f"QEMU {minimum} or newer is missing: install qemu-system-x86")
             suites = apt.Suites(cache, [suite.format(codename=codename) for suite in table["suites"]])
             suites.refresh()
+            suites.unpack(table["packages"], into, table["prefer"].format(codename=codename))
+        write_program(into / "run", WRAPPER_OF_OWN if has_own else WRAPPER)
 
-            def unpack(into: Path) -> None:
-                with apt.fetching(into) as debs:
-                    apt.unpack(suites.closure(table["packages"], table["prefer"].format(codename=codename), debs), into)
-                write_wrapper(into, WRAPPER)
+    def good(folder: Path) -> bool:
+        # The libraries of an unpacked QEMU are what that machine lacked: a cache
+        # brought over from another may not start here.
+        return (version(folder / "run") or -1) >= needed(minimum)
 
-            cache.put(name, unpack)
-    found = version(wrapper)
-    if found is None or found < needed(minimum):
-        raise Failure(f"QEMU in {wrapper.parent} is of version {found}, not {minimum} or newer")
-    return wrapper
-
-
-def write_wrapper(into: Path, text: str) -> None:
-    """Write the script that starts QEMU."""
-    wrapper = into / "run"
-    wrapper.write_text(text)
-    wrapper.chmod(0o755)
+    folder = cache.once("qemu-own" if has_own else "qemu", make, good)
+    if not good(folder):
+        raise Failure(f"QEMU in {folder} is of version {version(folder / 'run')}, not {minimum} or newer")
+    return folder / "run"
 
 
 def kvm_works(cache: Cache, qemu: Path, vmlinuz: Path, patience: float = 10.0) -> bool:

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, options, suite
+from . import build, journal, options, suite
+from .fault import known
 from .journal import Journal
 from .machine import leave_on_signals
-from .run import boot
+from .results import DEFAULT as RESULTS
+from .run import FAULTY_KERNEL, boot
 from .say import say
 
 # Cases on one file system after the other, in one boot, until one leaves a machine that must be booted anew.
@@ -184,23 +186,22 @@ def main(arguments: list[str]) -> int:
     add = parser.add_argument
     add("fault", help="a fault of ci/faults/")
     add("case", nargs="+", help="cases that must turn red: names or globs")
-    add("--kernel", default="6.12", help="(default: %(default)s)")
+    add("--kernel", default=FAULTY_KERNEL, help="(default: %(default)s)")
     add("--fs", action="append", choices=("xfs", "ext4"), help="repeatable (default: xfs)")
     add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
     add("--within", type=options.seconds, metavar="SECONDS", help="fail unless the case turns red within so many seconds of its own")
     add("--rule", metavar="ID", help="trace, and require a finding of this rule: missed-wait")
     add("--how", metavar="ID", help="with --rule: in which way it must be broken: entry-removed")
-    add("--programs", type=Path, required=True, metavar="DIR", help="use the programs in DIR")
-    add("--results", type=Path, required=True, metavar="DIR", help="write the results to DIR")
+    add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
+    add("--results", type=Path, metavar="DIR", help="write the results to DIR (default: target/results/red-FAULT)")
     asked = parser.parse_args(arguments)
     if asked.how and not asked.rule:
         parser.error("--how goes with --rule")
+    known(asked.fault)
     finding = Finding(asked.rule, asked.how) if asked.rule else None
     fault = Fault(asked.fault, tuple(asked.case), asked.within, finding)
     machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]
     filesystems = asked.fs or ["xfs"]
-    if len(filesystems) == 1:
-        good = one(fault, filesystems[0], machine, asked.programs, asked.results)
-    else:
-        good = several(fault, filesystems, machine, asked.programs, asked.results)
+    places = machine, build.folder(asked.programs), asked.results or RESULTS / f"red-{fault.name}"
+    good = one(fault, filesystems[0], *places) if len(filesystems) == 1 else several(fault, filesystems, *places)
     return 0 if good else 1

@@ -333,9 +333,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.find and asked.case:
         raise Failure("a find has its own case: give names or --find")
-    needed = ("runner",)
-    there = build.lying(asked.programs, needed) if asked.programs else build.build(needed)
-    runner = next(path for path in there if path.name == "runner")
+    runner = build.folder(asked.programs) / "runner"
     meant = finds.read(runner, asked.find) if asked.find else []
     selected = list(dict.fromkeys(find.program for find in meant)) or names(runner, asked.case)
     folder = asked.results / "programs"

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from . import child, journal
 from .cache import ROOT
 from .journal import Journal
-from .machine import stamp
+from .results import DEFAULT as RESULTS
 
 HEIR = ("setpriv", "--pdeathsig", "TERM")
 
@@ -23,8 +23,11 @@ TIMEOUT = 1500
 # machine put down.
 BESIDE = 900
 
+# The kernel that faults are put into: its break is one function in each file system.
+FAULTY_KERNEL = "6.12"
+
 # What the machines of `ci/test` run: as it was when they began.
-PROGRAMS = ROOT / "target" / "results" / "programs"
+PROGRAMS = RESULTS / "programs"
 
 
 def python(name: str, *words: object) -> list[str]:
@@ -50,12 +53,9 @@ def run(command: Sequence[str], what: str, timeout: float, output: BinaryIO | No
 
 
 def boot(results: Path, programs: Path, *words: object) -> tuple[int, Journal]:
-    """Run a `ci/vm`; its exit code and the journal that it left."""
-    return with_journal(vm(results, programs, *words), f"the machine of {results.name}", results / "journal.jsonl")
-
-
-def with_journal(command: Sequence[str], what: str, path: Path, timeout: float = TIMEOUT + BESIDE) -> tuple[int, Journal]:
-    """Run it; its exit code and the journal it left. What an earlier run left is not judged in place of what is missing."""
-    before = stamp(path)
-    code = run(command, what, timeout)
-    return code, journal.read(path) if stamp(path) != before else Journal()
+    """Run a `ci/vm`; its exit code and the journal it left. What an earlier run left is not judged in place of what is
+    missing."""
+    path = results / "journal.jsonl"
+    before = journal.stamp(path)
+    code = run(vm(results, programs, *words), f"the machine of {results.name}", TIMEOUT + BESIDE)
+    return code, journal.read(path, before)

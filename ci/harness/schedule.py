@@ -13,30 +13,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from . import child
 from .step import Step
 
-# What a step without a machine takes: a compiler takes what it gets.
-HOST = 2
-
-
-def cpus(step: Step) -> int:
-    """How many CPUs a step keeps busy."""
-    return step.where.cpus if step.where else HOST
-
 
 def fitting(waiting: Sequence[Step], running: Collection[Step], ready: bool, most: int, budget: int) -> Step | None:
     """The first step that may begin beside those that run; machines must be `ready`."""
     if any(step.alone for step in running) or len(running) >= most:
         return None
-    left = budget - sum(map(cpus, running))
+    left = budget - sum(step.cpus for step in running)
     for step in waiting:
         if step.alone:
             # Last, and with nothing beside it.
             if running or not all(other.alone for other in waiting):
                 continue
-        elif running and cpus(step) > left:
+        elif running and step.cpus > left:
             continue
-        elif not step.where and any(not other.where for other in running):
+        elif not step.kernel and any(not other.kernel for other in running):
             continue
-        if step.where and not ready:
+        if step.kernel and not ready:
             continue
         return step
     return None

@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from . import build, fault, journal, options, plan, results, suite, variants
+from . import build, fault, journal, options, results, suite, variants
+from .config import FILESYSTEMS
 from .failure import Failure
-from .machine import leave_on_signals, stamp
-from .run import BESIDE, PROGRAMS, run, vm
+from .machine import leave_on_signals
+from .run import BESIDE, FAULTY_KERNEL, PROGRAMS, run, vm
 from .say import run as told_by
 from .say import say
 
 # What the suite is to a fault: a covering sample, what takes long, and the directed races, each traced.
-CASES = (*plan.SUITE, *plan.LONG, "--group", "directed", "--runner", "--trace")
+CASES = tuple("-g quick -g evict -g race -g livelock -g directed --runner --trace".split())
 
 # Always the same programs: what is found once is found again.
 SEED = 1
@@ -30,7 +31,7 @@ SEED = 1
 ENDING = 600
 
 # Faults that are none: the functions have other names, and all must be as without them.
-HARMLESS = frozenset(plan.RENAMED.values())
+HARMLESS = frozenset(("renamed", "renamed-inlined"))
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def main(arguments: list[str]) -> int:
     add("--fault", action="append", metavar="NAME", help="a fault of ci/faults/; repeatable (default: all)")
     add("--module", action="append", metavar="FILE.ko", help="a fault of your own, loaded before the suite runs; "
         "repeatable (then: no other faults, no stock runs, no variants)")
-    add("--kernel", default=plan.FAULTY_KERNEL, help="(default: %(default)s)")
-    add("--fs", action="append", choices=plan.FILESYSTEMS, help="repeatable (default: both)")
+    add("--kernel", default=FAULTY_KERNEL, help="(default: %(default)s)")
+    add("--fs", action="append", choices=FILESYSTEMS, help="repeatable (default: both)")
     add("--stock", type=runs, metavar="N", help="run the same N times on the kernel without a fault (default: 3)")
     add("--fuzz", type=options.seconds, default=60, metavar="SECONDS", help="how long to fuzz (default: %(default)s)")
     add("--limit", type=options.seconds, default=1500, metavar="SECONDS",
@@ -108,7 +109,7 @@ def main(arguments: list[str]) -> int:
     add("--whole", action="store_true", help="count all red cases; do not stop at the first")
     add("--no-variants", action="store_true", help="skip the bugs of the reference")
     add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
-    add("--results", type=Path, default=plan.RESULTS / "scorecard", metavar="DIR", help="(default: %(default)s)")
+    add("--results", type=Path, default=results.DEFAULT / "scorecard", metavar="DIR", help="(default: %(default)s)")
     add("--markdown", type=options.output, metavar="FILE", help="also write the tables to FILE: docs/scorecard.md")
     asked = parser.parse_args(arguments)
     if asked.module and asked.fault:
@@ -120,14 +121,14 @@ def main(arguments: list[str]) -> int:
         fault.known(name)
     results.take(asked.results)
     stock = asked.stock if asked.stock is not None else (0 if asked.module or asked.fault else 3)
-    machines = Machines(asked, programs(asked.programs))
+    machines = Machines(asked, build.folder(asked.programs) if asked.programs else build.copies(PROGRAMS))
     card = Card()
     try:
         for name in asked.module or asked.fault or fault.names():
-            for filesystem in asked.fs or plan.FILESYSTEMS:
+            for filesystem in asked.fs or FILESYSTEMS:
                 card.add(machines.row(name, filesystem))
         for number in range(1, stock + 1):
-            for filesystem in asked.fs or plan.FILESYSTEMS:
+            for filesystem in asked.fs or FILESYSTEMS:
                 card.add(machines.row(None, filesystem, number))
         if not (asked.module or asked.fault or asked.no_variants):
             card.variants = reference(asked.results)
@@ -144,17 +145,6 @@ def runs(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a number of runs")
     return int(text)
-
-
-def programs(folder: Path | None) -> Path:
-    """Where the programs for the machines lie."""
-    if folder:
-        build.lying(folder, ("runner",))
-        return folder
-    PROGRAMS.mkdir(parents=True, exist_ok=True)
-    for program in build.build(("runner",)):
-        build.strip(program, PROGRAMS)
-    return PROGRAMS
 
 
 class Machines:
@@ -184,10 +174,10 @@ class Machines:
     def suite(self, row: Row, folder: Path, words: Sequence[str]) -> Suite | None:
         """Run the suite; what it said, or nothing, for a reason that the row keeps."""
         path = folder / "journal.jsonl"
-        before = stamp(path)
+        before = journal.stamp(path)
         limit = self.asked.limit
         code = run(vm(folder, self.programs, *words, timeout=limit), f"the suite on {folder.parent.name}", limit + BESIDE)
-        if stamp(path) == before:
+        if journal.stamp(path) == before:
             row.reasons.append(f"the suite did not run: ci/vm ended with {code}")
             return None
         lines = path.read_text(errors="replace").splitlines()

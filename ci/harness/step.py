@@ -1,65 +1,27 @@
-"""One thing that `ci/test` does: a plain command, whose exit code is its verdict."""
+"""The steps of `ci/test`: plain commands, whose exit codes are their verdicts. ci/steps.toml lists them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+import shlex
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from . import child, say
+from .cache import ROOT
+from .failure import Failure
+from .results import DEFAULT as RESULTS
+from .run import BESIDE, PROGRAMS, TIMEOUT
 
-class Status(Enum):
-    """How a step went."""
+LIST = ROOT / "ci" / "steps.toml"
 
-    OK = "ok"
-    FAILED = "failed"
-    OUT_OF_REACH = "out of reach"
+# A run is to stay short: of the suite one share a commit on all but the default kernel's XFS, and one share of the
+# steps that try one thing more than the others. Which, the commit decides.
+SHARES = 3
 
-
-@dataclass
-class Result:
-    """How a step went, in numbers."""
-
-    status: Status
-    passed: int = 0
-    failed: int = 0
-    skipped: int | None = None
-    """None where nothing is ever skipped."""
-    reason: str = ""
-    """Why it failed or is out of reach, in a line."""
-    attention: list[str] = field(default_factory=list)
-    """What somebody should look at."""
-    reports: dict[str, str] = field(default_factory=dict)
-    """What is known of it, stacks and all: the results of a CI machine may be gone when somebody looks."""
-    facts: dict[str, object] = field(default_factory=dict)
-    """What else the summary tells."""
-
-    def line(self, name: str) -> str:
-        """The closing line: `suite-6.12-xfs: 3 passed, 0 failed, 1 skipped`."""
-        skipped = "" if self.skipped is None else f", {self.skipped} skipped"
-        return f"{name}: {self.passed} passed, {self.failed} failed{skipped}"
-
-
-@dataclass(frozen=True)
-class Where:
-    """A virtual machine for one step."""
-
-    kernel: str
-    """A kernel of the table."""
-    filesystem: str
-    cpus: int = 2
-    """1 where nothing races: a second CPU only takes time from the machines beside it, since emulated
-    CPUs that wait for each other while the host runs another cost more than they do."""
-
-    icount: bool = False
-    """Whether its clock counts instructions, for measuring."""
-
-    def arguments(self) -> list[str]:
-        """What `ci/vm` is told of it."""
-        counted = ["--icount"] if self.icount else []
-        return ["--kernel", self.kernel, "--fs", self.filesystem, "--cpus", str(self.cpus), *counted]
-
-    def __str__(self) -> str:
-        """Its name in the results."""
-        return f"{self.kernel}-{self.filesystem}"
+# How many machines one after the other a command boots at most, if it is not ci/vm: one for each file system, and the
+# one that they shared.
+MACHINES = 3
 
 
 @dataclass(frozen=True)
@@ -69,16 +31,79 @@ class Step:
     name: str
     command: Sequence[str]
     """0 says that all is well."""
-    timeout: float
+    timeout: float = child.LONG
     """When it is taken to hang, in seconds: many times what it takes on a busy machine."""
-    journal: Path | None = None
-    """The runner's journal that it leaves, for the numbers of its cases."""
-    where: Where | None = None
-    """The virtual machine that it runs in, if it does."""
-    alone: bool = False
-    """Whether no other step may run meanwhile: its machine needs all CPUs for a race to happen."""
+    kernel: str | None = None
+    """The kernel of the virtual machine that it runs in, if it does."""
+    cpus: int = 2
+    """How many CPUs it keeps busy; a compiler takes what it gets."""
     fault: str | None = None
     """The fault of ci/faults/ that is put into its kernel."""
-    known: Mapping[str, str] = field(default_factory=dict)
-    """The cases in its journal that must fail as is known, each with the id of its find: an exit code does not tell
-    whether they ran."""
+    journal: Path | None = None
+    """The runner's journal that it leaves, for the numbers of its cases."""
+    shared: bool = False
+    """Whether its turn comes with some commits only."""
+    alone: bool = False
+    """Whether no other step may run meanwhile."""
+
+
+def share() -> str:
+    """The share whose turn it is with this commit, as the runner's --shard takes it."""
+    try:
+        commit = say.run(["git", "-C", ROOT, "rev-parse", "HEAD"], "asking git for the commit")
+    except Failure:
+        # No clone: an archive.
+        commit = "0"
+    return f"{int(commit, 16) % SHARES + 1}/{SHARES}"
+
+
+def listed(shard: str) -> list[Step]:
+    """All steps, in the order of doing them, with this share of the suite where not all of it runs."""
+    table = tomllib.loads(LIST.read_text())
+    alone, timeouts = table["alone"]["steps"], table["timeout"]
+    return [
+        make(name, shlex.split(line), shard, kind == "shared", name in alone, timeouts.get(name, TIMEOUT))
+        for kind in ("always", "shared")
+        for name, line in table[kind].items()
+    ]
+
+
+def due(steps: Sequence[Step], shard: str) -> list[Step]:
+    """The steps whose turn it is. With 1/1 that is all of them."""
+    number, of = map(int, shard.split("/"))
+    waiting = [step for index, step in enumerate(step for step in steps if step.shared) if index % of != number - 1]
+    return [step for step in steps if step not in waiting]
+
+
+def make(name: str, words: list[str], shard: str, shared: bool, alone: bool, timeout: float) -> Step:
+    """The step that a line of the list is."""
+    results = RESULTS / name
+    kernel = after(words, "--kernel")
+    is_vm = words[0] == "ci/vm"
+    fault = words[1] if words[0] == "ci/red" else after(words, "--fault")
+    runs_cases = words[:2] == ["cargo", "run"] or (is_vm and "--" not in words)
+    cpus = int(after(words, "--cpus") or 1) if kernel else Step.cpus
+    words = [shard if before == "--shard" else word for before, word in zip(["", *words], words)]
+    if kernel:
+        patience = ["--timeout", str(timeout)] if is_vm else []
+        words[1:1] = ["--programs", str(PROGRAMS), "--results", str(results), *patience]
+        timeout = timeout + BESIDE if is_vm else MACHINES * (TIMEOUT + BESIDE)
+    # The harness and its tests are run by the Python that runs this.
+    words = [sys.executable, "-B", *words] if words[0].startswith("ci/") else words
+    words = [sys.executable if word == "python3" else word for word in words]
+    return Step(
+        name,
+        words,
+        timeout if kernel else Step.timeout,
+        kernel,
+        cpus,
+        fault,
+        results / "journal.jsonl" if runs_cases else None,
+        shared,
+        alone,
+    )
+
+
+def after(words: Sequence[str], option: str) -> str | None:
+    """What an option is set to, if it is."""
+    return words[words.index(option) + 1] if option in words else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import build, child, options
 from .failure import Failure
 from .machine import leave_on_signals
+from .results import DEFAULT as RESULTS
 from .say import run
 
 # How long the fuzzer may look for a bug, in seconds, and how many steps the program that shows it may have.
@@ -41,9 +42,10 @@ def main(arguments: list[str]) -> int:
         prog="ci/fuzz-variants",
         description="Have the fuzzer look for every bug of the reference, in short programs.",
     )
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="write the programs to DIR")
+    where = "write the programs to DIR (default: %(default)s)"
+    parser.add_argument("--results", type=Path, default=RESULTS / "fuzz-variants", metavar="DIR", help=where)
     asked = parser.parse_args(arguments)
-    runner = next(path for path in build.build(("runner",)) if path.name == "runner")
+    runner = build.folder(None) / "runner"
     # That the cases catch each of them is another step's to see.
     said = fuzz_all(runner, asked.results)
     missed = amiss(said)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import apt
-from .cache import Cache
+from .cache import Cache, write_program
 from .failure import Failure
 from .say import run
 
@@ -51,22 +51,17 @@ def wanted(words: Sequence[str], table: dict) -> bool:
 
 def fetch(cache: Cache, table: dict) -> list[Path]:
     """The programs, fetched if they are not there."""
-    folder = cache.path / NAME
-    with cache.lock(NAME):
-        if version(folder / PROGRAMS[0]) < tuple(table["minimum"]):
-            suites = apt.Suites(cache, table["suites"])
-            suites.refresh()
 
-            def unpack(into: Path) -> None:
-                with apt.fetching(into) as debs:
-                    apt.unpack(suites.download(table["packages"], debs), into)
-                for program in PROGRAMS:
-                    wrapper = into / program
-                    wrapper.write_text(WRAPPER.format(program=program))
-                    wrapper.chmod(0o755)
+    def make(into: Path) -> None:
+        suites = apt.Suites(cache, table["suites"])
+        suites.refresh()
+        suites.unpack(table["packages"], into)
+        for program in PROGRAMS:
+            write_program(into / program, WRAPPER.format(program=program))
 
-            cache.put(NAME, unpack)
+    minimum = tuple(table["minimum"])
+    folder = cache.once(NAME, make, lambda folder: version(folder / PROGRAMS[0]) >= minimum)
     programs = [folder / program for program in PROGRAMS]
-    if (found := version(programs[0])) < tuple(table["minimum"]):
+    if (found := version(programs[0])) < minimum:
         raise Failure(f"mkfs.xfs in {folder} is of version {'.'.join(map(str, found)) or 'none'}: it is too old, or does not start")
     return programs

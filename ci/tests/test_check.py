@@ -9,14 +9,15 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import check, child, plan, run
-from harness.check import closing, select, verdict
+from harness import check
+from harness.check import closing, verdict
 from harness.failure import Failure
-from harness.step import Result, Status, Step, Where
+from harness.outcome import Result, Status
+from harness.step import Step
 
 
 def step(name: str, kernel: str | None = None) -> Step:
-    return Step(name, ["true"], 60, where=Where(kernel, "xfs") if kernel else None)
+    return Step(name, ["true"], 60, kernel)
 
 
 class Verdict(unittest.TestCase):
@@ -135,68 +136,9 @@ class Execute(unittest.TestCase):
             with self.assertRaisesRegex(Failure, "one: setpriv did not end within 0 s"):
                 check.Check([], 1).execute(Step("one", ["sleep", "60"], 0.1))
 
-    def test_what_a_step_must_show_is_looked_for(self):
-        with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
-            (Path(folder) / "logs").mkdir()
-            path = Path(folder) / "journal.jsonl"
-            ended = [{"event": "case-ended", "case": case, "verdict": "PASS"} for case in ("a", "b")]
-            text = "\n".join(map(json.dumps, [*ended, {"event": "ended", "complete": True}]))
-            step = Step("one", ["sh", "-c", f"echo '{text}' >{path}"], 60, path, known={"b": "unmapped"})
-            result = check.Check([], 1).execute(step)
-        self.assertEqual((result.status, result.reason), (Status.FAILED, "not seen to fail: b by unmapped (PASS)"))
-
     def test_a_journal_of_an_earlier_run_is_not_judged(self):
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(check, "RESULTS", Path(folder)):
             (Path(folder) / "logs").mkdir()
             path = Path(folder) / "journal.jsonl"
             path.write_text('{"event": "case-ended", "case": "a", "verdict": "PASS"}\n{"event": "ended", "complete": true}\n')
-            self.assertEqual(check.Check([], 1).execute(Step("one", ["true"], 60, path)).status, Status.FAILED)
-
-
-class Plan(unittest.TestCase):
-    def test_every_fault_has_its_source(self):
-        for fault in [step.fault for step in plan.steps("1/2") if step.fault]:
-            self.assertTrue((Path(__file__).parents[1] / "faults" / f"{fault}.c").exists(), fault)
-
-    def test_names_are_unique_and_one_word(self):
-        names = [step.name for step in plan.steps("1/2")]
-        self.assertEqual(len(names), len(set(names)))
-        self.assertTrue(all(" " not in name for name in names))
-
-    def test_the_default_kernel_runs_the_whole_suite_and_others_the_shard(self):
-        sharded = {step.name for step in plan.steps("2/2") if "--shard" in step.command}
-        self.assertNotIn("suite-6.12-xfs", sharded)
-        self.assertIn("suite-7-ext4", sharded)
-        self.assertRegex(plan.share(), "^[123]/3$")
-
-    def test_shares_are_everything_together_and_nothing_twice(self):
-        shares = [{step.name for step in plan.due(f"{number}/3")} for number in (1, 2, 3)]
-        everything = {step.name for step in plan.steps("1/1")}
-        self.assertEqual(set.union(*shares), everything)
-        self.assertEqual({step.name for step in plan.due("1/1")}, everything)
-        always = set.intersection(*shares)
-        self.assertEqual(sum(len(share - always) for share in shares), len(everything - always))
-        self.assertIn("suite-6.12-xfs", always)
-        self.assertNotIn("holds-7", always)
-
-    def test_globs_choose(self):
-        chosen = select(plan.steps("1/2"), ["suite-*-xfs", "fmt"])
-        self.assertEqual({step.name for step in chosen if not step.where}, {"fmt"})
-        self.assertTrue(all(step.name.endswith("-xfs") for step in chosen if step.where))
-
-    def test_a_glob_that_chooses_nothing_is_an_error(self):
-        with self.assertRaises(Failure):
-            select(plan.steps("1/2"), ["suit-*"])
-
-    def test_the_kinds_of_devices_are_those_of_the_command(self):
-        kinds = [name for option, name in zip(plan.ON_DEVICES, plan.ON_DEVICES[1:]) if option == "--device"]
-        self.assertEqual(kinds, ["stripe-4K", "partition", "linear"])
-        # It names the first that it does not know.
-        command = [*run.python("devices", *plan.ON_DEVICES, "--device", "no-such")]
-        done = child.finish(command, "ci/devices", stdout=child.PIPE, stderr=child.PIPE, text=True)
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("argument --device: invalid choice: 'no-such'", done.stderr)
-
-    def test_one_kernel_with_other_names_is_traced(self):
-        traced = [step.name for step in plan.renamed() if "--trace" in step.command]
-        self.assertEqual(traced, ["fault-renamed-inlined-ext4"])
+            self.assertEqual(check.Check([], 1).execute(Step("one", ["true"], 60, journal=path)).status, Status.FAILED)

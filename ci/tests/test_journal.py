@@ -89,6 +89,15 @@ class Parse(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             self.assertEqual(journal.read(Path(folder) / "journal.jsonl").begun, 0)
 
+    def test_that_of_an_earlier_run_is_an_empty_journal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "journal.jsonl"
+            path.write_text("\n".join(lines(begun("a"), ended("a", "PASS"))) + "\n")
+            old = journal.stamp(path)
+            self.assertEqual((journal.read(path).begun, journal.read(path, old).begun), (1, 0))
+            path.write_text(path.read_text() + lines(begun("b"))[0])
+            self.assertEqual(journal.read(path, old).begun, 2)
+
 
 class WentDown(unittest.TestCase):
     def test_a_line_that_was_cut_off_makes_room(self):

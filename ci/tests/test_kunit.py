@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import child, kunit, plan
+from harness import child, kunit, step
 from harness.cache import Cache
 from harness.failure import Failure, OutOfReach
 
@@ -95,5 +95,5 @@ class Fetch(unittest.TestCase):
 
 class Plan(unittest.TestCase):
     def test_a_step_has_the_runner_read_by_it(self):
-        (step,) = [step for step in plan.steps("1/2") if step.name == "reports"]
-        self.assertEqual(step.command[-1], "--kunit")
+        (reports,) = [one for one in step.listed("1/2") if one.name == "reports"]
+        self.assertEqual(reports.command[-1], "--kunit")

@@ -34,12 +34,18 @@ class Parse(unittest.TestCase):
         self.assertFalse(options.reflink)
         self.assertEqual(options.runner, ["--no-reflink", "waits/**"])
 
+    def test_what_must_fail_has_a_find_each(self):
+        options = parse(["--must-fail", "a/b=unmapped", "--shape", "spare", "--must-fail", "c/d=dio-starves", "a/*"])
+        self.assertEqual(options.must_fail, {"a/b": "unmapped", "c/d": "dio-starves"})
+        self.assertEqual(options.runner, ["--shape", "spare", "a/*"])
+
     def test_counting_instructions_takes_an_emulator(self):
         options = parse(["--icount", "--", "true"])
         self.assertEqual((options.icount, options.kvm), (True, "off"))
 
     def test_what_does_not_go_together_is_refused(self):
-        refused = (["waits/**", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
+        known = ["--must-fail", "a/b=unmapped"]
+        refused = ([*known, "--", "true"], [*known, "--bisect"], ["--must-fail", "a/b"], ["waits/**", "--", "true"], ["--no-reflink", "--", "true"], ["--"], ["--icount", "--kvm", "on"])
         for arguments in refused:
             with self.subTest(arguments):
                 self.refused(arguments)

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import fault, plan, red
+from harness import fault, options, red, step
 from harness.cache import ROOT
 from harness.journal import Journal
 from harness.red import Fault, Finding, look
@@ -51,7 +51,9 @@ class Red(unittest.TestCase):
         for name, case in sorted(named):
             with self.subTest(fault=name, case=case):
                 self.assertIn(name, fault.names())
-                self.assertTrue(any(fnmatch.fnmatchcase(case, wanted) for wanted in plan.FAULTS[name]))
+                (shown,) = [one for one in step.listed("1/1") if one.name == f"fault-{name}"]
+                self.assertEqual(shown.fault, name)
+                self.assertTrue(any(fnmatch.fnmatchcase(case, wanted) for wanted in shown.command))
 
 
 def dangerous() -> set[str]:
@@ -83,14 +85,15 @@ class Known(unittest.TestCase):
         self.assertLess({"beside/hole-write", "history/unshare-eight-pages", "huge/stored-in-parts-punch-waits"}, cases)
         for entry in entries:
             with self.subTest(entry["case"]):
-                steps = [step for step in plan.in_turn() if step.known.get(entry["case"]) == entry["id"]]
+                must_fail = ["--must-fail", f"{entry['case']}={entry['id']}"]
+                steps = [one for one in step.listed("1/1") if must_fail in map(list, zip(one.command, one.command[1:]))]
                 self.assertTrue(steps)
-                for step in steps:
-                    self.assertTrue(step.journal)
-                    said = " ".join(step.command)
-                    self.assertTrue(any(fnmatch.fnmatchcase(entry["case"], word) for word in said.split()))
+                for one in steps:
+                    asked = options.parse(one.command[one.command.index("ci/vm") + 1 :])
+                    self.assertEqual(asked.must_fail[entry["case"]], entry["id"])
+                    self.assertTrue(any(fnmatch.fnmatchcase(entry["case"], word) for word in asked.runner))
                     for shape in entry.get("condition", {}).get("shape", []):
-                        self.assertIn(f"--shape {shape}", said)
+                        self.assertIn(f"--shape {shape}", " ".join(asked.runner))
 
 
 class Timelines(unittest.TestCase):

@@ -5,12 +5,11 @@ import unittest
 from concurrent.futures import Future
 
 from harness import schedule
-from harness.step import Step, Where
+from harness.step import Step
 
 
 def step(name: str, cpus: int | None = None, alone: bool = False) -> Step:
-    where = Where("6.12", "xfs", cpus) if cpus else None
-    return Step(name, ["true"], 60, where=where, alone=alone)
+    return Step(name, ["true"], 60, "6.12", cpus, alone=alone) if cpus else Step(name, ["true"], 60, alone=alone)
 
 
 HOST, OTHER = step("clippy"), step("cargo")
@@ -57,7 +56,7 @@ class Run(unittest.TestCase):
         def do(one: Step) -> None:
             with lock:
                 now.append(one)
-                seen.append((sum(map(schedule.cpus, now)), len(now), [each.name for each in now]))
+                seen.append((sum(each.cpus for each in now), len(now), [each.name for each in now]))
             if one is HOST:
                 ready.set_result(None)
             threading.Event().wait(0.01)

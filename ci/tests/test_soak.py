@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import plan
+from harness import step
 from harness.cache import ROOT
 
 PATH = str(Path(ROOT) / "ci" / "soak")
@@ -100,8 +100,8 @@ class Soak(unittest.TestCase):
         self.assertEqual(os.waitid(os.P_PID, sleeper.pid, os.WCONTINUED).si_code, os.CLD_CONTINUED)
 
     def test_a_step_soaks_with_enough_room_and_with_too_little(self):
-        (step,) = [step for step in plan.in_turn() if step.name == "soak"]
-        runs = [line.split(" || ")[0].split() for line in step.command[-1].splitlines() if line.startswith("ci/soak ")]
+        (soaking,) = [one for one in step.listed("1/1") if one.name == "soak"]
+        runs = [word.split() for word in soaking.command if word.startswith("ci/soak ")]
         self.assertEqual(["--must-lose" in words for words in runs], [False, True, False])
         self.assertEqual(["--late" in words for words in runs], [False, False, True])
         # The other loads need programs that a machine may not have.

@@ -6,7 +6,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import journal, suite
+from harness import cli, journal, kernel, options, qemu, suite, xfsprogs
+from harness.cache import Cache
 from harness.machine import End
 
 DOWN = None
@@ -105,3 +106,64 @@ class Run(unittest.TestCase):
     def test_a_runner_that_crashes_is_unexpected(self):
         self.assertEqual(self.go(({"a": None}, 101)), (1, 1))
         self.assertEqual(self.go(({}, 137)), (2, 1))
+
+
+class Known(unittest.TestCase):
+    """What must fail as is known, for to the runner it is as expected if it did not run."""
+
+    def go(self, *ends: tuple[str, str | None], code: int = 0) -> tuple[int, str]:
+        """The exit code, and what is said."""
+        seen = journal.Journal(verdicts={"b": ["PASS"]}, finds={"b": [None]})
+        if ends:
+            seen.verdicts["a"], seen.finds["a"] = map(list, zip(*ends))
+        with mock.patch.object(suite, "say") as said:
+            return suite.with_known(code, seen, {"a": "unmapped"}), "".join(call.args[0] for call in said.call_args_list)
+
+    def test_what_is_known_must_be_seen(self):
+        for verdict, find, said in (
+            ("XFAIL", "dio-starves", "a by unmapped (XFAIL by dio-starves)"),
+            ("NOTRUN", None, "a by unmapped (NOTRUN)"),
+            ("PASS", None, "a by unmapped (PASS)"),
+        ):
+            with self.subTest(verdict, find=find):
+                self.assertEqual(self.go((verdict, find)), (1, f"not seen to fail: {said}"))
+        self.assertEqual(self.go(("XFAIL", "unmapped")), (0, ""))
+        self.assertEqual(self.go(), (1, "not seen to fail: a by unmapped (no verdict)"))
+
+    def test_it_must_be_seen_each_time(self):
+        said = "not seen to fail: a by unmapped (XFAIL by unmapped, NOTRUN)"
+        self.assertEqual(self.go(("XFAIL", "unmapped"), ("NOTRUN", None)), (1, said))
+
+    def test_what_went_wrong_anyway_is_told_by_its_own_code(self):
+        for code in (1, 2, 130):
+            self.assertEqual(self.go(("NOTRUN", None), code=code), (code, ""))
+
+    def test_without_anything_known_the_runners_code_stands(self):
+        self.assertEqual(suite.with_known(0, journal.Journal(), {}), 0)
+
+    def test_it_is_in_the_exit_code_of_the_command(self):
+        ended = {"event": "case-ended", "case": "a", "verdict": "XFAIL", "find": "unmapped"}
+        for entry, code in ((ended, 0), ({**ended, "find": "dio-starves"}, 1), (None, 1)):
+            with self.subTest(entry), tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "journal.jsonl")
+                # What an earlier run saw is not seen in this one.
+                path.write_text(json.dumps(ended) + "\n")
+                Path(folder, "junit.xml").touch()
+
+                def run(*_: object, path=path, entry=entry) -> End:
+                    if entry:
+                        path.write_text(json.dumps({"event": "begun"}) + "\n" + json.dumps(entry) + "\n")
+                        path.with_name("junit.xml").write_text("<testsuites/>")
+                    return End(0)
+
+                asked = options.parse(["--must-fail", "a=unmapped", "a"])
+                tools = cli.Tools(Cache(Path(folder, "cache")), Path("virtme"), Path("qemu"))
+                with (
+                    mock.patch.object(cli, "Machine", return_value=mock.Mock(run=run, unwritten=None)),
+                    mock.patch.object(cli, "say"),
+                    mock.patch.object(suite, "say"),
+                    mock.patch.object(kernel, "resolve", return_value=mock.Mock(release="6.12")),
+                    mock.patch.object(qemu, "kvm_works", return_value=True),
+                    mock.patch.object(xfsprogs, "wanted", return_value=False),
+                ):
+                    self.assertEqual(cli.one(asked, tools, "6.12", "xfs", Path(folder), []), code)
