@@ -28,6 +28,7 @@ pub mod oracle;
 mod origin;
 mod patience;
 mod perform;
+mod pinned;
 mod race;
 mod record;
 mod reflink;
