@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::clean;
+use super::{clean, problems};
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::Outcome;
@@ -288,11 +288,7 @@ fn notes(outcome: &Outcome) -> BTreeMap<String, String> {
 
 /// What went wrong, as much of it as fits.
 fn excerpt(problems: &[Problem]) -> Option<String> {
-    let texts: Vec<_> = problems
-        .iter()
-        .map(|problem| format!("{}\n\n{}\n", problem.title, problem.text.trim_end()))
-        .collect();
-    let text = clean::text(&texts.join("\n"));
+    let text = clean::text(&problems::text(problems));
     (!text.is_empty()).then(|| text.chars().take(EXCERPT).collect())
 }
 
