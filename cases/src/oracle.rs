@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+pub use protocol::oracle::bystanders::Stood;
 use protocol::{How, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -144,21 +145,6 @@ pub struct Bystander {
     pub fill: Vec<u8>,
     /// Whether to ask which of its blocks are free, which takes longer than the rest.
     pub with_free: bool,
-}
-
-/// What was seen of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stood {
-    /// Pages that its size amounts to.
-    pub pages: u64,
-    /// Blocks that the file system counts as its own.
-    pub counted: u64,
-    /// The block of each page; none if it has none that was written.
-    pub blocks: Vec<Option<u64>>,
-    /// The first byte that is not what its page is filled with: where, and what.
-    pub other: Option<(u64, u8)>,
-    /// The first of its blocks that the file system counts as free, if that was asked.
-    pub free: Option<u64>,
 }
 
 /// What a look shows, in the order of what was asked.

@@ -92,15 +92,7 @@ impl Bystanders {
     fn judge_one(&mut self, at: usize, seen: Option<&Stood>, after: &After) -> Option<Found> {
         let Known { fill, blocks, counted, told, .. } = &mut self.all[at];
         let (index, how, wrong) = match seen {
-            Some(seen) => {
-                rule::Bystander { fill, blocks, counted: *counted }.wrong(&rule::Stood {
-                    pages: seen.pages,
-                    counted: seen.counted,
-                    blocks: &seen.blocks,
-                    other: seen.other,
-                    free: seen.free,
-                })?
-            }
+            Some(seen) => rule::Bystander { fill, blocks, counted: *counted }.wrong(seen)?,
             None => (0, How::Nameless, "it has no name any more".to_owned()),
         };
         *told = true;
