@@ -99,7 +99,7 @@ pub(crate) struct Order<const N: usize> {
 }
 
 /// Where a task that is held stands, as the transcript has it.
-const fn place(point: HoldPoint) -> &'static str {
+const fn point_words(point: HoldPoint) -> &'static str {
     match point {
         HoldPoint::Unmapped => "between unmapping and scan",
         HoldPoint::ScanFoundBusy => "after a scan that found a busy page",
@@ -491,7 +491,7 @@ impl Test<'_> {
     /// Waits until the task stands there. If it ends without having come by, [`Test::go`] says so.
     pub(crate) fn arrived(&mut self, hold: &Hold) -> Checked {
         self.system.arrived(hold.id)?;
-        self.say(&format!("held {}", place(hold.point)));
+        self.say(&format!("held {}", point_words(hold.point)));
         Ok(())
     }
 
@@ -506,7 +506,7 @@ impl Test<'_> {
             match look {
                 Look::Done(done) if stands => {
                     let seen = format!("it returned {}", outcome(&done));
-                    return fail(&line, &seen, place(hold.point));
+                    return fail(&line, &seen, point_words(hold.point));
                 }
                 Look::Gone => return fail(&line, "its task is gone", ""),
                 Look::Blocked(_) => asleep += 1,

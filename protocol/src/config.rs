@@ -31,7 +31,7 @@ pub struct Config {
 const SECOND: u64 = 1_000_000_000;
 
 impl Config {
-    /// Bounds for a kernel trace, whose times are nanoseconds.
+    /// Config for a kernel trace, whose times are nanoseconds.
     ///
     /// They are wide, because the kernel may run in an emulator with fewer processors than it
     /// thinks it has: a finding must not rest on the scheduler of the host.
@@ -47,7 +47,7 @@ impl Config {
         }
     }
 
-    /// Bounds for a run of the reference, whose times are logical ticks.
+    /// Config for a run of the reference, whose times are logical ticks.
     ///
     /// No rule looks at the time here, so two [`crate::Rules`]s that compare equal have the same
     /// future: an exhaustive search may treat them as one.

@@ -26,7 +26,7 @@ pub trait Model {
     fn tasks(&self) -> usize;
 
     /// The steps that a task can make.
-    fn steps(&self, state: &Self::State, task: usize) -> Vec<Transition<Self::State>>;
+    fn transitions(&self, state: &Self::State, task: usize) -> Vec<Transition<Self::State>>;
 
     /// Whether a task has ended.
     fn has_ended(&self, state: &Self::State, task: usize) -> bool;
@@ -116,7 +116,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
         let state = graph.states[at].clone();
         let mut edges = Vec::new();
         for task in 0..model.tasks() {
-            for step in model.steps(&state, task) {
+            for step in model.transitions(&state, task) {
                 steps += 1;
                 if let (Some(rule), None) = (step.broken, &fault) {
                     let mut path = graph.path(at);

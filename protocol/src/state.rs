@@ -39,7 +39,7 @@ use crate::rule::Rule;
 /// What the rules remember of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    config: Config,
+    bounds: Config,
     /// The event to come next.
     next: Mark,
     lost: bool,
@@ -94,9 +94,9 @@ struct Wait {
 
 impl Rules {
     /// The state before the first event.
-    pub fn new(config: Config) -> Self {
+    pub fn new(bounds: Config) -> Self {
         Self {
-            config,
+            bounds,
             next: Mark::default(),
             lost: false,
             breaks: BTreeMap::new(),
@@ -154,7 +154,7 @@ impl Rules {
     /// The history ends at `time`: returns what still hangs and should not.
     pub fn finish(&mut self, time: u64) -> Vec<Finding> {
         let mark = Mark { number: self.next.number, time };
-        let ever = self.config.quiescent;
+        let ever = self.bounds.quiescent;
         let mut findings = self.asleep(mark, None, ever);
         findings.extend(self.stuck(mark, ever));
         findings
@@ -178,7 +178,7 @@ impl Rules {
             )];
         }
         let count = self.pins.count(event.page);
-        let limit = self.config.newer_pins;
+        let limit = self.bounds.newer_pins;
         let Some((_, a_break)) = self.break_of(event) else {
             return Vec::new();
         };
@@ -197,7 +197,7 @@ impl Rules {
     }
 
     fn pin(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        let limit = self.config.newer_pins;
+        let limit = self.bounds.newer_pins;
         let before = self.pins.count(event.page);
         self.pins.pin(event.page, event.inode, event.value, mark);
         for a_break in self.breaks.values_mut() {
@@ -221,7 +221,7 @@ impl Rules {
     }
 
     fn unpin(&mut self, event: &Event, mark: Mark) {
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         if let Some(holder) = self.pins.unpin(event.page, event.value) {
             for a_break in self.breaks.values_mut() {
                 a_break.newer.unpin(event.page, holder);
@@ -272,7 +272,7 @@ impl Rules {
         if event.page == 0 {
             return;
         }
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         for holder in self.pins.observe(event.page, event.inode, pins, mark) {
             for a_break in self.breaks.values_mut() {
                 a_break.newer.unpin(event.page, holder);

@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    fn verdict(&self) -> Ruling {
+    fn ruling(&self) -> Ruling {
         judge(Config::reference(self.shape), &self.events)
     }
 }
@@ -241,7 +241,7 @@ fn only(verdict: Ruling, rule: Rule) -> Finding {
 proptest! {
     #[test]
     fn a_legal_history_raises_nothing(world in world()) {
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -272,7 +272,7 @@ proptest! {
         world.pin(page);
         let about = world.about(page);
         world.emit(Kind::Free, BREAKER, |event| { about(event); event.count = 1; });
-        let finding = only(world.verdict(), Rule::MissedWait);
+        let finding = only(world.ruling(), Rule::MissedWait);
         prop_assert_eq!(finding.page, page as u64 + 1);
         prop_assert_eq!(finding.tasks, [BREAKER]);
     }
@@ -286,7 +286,7 @@ proptest! {
         world.pin(page);
         let about = world.about(page);
         world.emit(Kind::Remove, BREAKER, |event| { about(event); event.detail = flag::BREAK; });
-        let finding = only(world.verdict(), Rule::MissedWait);
+        let finding = only(world.ruling(), Rule::MissedWait);
         prop_assert_eq!((finding.inode, finding.index), (FILE, Some(page as u64)));
     }
 
@@ -306,7 +306,7 @@ proptest! {
             world.emit(Kind::WaitEnd, BREAKER, |_| {});
         }
         world.emit(Kind::BreakEnd, BREAKER, |_| {});
-        only(world.verdict(), Rule::MissedWait);
+        only(world.ruling(), Rule::MissedWait);
     }
 
     #[test]
@@ -316,7 +316,7 @@ proptest! {
         for _ in 0..=Config::reference(world.shape).rescans {
             world.scan();
         }
-        let finding = only(world.verdict(), Rule::Livelock);
+        let finding = only(world.ruling(), Rule::Livelock);
         prop_assert_eq!(finding.page, 1);
         prop_assert!(finding.how == How::Spins);
     }
@@ -341,7 +341,7 @@ proptest! {
             }
             world.emit(Kind::WaitEnd, BREAKER, |_| {});
         }
-        let finding = only(world.verdict(), Rule::Livelock);
+        let finding = only(world.ruling(), Rule::Livelock);
         prop_assert!(finding.how == How::Starves);
     }
 
@@ -358,7 +358,7 @@ proptest! {
             world.pins[0].swap(0, 1);
             world.unpin(0);
         }
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -372,7 +372,7 @@ proptest! {
         if !wake {
             world.events.pop();
         }
-        let finding = only(world.verdict(), Rule::LostWakeup);
+        let finding = only(world.ruling(), Rule::LostWakeup);
         prop_assert_eq!(finding.tasks, [BREAKER]);
     }
 
@@ -383,7 +383,7 @@ proptest! {
         let page = world.scan().expect("page 0 was just pinned");
         world.wait_begin(page);
         world.events.last_mut().expect("the sleep").detail = flag::INVALIDATE_LOCK;
-        let finding = only(world.verdict(), Rule::LockHeld);
+        let finding = only(world.ruling(), Rule::LockHeld);
         prop_assert_eq!(finding.page, page as u64 + 1);
     }
 
@@ -395,7 +395,7 @@ proptest! {
         world.wait_begin(page);
         let sleep = world.events.last_mut().expect("the sleep");
         sleep.detail = flag::INVALIDATE_LOCK | flag::ELSEWHERE;
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -427,7 +427,7 @@ proptest! {
         let page = world.scan().expect("page 0 was just pinned");
         world.wait_begin(page);
         world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
-        let finding = only(world.verdict(), Rule::LockHeld);
+        let finding = only(world.ruling(), Rule::LockHeld);
         prop_assert_eq!(finding.tasks, [BREAKER, FAULTER]);
     }
 
@@ -445,14 +445,14 @@ proptest! {
             2 => world.operation(Kind::End, Operation::Fsync, FAULTER, -16),
             _ => world.operation(Kind::End, Operation::Fsync, FAULTER, 0),
         }
-        only(world.verdict(), Rule::Fsync);
+        only(world.ruling(), Rule::Fsync);
     }
 
     #[test]
     fn a_warning_is_a_finding(mut world in world(), at: prop::sample::Index) {
         let at = at.index(world.events.len() + 1);
         world.events.insert(at, Event { value: 0x1234, ..Event::new(Kind::Warning) });
-        let finding = only(world.verdict(), Rule::Warning);
+        let finding = only(world.ruling(), Rule::Warning);
         prop_assert_eq!(finding.events, [at as u64]);
     }
 }

@@ -68,21 +68,21 @@ struct Numbers {
 
 impl Fs {
     /// An empty one.
-    pub fn new(config: &Config) -> Arc<Self> {
+    pub fn new(setup: &Config) -> Arc<Self> {
         let board = Board::new();
         Arc::new(Self {
-            shape: config.shape,
+            shape: setup.shape,
             log: Log::new(protocol::Config {
-                newer_pins: config.newer_pins,
-                ..protocol::Config::reference(config.shape)
+                newer_pins: setup.newer_pins,
+                ..protocol::Config::reference(setup.shape)
             }),
             holds: Holds::default(),
             device: Device::new(),
             board,
-            variant: config.variant,
-            looks_first: config.looks_first,
-            dax: Volume::new(1, true, config.shape, config.blocks, config.scatter),
-            cache: Volume::new(2, false, config.shape, config.blocks, config.scatter),
+            variant: setup.variant,
+            looks_first: setup.looks_first,
+            dax: Volume::new(1, true, setup.shape, setup.blocks, setup.scatter),
+            cache: Volume::new(2, false, setup.shape, setup.blocks, setup.scatter),
             numbers: Leaf::default(),
             written_back: Leaf::default(),
             boot_loader: Leaf::default(),

@@ -72,7 +72,7 @@ impl Log {
     }
 
     /// What the rules find if the run ends now, with nobody able to go on.
-    pub fn verdict(&self) -> Vec<Finding> {
+    pub fn findings_at_end(&self) -> Vec<Finding> {
         self.0.with(|inner| match inner.judge.clone().finish(inner.tick) {
             protocol::Ruling::Violated(findings) => findings,
             protocol::Ruling::Holds | protocol::Ruling::Undecided => Vec::new(),

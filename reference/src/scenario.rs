@@ -82,7 +82,7 @@ pub fn run(scenario: &Scenario, shape: Counting, variant: Option<Variant>) -> Ve
     let world = World { fs: Arc::clone(&fs), process };
     // What fails because of a bug is found by the rules.
     let _ = (scenario.run)(&world);
-    fs.log.verdict()
+    fs.log.findings_at_end()
 }
 
 struct World {

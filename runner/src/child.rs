@@ -163,20 +163,20 @@ fn open(task: &Assignment) -> Tried<Open> {
             // The runner is what answers for its cases' devices.
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
-            let config = kernel::Config { directory, patience, spare: task.spare.clone() };
+            let setup = kernel::Config { directory, patience, spare: task.spare.clone() };
             let holds = task.holds.clone().map(kernel::Page::of_parent);
-            kernel::open(&config, owner, holds).map(Open::Kernel)
+            kernel::open(&setup, owner, holds).map(Open::Kernel)
         }
         (Some(_), None) => Err(machinery("the case's directory", "none was given".to_owned())),
         (None, _) => {
             let variant = task.variant.as_deref().map(str::parse).transpose();
-            let config = reference::Config {
+            let setup = reference::Config {
                 variant: variant.map_err(|why| machinery("the variant", why))?,
                 seed: task.seed,
                 patience: task.patience,
                 ..reference::Config::default()
             };
-            Ok(Open::Reference(Box::new(Reference::new(&config))))
+            Ok(Open::Reference(Box::new(Reference::new(&setup))))
         }
     }
 }

@@ -75,8 +75,8 @@ impl FileSystem {
     }
 
     /// Puts it, or its files, on another device: what device-mapper made of the target's.
-    pub(crate) fn place(&mut self, layout: DmTable, dev: PathBuf) {
-        match layout {
+    pub(crate) fn put_on(&mut self, dm_table: DmTable, dev: PathBuf) {
+        match dm_table {
             DmTable::Realtime => self.realtime = Some(dev),
             DmTable::Concat | DmTable::Stripe(_) => self.dev = dev,
         }

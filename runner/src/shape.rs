@@ -24,7 +24,7 @@ pub(crate) struct Shape {
     /// Options of what checks it.
     pub(crate) check: &'static [&'static str],
     /// What is put between the devices and the file system.
-    pub(crate) layout: Option<DmTable>,
+    pub(crate) dm_table: Option<DmTable>,
     /// Whether the second of two devices is for the cases: they make file systems of their own on it.
     pub(crate) spare: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// Whether a single device is not enough.
     pub(crate) fn needs_two(&self) -> bool {
-        self.spare || self.layout.is_some_and(DmTable::needs_two)
+        self.spare || self.dm_table.is_some_and(DmTable::needs_two)
     }
 }
 
@@ -71,7 +71,7 @@ const NONE: Shape = Shape {
     mkfs: &[],
     mount: &[],
     check: &[],
-    layout: None,
+    dm_table: None,
     spare: false,
 };
 
@@ -80,7 +80,7 @@ const ON_REALTIME: Shape = Shape {
     fs: Some(Fs::Xfs),
     mount: &["rtdev={realtime}"],
     check: &["-r", "{realtime}"],
-    layout: Some(DmTable::Realtime),
+    dm_table: Some(DmTable::Realtime),
     ..NONE
 };
 
@@ -89,19 +89,19 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "linear",
         about: "dm-linear: the device, or several one after the other, from an offset on",
-        layout: Some(DmTable::Concat),
+        dm_table: Some(DmTable::Concat),
         ..NONE
     },
     Shape {
         name: "stripe",
         about: "dm-stripe over two devices or more, in pieces of 2 MiB",
-        layout: Some(DmTable::Stripe(2 * MIB)),
+        dm_table: Some(DmTable::Stripe(2 * MIB)),
         ..NONE
     },
     Shape {
         name: "stripe-4k",
         about: "dm-stripe over two devices or more, in pieces of 4 KiB: no huge mapping is possible",
-        layout: Some(DmTable::Stripe(8)),
+        dm_table: Some(DmTable::Stripe(8)),
         ..NONE
     },
     Shape {
@@ -231,7 +231,7 @@ pub(crate) fn together(
         }
     }
     let placing: Vec<_> =
-        shapes.iter().filter(|shape| shape.layout.is_some() || shape.spare).collect();
+        shapes.iter().filter(|shape| shape.dm_table.is_some() || shape.spare).collect();
     if let [one, other, ..] = placing[..] {
         bail!("--shape {} and --shape {} both set the device", one.name, other.name);
     }
@@ -239,8 +239,8 @@ pub(crate) fn together(
         ensure!(devices == 2, "--shape {} needs two devices, not {devices}", spare.name);
         return Ok(shapes);
     }
-    match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
-        Some((shape, layout)) if layout.needs_two() && devices < 2 => {
+    match placing.first().and_then(|shape| Some((shape, shape.dm_table?))) {
+        Some((shape, table)) if table.needs_two() && devices < 2 => {
             bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
         }
         Some((shape, DmTable::Realtime)) if devices > 2 => {

@@ -96,8 +96,8 @@ impl Target {
     }
 
     /// What device-mapper is to make of the devices, if anything.
-    pub(crate) fn layout(&self) -> Option<DmTable> {
-        self.shapes().find_map(|shape| shape.layout)
+    pub(crate) fn dm_table(&self) -> Option<DmTable> {
+        self.shapes().find_map(|shape| shape.dm_table)
     }
 
     /// The device that is left to the cases, if one is.

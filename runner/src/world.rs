@@ -57,7 +57,7 @@ pub(crate) struct KernelFs {
     files: FileSystem,
     devices: Vec<PathBuf>,
     /// What device-mapper is to make of them.
-    layout: Option<DmTable>,
+    dm_table: Option<DmTable>,
     mapper: Option<Mapper>,
     patience: Duration,
     mounted: bool,
@@ -116,7 +116,7 @@ pub(crate) fn check(plan: &Plan, program: &Path) -> anyhow::Result<()> {
             checked => checked?,
         }
     }
-    if plan.target.layout().is_none() {
+    if plan.target.dm_table().is_none() {
         let patience = plan.patience(PATIENCE);
         let files = FileSystem::new(row, &plan.target, PathBuf::new(), patience)?;
         smallest::check(&files, files.device(), patience)?;
@@ -171,7 +171,7 @@ impl World {
         Ok(Self::Kernel(Box::new(KernelFs {
             files: FileSystem::new(row, &plan.target, point, patience)?,
             devices: plan.target.devices.clone(),
-            layout: plan.target.layout(),
+            dm_table: plan.target.dm_table(),
             mapper: None,
             patience,
             mounted: false,
@@ -222,11 +222,11 @@ impl World {
             return Ok(None);
         };
         watch::sweep(&kernel.program, kernel.grace).map_err(Unusable::Wedged)?;
-        if let Some(layout) = kernel.layout {
+        if let Some(dm_table) = kernel.dm_table {
             let owner = Owner::here().context("/proc/self").map_err(Unusable::Broken)?;
-            let made = Mapper::make(layout, &kernel.devices, owner, kernel.patience)
+            let made = Mapper::make(dm_table, &kernel.devices, owner, kernel.patience)
                 .map_err(|error| Unusable::Broken(error.into()))?;
-            kernel.files.place(layout, made.node.clone());
+            kernel.files.put_on(dm_table, made.node.clone());
             kernel.mapper = Some(made);
         }
         kernel.files.make()?;

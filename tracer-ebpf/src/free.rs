@@ -4,7 +4,7 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use protocol::{Kind, counters};
 
-use crate::blocks::place;
+use crate::blocks::frame_of;
 use crate::globals::{
     DEVICE, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH, GROUP_BLOCKS, IDLE,
     get,
@@ -41,7 +41,7 @@ extern "C" fn look(_: u64, search: *mut Search) -> i64 {
     // SAFETY: `repeat` hands over the context it was given.
     let search = unsafe { &mut *search };
     if search.row == 0 {
-        let Some((frame, row)) = place(search.block) else {
+        let Some((frame, row)) = frame_of(search.block) else {
             search.lost_way = true;
             return 1;
         };
@@ -83,7 +83,7 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
     } else {
         (argument_at(context, &FREE_BLOCK)?, argument_at(context, &FREE_LENGTH)?)
     };
-    let Some((frame, row)) = place(block) else {
+    let Some((frame, row)) = frame_of(block) else {
         unplaced();
         return Ok(());
     };
@@ -105,7 +105,7 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
         return Ok(());
     }
     let trace = if counts.busy() { stack(context) } else { -1 };
-    let (inode, index) = if counts.busy() { worst.place() } else { (0, 0) };
+    let (inode, index) = if counts.busy() { worst.mapped_at() } else { (0, 0) };
     emit(Kind::Free, |event| {
         page(event, worst);
         event.count = length;

@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// The file and the index the page is mapped at. A page shared by reflink has none.
-    pub(crate) fn place(self) -> (u64, u64) {
+    pub(crate) fn mapped_at(self) -> (u64, u64) {
         let place = || -> Result<(u64, u64), Lost> {
             let shot = self.shot()?;
             let Some(inode) = Inode::of_mapping(shot.mapping())? else {

@@ -89,7 +89,7 @@ fn try_remove(
     let task = task();
     // SAFETY: the map's values are plain data that only their own task changes.
     let breaking = unsafe { BREAKS.get(&task) }.is_some();
-    let (mut number, index) = first.place();
+    let (mut number, index) = first.mapped_at();
     let mut detail = 0;
     if get(&REMOVE_HAS_MAPPING) != 0 {
         let mapping = argument(1)?;

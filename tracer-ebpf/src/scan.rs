@@ -100,7 +100,7 @@ fn try_scan(context: &impl StackIdContext, mapping: u64, found: u64) -> Result<(
         return emit(Kind::Scan, |event| about(event, inode));
     };
     let counts = busy.counts()?;
-    let (_, index) = busy.place();
+    let (_, index) = busy.mapped_at();
     a_break.busy = busy.address;
     a_break.busy_index = index;
     a_break.busy_inode = inode.address;

@@ -240,7 +240,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     tell_refusals(&mut stream);
     let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
-    Ok(outcome.verdict == Ruling::Holds)
+    Ok(outcome.ruling == Ruling::Holds)
 }
 
 fn tell_refusals(stream: &mut Stream) {
@@ -354,7 +354,7 @@ fn print(out: &mut impl Write, json: bool, stream: &Stream, finding: &Finding) -
 }
 
 fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
-    let (word, findings) = match &outcome.verdict {
+    let (word, findings) = match &outcome.ruling {
         Ruling::Holds => ("holds", 0),
         Ruling::Violated(findings) => ("violated", findings.len()),
         Ruling::Undecided => ("undecided", 0),
@@ -383,7 +383,7 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
     if outcome.needless > 0 {
         writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.needless)?;
     }
-    match outcome.verdict {
+    match outcome.ruling {
         Ruling::Holds => writeln!(out, "the protocol held in all that was seen")?,
         Ruling::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
         Ruling::Undecided => {

@@ -134,7 +134,7 @@ impl Holds {
         let mut programs = Programs::new(ebpf, btf);
         let mut placed = Vec::new();
         for held in HELD {
-            let result = place(&mut programs, held, &symbols);
+            let result = put_probe(&mut programs, held, &symbols);
             let word = &page.slots()[held.slot as usize].attached;
             word.store(result.is_ok().into(), std::sync::atomic::Ordering::SeqCst);
             placed.push((held.slot, result));
@@ -176,7 +176,7 @@ impl Holds {
 }
 
 /// Attaches a slot's program in the first way that the kernel takes.
-fn place(programs: &mut Programs, held: &Held, symbols: &Symbols) -> Result<Placed, Error> {
+fn put_probe(programs: &mut Programs, held: &Held, symbols: &Symbols) -> Result<Placed, Error> {
     let mut refused = None;
     for way in held.ways {
         if symbols.named(way.symbol).is_none() {

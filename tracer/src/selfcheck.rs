@@ -150,8 +150,8 @@ fn attempt(
 
     let mut missing = missing(&seen, task);
     missing.retain(|step| knows_frees || *step != "block free");
-    let config = Config::kernel(session.counting());
-    let findings = match judge(config, &seen) {
+    let bounds = Config::kernel(session.counting());
+    let findings = match judge(bounds, &seen) {
         Ruling::Violated(findings) => findings,
         Ruling::Holds | Ruling::Undecided => Vec::new(),
     };

@@ -81,8 +81,8 @@ pub struct Stream {
 
 /// What a watch came to.
 pub struct Outcome {
-    /// The verdict on all that was seen.
-    pub verdict: Ruling,
+    /// The ruling on all that was seen.
+    pub ruling: Ruling,
     /// What was not seen that a verdict needs.
     pub unseen: Unseen,
     /// How many calls were not seen that no verdict needs.
@@ -230,7 +230,7 @@ impl Stream {
     /// Whether the tracer itself is the cause of it: its own break, which may outlast the
     /// self-check on a kernel that violates the protocol, and one warning.
     ///
-    /// Reading /proc/PID/stack of a task that runs, and is in a function with a kretprobe, made
+    /// Told /proc/PID/stack of a task that runs, and is in a function with a kretprobe, made
     /// the unwinder warn. Linux commit 5120d167e21c ("rethook: Remove warning messages printed for
     /// finding return address of a frame.") took that out; nothing was wrong.
     fn is_own(&self, event: &Event) -> bool {
@@ -310,16 +310,16 @@ impl Stream {
         self.summary = Summary::default();
     }
 
-    /// The verdict on what was seen since [`Stream::begin`], and its timeline.
+    /// The ruling on what was seen since [`Stream::begin`], and its timeline.
     pub fn conclude(&mut self) -> (Ruling, Timeline) {
         self.pump_all();
         let fresh = Judge::new(Config::kernel(self.session.counting()));
-        let verdict = self.verdict(fresh, Vec::new());
-        let findings = match &verdict {
+        let ruling = self.ruling(fresh, Vec::new());
+        let findings = match &ruling {
             Ruling::Violated(findings) => findings.clone(),
             _ => Vec::new(),
         };
-        (verdict, self.timeline(findings))
+        (ruling, self.timeline(findings))
     }
 
     /// What is drawn: the last events up to a little after the last finding.
@@ -352,9 +352,9 @@ impl Stream {
         }
     }
 
-    /// The verdict on what was seen until now, and on what was found before that; `fresh` judges what
+    /// The ruling on what was seen until now, and on what was found before that; `fresh` judges what
     /// comes.
-    fn verdict(&mut self, fresh: Judge, before: Vec<Finding>) -> Ruling {
+    fn ruling(&mut self, fresh: Judge, before: Vec<Finding>) -> Ruling {
         let (session, unplaced) = (&self.session, self.unplaced);
         let all_seen = || session.unseen().unplaced() == unplaced;
         match std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen) {
@@ -385,9 +385,9 @@ impl Stream {
         let findings = self.pump_all();
         let fresh = Judge::new(Config::kernel(self.session.counting()));
         let own = std::mem::take(&mut self.self_check);
-        let verdict = self.verdict(fresh, own);
+        let ruling = self.ruling(fresh, own);
         let outcome = Outcome {
-            verdict,
+            ruling,
             unseen: self.unseen(),
             needless: self.needless(),
             peak: self.session.peak(),

@@ -79,8 +79,8 @@ pub struct Config {
 
 /// Opens the kernel's file system for one case of `owner`'s, which may hold tasks with what was
 /// `lent` to it.
-pub fn open(config: &Config, owner: Owner, lent: Lent) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Kernel::new(config, Devices::new(owner), lent)?))
+pub fn open(setup: &Config, owner: Owner, lent: Lent) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Kernel::new(setup, Devices::new(owner), lent)?))
 }
 
 /// What many short programs use one after the other: making devices and a page-cache file system
@@ -105,8 +105,8 @@ impl Devices {
 
     /// Opens the kernel's file system for one program, which may hold tasks with what was `lent` to
     /// it. Its files are the program's to remove, but for those in the page cache.
-    pub fn open(&self, config: &Config, lent: Lent) -> Tried<Box<dyn System>> {
-        Ok(Box::new(Kernel::new(config, self.clone(), lent)?))
+    pub fn open(&self, setup: &Config, lent: Lent) -> Tried<Box<dyn System>> {
+        Ok(Box::new(Kernel::new(setup, self.clone(), lent)?))
     }
 
     /// Vars that are all 0. Mapping them anew would let every program leave some memory.
@@ -189,7 +189,7 @@ impl UnderWay {
 }
 
 struct Kernel {
-    config: Config,
+    setup: Config,
     vars: Vars,
     tasks: BTreeMap<TaskId, Task>,
     operations: BTreeMap<OpId, UnderWay>,
@@ -211,16 +211,16 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new(config: &Config, devices: Devices, lent: Lent) -> Tried<Self> {
+    fn new(setup: &Config, devices: Devices, lent: Lent) -> Tried<Self> {
         let vars = devices.vars().map_err(trouble("shared memory"))?;
-        let spare = crew::spare(config, &devices);
-        let crew = match devices.crew(&config.directory) {
+        let spare = crew::spare(setup, &devices);
+        let crew = match devices.crew(&setup.directory) {
             Some(crew) => crew,
-            None => Crew::new(config, &devices, vars)?,
+            None => Crew::new(setup, &devices, vars)?,
         };
         // After the forks, so that nobody else has it open when this is over.
-        let writeback = writeback::Reader::open(devices.owner, &config.directory)
-            .map_err(trouble(config.directory.display()));
+        let writeback = writeback::Reader::open(devices.owner, &setup.directory)
+            .map_err(trouble(setup.directory.display()));
         let writeback = match writeback {
             Ok(reader) => reader,
             Err(trouble) => {
@@ -230,7 +230,7 @@ impl Kernel {
             }
         };
         Ok(Self {
-            config: config.clone(),
+            setup: setup.clone(),
             vars,
             tasks: [(MAIN, crew.main)].into(),
             operations: BTreeMap::new(),
@@ -273,8 +273,8 @@ impl Kernel {
         let tasks = std::mem::take(&mut self.tasks).into_values();
         let tasks = tasks.chain(std::mem::take(&mut self.idle));
         let tasks = tasks.filter(|task| task.pid == main).collect();
-        let limit = self.config.patience.of(GRACE);
-        let directory = &self.config.directory;
+        let limit = self.setup.patience.of(GRACE);
+        let directory = &self.setup.directory;
         if let Some(crew) = Crew::rested(directory, &mut self.control, tasks, limit) {
             pids.retain(|pid| *pid != main && *pid != self.control.pid);
             *self.devices.crew.borrow_mut() = Some(crew);
@@ -464,7 +464,7 @@ impl System for Kernel {
         wire::send(parent.as_fd(), &Request::Spawn(kinship), &[theirs.as_raw_fd()])
             .map_err(trouble("a new task"))?;
         drop(theirs);
-        let hello = greeted(&ours, Some(parent), self.config.patience.of(PATIENCE))?;
+        let hello = greeted(&ours, Some(parent), self.setup.patience.of(PATIENCE))?;
         self.tasks.insert(id, Task::new(ours, hello));
         Ok(id)
     }
@@ -518,7 +518,7 @@ impl System for Kernel {
                 nix::sys::signal::kill(target, nix::sys::signal::SIGKILL)
                     .map_err(|error| trouble("SIGKILL")(error.into()))?;
                 let begun = Instant::now();
-                let limit = self.config.patience.of(PATIENCE);
+                let limit = self.setup.patience.of(PATIENCE);
                 while !proc::is_gone(pid) {
                     if begun.elapsed() > limit {
                         return Err(Trouble::Stuck {
@@ -584,11 +584,11 @@ impl System for Kernel {
     }
 
     fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
-        self.control.bystand(what, self.config.patience.of(PATIENCE))
+        self.control.bystand(what, self.setup.patience.of(PATIENCE))
     }
 
     fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
-        self.control.inspect(files, bystanders, self.config.patience.of(PATIENCE))
+        self.control.inspect(files, bystanders, self.setup.patience.of(PATIENCE))
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {
@@ -596,7 +596,7 @@ impl System for Kernel {
     }
 
     fn patience(&self) -> Patience {
-        self.config.patience
+        self.setup.patience
     }
 
     fn now(&self) -> u64 {
@@ -615,7 +615,7 @@ impl Drop for Kernel {
         for pid in &pids {
             kill(*pid);
         }
-        let end = Instant::now() + self.config.patience.of(GRACE);
+        let end = Instant::now() + self.setup.patience.of(GRACE);
         pids.retain(|pid| !proc::ends(*pid, end));
         self.devices.stuck.borrow_mut().append(&mut pids);
         while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
@@ -639,7 +639,7 @@ impl Drop for Kernel {
             return;
         }
         drop(bench);
-        for left in bench::sweep(owner, self.config.patience.of(bench::BUSY)) {
+        for left in bench::sweep(owner, self.setup.patience.of(bench::BUSY)) {
             eprintln!("left behind: {left}");
         }
     }

@@ -97,19 +97,19 @@ struct UnderWay {
 }
 
 /// Opens the reference for one case.
-pub fn open(config: &Config) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Reference::new(config)))
+pub fn open(setup: &Config) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Reference::new(setup)))
 }
 
 impl Reference {
     /// A file system with one process of one task.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(setup: &Config) -> Self {
         let fs = Fs::new(&reference::Config {
-            shape: config.shape,
-            variant: config.variant,
-            looks_first: config.looks_first,
+            shape: setup.shape,
+            variant: setup.variant,
+            looks_first: setup.looks_first,
             blocks: BLOCKS,
-            scatter: config.scatter,
+            scatter: setup.scatter,
             newer_pins: NEWER_PINS,
         });
         let device = fs.board.add(0);
@@ -123,7 +123,7 @@ impl Reference {
             held: Vec::new(),
             hand,
             names: Names::default(),
-            patience: config.patience,
+            patience: setup.patience,
         };
         system.threads.push(thread::spawn(move || {
             // Ends with the run.
@@ -138,7 +138,7 @@ impl Reference {
     pub fn findings(&self) -> Vec<Finding> {
         self.shared.fs.sample();
         if self.shared.fs.board.is_quiet() {
-            self.shared.fs.log.verdict()
+            self.shared.fs.log.findings_at_end()
         } else {
             self.shared.fs.log.findings()
         }
@@ -209,7 +209,7 @@ impl Reference {
     }
 }
 
-fn place(place: reference::Sleep) -> WaitChannel {
+fn wait_channel(place: reference::Sleep) -> WaitChannel {
     match place {
         reference::Sleep::LayoutBreak(_) => WaitChannel::LayoutBreak,
         reference::Sleep::Lock(name) | reference::Sleep::For(name) => {
@@ -256,7 +256,9 @@ impl System for Reference {
         Ok(self.shared.fs.board.look(|view| {
             let standing = view.standing(task);
             Self::ended(operation, standing).unwrap_or(match standing {
-                Standing::Sleeping(at) if at != reference::Sleep::Idle => Look::Blocked(place(at)),
+                Standing::Sleeping(at) if at != reference::Sleep::Idle => {
+                    Look::Blocked(wait_channel(at))
+                }
                 _ => Look::Running,
             })
         }))
@@ -292,7 +294,7 @@ impl System for Reference {
                 since = (Instant::now(), 0, sleep);
             }
             let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > rest);
-            (view.is_quiet() || rests).then(|| Some(Look::Blocked(place(at))))
+            (view.is_quiet() || rests).then(|| Some(Look::Blocked(wait_channel(at))))
         });
         Ok(seen.unwrap_or(Some(Look::Running)))
     }

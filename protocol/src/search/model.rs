@@ -176,7 +176,7 @@ impl super::Model for Small {
         self.roles[task] == Role::Truncate
     }
 
-    fn steps(&self, state: &State, task: usize) -> Vec<Transition<State>> {
+    fn transitions(&self, state: &State, task: usize) -> Vec<Transition<State>> {
         let mut next = Next { small: self, state: state.clone(), task, broken: None };
         let label = match self.roles[task] {
             Role::Truncate => next.truncate(),

@@ -104,7 +104,7 @@ impl Rules {
 
     /// Operations that should be over by now, or, if `ever`, that never will be.
     pub(super) fn stuck(&mut self, mark: Mark, ever: bool) -> Vec<Finding> {
-        let progress = self.config.progress;
+        let progress = self.bounds.progress;
         let mut findings = Vec::new();
         for (&(task, operation), running) in &mut self.running {
             if running.told || !running.whole || !must_progress(operation) {

@@ -151,7 +151,7 @@ fn reproducer(
     let placed: Vec<_> = shapes
         .iter()
         .filter_map(|name| shape::find(name).ok())
-        .filter(|shape| !matches!(shape.layout, None | Some(DmTable::Realtime)))
+        .filter(|shape| !matches!(shape.dm_table, None | Some(DmTable::Realtime)))
         .collect();
     let mut mount = mount.to_owned();
     let shaped = shapes.iter().filter_map(|name| shape::find(name).ok());

@@ -82,15 +82,15 @@ pub(crate) struct OnKernel {
 
 impl OnKernel {
     /// What a program's system is made with.
-    fn config(&self) -> kernel::Config {
+    fn setup(&self) -> kernel::Config {
         let (directory, patience) = (self.directory.clone(), self.like.patience);
         kernel::Config { directory, patience, spare: None }
     }
 
     /// Tries whether files can be mapped by huge entries, and says so if not.
     fn try_huge(&mut self) -> anyhow::Result<()> {
-        let config = self.config();
-        let mut system = self.devices.open(&config, Err("nobody is held".to_owned()))?;
+        let setup = self.setup();
+        let mut system = self.devices.open(&setup, Err("nobody is held".to_owned()))?;
         self.no_huge = system.offers(Need::Huge).err();
         drop(system);
         if let Some(why) = &self.no_huge {
@@ -101,9 +101,9 @@ impl OnKernel {
 
     /// Tries which order it is, for one of the two is what this file system does.
     fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
-        let config = Config { looks_first: true, ..self.like };
+        let setup = Config { looks_first: true, ..self.like };
         let program = Program::of_a_refusal();
-        let divergence = self.compare(&program, &mut Reference::new(&config), stop)?;
+        let divergence = self.compare(&program, &mut Reference::new(&setup), stop)?;
         if let Some(other) = divergence.as_ref().filter(|d| d.step != Some(program.steps.len())) {
             anyhow::bail!("a program of {} steps went wrong: {other}", program.steps.len());
         }
@@ -170,10 +170,10 @@ impl OnKernel {
         }
         let spent = self.spent.clone();
         spent.on("having WARN_ON_ONCE warn again", world::warn_again);
-        let config = self.config();
+        let setup = self.setup();
         let lent = spent.on("placing probes", || self.holding.lend(program.holds()));
         let lent = lent.map(kernel::Page::own);
-        let mut system = spent.on("making tasks", || self.devices.open(&config, lent))?;
+        let mut system = spent.on("making tasks", || self.devices.open(&setup, lent))?;
         let mut ran = work(system.as_mut(), &mut self.orders, reference.as_deref_mut());
         if let Some(divergence) = ran.found.first_mut() {
             divergence.add("what its tasks did", &system.describe());
@@ -186,7 +186,7 @@ impl OnKernel {
             return Err(broken(Unusable::Wedged(why)));
         }
         if let (Files::Kept, true, Some(reference)) = (files, ran.found.is_empty(), reference) {
-            ran.found.extend(self.remounted(program, &config, reference)?);
+            ran.found.extend(self.remounted(program, &setup, reference)?);
         }
         if files == Files::Kept || !ran.found.is_empty() || !ran.clean {
             spent
@@ -214,7 +214,7 @@ impl OnKernel {
     fn remounted(
         &mut self,
         program: &Program,
-        config: &kernel::Config,
+        setup: &kernel::Config,
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
         let spent = self.spent.clone();
@@ -227,7 +227,7 @@ impl OnKernel {
             return Ok(Some(Divergence::at_end(complaint.title, complaint.text)));
         }
         let lent = Err("nobody is held".to_owned());
-        let mut system = spent.on("making tasks", || self.devices.open(config, lent))?;
+        let mut system = spent.on("making tasks", || self.devices.open(setup, lent))?;
         let subject = Subject::Kernel(self.known.clone());
         let again = || execute::read_again(program, system.as_mut(), reference, subject);
         Ok(spent.on("reading again", again))
@@ -338,11 +338,11 @@ impl Testbed {
             Self::Kernel(bed) => bed.like,
             Self::Reference(bed) => Config { patience: bed.patience, ..Config::default() },
         };
-        let config = Config { seed: program.seed, ..like };
-        let mut reference = Reference::new(&config);
+        let setup = Config { seed: program.seed, ..like };
+        let mut reference = Reference::new(&setup);
         match self {
             Self::Reference(bed) => {
-                let mut variant = Reference::new(&Config { variant: bed.variant, ..config });
+                let mut variant = Reference::new(&Config { variant: bed.variant, ..setup });
                 let divergence = execute::run(
                     program,
                     &mut variant,

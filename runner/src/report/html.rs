@@ -302,7 +302,7 @@ fn quiet(out: &mut String, verdict: Verdict, title: &str, results: &[Told<'_>], 
 }
 
 /// Where the files of a result are: for this program, and for a page in `folder`.
-fn place(told: &Told<'_>, folder: &Path) -> (PathBuf, String) {
+fn folder_of(told: &Told<'_>, folder: &Path) -> (PathBuf, String) {
     let outcome = told.alike.first;
     let inside = Results::inside(&outcome.case, outcome.iteration);
     let path = match told.history.source_of(&outcome.case) {

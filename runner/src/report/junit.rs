@@ -42,7 +42,7 @@ pub(crate) fn xml(histories: &[&History]) -> anyhow::Result<Vec<u8>> {
 
 /// A run, and what junit-report cannot say of it.
 fn suite(history: &History) -> (TestSuite, Addition) {
-    let place = place(history);
+    let place = package(history);
     let mut suite = TestSuiteBuilder::new(&clean::line(&history.name()));
     suite.testsuite.package.clone_from(&place);
     let began = history.began.unwrap_or(SystemTime::UNIX_EPOCH);
@@ -78,7 +78,7 @@ fn suite(history: &History) -> (TestSuite, Addition) {
 }
 
 /// The package of all classes. A dot ends a package's name, so a kernel's release has none.
-fn place(history: &History) -> String {
+fn package(history: &History) -> String {
     let on = history.plan.as_ref().map_or("unknown".to_owned(), Plan::configuration);
     let kernel = match history.machine.kernel.as_str() {
         "" => "unknown",

@@ -69,7 +69,7 @@ impl Timeline {
 
     /// The file and the index of a finding's page. A page whose mapping entry is gone names no file;
     /// then the last event before that did counts.
-    pub fn place(&self, finding: &Finding) -> Option<(u64, Option<u64>)> {
+    pub fn page_of(&self, finding: &Finding) -> Option<(u64, Option<u64>)> {
         if finding.inode != 0 || finding.page == 0 {
             return (finding.inode != 0).then_some((finding.inode, finding.index));
         }

@@ -27,15 +27,15 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// A new one, whose files are in the directory of `config`.
-    pub(super) fn new(config: &Config, devices: &Devices, vars: Vars) -> Tried<Self> {
+    /// A new one, whose files are in the directory of `setup`.
+    pub(super) fn new(setup: &Config, devices: &Devices, vars: Vars) -> Tried<Self> {
         let folders = Folders {
-            dax: config.directory.clone(),
+            dax: setup.directory.clone(),
             page_cache: bench::cache_mount(devices.owner),
-            spare: spare(config, devices).ok(),
+            spare: spare(setup, devices).ok(),
         };
         // Both before there is any pin, of which a fork would be another holder.
-        let patience = config.patience;
+        let patience = setup.patience;
         let (socket, control) = first_task(c"control", &folders, vars, patience)?;
         let control = Control::new(socket, control.pid);
         let (socket, main) = match first_task(c"daxtests-case", &folders, vars, patience) {
@@ -45,7 +45,7 @@ impl Crew {
                 return Err(trouble);
             }
         };
-        let directory = config.directory.clone();
+        let directory = setup.directory.clone();
         Ok(Self { directory, control, main: Task::new(socket, main), threads: Vec::new() })
     }
 
@@ -74,11 +74,11 @@ impl Crew {
 }
 
 /// The file system that is the case's own, or why there is none.
-pub(super) fn spare(config: &Config, devices: &Devices) -> Result<Spare, String> {
-    let Some(device) = &config.spare else {
+pub(super) fn spare(setup: &Config, devices: &Devices) -> Result<Spare, String> {
+    let Some(device) = &setup.spare else {
         return Err("no device for a file system of its own: --shape spare".to_owned());
     };
-    Spare::new(device, &config.directory, devices.owner)
+    Spare::new(device, &setup.directory, devices.owner)
 }
 
 /// Has the process of this task close and unmap all that it has; whether it did in time.

@@ -82,7 +82,7 @@ impl Kernel {
     /// As [`crate::system::System::hold`].
     pub(super) fn held(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
         let thread = self.task(task)?.tid;
-        let deadline = self.config.patience.of(DEADLINE).as_nanos();
+        let deadline = self.setup.patience.of(DEADLINE).as_nanos();
         let deadline = u64::try_from(deadline).unwrap_or(u64::MAX);
         let slot = self.holds.slot(point).map_err(Trouble::NotOffered)?;
         if !slot.arm(thread.cast_unsigned(), point, deadline) {
@@ -159,7 +159,7 @@ impl Kernel {
     }
 
     fn not_longer(&mut self, begun: Instant, what: &str) -> Tried<()> {
-        if begun.elapsed() < self.config.patience.of(PATIENCE) {
+        if begun.elapsed() < self.setup.patience.of(PATIENCE) {
             return Ok(());
         }
         Err(Trouble::Stuck {

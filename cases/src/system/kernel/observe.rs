@@ -93,7 +93,7 @@ impl Scene {
     /// comes.
     fn is_known_to_be_closed(&self) -> bool {
         let breaks =
-            |glance: &Glance| glance.sleeps() && glance.place() == WaitChannel::LayoutBreak;
+            |glance: &Glance| glance.sleeps() && glance.wait_channel() == WaitChannel::LayoutBreak;
         self.tasks.iter().flatten().any(breaks)
             && self
                 .tasks
@@ -153,7 +153,7 @@ impl Kernel {
             return Ok(end);
         }
         Ok(match self.glance(op)? {
-            Some(glance) if glance.sleeps() => Look::Blocked(glance.place()),
+            Some(glance) if glance.sleeps() => Look::Blocked(glance.wait_channel()),
             _ => Look::Running,
         })
     }
@@ -182,14 +182,14 @@ impl Kernel {
         }
         let now = self.glance(op)?;
         let then = self.rested.get(&op).map(|rested| &rested.glance);
-        Ok(now.filter(|now| Some(now) == then).map(|now| now.place()))
+        Ok(now.filter(|now| Some(now) == then).map(|now| now.wait_channel()))
     }
 
     /// Looks until it is clear what `op` does; none if it stands at `hold`.
     ///
     /// While anybody is held, sleeping on without having moved is all that there is to see.
     pub(super) fn judged(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
-        let patience = self.config.patience;
+        let patience = self.setup.patience;
         let begun = Instant::now();
         let (mut own, mut all) = (Scene::new(), Scene::new());
         let mut ticks = None;
@@ -209,7 +209,7 @@ impl Kernel {
             if ticks.ran > patience.count(SPIN) {
                 return Ok(Some(Look::Running));
             }
-            let place = glance.as_ref().map(Glance::place);
+            let place = glance.as_ref().map(Glance::wait_channel);
             own.see(vec![glance], self.control.mark());
             let late = begun.elapsed() > patience.of(PATIENCE);
             if let (true, Some(place)) = (own.rests(), place) {
@@ -236,7 +236,7 @@ impl Kernel {
 
     /// Whether nothing but a pin or another operation of the case can hold `own` up.
     fn is_blocked(&mut self, own: &Scene, all: &Scene) -> Tried<bool> {
-        let rested = own.since.elapsed() > self.config.patience.of(REST);
+        let rested = own.since.elapsed() > self.setup.patience.of(REST);
         if self.control.rounds_since(own.mark)? >= ROUNDS {
             return Ok(rested || all.rests() && self.control.rounds_since(all.mark)? >= ROUNDS);
         }
@@ -245,7 +245,7 @@ impl Kernel {
 
     /// As [`crate::system::System::wait`].
     pub(super) fn awaited(&mut self, op: OpId) -> Tried<Done> {
-        let patience = self.config.patience;
+        let patience = self.setup.patience;
         let begun = Instant::now();
         let mut all = Scene::new();
         loop {
@@ -277,11 +277,11 @@ impl Kernel {
         let Some(glance) = self.glance(op)?.filter(Glance::sleeps) else {
             return Ok(false);
         };
-        let limit = self.config.patience.of(FORGOTTEN);
+        let limit = self.setup.patience.of(FORGOTTEN);
         if self.sleeps_through(op, &glance, FORGOTTEN_ROUNDS, limit)?.is_some() {
             return Ok(true);
         }
-        Ok(still > limit && glance.place() == WaitChannel::LayoutBreak)
+        Ok(still > limit && glance.wait_channel() == WaitChannel::LayoutBreak)
     }
 
     fn stuck(&mut self, op: OpId, begun: Instant, why: &str) -> Tried<Trouble> {
@@ -300,7 +300,7 @@ impl Kernel {
             return Ok(stuck);
         };
         if unmoved && self.let_all_go()? {
-            let patience = self.config.patience.of(FORGOTTEN).as_secs();
+            let patience = self.setup.patience.of(FORGOTTEN).as_secs();
             if self.wait_for(op, patience)?.is_some() {
                 return Ok(Trouble::HeldUp { what, seconds, state });
             }
@@ -312,7 +312,7 @@ impl Kernel {
     /// Where `op`, which sleeps as `before` shows, sleeps on while the control experiment goes
     /// through; none if it moves, or if the experiment does not go through.
     pub(super) fn sleeps_on(&mut self, op: OpId, before: &Glance) -> Tried<Option<WaitChannel>> {
-        self.sleeps_through(op, before, ROUNDS, self.config.patience.of(REST))
+        self.sleeps_through(op, before, ROUNDS, self.setup.patience.of(REST))
     }
 
     /// The same with so many rounds of the experiment, which may take as long as `limit`.
@@ -332,7 +332,7 @@ impl Kernel {
                 return Ok(None);
             }
             if self.control.rounds_since(mark)? >= rounds {
-                return Ok(Some(before.place()));
+                return Ok(Some(before.wait_channel()));
             }
             if self.control.is_refused() || begun.elapsed() > limit {
                 return Ok(None);

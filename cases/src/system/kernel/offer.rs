@@ -35,7 +35,7 @@ impl Kernel {
             }
             Need::PageCache => {
                 let mount = bench::cache_mount(self.devices.owner);
-                return self.bench().prepare_cache(&self.config.directory, &mount);
+                return self.bench().prepare_cache(&self.setup.directory, &mount);
             }
             Need::Reflink
             | Need::Fallocate(_)

@@ -123,7 +123,7 @@ impl Kernel {
             }
             PinKind::Remote { .. } => {
                 if self.pins.peer.is_none() {
-                    let peer = Peer::new(self.config.patience)
+                    let peer = Peer::new(self.setup.patience)
                         .map_err(|error| format!("userfaultfd: {error}"))?;
                     self.pins.peer = Some(peer);
                 }
@@ -201,7 +201,7 @@ impl Kernel {
     /// As [`crate::system::System::release`].
     pub(super) fn let_go(&mut self, pin: PinId) -> Tried<u64> {
         self.stirred += 1;
-        let (patience, before) = (self.config.patience.of(PATIENCE), task::now());
+        let (patience, before) = (self.setup.patience.of(PATIENCE), task::now());
         let refuse = |why: &str| {
             let what = format!("the release of pin {}", pin.0);
             Err(Trouble::Machinery { what, why: why.to_owned() })

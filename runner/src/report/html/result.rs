@@ -7,7 +7,7 @@ use protocol::Rule;
 use tracer::timeline::svg::{self, escape};
 
 use super::evidence::{Evidence, files, picture, shortened};
-use super::{Told, place};
+use super::{Told, folder_of};
 use crate::case_file::CaseFile;
 use crate::journal::Outcome;
 use crate::judge::gist;
@@ -47,7 +47,7 @@ pub(super) fn open(out: &mut String, told: &Told<'_>, folder: &Path, allowance: 
     let outcome = told.alike.first;
     let is_open = allowance.open > 0;
     allowance.open = allowance.open.saturating_sub(1);
-    let (path, link) = place(told, folder);
+    let (path, link) = folder_of(told, folder);
     let evidence = Evidence::read(&path, &outcome.case);
     let mut body = String::new();
     introduction(&mut body, told);
@@ -73,7 +73,7 @@ pub(super) fn open(out: &mut String, told: &Told<'_>, folder: &Path, allowance: 
 /// A known deviation: what it is, and where to look.
 pub(super) fn known(out: &mut String, told: &Told<'_>, folder: &Path) {
     let outcome = told.alike.first;
-    let (path, link) = place(told, folder);
+    let (path, link) = folder_of(told, folder);
     let mut body = String::new();
     introduction(&mut body, told);
     for problem in &outcome.problems {
@@ -87,7 +87,7 @@ pub(super) fn known(out: &mut String, told: &Told<'_>, folder: &Path) {
 /// A result that nobody needs to look at.
 pub(super) fn line(out: &mut String, told: &Told<'_>, folder: &Path) {
     let outcome = told.alike.first;
-    let (path, link) = place(told, folder);
+    let (path, link) = folder_of(told, folder);
     let mut what = outcome.gist().unwrap_or_default();
     let traced = outcome.notes.iter().find(|(name, _)| name == "trace");
     if let Some((_, text)) = traced.filter(|_| what.is_empty()) {

@@ -260,7 +260,7 @@ fn what_came_now_and_then_and_is_known_is_not_told_as_passed() {
 fn each_configuration_has_classes_of_its_own() {
     let class = |plan: Plan, kernel: &str| {
         let machine = Machine { kernel: kernel.to_owned(), ..Machine::default() };
-        place(&History { plan: Some(plan), machine, ..History::default() })
+        package(&History { plan: Some(plan), machine, ..History::default() })
     };
     let xfs = plan::example;
     let of = |fs, shapes: &[&str]| {

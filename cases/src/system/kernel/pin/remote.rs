@@ -367,8 +367,8 @@ mod tests {
     fn the_transfer_waits_for_the_release() {
         let folder = tempfile::tempdir().unwrap();
         let (directory, patience) = (folder.path().to_owned(), Patience::default());
-        let config = Config { directory, patience, spare: None };
-        let mut system = open(&config, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
+        let setup = Config { directory, patience, spare: None };
+        let mut system = open(&setup, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
         let system = system.as_mut();
         let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
         let fill = b"ab".to_vec();
