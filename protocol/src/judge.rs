@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::config::Config;
+use crate::bounds::Bounds;
 use crate::event::Event;
 use crate::finding::{Finding, Ruling};
 use crate::state::Rules;
@@ -16,7 +16,7 @@ pub struct Judge {
 
 impl Judge {
     /// A judge of a history that has not begun.
-    pub fn new(bounds: Config) -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         Self { state: Rules::new(bounds), findings: Vec::new() }
     }
 
@@ -82,7 +82,7 @@ impl Judge {
 }
 
 /// The verdict on a history that is there as a whole.
-pub fn judge(bounds: Config, events: &[Event]) -> Ruling {
+pub fn judge(bounds: Bounds, events: &[Event]) -> Ruling {
     let mut judge = Judge::new(bounds);
     for event in events {
         judge.feed(event);

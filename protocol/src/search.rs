@@ -48,7 +48,7 @@ pub struct Transition<S> {
 
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct SearchOutcome {
     /// States that were reached.
     pub states: usize,
     /// Steps between them.
@@ -101,7 +101,7 @@ struct Graph<S> {
 }
 
 /// Searches `model`, giving up after `limit` states.
-pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
+pub fn search<M: Model>(model: &M, limit: usize) -> SearchOutcome {
     let mut numbers = HashMap::new();
     let initial = model.initial();
     let mut graph = Graph {
@@ -142,7 +142,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
     if complete && fault.is_none() {
         fault = graph.starvation(model);
     }
-    Outcome { states: graph.states.len(), steps, complete, fault }
+    SearchOutcome { states: graph.states.len(), steps, complete, fault }
 }
 
 fn say(task: usize, label: &str) -> String {

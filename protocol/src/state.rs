@@ -28,25 +28,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use self::operation::Running;
-use crate::config::Config;
-use crate::event::{Event, Kind, Operation, flag};
+use crate::bounds::Bounds;
+use crate::event::{Event, Kind, OperationKind, flag};
 use crate::finding::Finding;
 use crate::how::How;
 use crate::mark::Mark;
-use crate::pins::{Newer, Pins};
+use crate::pins::{KnownPins, Newer};
 use crate::rule::Rule;
 
 /// What the rules remember of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    bounds: Config,
+    bounds: Bounds,
     /// The event to come next.
     next: Mark,
     lost: bool,
     /// By task and inode: one task may break two files (reflink).
     breaks: BTreeMap<(u32, u64), Break>,
-    pins: Pins,
-    running: BTreeMap<(u32, Operation), Running>,
+    pins: KnownPins,
+    running: BTreeMap<(u32, OperationKind), Running>,
     /// Inode and index of pages that were marked dirty and not written back.
     dirty: BTreeSet<(u64, u64)>,
 }
@@ -94,13 +94,13 @@ struct Wait {
 
 impl Rules {
     /// The state before the first event.
-    pub fn new(bounds: Config) -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             next: Mark::default(),
             lost: false,
             breaks: BTreeMap::new(),
-            pins: Pins::default(),
+            pins: KnownPins::default(),
             running: BTreeMap::new(),
             dirty: BTreeSet::new(),
         }
@@ -161,7 +161,7 @@ impl Rules {
     }
 
     fn wait_begin(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        if let Some(running) = self.running.get_mut(&(event.task, Operation::Fsync)) {
+        if let Some(running) = self.running.get_mut(&(event.task, OperationKind::Fsync)) {
             if core::mem::replace(&mut running.told, true) {
                 return Vec::new();
             }

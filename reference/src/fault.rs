@@ -1,7 +1,7 @@
 //! Page faults, and copy-on-write.
 
 use protocol::HoldPoint;
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EFAULT, Errno};
 use crate::fs::Fs;
@@ -26,7 +26,7 @@ impl Fs {
     pub fn fault(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, at: u64, write: bool) -> Answer<()> {
         let inode = &vma.inode;
         let index = vma.first + at;
-        self.operation(task, inode, Operation::Fault, (index, 1), || {
+        self.operation(task, inode, OperationKind::Fault, (index, 1), || {
             loop {
                 let mmap = mm.lock.read(task)?;
                 let invalidate = inode.invalidate.read(task)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use protocol::event::{Counting, Event, Kind, Operation};
+use protocol::event::{Counting, Event, Kind, OperationKind};
 
 use crate::device::Device;
 use crate::errno::{Answer, Errno, code};
@@ -72,9 +72,9 @@ impl Fs {
         let board = Board::new();
         Arc::new(Self {
             shape: setup.shape,
-            log: Log::new(protocol::Config {
+            log: Log::new(protocol::Bounds {
                 newer_pins: setup.newer_pins,
-                ..protocol::Config::reference(setup.shape)
+                ..protocol::Bounds::reference(setup.shape)
             }),
             holds: Holds::default(),
             device: Device::new(),
@@ -158,7 +158,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        operation: Operation,
+        operation: OperationKind,
         (index, count): (u64, u64),
         run: impl FnOnce() -> Answer<T>,
     ) -> Answer<T> {

@@ -25,7 +25,7 @@ const KEPT: usize = 4096;
 
 impl Log {
     /// An empty one, judged by rules with these bounds.
-    pub fn new(bounds: protocol::Config) -> Self {
+    pub fn new(bounds: protocol::Bounds) -> Self {
         Self(Leaf::new(Inner { tick: 0, judge: Judge::new(bounds), events: VecDeque::new() }))
     }
 

@@ -3,7 +3,7 @@
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
-use protocol::{Kind, Operation};
+use protocol::{Kind, OperationKind};
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::globals::{DENTRY_INODE, FAULT_INDEX, FAULT_VMA, VMA_FILE};
@@ -15,7 +15,7 @@ use crate::waits::somebody_waits;
 
 fn operation(
     kind: Kind,
-    operation: Operation,
+    operation: OperationKind,
     inode: Option<Inode>,
     (index, count): (u64, u64),
     value: i64,
@@ -43,11 +43,11 @@ fn begin_fsync(context: &impl Arguments, inode: Option<Inode>) -> Result<(), Los
     let start = context.argument(1)? / 4096;
     let end = context.argument(2)? / 4096;
     let pages = (start, end.saturating_sub(start) + 1);
-    operation(Kind::Begin, Operation::Fsync, inode, pages, 0)
+    operation(Kind::Begin, OperationKind::Fsync, inode, pages, 0)
 }
 
 fn end_fsync(inode: Option<Inode>, value: i32) -> Result<(), Lost> {
-    operation(Kind::End, Operation::Fsync, inode, (0, 0), i64::from(value))
+    operation(Kind::End, OperationKind::Fsync, inode, (0, 0), i64::from(value))
 }
 
 /// fsync(2), fdatasync(2), msync(2).
@@ -90,7 +90,7 @@ pub(crate) fn fallocate_begin(context: FEntryContext) -> u32 {
         let (start, length) = (context.argument(2)?, context.argument(3)?);
         operation(
             Kind::Begin,
-            Operation::Fallocate,
+            OperationKind::Fallocate,
             of_file(&context)?,
             (start / 4096, length.div_ceil(4096)),
             0,
@@ -103,7 +103,7 @@ pub(crate) fn fallocate_begin(context: FEntryContext) -> u32 {
 pub(crate) fn fallocate_end(context: FExitContext) -> u32 {
     record!(|| {
         let value = context.ret::<i32>().map_err(|_| Lost)?;
-        operation(Kind::End, Operation::Fallocate, of_file(&context)?, (0, 0), i64::from(value))
+        operation(Kind::End, OperationKind::Fallocate, of_file(&context)?, (0, 0), i64::from(value))
     })
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn truncate_begin(context: FEntryContext) -> u32 {
         let size = context.argument(2)?;
         operation(
             Kind::Begin,
-            Operation::Truncate,
+            OperationKind::Truncate,
             of_dentry(&context)?,
             (size / 4096, u64::MAX),
             0,
@@ -134,7 +134,13 @@ pub(crate) fn truncate_begin(context: FEntryContext) -> u32 {
 pub(crate) fn truncate_end(context: FExitContext) -> u32 {
     record!(|| {
         let value = context.ret::<i32>().map_err(|_| Lost)?;
-        operation(Kind::End, Operation::Truncate, of_dentry(&context)?, (0, 0), i64::from(value))
+        operation(
+            Kind::End,
+            OperationKind::Truncate,
+            of_dentry(&context)?,
+            (0, 0),
+            i64::from(value),
+        )
     })
 }
 
@@ -164,7 +170,7 @@ fn begin_fault(context: &impl Arguments) -> Result<(), Lost> {
     };
     keep(Call::Fault, fault)?;
     FAULTED.set(task() % 64, &1, 0).map_err(|_| Lost)?;
-    operation(Kind::Begin, Operation::Fault, Some(inode), (index, 1), 0)
+    operation(Kind::Begin, OperationKind::Fault, Some(inode), (index, 1), 0)
 }
 
 /// What a fault returns is no error number.
@@ -173,7 +179,9 @@ fn end_fault() -> Result<(), Lost> {
         return Ok(());
     }
     match kept(Call::Fault).map(of_fault).transpose()?.flatten() {
-        Some((inode, index)) => operation(Kind::End, Operation::Fault, Some(inode), (index, 1), 0),
+        Some((inode, index)) => {
+            operation(Kind::End, OperationKind::Fault, Some(inode), (index, 1), 0)
+        }
         None => Ok(()),
     }
 }

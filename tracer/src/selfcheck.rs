@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Config, Event, Finding, Kind, Ruling, judge};
+use protocol::{Bounds, Event, Finding, Kind, Ruling, judge};
 
 use crate::device::Device;
 use crate::session::Session;
@@ -150,7 +150,7 @@ fn attempt(
 
     let mut missing = missing(&seen, task);
     missing.retain(|step| knows_frees || *step != "block free");
-    let bounds = Config::kernel(session.counting());
+    let bounds = Bounds::kernel(session.counting());
     let findings = match judge(bounds, &seen) {
         Ruling::Violated(findings) => findings,
         Ruling::Holds | Ruling::Undecided => Vec::new(),

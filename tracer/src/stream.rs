@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::{Config, Event, Finding, Judge, Kind, Rule, Ruling};
+use protocol::{Bounds, Event, Finding, Judge, Kind, Rule, Ruling};
 
 use crate::device::Device;
 use crate::error::{self, chain};
@@ -127,7 +127,7 @@ impl Stream {
             session.detach_idle()?;
         }
         let mut stream = Self {
-            judge: Judge::new(Config::kernel(session.counting())),
+            judge: Judge::new(Bounds::kernel(session.counting())),
             self_check,
             process,
             session,
@@ -294,7 +294,7 @@ impl Stream {
         drop(self.session.take_events(usize::MAX));
         self.session.settle();
         let mark = self.session.losses();
-        self.judge = Judge::new(Config::kernel(self.session.counting()));
+        self.judge = Judge::new(Bounds::kernel(self.session.counting()));
         self.history.clear();
         self.first = 0;
         self.evidence.clear();
@@ -313,7 +313,7 @@ impl Stream {
     /// The ruling on what was seen since [`Stream::begin`], and its timeline.
     pub fn conclude(&mut self) -> (Ruling, Timeline) {
         self.pump_all();
-        let fresh = Judge::new(Config::kernel(self.session.counting()));
+        let fresh = Judge::new(Bounds::kernel(self.session.counting()));
         let ruling = self.ruling(fresh, Vec::new());
         let findings = match &ruling {
             Ruling::Violated(findings) => findings.clone(),
@@ -383,7 +383,7 @@ impl Stream {
     /// Ends the watch. What the self-check's own break violated counts.
     pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
         let findings = self.pump_all();
-        let fresh = Judge::new(Config::kernel(self.session.counting()));
+        let fresh = Judge::new(Bounds::kernel(self.session.counting()));
         let own = std::mem::take(&mut self.self_check);
         let ruling = self.ruling(fresh, own);
         let outcome = Outcome {

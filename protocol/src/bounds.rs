@@ -7,7 +7,7 @@ use crate::event::Counting;
 
 /// The page counting and the bounds that [`crate::Rules`] judges with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Config {
+pub struct Bounds {
     /// How references of a page are counted.
     pub shape: Counting,
     /// A break may find a busy page this often without sleeping in between. It is not one: a
@@ -30,8 +30,8 @@ pub struct Config {
 
 const SECOND: u64 = 1_000_000_000;
 
-impl Config {
-    /// Config for a kernel trace, whose times are nanoseconds.
+impl Bounds {
+    /// Bounds for a kernel trace, whose times are nanoseconds.
     ///
     /// They are wide, because the kernel may run in an emulator with fewer processors than it
     /// thinks it has: a finding must not rest on the scheduler of the host.
@@ -47,7 +47,7 @@ impl Config {
         }
     }
 
-    /// Config for a run of the reference, whose times are logical ticks.
+    /// Bounds for a run of the reference, whose times are logical ticks.
     ///
     /// No rule looks at the time here, so two [`crate::Rules`]s that compare equal have the same
     /// future: an exhaustive search may treat them as one.
