@@ -11,15 +11,15 @@ use crate::extent::{Extent, Scatter, Volume};
 use crate::hold::Holds;
 use crate::inode::{Inode, InodeState, Medium};
 use crate::log::Log;
-use crate::page::{Content, Page};
+use crate::page::{Page, PageContent};
 use crate::sync::{Arc, Leaf};
 use crate::task::{Board, Task};
 use crate::variant::Variant;
-use crate::whole::Whole;
+use crate::whole::WholeFs;
 
 /// How a file system is to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct FsSetup {
     /// How it counts references.
     pub shape: Counting,
     /// The bug in it.
@@ -55,7 +55,7 @@ pub struct Fs {
     numbers: Leaf<Numbers>,
     written_back: Leaf<BTreeSet<(u64, u64)>>,
     boot_loader: Leaf<Option<Arc<Inode>>>,
-    pub(crate) whole: Whole,
+    pub(crate) whole: WholeFs,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ struct Numbers {
 
 impl Fs {
     /// An empty one.
-    pub fn new(setup: &Config) -> Arc<Self> {
+    pub fn new(setup: &FsSetup) -> Arc<Self> {
         let board = Board::new();
         Arc::new(Self {
             shape: setup.shape,
@@ -86,7 +86,7 @@ impl Fs {
             numbers: Leaf::default(),
             written_back: Leaf::default(),
             boot_loader: Leaf::default(),
-            whole: Whole::default(),
+            whole: WholeFs::default(),
         })
     }
 
@@ -329,7 +329,7 @@ impl Fs {
         // Linux commit 708dfad2eb41 ("fsdax: zero the edges if source is HOLE or UNWRITTEN"), in v6.2,
         // repaired a case of this.
         if written && !self.has(Variant::NewBlockNotZeroed) {
-            page.content(|content| *content = Content::Filled(0));
+            page.content(|content| *content = PageContent::Filled(0));
         }
         state.extents.insert(index, Extent { page, written });
         Ok(())

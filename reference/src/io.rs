@@ -9,7 +9,7 @@ use crate::fault::NotYours;
 use crate::fs::Fs;
 use crate::inode::{Inode, InodeState, Locked, Medium, pieces, touched};
 use crate::mm::{Mm, Pte, Sharing, Vma};
-use crate::page::{Content, SIZE};
+use crate::page::{PageContent, SIZE};
 use crate::pins::{Dropper, Pins};
 use crate::sync::Arc;
 use crate::task::{Interruptible, Task};
@@ -228,7 +228,7 @@ impl Fs {
         vma: &Arc<Vma>,
         (at, len): (u64, u64),
         write: bool,
-        mut each: impl FnMut(u64, u64, &mut Content),
+        mut each: impl FnMut(u64, u64, &mut PageContent),
     ) -> Answer<u64> {
         let mut faults = 0;
         for (page, at, len) in pieces(at, len) {
@@ -248,7 +248,7 @@ impl Fs {
                             true
                         }
                         Some(Pte::Zero) if !write => {
-                            each(at, len, &mut Content::Filled(0));
+                            each(at, len, &mut PageContent::Filled(0));
                             true
                         }
                         _ => false,

@@ -186,7 +186,7 @@ impl Fs {
         Ok(len)
     }
 
-    fn contents(&self, inode: &Inode, first: u64, count: u64) -> Vec<crate::page::Content> {
+    fn contents(&self, inode: &Inode, first: u64, count: u64) -> Vec<crate::page::PageContent> {
         let state = inode.state();
         let content = |index| match state.extents.get(&index) {
             // What Linux does: `dedupe-unwritten`.

@@ -104,7 +104,7 @@ pub fn open(setup: &Config) -> Tried<Box<dyn System>> {
 impl Reference {
     /// A file system with one process of one task.
     pub fn new(setup: &Config) -> Self {
-        let fs = Fs::new(&reference::Config {
+        let fs = Fs::new(&reference::FsSetup {
             shape: setup.shape,
             variant: setup.variant,
             looks_first: setup.looks_first,
