@@ -53,4 +53,4 @@ pub use patience::{Limit, Patience, pause};
 pub use perform::perform;
 pub use record::{Deed, record};
 pub use test::Ending;
-pub use transcript::Report;
+pub use transcript::Telling;

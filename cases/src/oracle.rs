@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use self::bystanders::Bystanders;
 use self::durable::Durability;
 use self::foreign::Contents;
-use self::kept::Pinned;
+use self::kept::PinBlocks;
 use crate::action::{Action, Content, FileId, Medium, PinId, Reply, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
@@ -138,7 +138,7 @@ pub enum Inspected {
 
 /// A file that nobody touches, to be made or looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bystander {
+pub struct BystanderSpec {
     /// Which.
     pub file: FileId,
     /// What each of its pages is filled with.
@@ -171,7 +171,7 @@ pub struct Watch<'s> {
     busy: BTreeMap<OpId, Action>,
     /// The DAX files that were made.
     files: BTreeSet<FileId>,
-    pinned: Pinned,
+    pinned: PinBlocks,
     contents: Contents,
     durability: Durability,
     bystanders: Bystanders,
@@ -192,7 +192,7 @@ impl<'s> Watch<'s> {
             names: Names::default(),
             busy: BTreeMap::new(),
             files: BTreeSet::new(),
-            pinned: Pinned::default(),
+            pinned: PinBlocks::default(),
             contents: Contents::default(),
             durability: Durability::default(),
             bystanders: Bystanders::default(),
@@ -457,11 +457,11 @@ impl System for Watch<'_> {
         self.system.set_var(var, value);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
         self.system.bystand(what)
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
         self.system.inspect(files, bystanders)
     }
 

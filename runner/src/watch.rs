@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cases::{Ending, Limit, Patience, Report, pause};
+use cases::{Ending, Limit, Patience, Telling, pause};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -318,17 +318,17 @@ impl Told {
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
             match serde_json::from_slice(&line) {
-                Ok(Message::Report(Report::Line(line))) => {
+                Ok(Message::Report(Telling::Line(line))) => {
                     self.transcript.push_str(&line);
                     self.transcript.push('\n');
                 }
-                Ok(Message::Report(Report::Observed(observed))) => {
+                Ok(Message::Report(Telling::Observed(observed))) => {
                     self.observed = expected::lines(&observed);
                 }
-                Ok(Message::Report(Report::Note { name, value })) => {
+                Ok(Message::Report(Telling::Note { name, value })) => {
                     self.notes.push((name, value));
                 }
-                Ok(Message::Report(Report::Found(found))) => self.findings.push((&found).into()),
+                Ok(Message::Report(Telling::Found(found))) => self.findings.push((&found).into()),
                 Ok(Message::Finding(finding)) => self.findings.push(finding),
                 Ok(Message::Ending(ending)) => self.ending = Some(ending),
                 // Something else wrote to standard output.
@@ -403,7 +403,7 @@ sleep 60
     #[test]
     fn lines_may_arrive_in_pieces() {
         let mut told = Told::default();
-        let line = serde_json::to_vec(&Message::Report(Report::Line("a".to_owned()))).unwrap();
+        let line = serde_json::to_vec(&Message::Report(Telling::Line("a".to_owned()))).unwrap();
         told.take(&line[..4]);
         told.take(&line[4..]);
         assert_eq!(told.transcript, "");

@@ -11,7 +11,7 @@ use crate::system::Need;
 
 /// A file that is to be changed, and the pages that are meant.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct Operand {
     /// Which.
     pub file: FileId,
     /// How many pages it has.
@@ -30,7 +30,7 @@ pub struct Operation {
     pub needs: &'static [Need],
     origin: Option<&'static str>,
     /// What is done.
-    pub action: fn(Target) -> Action,
+    pub action: fn(Operand) -> Action,
     /// Whether it finds the file by its name.
     pub(crate) by_name: bool,
 }
@@ -38,14 +38,14 @@ pub struct Operation {
 value!(Operation, "operation");
 
 impl Operation {
-    fn effect(&self, target: Target) -> Effect {
+    fn effect(&self, target: Operand) -> Effect {
         let [effect] =
             (self.action)(target).effects().try_into().expect("an operation is about one file");
         effect
     }
 
     /// What becomes of the file's pages, a letter each.
-    pub(crate) fn change(&self, content: &mut Vec<u8>, target: Target) {
+    pub(crate) fn change(&self, content: &mut Vec<u8>, target: Operand) {
         let (effect, end) = (self.effect(target), content.len() as u64);
         let at = |page: u64| page.min(end) as usize;
         match effect.moved() {
@@ -64,12 +64,12 @@ impl Operation {
     }
 
     /// The pages whose blocks the file loses, or may lose: zeroing may replace them.
-    pub(crate) fn frees(&self, target: Target) -> Range<u64> {
+    pub(crate) fn frees(&self, target: Operand) -> Range<u64> {
         self.effect(target).lost()
     }
 }
 
-impl Target {
+impl Operand {
     /// The range to collapse. It may not reach the end of the file, so that there the pinned page
     /// is not taken but moved.
     fn before_end(self) -> Self {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_file_follows_from_what_is_done() {
-        let target = Target { file: FileId(1), pages: 4, span: pages(2, 2) };
+        let target = Operand { file: FileId(1), pages: 4, span: pages(2, 2) };
         let said: Vec<_> = ALL
             .iter()
             .map(|operation| {

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::operation::{Operation, Target};
-use super::pin::{Held, Pin};
+use super::operation::{Operand, Operation};
+use super::pin::{HeldPin, Pin};
 use super::value::{Value, value};
 use crate::action::{Action, FileId, MapId, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::huge;
@@ -37,7 +37,7 @@ enum Make {
 
 /// Who pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holder {
+enum Pinner {
     /// The process that changes the file as well.
     Main,
     /// Another one, through a mapping of its own.
@@ -74,7 +74,7 @@ pub(crate) struct Place {
     /// What the operation is about: it has the pinned pages and more.
     changed: Span,
     sharing: Sharing,
-    holder: Holder,
+    holder: Pinner,
     since: Since,
 }
 
@@ -89,7 +89,7 @@ pub(crate) const MAPPED: Place = Place {
     pinned: page(2),
     changed: pages(1, 2),
     sharing: Sharing::Shared,
-    holder: Holder::Main,
+    holder: Pinner::Main,
     since: Since::Nothing,
 };
 
@@ -133,13 +133,13 @@ pub(crate) const ALL: &[Place] = &[
     Place {
         name: "other-process",
         phrase: "that only another process maps",
-        holder: Holder::Other,
+        holder: Pinner::Other,
         ..MAPPED
     },
     Place {
         name: "forked",
         phrase: "of a mapping inherited by a child, which is then killed",
-        holder: Holder::Child,
+        holder: Pinner::Child,
         since: Since::Killed,
         ..MAPPED
     },
@@ -223,7 +223,7 @@ pub(crate) struct Mapped {
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) mapped: Mapped,
-    pub(crate) pin: Held,
+    pub(crate) pin: HeldPin,
 }
 
 impl Place {
@@ -277,12 +277,12 @@ impl Place {
     }
 
     /// What an operation is about in such a file.
-    fn target(&self, file: FileId) -> Target {
+    fn target(&self, file: FileId) -> Operand {
         let pages = match self.size {
             Size::Small => self.small().len() as u64,
             Size::Huge => huge::FILE.len / PAGE,
         };
-        Target { file, pages, span: self.changed }
+        Operand { file, pages, span: self.changed }
     }
 
     /// Does `check` with the file mapped.
@@ -313,12 +313,12 @@ impl Place {
 
     fn mapped(&'static self, t: &mut Test<'_>, file: File, content: Vec<u8>) -> Checked<Mapped> {
         let (holder, map) = match self.holder {
-            Holder::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
-            Holder::Other => {
+            Pinner::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
+            Pinner::Other => {
                 let other = t.fork()?;
                 (other, t.map_as(other, file, self.sharing)?)
             }
-            Holder::Child => {
+            Pinner::Child => {
                 let map = t.map_as(MAIN, file, self.sharing)?;
                 t.run(Action::Touch { map, span: Span { at: 0, len: file.pages * PAGE } })?;
                 (t.fork()?, map)
@@ -386,8 +386,8 @@ impl Mapped {
         }
     }
 
-    fn target(&self) -> Target {
-        Target { file: self.file.id, pages: self.file.pages, span: self.place.changed }
+    fn target(&self) -> Operand {
+        Operand { file: self.file.id, pages: self.file.pages, span: self.place.changed }
     }
 
     /// What `operation` does here.

@@ -1,7 +1,7 @@
 //! Of several pins the last one ends the wait, and none before it.
 
 use crate::action::page;
-use crate::axis::operation::{Operation, Target};
+use crate::axis::operation::{Operand, Operation};
 use crate::axis::order::Order;
 use crate::axis::pin::{self, Pin};
 use crate::axis::place::Last as _;
@@ -40,7 +40,7 @@ fn body(t: &mut Test<'_>, operation: &Operation, pin: &Pin, order: &'static Orde
     let data = t.file("data", CONTENT)?;
     let map = t.map(data)?;
     let mut content = Vec::from(CONTENT);
-    let target = Target { file: data.id, pages: data.pages, span: crate::action::pages(1, 3) };
+    let target = Operand { file: data.id, pages: data.pages, span: crate::action::pages(1, 3) };
     let mut pins = Vec::new();
     for index in 1..4 {
         let letter = &content[index as usize..][..1];

@@ -1,7 +1,7 @@
 //! What meets what: a row for each short operation, and the pairs that are made of them.
 
 use cases::action::{Action, FileId, MapId, PinId, PinKind, Span, page, pages};
-use cases::operation::{self, Operation, Target};
+use cases::operation::{self, Operand, Operation};
 use cases::system::{HoldPoint, Need};
 
 use crate::fuzz::program::{FILES, PAGES, Step, first_map};
@@ -190,7 +190,7 @@ impl Part {
     pub(super) fn step(&self, task: u32) -> Step {
         match self.what {
             What::Operation(operation, span) => {
-                Step::Do(task, (operation.action)(Target { file: FILE, pages: PAGES, span }))
+                Step::Do(task, (operation.action)(Operand { file: FILE, pages: PAGES, span }))
             }
             What::Break(action) | What::WriteBack(action) | What::Do(action) => {
                 Step::Do(task, action())

@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 
 use cases::action::{Action, Content, Medium, PAGE, PinEnd, PinId, Reply, Sector, TaskId, pages};
 use cases::oracle::Watch;
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::system::{Done, HoldEnd, HoldId, HoldPoint, Look, OpId, Signal, System, Tried, Trouble};
 
 use super::execute::machinery;
@@ -197,7 +197,7 @@ pub(crate) struct Orders(BTreeMap<String, Vec<Outcome>>);
 
 impl Orders {
     /// Those of `program` on a reference like this.
-    fn of(&mut self, program: &Program, like: &Config) -> Result<&[Outcome], String> {
+    fn of(&mut self, program: &Program, like: &ReferenceSetup) -> Result<&[Outcome], String> {
         let (before, together) = parts(program);
         if together.len() > MOST_ORDERED {
             return Err(format!(
@@ -271,7 +271,7 @@ pub(super) fn run(
     program: &Program,
     subject: &mut dyn System,
     known: Option<&Tolerance>,
-    (orders, like): (&mut Orders, &Config),
+    (orders, like): (&mut Orders, &ReferenceSetup),
     spent: &Spent,
 ) -> Ran {
     let failed = |kind: &str, why| {
@@ -735,8 +735,8 @@ mod tests {
     }
 
     fn on(variant: Option<Variant>, program: &Program) -> Ran {
-        let mut subject = Reference::new(&Config { variant, ..Config::default() });
-        let (mut orders, like) = (Orders::default(), Config::default());
+        let mut subject = Reference::new(&ReferenceSetup { variant, ..ReferenceSetup::default() });
+        let (mut orders, like) = (Orders::default(), ReferenceSetup::default());
         run(program, &mut subject, None, (&mut orders, &like), &Spent::default())
     }
 

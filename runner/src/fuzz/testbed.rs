@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cases::Patience;
 use cases::system::kernel;
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::system::{Need, System};
 use reference::Variant;
 use tracer::globals;
@@ -73,7 +73,7 @@ pub(crate) struct OnKernel {
     /// Where a program's files are; empty between two, and new after one that diverged.
     directory: PathBuf,
     /// The reference that this kernel is held against.
-    like: Config,
+    like: ReferenceSetup,
     fs: Fs,
     /// Why no mapping entry is huge here, if none is.
     no_huge: Option<String>,
@@ -82,9 +82,9 @@ pub(crate) struct OnKernel {
 
 impl OnKernel {
     /// What a program's system is made with.
-    fn setup(&self) -> kernel::Config {
+    fn setup(&self) -> kernel::KernelSetup {
         let (directory, patience) = (self.directory.clone(), self.like.patience);
-        kernel::Config { directory, patience, spare: None }
+        kernel::KernelSetup { directory, patience, spare: None }
     }
 
     /// Tries whether files can be mapped by huge entries, and says so if not.
@@ -101,7 +101,7 @@ impl OnKernel {
 
     /// Tries which order it is, for one of the two is what this file system does.
     fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
-        let setup = Config { looks_first: true, ..self.like };
+        let setup = ReferenceSetup { looks_first: true, ..self.like };
         let program = Program::of_a_refusal();
         let divergence = self.compare(&program, &mut Reference::new(&setup), stop)?;
         if let Some(other) = divergence.as_ref().filter(|d| d.step != Some(program.steps.len())) {
@@ -172,7 +172,7 @@ impl OnKernel {
         spent.on("having WARN_ON_ONCE warn again", world::warn_again);
         let setup = self.setup();
         let lent = spent.on("placing probes", || self.holding.lend(program.holds()));
-        let lent = lent.map(kernel::Page::own);
+        let lent = lent.map(kernel::HoldPageFd::own);
         let mut system = spent.on("making tasks", || self.devices.open(&setup, lent))?;
         let mut ran = work(system.as_mut(), &mut self.orders, reference.as_deref_mut());
         if let Some(divergence) = ran.found.first_mut() {
@@ -214,7 +214,7 @@ impl OnKernel {
     fn remounted(
         &mut self,
         program: &Program,
-        setup: &kernel::Config,
+        setup: &kernel::KernelSetup,
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
         let spent = self.spent.clone();
@@ -271,7 +271,7 @@ impl Testbed {
         let known = Tolerance::here(&plan.target, &plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
         let patience = Patience::times(plan.timeout_factor);
-        let like = Config { shape, patience, ..Config::default() };
+        let like = ReferenceSetup { shape, patience, ..ReferenceSetup::default() };
         let mut bed = OnKernel {
             world,
             holding: Holding::default(),
@@ -336,13 +336,15 @@ impl Testbed {
         }
         let like = match self {
             Self::Kernel(bed) => bed.like,
-            Self::Reference(bed) => Config { patience: bed.patience, ..Config::default() },
+            Self::Reference(bed) => {
+                ReferenceSetup { patience: bed.patience, ..ReferenceSetup::default() }
+            }
         };
-        let setup = Config { seed: program.seed, ..like };
+        let setup = ReferenceSetup { seed: program.seed, ..like };
         let mut reference = Reference::new(&setup);
         match self {
             Self::Reference(bed) => {
-                let mut variant = Reference::new(&Config { variant: bed.variant, ..setup });
+                let mut variant = Reference::new(&ReferenceSetup { variant: bed.variant, ..setup });
                 let divergence = execute::run(
                     program,
                     &mut variant,
@@ -370,8 +372,8 @@ impl Testbed {
             Self::Kernel(bed) => return bed.force(program, stop),
             Self::Reference(bed) => bed,
         };
-        let like = Config { patience: bed.patience, ..Config::default() };
-        let mut subject = Reference::new(&Config { variant: bed.variant, ..like });
+        let like = ReferenceSetup { patience: bed.patience, ..ReferenceSetup::default() };
+        let mut subject = Reference::new(&ReferenceSetup { variant: bed.variant, ..like });
         let orders = (&mut bed.orders, &like);
         let mut ran = interleave::run(program, &mut subject, None, orders, &Spent::default());
         ran.found.extend(

@@ -12,9 +12,9 @@ use super::bench::{self, trouble};
 use super::control::Control;
 use super::folders::Folders;
 use super::spare::Spare;
-use super::sys::Vars;
-use super::wire::{self, Request, Response};
-use super::{Config, Devices, Task, first_task, kill, proc};
+use super::sys::SharedVars;
+use super::wire::{self, Response, TaskRequest};
+use super::{Devices, KernelSetup, TaskHandle, first_task, kill, proc};
 use crate::system::{Done, Tried};
 
 /// The control, the main task, and threads of its process that nobody uses yet.
@@ -22,13 +22,13 @@ use crate::system::{Done, Tried};
 pub(super) struct Crew {
     directory: PathBuf,
     pub(super) control: Control,
-    pub(super) main: Task,
-    pub(super) threads: Vec<Task>,
+    pub(super) main: TaskHandle,
+    pub(super) threads: Vec<TaskHandle>,
 }
 
 impl Crew {
     /// A new one, whose files are in the directory of `setup`.
-    pub(super) fn new(setup: &Config, devices: &Devices, vars: Vars) -> Tried<Self> {
+    pub(super) fn new(setup: &KernelSetup, devices: &Devices, vars: SharedVars) -> Tried<Self> {
         let folders = Folders {
             dax: setup.directory.clone(),
             page_cache: bench::cache_mount(devices.owner),
@@ -46,7 +46,7 @@ impl Crew {
             }
         };
         let directory = setup.directory.clone();
-        Ok(Self { directory, control, main: Task::new(socket, main), threads: Vec::new() })
+        Ok(Self { directory, control, main: TaskHandle::new(socket, main), threads: Vec::new() })
     }
 
     /// One that has let go of everything within `limit`; none if it has not. Its processes are then
@@ -54,7 +54,7 @@ impl Crew {
     pub(super) fn rested(
         directory: &Path,
         control: &mut Control,
-        tasks: Vec<Task>,
+        tasks: Vec<TaskHandle>,
         limit: Duration,
     ) -> Option<Self> {
         let mut tasks = tasks.into_iter();
@@ -74,7 +74,7 @@ impl Crew {
 }
 
 /// The file system that is the case's own, or why there is none.
-pub(super) fn spare(setup: &Config, devices: &Devices) -> Result<Spare, String> {
+pub(super) fn spare(setup: &KernelSetup, devices: &Devices) -> Result<Spare, String> {
     let Some(device) = &setup.spare else {
         return Err("no device for a file system of its own: --shape spare".to_owned());
     };
@@ -83,7 +83,7 @@ pub(super) fn spare(setup: &Config, devices: &Devices) -> Result<Spare, String> 
 
 /// Has the process of this task close and unmap all that it has; whether it did in time.
 fn lets_go(main: &OwnedFd, limit: Duration) -> Tried<bool> {
-    wire::send(main.as_fd(), &Request::LetGo, &[]).map_err(trouble("the main task"))?;
+    wire::send(main.as_fd(), &TaskRequest::LetGo, &[]).map_err(trouble("the main task"))?;
     if !wire::readable_until(main, Instant::now() + limit)? {
         return Ok(false);
     }

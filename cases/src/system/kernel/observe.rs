@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Round;
 use super::proc::Glance;
-use super::{Kernel, PATIENCE};
+use super::{KernelSystem, PATIENCE};
 use crate::action::PinId;
 use crate::patience::{Limit, pause};
 use crate::system::{Done, HoldId, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
@@ -56,7 +56,7 @@ const LEAP: u64 = 10;
 
 /// Tasks that are looked at again and again.
 #[derive(Debug)]
-struct Scene {
+struct WatchedTasks {
     tasks: Vec<Option<Glance>>,
     /// How many looks in a row found them as they are.
     looks: u32,
@@ -64,7 +64,7 @@ struct Scene {
     mark: Round,
 }
 
-impl Scene {
+impl WatchedTasks {
     fn new() -> Self {
         Self { tasks: Vec::new(), looks: 0, since: Instant::now(), mark: Round::default() }
     }
@@ -129,7 +129,7 @@ impl Ticks {
     }
 }
 
-impl Kernel {
+impl KernelSystem {
     fn glance(&self, op: OpId) -> Tried<Option<Glance>> {
         let task = self.task(self.operation(op)?.task)?;
         Ok(Glance::at(task.pid, task.tid))
@@ -191,7 +191,7 @@ impl Kernel {
     pub(super) fn judged(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
         let patience = self.setup.patience;
         let begun = Instant::now();
-        let (mut own, mut all) = (Scene::new(), Scene::new());
+        let (mut own, mut all) = (WatchedTasks::new(), WatchedTasks::new());
         let mut ticks = None;
         loop {
             // Nearly all return before the first look.
@@ -235,7 +235,7 @@ impl Kernel {
     }
 
     /// Whether nothing but a pin or another operation of the case can hold `own` up.
-    fn is_blocked(&mut self, own: &Scene, all: &Scene) -> Tried<bool> {
+    fn is_blocked(&mut self, own: &WatchedTasks, all: &WatchedTasks) -> Tried<bool> {
         let rested = own.since.elapsed() > self.setup.patience.of(REST);
         if self.control.rounds_since(own.mark)? >= ROUNDS {
             return Ok(rested || all.rests() && self.control.rounds_since(all.mark)? >= ROUNDS);
@@ -247,7 +247,7 @@ impl Kernel {
     pub(super) fn awaited(&mut self, op: OpId) -> Tried<Done> {
         let patience = self.setup.patience;
         let begun = Instant::now();
-        let mut all = Scene::new();
+        let mut all = WatchedTasks::new();
         loop {
             if let Some(done) = self.done_within(op, APART)? {
                 return Ok(done);
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    fn look(scene: &mut Scene, times: u32, tasks: &[Glance]) {
+    fn look(scene: &mut WatchedTasks, times: u32, tasks: &[Glance]) {
         for _ in 0..times {
             scene.see(tasks.iter().cloned().map(Some).collect(), Round::default());
         }
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_task_rests_once_it_was_seen_asleep_and_unmoved_for_some_looks() {
-        let mut scene = Scene::new();
+        let mut scene = WatchedTasks::new();
         look(&mut scene, LOOKS, &[asleep("layout_nap", 1)]);
         assert!(!scene.rests());
         look(&mut scene, 1, &[asleep("layout_nap", 1)]);
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn one_that_runs_keeps_all_from_resting() {
         let runs = Glance { state: 'R', ..asleep("xfs_ilock", 1) };
-        let mut scene = Scene::new();
+        let mut scene = WatchedTasks::new();
         look(&mut scene, 2 * LOOKS, &[asleep("layout_nap", 1), runs]);
         assert!(!scene.rests());
     }
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn only_known_names_spare_the_experiment() {
         let closed = |functions: &[&str]| {
-            let mut scene = Scene::new();
+            let mut scene = WatchedTasks::new();
             let tasks: Vec<_> = functions.iter().map(|function| asleep(function, 1)).collect();
             look(&mut scene, 1, &tasks);
             scene.is_known_to_be_closed()

@@ -32,7 +32,7 @@ pub(crate) use self::file::{
 pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};
 pub(crate) use self::mapping::{Buffer, Mapping, can_poison};
-pub(crate) use self::shared::Vars;
+pub(crate) use self::shared::SharedVars;
 pub(crate) use self::thread::{faults, fork, kill_thread, process, sleeps};
 pub(crate) use self::uring::Uring;
 pub(crate) use self::whole::{freeze, grow_ext4, grow_xfs, scrub, shut_down, thaw};

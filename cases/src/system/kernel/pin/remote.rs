@@ -26,7 +26,7 @@ use crate::system::{Errno, Tried, Trouble};
 
 /// What a thread of the peer is asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Transfer {
+struct PeerTransfer {
     pid: i32,
     address: u64,
     len: u64,
@@ -75,7 +75,7 @@ impl Drop for Peer {
 /// Has the peer pin `buffer`, which is this process's.
 pub(super) fn take(line: &OwnedFd, buffer: &Buffer, direction: Direction) -> io::Result<()> {
     let pid = nix::unistd::getpid().as_raw();
-    let transfer = Transfer { pid, address: buffer.address, len: buffer.len(), direction };
+    let transfer = PeerTransfer { pid, address: buffer.address, len: buffer.len(), direction };
     wire::send(line.as_fd(), &transfer, &[])?;
     match wire::receive::<Result<(), Errno>>(line.as_fd(), true)? {
         Some((Ok(()), _)) => Ok(()),
@@ -125,7 +125,7 @@ fn serve(socket: &OwnedFd) -> i32 {
 
 /// One pin, from its beginning to its end. Nothing is released if nobody asks for it.
 fn hold(line: &OwnedFd) -> io::Result<()> {
-    let Some((transfer, _)) = wire::receive::<Transfer>(line.as_fd(), true)? else {
+    let Some((transfer, _)) = wire::receive::<PeerTransfer>(line.as_fd(), true)? else {
         return Ok(());
     };
     let waiting = match Waiting::begin(transfer) {
@@ -153,13 +153,13 @@ struct Waiting {
 
 impl Waiting {
     /// Returns once the pages are pinned.
-    fn begin(transfer: Transfer) -> io::Result<Self> {
+    fn begin(transfer: PeerTransfer) -> io::Result<Self> {
         let memory = Arc::new(Withheld::new(transfer.len)?);
         let (over, ends) = nix::unistd::pipe()?;
         let thread = {
             let memory = Arc::clone(&memory);
             std::thread::spawn(move || {
-                let Transfer { pid, address, direction, .. } = transfer;
+                let PeerTransfer { pid, address, direction, .. } = transfer;
                 let moved = memory.transfer(pid, address, direction);
                 drop(ends);
                 moved
@@ -353,7 +353,7 @@ mod sys {
 mod tests {
     use crate::action::{Action, FileId, MapId, Medium, PinId, PinKind, Reply, Sharing, page};
     use crate::patience::Patience;
-    use crate::system::kernel::{Config, Owner, open};
+    use crate::system::kernel::{KernelSetup, Owner, open};
     use crate::system::{MAIN, Need, System};
 
     use super::*;
@@ -367,7 +367,7 @@ mod tests {
     fn the_transfer_waits_for_the_release() {
         let folder = tempfile::tempdir().unwrap();
         let (directory, patience) = (folder.path().to_owned(), Patience::default());
-        let setup = Config { directory, patience, spare: None };
+        let setup = KernelSetup { directory, patience, spare: None };
         let mut system = open(&setup, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
         let system = system.as_mut();
         let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
