@@ -7,7 +7,7 @@ use protocol::{Kind, OperationKind};
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::globals::{DENTRY_INODE, FAULT_INDEX, FAULT_VMA, VMA_FILE};
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::{Lost, field};
 use crate::ring::{about, emit, record};
 use crate::task::{in_detail, task, wanted};
@@ -16,7 +16,7 @@ use crate::waits::somebody_waits;
 fn operation(
     kind: Kind,
     operation: OperationKind,
-    inode: Option<Inode>,
+    inode: Option<TracedInode>,
     (index, count): (u64, u64),
     value: i64,
 ) -> Result<(), Lost> {
@@ -32,21 +32,21 @@ fn operation(
     })
 }
 
-fn of_file(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
+fn of_file(context: &impl Arguments) -> Result<Option<TracedInode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::of_file(context.argument(0)?)
+    TracedInode::of_file(context.argument(0)?)
 }
 
-fn begin_fsync(context: &impl Arguments, inode: Option<Inode>) -> Result<(), Lost> {
+fn begin_fsync(context: &impl Arguments, inode: Option<TracedInode>) -> Result<(), Lost> {
     let start = context.argument(1)? / 4096;
     let end = context.argument(2)? / 4096;
     let pages = (start, end.saturating_sub(start) + 1);
     operation(Kind::Begin, OperationKind::Fsync, inode, pages, 0)
 }
 
-fn end_fsync(inode: Option<Inode>, value: i32) -> Result<(), Lost> {
+fn end_fsync(inode: Option<TracedInode>, value: i32) -> Result<(), Lost> {
     operation(Kind::End, OperationKind::Fsync, inode, (0, 0), i64::from(value))
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn fsync_begin_probe(context: ProbeContext) -> u32 {
 #[kretprobe]
 pub(crate) fn fsync_end_probe(context: RetProbeContext) -> u32 {
     record!(|| match kept(Call::Fsync) {
-        Some(file) => end_fsync(Inode::of_file(file)?, context.ret()),
+        Some(file) => end_fsync(TracedInode::of_file(file)?, context.ret()),
         None => Ok(()),
     })
 }
@@ -107,11 +107,11 @@ pub(crate) fn fallocate_end(context: FExitContext) -> u32 {
     })
 }
 
-fn of_dentry(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
+fn of_dentry(context: &impl Arguments) -> Result<Option<TracedInode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::at(field(context.argument(1)?, &DENTRY_INODE)?)
+    TracedInode::at(field(context.argument(1)?, &DENTRY_INODE)?)
 }
 
 /// A change of size.
@@ -150,10 +150,10 @@ pub(crate) fn truncate_end(context: FExitContext) -> u32 {
 static FAULTED: Array<u32> = Array::with_max_entries(64, 0);
 
 /// The file and the index of the fault described at an address.
-fn of_fault(fault: u64) -> Result<Option<(Inode, u64)>, Lost> {
+fn of_fault(fault: u64) -> Result<Option<(TracedInode, u64)>, Lost> {
     let vma: u64 = field(fault, &FAULT_VMA)?;
     let file: u64 = field(vma, &VMA_FILE)?;
-    let Some(inode) = Inode::of_file(file)? else {
+    let Some(inode) = TracedInode::of_file(file)? else {
         return Ok(None);
     };
     Ok(Some((inode, field(fault, &FAULT_INDEX)?)))

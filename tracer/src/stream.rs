@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use protocol::{Bounds, Event, Finding, Judge, Kind, Rule, Ruling};
 
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::error::{self, chain};
 use crate::options::Options;
 use crate::selfcheck;
@@ -47,7 +47,7 @@ const PUMPED: usize = 65_536;
 /// A device under watch.
 pub struct Stream {
     session: Session,
-    device: Device,
+    device: TracedFs,
     judge: Judge,
     self_check: Vec<Finding>,
     /// The tracer's own process.
@@ -80,7 +80,7 @@ pub struct Stream {
 }
 
 /// What a watch came to.
-pub struct Outcome {
+pub struct WatchOutcome {
     /// The ruling on all that was seen.
     pub ruling: Ruling,
     /// What was not seen that a verdict needs.
@@ -107,9 +107,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 impl Stream {
     /// Attaches the probes to the device's file system and checks that they see a break.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
-        Device::check(path)?;
+        TracedFs::check(path)?;
         session::preconditions()?;
-        let (device, points) = Device::find(path)?;
+        let (device, points) = TracedFs::find(path)?;
         let mut session = Session::start(&device, options)?;
         let process = std::process::id();
         let self_check = loop {
@@ -381,12 +381,12 @@ impl Stream {
     }
 
     /// Ends the watch. What the self-check's own break violated counts.
-    pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
+    pub fn finish(mut self) -> (Vec<Finding>, WatchOutcome) {
         let findings = self.pump_all();
         let fresh = Judge::new(Bounds::kernel(self.session.counting()));
         let own = std::mem::take(&mut self.self_check);
         let ruling = self.ruling(fresh, own);
-        let outcome = Outcome {
+        let outcome = WatchOutcome {
             ruling,
             unseen: self.unseen(),
             needless: self.needless(),
@@ -455,7 +455,7 @@ impl Stream {
     }
 
     /// The watched device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &TracedFs {
         &self.device
     }
 
