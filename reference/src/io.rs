@@ -1,4 +1,4 @@
-//! Told and writing: by system call, through a mapping, and as direct I/O between the two.
+//! Reading and writing: by system call, through a mapping, and as direct I/O between the two.
 
 use protocol::HoldPoint;
 use protocol::event::OperationKind;

@@ -13,8 +13,8 @@ use cases::system::{System, Tried, Trouble, kernel, reference};
 use cases::{Case, Ending, Patience, Telling};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
-use crate::fs::Fs;
+use crate::finding::FindingRecord;
+use crate::fs::FsType;
 use crate::interrupt::Interrupt;
 
 /// What a case is given.
@@ -23,7 +23,7 @@ pub(crate) struct Assignment {
     /// Its name.
     pub(crate) case: String,
     /// On what.
-    pub(crate) fs: Fs,
+    pub(crate) fs: FsType,
     /// Its own empty directory; the reference needs none.
     pub(crate) directory: Option<PathBuf>,
     /// A device for a file system of its own.
@@ -66,7 +66,7 @@ pub(crate) enum Message {
     /// The case tells something.
     Report(Telling),
     /// A rule of the protocol was broken.
-    Finding(Finding),
+    Finding(FindingRecord),
     /// The case ended; nothing follows.
     Ending(Ending),
 }
@@ -193,7 +193,7 @@ mod tests {
         ] {
             let task = Assignment {
                 case: "waits/punch/splice/mapped".to_owned(),
-                fs: Fs::Reference,
+                fs: FsType::Reference,
                 spare: directory.clone(),
                 directory,
                 seed: u64::MAX,

@@ -5,7 +5,7 @@
 
 use anyhow::{bail, ensure};
 
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::suggest;
 
 /// A way to make, mount or place a file system.
@@ -16,7 +16,7 @@ pub(crate) struct Shape {
     /// What it is, in a line.
     pub(crate) about: &'static str,
     /// The file system that has it; none: every one.
-    pub(crate) fs: Option<Fs>,
+    pub(crate) fs: Option<FsType>,
     /// Options of mkfs.
     pub(crate) mkfs: &'static [&'static str],
     /// Mount options.
@@ -77,7 +77,7 @@ const NONE: Shape = Shape {
 
 /// What all with a realtime device have in common.
 const ON_REALTIME: Shape = Shape {
-    fs: Some(Fs::Xfs),
+    fs: Some(FsType::Xfs),
     mount: &["rtdev={realtime}"],
     check: &["-r", "{realtime}"],
     dm_table: Some(DmTable::Realtime),
@@ -107,35 +107,35 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "no-reflink",
         about: "XFS without reflink",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "reflink=0"],
         ..NONE
     },
     Shape {
         name: "rmapbt",
         about: "XFS with the reverse map, which newer mkfs make by default",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "rmapbt=1"],
         ..NONE
     },
     Shape {
         name: "no-rmapbt",
         about: "XFS without the reverse map",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "rmapbt=0"],
         ..NONE
     },
     Shape {
         name: "many-groups",
         about: "XFS with 16 allocation groups",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-d", "agcount=16"],
         ..NONE
     },
     Shape {
         name: "extsize-2m",
         about: "XFS that allocates 2 MiB at a time: extsize hints on every file",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-d", "extszinherit=512"],
         ..NONE
     },
@@ -154,7 +154,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "exchange",
         about: "XFS whose files can exchange ranges: needs mkfs.xfs and a kernel from 6.10 on",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-i", "exchange=1"],
         ..NONE
     },
@@ -173,21 +173,21 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "no-journal",
         about: "ext4 without a journal",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mkfs: &["-O", "^has_journal"],
         ..NONE
     },
     Shape {
         name: "bigalloc",
         about: "ext4 that allocates 64 KiB at a time",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mkfs: &["-O", "bigalloc", "-C", "65536"],
         ..NONE
     },
     Shape {
         name: "nodelalloc",
         about: "ext4 that allocates at once",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mount: &["nodelalloc"],
         ..NONE
     },
@@ -205,7 +205,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Shape, String> {
 /// Those of these names, if they go together on `fs` and so many devices.
 pub(crate) fn together(
     names: &[String],
-    fs: Fs,
+    fs: FsType,
     devices: usize,
 ) -> anyhow::Result<Vec<&'static Shape>> {
     let shapes: Vec<_> = names
@@ -277,7 +277,7 @@ fn settings(shape: &Shape) -> Vec<(String, &'static str)> {
 /// The list of them, for people.
 pub(crate) fn list() -> String {
     let line = |shape: &Shape| {
-        let fs = shape.fs.map_or("any", Fs::name);
+        let fs = shape.fs.map_or("any", FsType::name);
         format!("{:<12} {fs:<5} {}\n", shape.name, shape.about)
     };
     SHAPES.iter().map(line).collect()
@@ -287,7 +287,7 @@ pub(crate) fn list() -> String {
 mod tests {
     use super::*;
 
-    fn together(names: &[&str], fs: Fs, devices: usize) -> Result<Vec<&'static str>, String> {
+    fn together(names: &[&str], fs: FsType, devices: usize) -> Result<Vec<&'static str>, String> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         super::together(&names, fs, devices)
             .map(|shapes| shapes.iter().map(|shape| shape.name).collect())
@@ -309,30 +309,30 @@ mod tests {
 
     #[test]
     fn what_goes_together_does() {
-        assert_eq!(together(&[], Fs::Xfs, 1).unwrap(), [""; 0]);
+        assert_eq!(together(&[], FsType::Xfs, 1).unwrap(), [""; 0]);
         assert_eq!(
-            together(&["stripe", "no-reflink"], Fs::Xfs, 2).unwrap(),
+            together(&["stripe", "no-reflink"], FsType::Xfs, 2).unwrap(),
             ["stripe", "no-reflink"]
         );
-        assert_eq!(together(&["linear"], Fs::Ext4, 2).unwrap(), ["linear"]);
-        assert_eq!(together(&["spare"], Fs::Ext4, 2).unwrap(), ["spare"]);
+        assert_eq!(together(&["linear"], FsType::Ext4, 2).unwrap(), ["linear"]);
+        assert_eq!(together(&["spare"], FsType::Ext4, 2).unwrap(), ["spare"]);
     }
 
     #[test]
     fn what_does_not_is_told() {
         for (names, fs, devices, words) in [
-            (&["strip"][..], Fs::Xfs, 2, "did you mean stripe?"),
-            (&["stripe"], Fs::Xfs, 1, "needs two devices"),
-            (&["realtime"], Fs::Xfs, 1, "needs two devices"),
-            (&["spare"], Fs::Xfs, 1, "needs two devices, not 1"),
-            (&["spare", "stripe"], Fs::Xfs, 2, "both set the device"),
-            (&["realtime"], Fs::Xfs, 3, "needs two devices, not 3"),
-            (&["realtime", "stripe"], Fs::Xfs, 2, "both set the device"),
-            (&["stripe", "linear"], Fs::Xfs, 2, "both set the device"),
-            (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
-            (&["rmapbt", "no-rmapbt"], Fs::Xfs, 1, "both set -m rmapbt"),
-            (&["linear", "linear"], Fs::Xfs, 1, "twice"),
-            (&["no-reflink"], Fs::Xfs, 2, "several devices need a shape"),
+            (&["strip"][..], FsType::Xfs, 2, "did you mean stripe?"),
+            (&["stripe"], FsType::Xfs, 1, "needs two devices"),
+            (&["realtime"], FsType::Xfs, 1, "needs two devices"),
+            (&["spare"], FsType::Xfs, 1, "needs two devices, not 1"),
+            (&["spare", "stripe"], FsType::Xfs, 2, "both set the device"),
+            (&["realtime"], FsType::Xfs, 3, "needs two devices, not 3"),
+            (&["realtime", "stripe"], FsType::Xfs, 2, "both set the device"),
+            (&["stripe", "linear"], FsType::Xfs, 2, "both set the device"),
+            (&["no-reflink"], FsType::Ext4, 1, "is for --fs xfs"),
+            (&["rmapbt", "no-rmapbt"], FsType::Xfs, 1, "both set -m rmapbt"),
+            (&["linear", "linear"], FsType::Xfs, 1, "twice"),
+            (&["no-reflink"], FsType::Xfs, 2, "several devices need a shape"),
         ] {
             let error = together(names, fs, devices).unwrap_err();
             assert!(error.contains(words), "{names:?}: {error}");

@@ -14,13 +14,13 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::device;
 use crate::filesystem::{Error, FileSystem};
-use crate::kmsg::{Kmsg, Log};
+use crate::kmsg::{KernelLog, Kmsg};
 use crate::mapper::Mapper;
 use crate::plan::Plan;
 use crate::shape::DmTable;
 use crate::smallest;
 use crate::tool::{self, Tool};
-use crate::turn::{Turn, Wait};
+use crate::turn::{Turn, TurnWait};
 use crate::verdict::Problem;
 use crate::watch;
 
@@ -202,10 +202,10 @@ impl World {
             return Ok(true);
         };
         let wait = kernel.turn.next(kernel.longest, stop)?;
-        if wait == Wait::AnothersTurn {
+        if wait == TurnWait::AnothersTurn {
             kernel.kmsg.drain().context("/dev/kmsg")?;
         }
-        Ok(wait != Wait::GivenUp)
+        Ok(wait != TurnWait::GivenUp)
     }
 
     /// Whether what happens in the kernel now is this run's doing, as far as runners go.
@@ -284,11 +284,11 @@ impl World {
     }
 
     /// What the kernel logged since this was last asked.
-    pub(crate) fn log(&mut self) -> anyhow::Result<Log> {
+    pub(crate) fn log(&mut self) -> anyhow::Result<KernelLog> {
         match self {
             // A log that cannot be read is no clean one.
             Self::Kernel(kernel) => kernel.kmsg.drain().context("/dev/kmsg"),
-            Self::Reference(_) => Ok(Log::default()),
+            Self::Reference(_) => Ok(KernelLog::default()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Told kernel memory: all of it is here.
+//! Reading kernel memory: all of it is here.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};

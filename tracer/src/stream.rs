@@ -230,7 +230,7 @@ impl Stream {
     /// Whether the tracer itself is the cause of it: its own break, which may outlast the
     /// self-check on a kernel that violates the protocol, and one warning.
     ///
-    /// Told /proc/PID/stack of a task that runs, and is in a function with a kretprobe, made
+    /// Reading /proc/PID/stack of a task that runs, and is in a function with a kretprobe, made
     /// the unwinder warn. Linux commit 5120d167e21c ("rethook: Remove warning messages printed for
     /// finding return address of a frame.") took that out; nothing was wrong.
     fn is_own(&self, event: &Event) -> bool {

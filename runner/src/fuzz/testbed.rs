@@ -14,7 +14,7 @@ use tracer::globals;
 use tracer::symbols::Symbols;
 
 use crate::alarm::alarms;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::holding::Holding;
 use crate::plan::Plan;
 use crate::print;
@@ -46,7 +46,7 @@ fn broken(fault: Unusable) -> anyhow::Error {
 }
 
 /// Whether the user wants to end.
-pub(crate) type Stop<'a> = &'a mut dyn FnMut() -> bool;
+pub(crate) type StopAsked<'a> = &'a mut dyn FnMut() -> bool;
 
 /// What programs run on.
 pub(crate) enum Testbed {
@@ -74,7 +74,7 @@ pub(crate) struct OnKernel {
     directory: PathBuf,
     /// The reference that this kernel is held against.
     like: ReferenceSetup,
-    fs: Fs,
+    fs: FsType,
     /// Why no mapping entry is huge here, if none is.
     no_huge: Option<String>,
     spent: Spent,
@@ -100,7 +100,7 @@ impl OnKernel {
     }
 
     /// Tries which order it is, for one of the two is what this file system does.
-    fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
+    fn look(&mut self, stop: StopAsked<'_>) -> anyhow::Result<()> {
         let setup = ReferenceSetup { looks_first: true, ..self.like };
         let program = Program::of_a_refusal();
         let divergence = self.compare(&program, &mut Reference::new(&setup), stop)?;
@@ -128,7 +128,7 @@ impl OnKernel {
         &mut self,
         program: &Program,
         reference: &mut Reference,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
         let subject = Subject::Kernel(self.known.clone());
         let spent = self.spent.clone();
@@ -144,7 +144,7 @@ impl OnKernel {
     }
 
     /// Runs a program in which tasks are held; none if the user wants to end instead.
-    fn force(&mut self, program: &Program, stop: Stop<'_>) -> anyhow::Result<Option<Ran>> {
+    fn force(&mut self, program: &Program, stop: StopAsked<'_>) -> anyhow::Result<Option<Ran>> {
         let (known, like, spent) = (self.known.clone(), self.like, self.spent.clone());
         let mut ran = self.run(program, stop, (Files::Removed, None), |system, orders, _| {
             interleave::run(program, system, Some(&known), (orders, &like), &spent)
@@ -161,7 +161,7 @@ impl OnKernel {
     fn run(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
         (files, mut reference): (Files, Option<&mut Reference>),
         work: impl FnOnce(&mut dyn System, &mut Orders, Option<&mut Reference>) -> Ran,
     ) -> anyhow::Result<Option<Ran>> {
@@ -253,9 +253,9 @@ impl Testbed {
         plan: &Plan,
         variant: Option<Variant>,
         program: &Path,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        if plan.target.fs == Fs::Reference {
+        if plan.target.fs == FsType::Reference {
             return Ok(Some(Self::on_reference(variant, Patience::times(plan.timeout_factor))));
         }
         world::check(plan, program)?;
@@ -329,7 +329,7 @@ impl Testbed {
     pub(crate) fn run(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
         if program.holds() {
             return Ok(self.force(program, stop)?.and_then(|ran| Divergence::worst(ran.found)));
@@ -366,7 +366,7 @@ impl Testbed {
     pub(crate) fn force(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Ran>> {
         let bed = match self {
             Self::Kernel(bed) => return bed.force(program, stop),
