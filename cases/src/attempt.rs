@@ -71,9 +71,9 @@ mod tests {
     use crate::case::{Body, Case};
     use crate::patience::Limit;
     use crate::perform::perform;
-    use crate::system::reference::{Config, Reference};
+    use crate::system::reference::{Reference, ReferenceSetup};
     use crate::test::{Checked, Ending, Test};
-    use crate::transcript::Report;
+    use crate::transcript::Telling;
 
     #[test]
     fn a_name_is_the_same_in_each_attempt() {
@@ -124,17 +124,14 @@ mod tests {
         };
         let mut lines = Vec::new();
         let ending =
-            perform(
-                &case,
-                &mut Reference::new(&Config::default()),
-                1,
-                &mut |report| match report {
-                    Report::Line(line) => lines.push(line),
-                    Report::Note { name, value } => lines.push(format!("{name}: {value}")),
-                    Report::Observed(observed) => lines.extend(observed),
-                    Report::Found(found) => lines.push(found.to_string()),
-                },
-            );
+            perform(&case, &mut Reference::new(&ReferenceSetup::default()), 1, &mut |report| {
+                match report {
+                    Telling::Line(line) => lines.push(line),
+                    Telling::Note { name, value } => lines.push(format!("{name}: {value}")),
+                    Telling::Observed(observed) => lines.extend(observed),
+                    Telling::Found(found) => lines.push(found.to_string()),
+                }
+            });
         (ending, lines)
     }
 

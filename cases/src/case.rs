@@ -44,7 +44,7 @@ pub struct Case {
 }
 
 /// What a cell does.
-pub(crate) trait Run: Debug + Sync {
+pub(crate) trait Runnable: Debug + Sync {
     /// Does it.
     fn run(&self, t: &mut Test<'_>) -> Checked;
 }
@@ -55,7 +55,7 @@ pub(crate) enum Body {
     /// What this function does.
     Function(fn(&mut Test<'_>) -> Checked),
     /// What its law says.
-    Cell(&'static dyn Run),
+    Cell(&'static dyn Runnable),
 }
 
 impl Case {

@@ -44,13 +44,13 @@ pub fn axes() -> BTreeMap<&'static str, Vec<&'static str>> {
 mod tests {
     use super::*;
     use crate::perform::perform;
-    use crate::system::reference::{Config, Reference};
+    use crate::system::reference::{Reference, ReferenceSetup};
     use crate::test::Ending;
 
     #[test]
     fn what_runner_new_begins_a_case_with_passes() {
         let stub = find("stub/short").unwrap();
-        let mut reference = Reference::new(&Config::default());
+        let mut reference = Reference::new(&ReferenceSetup::default());
         assert_eq!(perform(stub, &mut reference, 1, &mut |_| ()), Ending::Pass);
     }
 

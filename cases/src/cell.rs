@@ -10,10 +10,10 @@ use std::fmt::Debug;
 use std::sync::LazyLock;
 
 use crate::axis::operation::{self, Operation};
-use crate::axis::pin::Kind;
+use crate::axis::pin::AnyPin;
 use crate::axis::place::Last;
 use crate::axis::value::Value;
-use crate::case::{Body, Case, Run};
+use crate::case::{Body, Case, Runnable};
 use crate::law;
 use crate::patience::Limit;
 use crate::system::Need;
@@ -57,7 +57,7 @@ struct Product<P: 'static, L: 'static> {
     last: &'static L,
 }
 
-impl<P: Kind, L: Last> Run for Product<P, L> {
+impl<P: AnyPin, L: Last> Runnable for Product<P, L> {
     fn run(&self, t: &mut Test<'_>) -> Checked {
         (self.law.body)(t, self.operation, self.pin, self.last)
     }
@@ -74,7 +74,7 @@ pub struct Excluded {
 
 /// Why `operation`, a pin of the kind `pin` and the place of `last` cannot be together, if they
 /// cannot. `concerns` says what there must be.
-fn cannot<P: Kind, L: Last>(
+fn cannot<P: AnyPin, L: Last>(
     concerns: Concerns,
     operation: &Operation,
     pin: &P,
@@ -109,7 +109,7 @@ fn cannot<P: Kind, L: Last>(
 
 /// What is done with each law, whatever its axes are.
 trait Laws {
-    fn law<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>);
+    fn law<P: AnyPin, L: Last>(&mut self, law: &'static Law<P, L>);
 }
 
 /// Shows every law.
@@ -157,7 +157,7 @@ pub fn excluded() -> &'static [Excluded] {
 }
 
 impl Laws for Cells {
-    fn law<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>) {
+    fn law<P: AnyPin, L: Last>(&mut self, law: &'static Law<P, L>) {
         let [mut operations, mut pins, mut lasts] = [0; 3].map(|_| BTreeSet::new());
         // Those on a diagonal have each pair of values once: they come first.
         for diagonal in 0..law.pins.len() {
@@ -198,7 +198,7 @@ impl Laws for Cells {
 }
 
 impl Cells {
-    fn put<P: Kind, L: Last>(
+    fn put<P: AnyPin, L: Last>(
         &mut self,
         product: Product<P, L>,
         excluded: Option<&'static str>,
@@ -219,7 +219,7 @@ struct One<'n> {
 }
 
 impl Laws for One<'_> {
-    fn law<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>) {
+    fn law<P: AnyPin, L: Last>(&mut self, law: &'static Law<P, L>) {
         let [name, operation, pin, last] = self.name[..] else { return };
         if name != law.name {
             return;
@@ -234,7 +234,7 @@ impl Laws for One<'_> {
     }
 }
 
-impl<P: Kind, L: Last> Product<P, L> {
+impl<P: AnyPin, L: Last> Product<P, L> {
     fn values(&self) -> [&'static str; 3] {
         [self.operation.name(), self.pin.name(), self.last.name()]
     }
@@ -292,7 +292,7 @@ mod tests {
     fn each_combination_is_a_cell_or_has_a_reason_why_not() {
         struct Counted;
         impl Laws for Counted {
-            fn law<P: Kind, L: Last>(&mut self, law: &'static Law<P, L>) {
+            fn law<P: AnyPin, L: Last>(&mut self, law: &'static Law<P, L>) {
                 let is_of = |name: &str| name.split('/').next() == Some(law.name);
                 let made = CELLS.made.iter().filter(|cell| is_of(cell.name)).count();
                 let excluded = CELLS.excluded.iter().filter(|other| is_of(&other.name)).count();

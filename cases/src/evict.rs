@@ -1,31 +1,12 @@
 //! The end of an inode, of the file with its last link or in memory only, and what was pinned before.
 
-use crate::action::{Action, MapId, Medium, PinId, Sharing, page};
+use crate::action::{Action, Medium, Sharing, page};
 use crate::case::case;
 use crate::origin;
+use crate::pinned::PinnedFile;
 use crate::space::Taker;
 use crate::system::{Kinship, MAIN, Signal};
 use crate::test::{Checked, File, Op, Test, fail};
-
-/// A file with a pinned page, whose block is under watch, and one that nobody touches.
-struct Pinned {
-    data: File,
-    other: File,
-    block: u64,
-    map: MapId,
-    pin: PinId,
-}
-
-impl Pinned {
-    fn new(t: &mut Test<'_>) -> Checked<Self> {
-        let data = t.file("data", "aaaa")?;
-        let other = t.file("other", "o")?;
-        let block = t.blocks(data)?[2];
-        let map = t.map(data)?;
-        let pin = t.pin(map, page(2))?;
-        Ok(Self { data, other, block, map, pin })
-    }
-}
 
 case! {
     /// A file whose last link goes while a page of it is pinned keeps its blocks until the pin
@@ -35,7 +16,7 @@ case! {
 }
 fn unlinked_keeps_blocks(t: &mut Test<'_>) -> Checked {
     t.until("was the block given away once its pin was gone", |t| {
-        let Pinned { data, other, block, map, pin } = Pinned::new(t)?;
+        let PinnedFile { data, other, block, map, pin } = PinnedFile::new(t)?;
         t.run(Action::Unmap { map })?;
         t.run(Action::Unlink { file: data.id })?;
         let close = t.begin(Action::Close { file: data.id })?;
@@ -58,7 +39,7 @@ case! {
 }
 fn flipped_keeps_blocks(t: &mut Test<'_>) -> Checked {
     t.until("was the block given away once its pin was gone", |t| {
-        let Pinned { data, other, block, map, pin } = Pinned::new(t)?;
+        let PinnedFile { data, other, block, map, pin } = PinnedFile::new(t)?;
         t.run(Action::FlipDax { file: data.id })?;
         t.run(Action::Unmap { map })?;
         let close = t.begin(Action::Close { file: data.id })?;

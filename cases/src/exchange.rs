@@ -12,7 +12,7 @@ use crate::system::MAIN;
 use crate::test::{Checked, File, Test, answer, fail};
 
 /// Two files, of which the first is mapped and will be exchanged for the second.
-struct Pair {
+struct ExchangePair {
     data: File,
     other: File,
     map: MapId,
@@ -21,7 +21,7 @@ struct Pair {
 /// `xfs_swap_extents_check_format` refuses a donor with more extents than the file has.
 const FEWER: &str = "had the donor no more extents than the file";
 
-impl Pair {
+impl ExchangePair {
     /// Has `check` exchange the first of these two for the second, once the kernel takes that as a donor.
     fn swapext(
         t: &mut Test<'_>,
@@ -98,7 +98,7 @@ case! {
     groups: ["quick"], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_pinned(t: &mut Test<'_>) -> Checked {
-    Pair::swapext(t, |pair| [pair.data, pair.other], Pair::waits)
+    ExchangePair::swapext(t, |pair| [pair.data, pair.other], ExchangePair::waits)
 }
 
 case! {
@@ -107,7 +107,7 @@ case! {
     groups: [], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_donor_pinned(t: &mut Test<'_>) -> Checked {
-    Pair::swapext(t, |pair| [pair.other, pair.data], Pair::waits)
+    ExchangePair::swapext(t, |pair| [pair.other, pair.data], ExchangePair::waits)
 }
 
 case! {
@@ -116,7 +116,7 @@ case! {
     groups: ["quick"], needs: [SwapExtents], limit: 120, origin: origin::SWAPEXT,
 }
 fn swapext_mapped(t: &mut Test<'_>) -> Checked {
-    Pair::swapext(t, |pair| [pair.data, pair.other], Pair::stays_coherent)
+    ExchangePair::swapext(t, |pair| [pair.data, pair.other], ExchangePair::stays_coherent)
 }
 
 case! {
@@ -125,7 +125,7 @@ case! {
     groups: [], needs: [ExchangeRange], limit: 120, origin: origin::EXCHANGE_RANGE,
 }
 fn range_second_pinned(t: &mut Test<'_>) -> Checked {
-    let pair = Pair::new(t)?;
+    let pair = ExchangePair::new(t)?;
     pair.waits(t, pair.other, Partner::Range(pair.data.id))
 }
 
@@ -179,7 +179,7 @@ case! {
     groups: ["quick"], needs: [SwapBoot], limit: 120, origin: origin::SWAP_BOOT,
 }
 fn swap_boot_pinned(t: &mut Test<'_>) -> Checked {
-    Pair::swap_boot(t, Pair::waits)
+    ExchangePair::swap_boot(t, ExchangePair::waits)
 }
 
 case! {
@@ -189,7 +189,7 @@ case! {
     groups: ["quick"], needs: [SwapBoot], limit: 120, origin: origin::SWAP_BOOT,
 }
 fn swap_boot_mapped(t: &mut Test<'_>) -> Checked {
-    Pair::swap_boot(t, Pair::stays_coherent)
+    ExchangePair::swap_boot(t, ExchangePair::stays_coherent)
 }
 
 case! {

@@ -56,7 +56,7 @@ pub enum PinEnd {
 }
 
 /// What is known of a kind, whoever takes it: what each is, the method of that name says.
-struct Facts {
+struct KindRow {
     /// As a transcript has it.
     words: &'static str,
     direction: Direction,
@@ -66,18 +66,18 @@ struct Facts {
 }
 
 impl PinKind {
-    const fn facts(self) -> Facts {
+    const fn facts(self) -> KindRow {
         use Direction::{FromMemory, IntoMemory};
         match self {
-            Self::Splice => Facts {
+            Self::Splice => KindRow {
                 words: "vmsplice",
                 direction: FromMemory,
                 byte: 0,
                 is_reference: true,
                 end: PinEnd::Release,
             },
-            Self::OwnPipe => Facts { end: PinEnd::Process, ..Self::Splice.facts() },
-            Self::Direct { engine, direction, byte } => Facts {
+            Self::OwnPipe => KindRow { end: PinEnd::Process, ..Self::Splice.facts() },
+            Self::Direct { engine, direction, byte } => KindRow {
                 words: match (engine, direction) {
                     (Engine::Aio, FromMemory) => "AIO direct write from it",
                     (Engine::Aio, IntoMemory) => "AIO direct read into it",
@@ -89,7 +89,7 @@ impl PinKind {
                 is_reference: false,
                 end: PinEnd::Device,
             },
-            Self::Remote { direction, byte } => Facts {
+            Self::Remote { direction, byte } => KindRow {
                 words: match direction {
                     FromMemory => "another's process_vm_readv",
                     IntoMemory => "another's process_vm_writev",

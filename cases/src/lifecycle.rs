@@ -6,45 +6,40 @@
 
 use nix::libc;
 
-use crate::action::{Action, MapId, Mode, PinId, Sharing, Whole, page, pages};
+use crate::action::{Action, Mode, Sharing, Whole, page, pages};
 use crate::case::case;
 use crate::origin;
+use crate::pinned::PinnedFile;
 use crate::space::Given;
 use crate::system::MAIN;
 use crate::test::{Checked, Ending, File, Op, Stop, Test, fail};
 
-/// A file with a mapped and pinned page, and one that nobody touches, on a new file system.
-struct Pinned {
-    data: File,
-    other: File,
-    /// Of the pinned page.
-    block: u64,
-    map: MapId,
-    pin: PinId,
+/// A file with a pinned page, on a new file system.
+fn pinned(t: &mut Test<'_>) -> Checked<PinnedFile> {
+    t.run(Action::Whole(Whole::Make))?;
+    PinnedFile::on_spare(t)
 }
 
-impl Pinned {
-    fn new(t: &mut Test<'_>) -> Checked<Self> {
-        t.run(Action::Whole(Whole::Make))?;
-        let data = t.file_on_spare("data", "abcd")?;
-        let other = t.file_on_spare("other", "o")?;
-        let block = t.blocks(data)?[2];
-        let map = t.map(data)?;
-        t.run(Action::Store { map, span: page(2), byte: b'c' })?;
-        let pin = t.pin(map, page(2))?;
-        Ok(Self { data, other, block, map, pin })
-    }
-
-    /// Begins a truncate of the whole file.
-    fn truncate(&self, t: &mut Test<'_>) -> Checked<Op> {
-        t.begin(Action::Truncate { file: self.data.id, size: 0 })
-    }
-
-    /// A truncate that waits for the pin.
-    fn breaking(&self, t: &mut Test<'_>) -> Checked<Op> {
-        let truncate = self.truncate(t)?;
+impl PinnedFile {
+    /// What is done `meanwhile`, while a truncate waits for the pin, does not end its wait, nor has
+    /// the block given away; the release of the pin does.
+    fn under_break(
+        &self,
+        t: &mut Test<'_>,
+        look: &str,
+        meanwhile: impl FnOnce(&mut Test<'_>) -> Checked,
+    ) -> Checked {
+        let truncate = self.breaking(t)?;
+        meanwhile(t)?;
         t.blocked(&truncate)?;
-        Ok(truncate)
+        self.kept(t, look)?;
+        t.ends_with(&truncate, self.pin)
+    }
+
+    /// After the truncate: the holder had the page to the end.
+    fn over(&self, t: &mut Test<'_>) -> Checked {
+        t.transferred(self.pin, "c")?;
+        self.emptied(t)
     }
 
     /// Nothing of this process is left that uses the file but the pin.
@@ -96,15 +91,15 @@ case! {
     groups: ["quick"], needs: [Spare], limit: 240, origin: origin::EVICT,
 }
 fn unmount_pinned(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     it.let_go(t)?;
     unmounted(t, &it)?;
     let map = t.map(it.other)?;
-    Pinned { map, ..it }.emptied(t)
+    PinnedFile { map, ..it }.emptied(t)
 }
 
 /// The file system is unmounted, mounted and the file truncated, which together wait for the pin.
-fn unmounted(t: &mut Test<'_>, it: &Pinned) -> Checked {
+fn unmounted(t: &mut Test<'_>, it: &PinnedFile) -> Checked {
     let unmount = t.begin(Action::Whole(Whole::Unmount))?;
     let early = t.settled(&unmount)?;
     t.is_open(&unmount);
@@ -129,7 +124,7 @@ fn unmounted(t: &mut Test<'_>, it: &Pinned) -> Checked {
 }
 
 /// Mounts it again and truncates the file; without a word, for when it happens is open.
-fn mount_and_truncate(t: &mut Test<'_>, it: &Pinned) -> Checked<Op> {
+fn mount_and_truncate(t: &mut Test<'_>, it: &PinnedFile) -> Checked<Op> {
     let reopen = |file: File| Action::Reopen { file: file.id };
     for action in [Action::Whole(Whole::Mount), reopen(it.data), reopen(it.other)] {
         let words = t.names.say(&action);
@@ -147,7 +142,7 @@ case! {
     groups: ["quick"], needs: [Spare], limit: 240, origin: origin::FREEZE,
 }
 fn freeze_waits(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     let truncate = it.breaking(t)?;
     let freeze = t.begin(Action::Whole(Whole::Freeze))?;
     t.blocked(&freeze)?;
@@ -165,15 +160,11 @@ case! {
     groups: ["quick"], needs: [Spare], limit: 240, origin: origin::FREEZE,
 }
 fn frozen_pinned(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     t.run(Action::Whole(Whole::Freeze))?;
-    let truncate = it.breaking(t)?;
-    t.run(Action::Whole(Whole::Thaw))?;
-    t.blocked(&truncate)?;
-    it.kept(t, "what became of the pin while the file system was frozen")?;
-    t.ends_with(&truncate, it.pin)?;
-    t.transferred(it.pin, "c")?;
-    it.emptied(t)
+    let look = "what became of the pin while the file system was frozen";
+    it.under_break(t, look, |t| t.run(Action::Whole(Whole::Thaw)).map(drop))?;
+    it.over(t)
 }
 
 case! {
@@ -184,7 +175,7 @@ case! {
     groups: ["quick"], needs: [Spare, ShutDown], limit: 240, origin: origin::SHUTDOWN,
 }
 fn shutdown(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     let truncate = it.breaking(t)?;
     t.run(Action::Whole(Whole::ShutDown))?;
     if t.settled(&truncate)? && t.returned(&truncate)?.result.is_ok() {
@@ -206,7 +197,7 @@ fn shutdown(t: &mut Test<'_>) -> Checked {
         t.run(Action::Reopen { file: file.id })?;
     }
     let map = t.map(it.data)?;
-    Pinned { map, ..it }.intact(t)
+    PinnedFile { map, ..it }.intact(t)
 }
 
 case! {
@@ -216,7 +207,7 @@ case! {
     groups: [], needs: [Spare, ShutDown], limit: 240, origin: origin::SHUTDOWN,
 }
 fn shutdown_pinned(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     t.run(Action::Whole(Whole::ShutDown))?;
     for file in [it.data, it.other] {
         t.run(Action::Close { file: file.id })?;
@@ -225,7 +216,7 @@ fn shutdown_pinned(t: &mut Test<'_>) -> Checked {
     t.run(Action::Unmap { map: it.map })?;
     unmounted(t, &it)?;
     let map = t.map(it.other)?;
-    Pinned { map, ..it }.emptied(t)
+    PinnedFile { map, ..it }.emptied(t)
 }
 
 case! {
@@ -235,14 +226,12 @@ case! {
     groups: ["quick"], needs: [Spare, Poison], limit: 240, origin: origin::MEMORY_FAILURE,
 }
 fn poison(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     let other = t.fork()?;
     let map = t.map_as(other, it.data, Sharing::Shared)?;
-    let truncate = it.breaking(t)?;
-    t.run_as(other, Action::Poison { map, span: page(2) })?;
-    t.blocked(&truncate)?;
-    it.kept(t, "who ends the wait for a page whose memory has failed")?;
-    t.ends_with(&truncate, it.pin)?;
+    let look = "who ends the wait for a page whose memory has failed";
+    let poison = Action::Poison { map, span: page(2) };
+    it.under_break(t, look, |t| t.run_as(other, poison).map(drop))?;
     t.transferred(it.pin, "c")?;
     t.say("the other process ends");
     t.signal(other, crate::system::Signal::Kill)?;
@@ -256,7 +245,7 @@ case! {
     groups: ["quick"], needs: [Spare, Poison], limit: 240, origin: origin::MEMORY_FAILURE,
 }
 fn poisoned(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     let map = it.map;
     // It cannot be moved: the page is the block.
     t.refused_as(MAIN, Action::SoftOffline { map, span: page(2) }, libc::EIO)?;
@@ -265,8 +254,7 @@ fn poisoned(t: &mut Test<'_>) -> Checked {
     let truncate = it.breaking(t)?;
     it.kept(t, "what has a break take a page whose memory has failed for idle")?;
     t.ends_with(&truncate, it.pin)?;
-    t.transferred(it.pin, "c")?;
-    it.emptied(t)
+    it.over(t)
 }
 
 case! {
@@ -318,14 +306,10 @@ case! {
     groups: ["quick"], needs: [Spare], limit: 240, origin: origin::GROW,
 }
 fn grow(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
-    let truncate = it.breaking(t)?;
-    t.progresses(Action::Whole(Whole::Grow))?;
-    t.blocked(&truncate)?;
-    it.kept(t, "the growth of the file system")?;
-    t.ends_with(&truncate, it.pin)?;
-    t.transferred(it.pin, "c")?;
-    it.emptied(t)
+    let it = pinned(t)?;
+    let look = "the growth of the file system";
+    it.under_break(t, look, |t| t.progresses(Action::Whole(Whole::Grow)))?;
+    it.over(t)
 }
 
 case! {
@@ -335,16 +319,11 @@ case! {
     groups: ["quick"], needs: [Spare, Scrub], limit: 240, origin: origin::SCRUB,
 }
 fn scrub(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     sound(t, it.data)?;
-    let truncate = it.breaking(t)?;
-    sound(t, it.other)?;
-    t.blocked(&truncate)?;
-    it.kept(t, "online scrub")?;
-    t.ends_with(&truncate, it.pin)?;
+    it.under_break(t, "online scrub", |t| sound(t, it.other))?;
     sound(t, it.data)?;
-    t.transferred(it.pin, "c")?;
-    it.emptied(t)
+    it.over(t)
 }
 
 /// Scrub finds nothing corrupt in the file, or in what its file system knows of the space.
@@ -382,7 +361,7 @@ fn drop_caches(t: &mut Test<'_>) -> Checked {
     }
     t.run(Action::Reopen { file: data.id })?;
     let map = t.map(data)?;
-    let it = Pinned { data, other, block, map, pin };
+    let it = PinnedFile { data, other, block, map, pin };
     let truncate = it.breaking(t)?;
     it.kept(t, "an inode that left memory, and with it what was pinned")?;
     t.ends_with(&truncate, pin)?;
@@ -396,13 +375,11 @@ case! {
     groups: ["quick"], needs: [Spare], limit: 240, origin: origin::REMOUNT,
 }
 fn remount(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
-    let truncate = it.breaking(t)?;
-    t.refused_as(MAIN, Action::Whole(Whole::ReadOnly), libc::EBUSY)?;
-    t.blocked(&truncate)?;
-    t.ends_with(&truncate, it.pin)?;
-    t.transferred(it.pin, "c")?;
-    it.emptied(t)
+    let it = pinned(t)?;
+    let read_only = Action::Whole(Whole::ReadOnly);
+    let look = "the remount, which is refused";
+    it.under_break(t, look, |t| t.refused_as(MAIN, read_only, libc::EBUSY))?;
+    it.over(t)
 }
 
 case! {
@@ -412,7 +389,7 @@ case! {
     groups: ["dangerous"], needs: [Spare, Unbind], limit: 300, origin: origin::UNBIND,
 }
 fn unbind_pinned(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     t.run(Action::Unmap { map: it.map })?;
     let unbind = t.begin(Action::Whole(Whole::Unbind))?;
     if t.settled(&unbind)? {
@@ -443,7 +420,7 @@ case! {
     groups: ["dangerous"], needs: [Spare, Unbind], limit: 300, origin: origin::UNBIND,
 }
 fn unbind_mapped(t: &mut Test<'_>) -> Checked {
-    let it = Pinned::new(t)?;
+    let it = pinned(t)?;
     t.release(it.pin)?;
     t.transferred(it.pin, "c")?;
     // Somebody else, for those who have it mapped may be killed.

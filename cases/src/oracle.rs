@@ -18,13 +18,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+pub use protocol::oracle::bystanders::Stood;
 use protocol::{How, Rule};
 use serde::{Deserialize, Serialize};
 
 use self::bystanders::Bystanders;
 use self::durable::Durability;
 use self::foreign::Contents;
-use self::kept::Pinned;
+use self::kept::PinBlocks;
 use crate::action::{Action, Content, FileId, Medium, PinId, Reply, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
@@ -137,28 +138,13 @@ pub enum Inspected {
 
 /// A file that nobody touches, to be made or looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bystander {
+pub struct BystanderSpec {
     /// Which.
     pub file: FileId,
     /// What each of its pages is filled with.
     pub fill: Vec<u8>,
     /// Whether to ask which of its blocks are free, which takes longer than the rest.
     pub with_free: bool,
-}
-
-/// What was seen of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stood {
-    /// Pages that its size amounts to.
-    pub pages: u64,
-    /// Blocks that the file system counts as its own.
-    pub counted: u64,
-    /// The block of each page; none if it has none that was written.
-    pub blocks: Vec<Option<u64>>,
-    /// The first byte that is not what its page is filled with: where, and what.
-    pub other: Option<(u64, u8)>,
-    /// The first of its blocks that the file system counts as free, if that was asked.
-    pub free: Option<u64>,
 }
 
 /// What a look shows, in the order of what was asked.
@@ -185,7 +171,7 @@ pub struct Watch<'s> {
     busy: BTreeMap<OpId, Action>,
     /// The DAX files that were made.
     files: BTreeSet<FileId>,
-    pinned: Pinned,
+    pinned: PinBlocks,
     contents: Contents,
     durability: Durability,
     bystanders: Bystanders,
@@ -206,7 +192,7 @@ impl<'s> Watch<'s> {
             names: Names::default(),
             busy: BTreeMap::new(),
             files: BTreeSet::new(),
-            pinned: Pinned::default(),
+            pinned: PinBlocks::default(),
             contents: Contents::default(),
             durability: Durability::default(),
             bystanders: Bystanders::default(),
@@ -471,11 +457,11 @@ impl System for Watch<'_> {
         self.system.set_var(var, value);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
         self.system.bystand(what)
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
         self.system.inspect(files, bystanders)
     }
 

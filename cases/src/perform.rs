@@ -4,14 +4,14 @@ use crate::case::{Body, Case};
 use crate::oracle::Watch;
 use crate::system::System;
 use crate::test::{Ending, Stop, Test};
-use crate::transcript::Report;
+use crate::transcript::Telling;
 
 /// Runs `case` on `system`, reporting to `sink` as it goes.
 pub fn perform(
     case: &Case,
     system: &mut dyn System,
     seed: u64,
-    sink: &mut dyn FnMut(Report),
+    sink: &mut dyn FnMut(Telling),
 ) -> Ending {
     for need in case.needs {
         if let Err(why) = system.offers(*need) {
@@ -26,7 +26,7 @@ pub fn perform(
     };
     let observed = std::mem::take(&mut test.observed);
     if case.is_cell() {
-        sink(Report::Observed(observed));
+        sink(Telling::Observed(observed));
     }
     let ending = match went {
         // After anything else a look could hang, and would prove nothing.
@@ -34,10 +34,10 @@ pub fn perform(
         Err(Stop(ending)) => ending,
     };
     if let Some((rule, why)) = watch.undecided() {
-        sink(Report::Note { name: rule.name().to_owned(), value: format!("undecided: {why}") });
+        sink(Telling::Note { name: rule.name().to_owned(), value: format!("undecided: {why}") });
     }
     for found in watch.findings().take() {
-        sink(Report::Found(found));
+        sink(Telling::Found(found));
     }
     ending
 }

@@ -5,10 +5,10 @@
 
 use crate::action::{Action, Content, FileId, PinId, Reply, TaskId, VarId};
 use crate::case::Case;
-use crate::oracle::{Bystander, Inspection, Stood, View};
+use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::Patience;
 use crate::perform::perform;
-use crate::system::reference::{Config, Reference};
+use crate::system::reference::{Reference, ReferenceSetup};
 use crate::system::{
     Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released,
     Signal, System, Tried, WriteBacks,
@@ -75,7 +75,7 @@ pub enum Deed {
 /// Runs `case` on the reference and writes it down; how it ended if it did not pass.
 pub fn record(case: &Case, seed: u64) -> Result<Vec<Deed>, Ending> {
     let mut recorder = Recorder {
-        system: Reference::new(&Config { seed, ..Config::default() }),
+        system: Reference::new(&ReferenceSetup { seed, ..ReferenceSetup::default() }),
         names: Names::default(),
         deeds: Vec::new(),
     };
@@ -216,11 +216,11 @@ impl System for Recorder {
         self.system.set_var(var, value);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
         self.system.bystand(what)
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
         self.system.inspect(files, bystanders)
     }
 

@@ -27,7 +27,7 @@ impl Sharer {
 }
 
 /// Two mapped files; middle pages of the first will be shared onto the second.
-struct Pair {
+struct ReflinkPair {
     source: File,
     destination: File,
     from: MapId,
@@ -37,21 +37,21 @@ struct Pair {
 
 /// Which of the two files the file system locks first: the one with the lower inode number.
 #[derive(Clone, Copy)]
-enum Order {
+enum LockOrder {
     SourceFirst,
     DestinationFirst,
 }
 
-impl Pair {
-    fn new(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<Self> {
+impl ReflinkPair {
+    fn new(t: &mut Test<'_>, sharer: Sharer, order: LockOrder) -> Checked<Self> {
         let source = ("source", "wxyz");
         let destination = ("destination", sharer.destination());
         let (source, destination) = match order {
-            Order::SourceFirst => {
+            LockOrder::SourceFirst => {
                 let [source, destination] = t.files_in_order([source, destination])?;
                 (source, destination)
             }
-            Order::DestinationFirst => {
+            LockOrder::DestinationFirst => {
                 let [destination, source] = t.files_in_order([destination, source])?;
                 (source, destination)
             }
@@ -84,8 +84,8 @@ const SHARED: &str = "did the files share what they were to";
 
 /// The operation takes the destination's pages away: it must wait for a pin there. (The cells have the
 /// other order of the two files.)
-fn destination_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<bool> {
-    let pair = Pair::new(t, sharer, order)?;
+fn destination_pinned(t: &mut Test<'_>, sharer: Sharer, order: LockOrder) -> Checked<bool> {
+    let pair = ReflinkPair::new(t, sharer, order)?;
     let pin = t.pin(pair.onto, page(2))?;
     let op = pair.begin(t)?;
     t.blocked(&op)?;
@@ -101,8 +101,8 @@ fn destination_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked
 }
 
 /// The source's blocks stay where they are: waiting for a pin there is allowed, not demanded.
-fn source_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<bool> {
-    let pair = Pair::new(t, sharer, order)?;
+fn source_pinned(t: &mut Test<'_>, sharer: Sharer, order: LockOrder) -> Checked<bool> {
+    let pair = ReflinkPair::new(t, sharer, order)?;
     let pin = t.pin(pair.from, page(2))?;
     let op = pair.begin(t)?;
     t.settled(&op)?;
@@ -113,8 +113,8 @@ fn source_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<bool
 }
 
 /// With pins in both, the one in the destination must be waited for, whichever goes first.
-fn both_pinned(t: &mut Test<'_>, sharer: Sharer, order: Order) -> Checked<bool> {
-    let pair = Pair::new(t, sharer, order)?;
+fn both_pinned(t: &mut Test<'_>, sharer: Sharer, order: LockOrder) -> Checked<bool> {
+    let pair = ReflinkPair::new(t, sharer, order)?;
     let source = t.pin(pair.from, page(1))?;
     let destination = t.pin(pair.onto, page(2))?;
     let op = pair.begin(t)?;
@@ -136,7 +136,7 @@ macro_rules! pair {
                 groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::MMAP_LOCK,
             }
             fn $function(t: &mut Test<'_>) -> Checked {
-                t.until(SHARED, |t| $what(t, Sharer::$sharer, Order::$order))
+                t.until(SHARED, |t| $what(t, Sharer::$sharer, LockOrder::$order))
             }
         )+
     };
@@ -162,7 +162,7 @@ pair! {
 }
 
 /// Two files that share all blocks; a page of the first is pinned for reading.
-struct Shared {
+struct SharedBlocks {
     one: File,
     other: File,
     map: MapId,
@@ -184,7 +184,7 @@ enum Cow {
     Write,
 }
 
-impl Shared {
+impl SharedBlocks {
     fn new(t: &mut Test<'_>) -> Checked<Self> {
         let one = t.file("one", "abcdefghijklmnop")?;
         let other = t.file("other", "................")?;
@@ -209,7 +209,7 @@ impl Shared {
 /// Copy-on-write of a page that is pinned for reading: it may wait for the pin; the other file
 /// keeps its content, and the holder sees what it pinned.
 fn cow_under_pin(t: &mut Test<'_>, cow: Cow) -> Checked {
-    let shared = Shared::new(t)?;
+    let shared = SharedBlocks::new(t)?;
     let op = shared.cow(t, cow)?;
     t.settled(&op)?;
     t.release(shared.pin)?;
@@ -261,7 +261,7 @@ fn cow_write_mapped(t: &mut Test<'_>) -> Checked {
 /// pin must still hold it.
 fn cow_then_free(t: &mut Test<'_>, cow: Cow) -> Checked {
     t.until("was the block given away once its pin was gone", |t| {
-        let shared = Shared::new(t)?;
+        let shared = SharedBlocks::new(t)?;
         let op = shared.cow(t, cow)?;
         t.settled(&op)?;
         let truncate = t.begin(Action::Truncate { file: shared.other.id, size: 0 })?;

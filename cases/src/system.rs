@@ -16,7 +16,7 @@ pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Content, FileId, Mode, PinId, PinKind, Reply, TaskId, VarId};
-use crate::oracle::{Bystander, Inspection, Stood, View};
+use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::Patience;
 
 /// The task that exists from the start; all others descend from it.
@@ -344,12 +344,12 @@ pub trait System {
 
     /// Makes a file of the file system under test that nobody touches, or leaves it alone if it is
     /// there; what is to be seen of it. Only while no operation is under way.
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>>;
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>>;
 
     /// Looks at files of the file system under test without leaving a trace: nothing stays open,
     /// nothing is mapped, and no event tells of it. Only while no operation is under way, which may
     /// hold locks that a look takes.
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View>;
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View>;
 
     /// Which pages of the file system under test were written back since this was last asked. Takes
     /// no lock of the file system, so it may be asked at any time.

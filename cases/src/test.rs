@@ -18,7 +18,7 @@ use crate::system::{
     Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, OpId, Signal, System,
     Trouble, WaitChannel,
 };
-use crate::transcript::{Names, Report};
+use crate::transcript::{Names, Telling};
 
 /// How a case ended, as far as the case can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ pub struct Hold {
 
 /// Operations that came to their points in an order.
 #[derive(Debug)]
-pub(crate) struct Order<const N: usize> {
+pub(crate) struct OrderedOps<const N: usize> {
     /// What was begun, the first first.
     pub(crate) ops: [Op; N],
     /// The last of them, which stands.
@@ -102,7 +102,7 @@ pub(crate) struct Order<const N: usize> {
 }
 
 /// Where a task that is held stands, as the transcript has it.
-const fn place(point: HoldPoint) -> &'static str {
+const fn point_words(point: HoldPoint) -> &'static str {
     match point {
         HoldPoint::Unmapped => "between unmapping and scan",
         HoldPoint::ScanFoundBusy => "after a scan that found a busy page",
@@ -118,7 +118,7 @@ const fn place(point: HoldPoint) -> &'static str {
 /// A case's view of the system it runs on.
 pub struct Test<'s> {
     system: &'s mut dyn System,
-    sink: &'s mut dyn FnMut(Report),
+    sink: &'s mut dyn FnMut(Telling),
     pub(crate) names: Names,
     seed: u64,
     next: u32,
@@ -143,7 +143,7 @@ impl<'s> Test<'s> {
     pub(crate) fn new(
         system: &'s mut dyn System,
         seed: u64,
-        sink: &'s mut dyn FnMut(Report),
+        sink: &'s mut dyn FnMut(Telling),
     ) -> Self {
         Self {
             system,
@@ -164,7 +164,7 @@ impl Test<'_> {
     /// Adds a line to the transcript.
     pub(crate) fn say(&mut self, line: &str) {
         if self.attempts.is_news() {
-            (self.sink)(Report::Line(line.to_owned()));
+            (self.sink)(Telling::Line(line.to_owned()));
         }
     }
 
@@ -182,7 +182,7 @@ impl Test<'_> {
 
     /// Reports something that is not compared.
     pub(crate) fn note(&mut self, name: &str, value: &impl ToString) {
-        (self.sink)(Report::Note { name: name.to_owned(), value: value.to_string() });
+        (self.sink)(Telling::Note { name: name.to_owned(), value: value.to_string() });
     }
 
     fn fresh(&mut self) -> u32 {
@@ -495,7 +495,7 @@ impl Test<'_> {
     /// Waits until the task stands there. If it ends without having come by, [`Test::go`] says so.
     pub(crate) fn arrived(&mut self, hold: &Hold) -> Checked {
         self.system.arrived(hold.id)?;
-        self.say(&format!("held {}", place(hold.point)));
+        self.say(&format!("held {}", point_words(hold.point)));
         Ok(())
     }
 
@@ -510,7 +510,7 @@ impl Test<'_> {
             match look {
                 Look::Done(done) if stands => {
                     let seen = format!("it returned {}", outcome(&done));
-                    return fail(&line, &seen, place(hold.point));
+                    return fail(&line, &seen, point_words(hold.point));
                 }
                 Look::Gone => return fail(&line, "its task is gone", ""),
                 Look::Blocked(_) => asleep += 1,
@@ -529,7 +529,7 @@ impl Test<'_> {
     pub(crate) fn order<const N: usize>(
         &mut self,
         steps: [(TaskId, HoldPoint, Action); N],
-    ) -> Checked<Order<N>> {
+    ) -> Checked<OrderedOps<N>> {
         let mut holds = Vec::new();
         for (task, point, _) in &steps {
             holds.push(self.hold(*task, *point)?);
@@ -549,11 +549,11 @@ impl Test<'_> {
         }
         let last = holds.pop().expect("an order has a last");
         let ops = ops.try_into().expect("one was begun for each step");
-        Ok(Order { ops, last, kept })
+        Ok(OrderedOps { ops, last, kept })
     }
 
     /// Lets the last of an order go. Whether all stood as they were to: else nothing was shown.
-    pub(crate) fn end_order<const N: usize>(&mut self, order: &Order<N>) -> Checked<bool> {
+    pub(crate) fn end_order<const N: usize>(&mut self, order: &OrderedOps<N>) -> Checked<bool> {
         Ok(self.go(&order.last)? && order.kept)
     }
 

@@ -15,7 +15,7 @@ use crate::oracle::Found;
 /// Something a running case tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Report {
+pub enum Telling {
     /// A line of the transcript.
     Line(String),
     /// What was observed in a cell, in order, before it was judged: what its law's contract is

@@ -15,7 +15,7 @@ use nix::libc;
 const QUICK: Patience = Patience::times(0.2);
 
 fn open(folder: &Path) -> Box<dyn System> {
-    let config = kernel::Config { directory: folder.to_owned(), patience: QUICK, spare: None };
+    let config = kernel::KernelSetup { directory: folder.to_owned(), patience: QUICK, spare: None };
     kernel::open(&config, kernel::Owner::here().unwrap(), Err("none".to_owned())).unwrap()
 }
 

@@ -4,35 +4,35 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cases::system::reference::{Config, Reference};
-use cases::{Case, Ending, Report, all, perform};
+use cases::system::reference::{Reference, ReferenceSetup};
+use cases::{Case, Ending, Telling, all, perform};
 use protocol::event::Counting;
 use rayon::prelude::*;
 
 mod waiting;
 
 /// What came of a case on the reference.
-struct Run {
+struct CaseRun {
     ending: Ending,
     transcript: String,
     observed: Vec<String>,
     findings: Vec<String>,
 }
 
-fn run(case: &Case, config: &Config) -> Run {
+fn run(case: &Case, config: &ReferenceSetup) -> CaseRun {
     let mut system = Reference::new(config);
     let (mut transcript, mut observed, mut found) = (String::new(), Vec::new(), Vec::new());
     let ending = perform(case, &mut system, config.seed, &mut |report| match report {
-        Report::Line(line) => {
+        Telling::Line(line) => {
             transcript.push_str(&line);
             transcript.push('\n');
         }
-        Report::Observed(what) => observed = what,
-        Report::Found(what) => found.push(what.to_string()),
-        Report::Note { .. } => {}
+        Telling::Observed(what) => observed = what,
+        Telling::Found(what) => found.push(what.to_string()),
+        Telling::Note { .. } => {}
     });
     let findings = system.findings().iter().map(ToString::to_string).chain(found).collect();
-    Run { ending, transcript, observed, findings }
+    CaseRun { ending, transcript, observed, findings }
 }
 
 fn expected() -> PathBuf {
@@ -56,7 +56,7 @@ fn contracts() -> BTreeMap<String, String> {
 /// What is wrong with a case on one shape.
 fn wrong_with(case: &Case, shape: Counting, contracts: &BTreeMap<String, String>) -> Vec<String> {
     let begin = std::time::Instant::now();
-    let seen = run(case, &Config { shape, ..Config::default() });
+    let seen = run(case, &ReferenceSetup { shape, ..ReferenceSetup::default() });
     eprintln!("{shape:?} {} {:?} {:?}", case.name, begin.elapsed(), seen.ending);
     let mut wrong = Vec::new();
     match &seen.ending {

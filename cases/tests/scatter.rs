@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::{Case, Ending, all, perform};
 use rayon::prelude::*;
 use reference::{Scatter, Variant};
@@ -18,7 +18,7 @@ fn seeds() -> u64 {
 }
 
 fn run(case: &Case, variant: Option<Variant>, scatter: Scatter) -> Ending {
-    let config = Config { variant, scatter: Some(scatter), ..Config::default() };
+    let config = ReferenceSetup { variant, scatter: Some(scatter), ..ReferenceSetup::default() };
     perform(case, &mut Reference::new(&config), config.seed, &mut |_| {})
 }
 

@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use cases::system::reference::{Config, Reference};
-use cases::{Case, Ending, Report, all, perform};
+use cases::system::reference::{Reference, ReferenceSetup};
+use cases::{Case, Ending, Telling, all, perform};
 use protocol::Rule;
 use protocol::event::Counting;
 use rayon::prelude::*;
@@ -23,11 +23,12 @@ fn caught_by(
     seed: u64,
 ) -> Option<&'static str> {
     let caught = |case: &&'static Case| {
-        let config = Config { variant: Some(variant), shape, seed, ..Config::default() };
+        let config =
+            ReferenceSetup { variant: Some(variant), shape, seed, ..ReferenceSetup::default() };
         let mut system = Reference::new(&config);
         let mut found = Vec::new();
         let ending = perform(case, &mut system, config.seed, &mut |report| {
-            if let Report::Found(what) = report {
+            if let Telling::Found(what) = report {
                 found.push(what.rule());
             }
         });

@@ -38,7 +38,7 @@ pub struct Event {
     pub stack: i32,
     /// What happened; a [`Kind`] as its number.
     pub kind: u16,
-    /// Details of the kind: an [`Operation`] as its number, or bits of [`flag`].
+    /// Details of the kind: an [`OperationKind`] as its number, or bits of [`flag`].
     pub detail: u16,
     /// The processor it happened on.
     pub cpu: u16,
@@ -53,7 +53,7 @@ const _: () = assert!(size_of::<Event>() == 80, "the ring's record layout change
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// An operation on a file begins. `detail`: [`Operation`]; `index`, `count`: its range, where
+    /// An operation on a file begins. `detail`: [`OperationKind`]; `index`, `count`: its range, where
     /// a `count` of 0 means the whole file.
     Begin = 1,
     /// It ends. `value`: its result.
@@ -189,7 +189,7 @@ impl Kind {
 /// Which operation a [`Kind::Begin`] or [`Kind::End`] is about.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Operation {
+pub enum OperationKind {
     /// Change of the file's size.
     Truncate = 1,
     /// fallocate, whatever its mode.
@@ -214,7 +214,7 @@ pub enum Operation {
     Stat = 11,
 }
 
-impl Operation {
+impl OperationKind {
     /// All operations, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::Truncate,
@@ -318,8 +318,8 @@ mod tests {
         }
         assert_eq!(Kind::from_number(0), None);
         assert_eq!(Kind::from_number(19), None);
-        for operation in Operation::ALL {
-            assert_eq!(Operation::from_number(operation as u16), Some(operation));
+        for operation in OperationKind::ALL {
+            assert_eq!(OperationKind::from_number(operation as u16), Some(operation));
         }
     }
 

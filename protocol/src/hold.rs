@@ -79,16 +79,16 @@ impl HoldPoint {
     }
 
     /// What the function must return for the task to be there.
-    pub const fn condition(self) -> Condition {
+    pub const fn condition(self) -> ReturnCondition {
         match self {
-            Self::ScanFoundBusy => Condition::NonZero,
-            Self::ScanFoundNone => Condition::Zero,
+            Self::ScanFoundBusy => ReturnCondition::NonZero,
+            Self::ScanFoundNone => ReturnCondition::Zero,
             Self::Unmapped
             | Self::WaitEntered
             | Self::FaultEntered
             | Self::EntryLocked
             | Self::WriteAllocated
-            | Self::CopyWritten => Condition::Any,
+            | Self::CopyWritten => ReturnCondition::Any,
         }
     }
 }
@@ -129,7 +129,7 @@ pub const LONGEST: u64 = 5_000_000_000;
 
 /// What a function must return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum ReturnCondition {
     /// Whatever it likes, or it returns nothing.
     Any = 0,
     /// A page, or an error.
@@ -157,7 +157,7 @@ pub struct Slot {
     pub on: AtomicU64,
     /// The thread that is to be held. Others pass.
     pub task: AtomicU64,
-    /// A [`Condition`].
+    /// A [`ReturnCondition`].
     pub condition: AtomicU64,
     /// Which of its arrivals is meant, from 1.
     pub nth: AtomicU64,
@@ -244,7 +244,7 @@ impl Slot {
     }
 }
 
-/// Whether `returned` is what a [`Condition`] asks for. For the probe, which has it as a number.
+/// Whether `returned` is what a [`ReturnCondition`] asks for. For the probe, which has it as a number.
 pub const fn meets(condition: u64, returned: u64) -> bool {
     match condition {
         1 => returned != 0,
@@ -299,7 +299,7 @@ mod tests {
                 assert_ne!(one, other, "{returned}");
             }
         }
-        assert!(meets(Condition::Any as u64, 0) && meets(Condition::Any as u64, 1));
+        assert!(meets(ReturnCondition::Any as u64, 0) && meets(ReturnCondition::Any as u64, 1));
     }
 
     #[test]
@@ -337,6 +337,6 @@ mod tests {
         assert!(slot.arm(8, HoldPoint::ScanFoundNone, 100));
         assert!(!slot.has_arrived() && slot.ended().is_none());
         assert_eq!(awaited(slot.after.load(Ordering::SeqCst)), None);
-        assert_eq!(slot.condition.load(Ordering::SeqCst), Condition::Zero as u64);
+        assert_eq!(slot.condition.load(Ordering::SeqCst), ReturnCondition::Zero as u64);
     }
 }

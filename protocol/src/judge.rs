@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::config::Config;
+use crate::bounds::Bounds;
 use crate::event::Event;
 use crate::finding::{Finding, Ruling};
 use crate::state::Rules;
@@ -16,8 +16,8 @@ pub struct Judge {
 
 impl Judge {
     /// A judge of a history that has not begun.
-    pub fn new(config: Config) -> Self {
-        Self { state: Rules::new(config), findings: Vec::new() }
+    pub fn new(bounds: Bounds) -> Self {
+        Self { state: Rules::new(bounds), findings: Vec::new() }
     }
 
     /// Takes the next event and returns what it violates, usually nothing.
@@ -62,7 +62,7 @@ impl Judge {
         &self.state
     }
 
-    /// The verdict on the history, which ends at `time` (in the unit of [`Event::time`]).
+    /// The ruling on the history, which ends at `time` (in the unit of [`Event::time`]).
     pub fn finish(self, time: u64) -> Ruling {
         self.finish_if(time, || true)
     }
@@ -82,8 +82,8 @@ impl Judge {
 }
 
 /// The verdict on a history that is there as a whole.
-pub fn judge(config: Config, events: &[Event]) -> Ruling {
-    let mut judge = Judge::new(config);
+pub fn judge(bounds: Bounds, events: &[Event]) -> Ruling {
+    let mut judge = Judge::new(bounds);
     for event in events {
         judge.feed(event);
     }

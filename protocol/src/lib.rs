@@ -15,7 +15,7 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "rules")]
-pub mod config;
+pub mod bounds;
 pub mod counters;
 pub mod event;
 #[cfg(feature = "rules")]
@@ -42,8 +42,8 @@ pub mod segment;
 pub mod state;
 
 #[cfg(feature = "rules")]
-pub use config::Config;
-pub use event::{Counting, Event, Kind, Operation, flag};
+pub use bounds::Bounds;
+pub use event::{Counting, Event, Kind, OperationKind, flag};
 #[cfg(feature = "rules")]
 pub use finding::{Finding, Ruling};
 pub use hold::HoldPoint;

@@ -15,7 +15,7 @@ const UNTOLD: i64 = i64::MIN;
 
 /// One pinned page.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Page {
+struct PageHolders {
     inode: u64,
     /// Holders, the oldest first.
     holders: Vec<i64>,
@@ -24,20 +24,20 @@ struct Page {
 
 /// All pins that are known of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Pins {
-    pages: BTreeMap<u64, Page>,
+pub(crate) struct KnownPins {
+    pages: BTreeMap<u64, PageHolders>,
 }
 
-/// Pins taken since a moment: the part of [`Pins`] that is newer than a break.
+/// Pins taken since a moment: the part of [`KnownPins`] that is newer than a break.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Newer {
     pages: BTreeMap<u64, Vec<i64>>,
 }
 
-impl Pins {
+impl KnownPins {
     /// `page` was pinned by `holder`.
     pub(crate) fn pin(&mut self, page: u64, inode: u64, holder: i64, mark: Mark) {
-        let entry = self.pages.entry(page).or_insert_with(|| Page {
+        let entry = self.pages.entry(page).or_insert_with(|| PageHolders {
             inode,
             holders: Vec::new(),
             last: mark,
@@ -73,7 +73,7 @@ impl Pins {
         if count == 0 {
             return self.pages.remove(&page).map(|page| page.holders).unwrap_or_default();
         }
-        let entry = self.pages.entry(page).or_insert_with(|| Page {
+        let entry = self.pages.entry(page).or_insert_with(|| PageHolders {
             inode,
             holders: Vec::new(),
             last: mark,
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_unpin_takes_the_pin_of_its_holder() {
-        let mut pins = Pins::default();
+        let mut pins = KnownPins::default();
         pins.pin(1, 0, 10, MARK);
         pins.pin(1, 0, 20, MARK);
         assert_eq!(pins.unpin(1, 10), Some(10));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_unpin_of_nobody_knows_whom_takes_the_newest() {
-        let mut pins = Pins::default();
+        let mut pins = KnownPins::default();
         pins.pin(1, 0, 10, MARK);
         pins.pin(1, 0, 20, MARK);
         assert_eq!(pins.unpin(1, 0), Some(20));
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn counts_put_right_what_was_not_seen() {
-        let mut pins = Pins::default();
+        let mut pins = KnownPins::default();
         pins.pin(1, 0, 10, MARK);
         assert!(pins.observe(1, 7, 3, MARK).is_empty());
         assert_eq!(pins.count(1), 3);

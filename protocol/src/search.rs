@@ -26,7 +26,7 @@ pub trait Model {
     fn tasks(&self) -> usize;
 
     /// The steps that a task can make.
-    fn steps(&self, state: &Self::State, task: usize) -> Vec<Transition<Self::State>>;
+    fn transitions(&self, state: &Self::State, task: usize) -> Vec<Transition<Self::State>>;
 
     /// Whether a task has ended.
     fn has_ended(&self, state: &Self::State, task: usize) -> bool;
@@ -48,7 +48,7 @@ pub struct Transition<S> {
 
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct SearchOutcome {
     /// States that were reached.
     pub states: usize,
     /// Steps between them.
@@ -101,7 +101,7 @@ struct Graph<S> {
 }
 
 /// Searches `model`, giving up after `limit` states.
-pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
+pub fn search<M: Model>(model: &M, limit: usize) -> SearchOutcome {
     let mut numbers = HashMap::new();
     let initial = model.initial();
     let mut graph = Graph {
@@ -116,7 +116,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
         let state = graph.states[at].clone();
         let mut edges = Vec::new();
         for task in 0..model.tasks() {
-            for step in model.steps(&state, task) {
+            for step in model.transitions(&state, task) {
                 steps += 1;
                 if let (Some(rule), None) = (step.broken, &fault) {
                     let mut path = graph.path(at);
@@ -142,7 +142,7 @@ pub fn search<M: Model>(model: &M, limit: usize) -> Outcome {
     if complete && fault.is_none() {
         fault = graph.starvation(model);
     }
-    Outcome { states: graph.states.len(), steps, complete, fault }
+    SearchOutcome { states: graph.states.len(), steps, complete, fault }
 }
 
 fn say(task: usize, label: &str) -> String {

@@ -28,25 +28,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use self::operation::Running;
-use crate::config::Config;
-use crate::event::{Event, Kind, Operation, flag};
+use crate::bounds::Bounds;
+use crate::event::{Event, Kind, OperationKind, flag};
 use crate::finding::Finding;
 use crate::how::How;
 use crate::mark::Mark;
-use crate::pins::{Newer, Pins};
+use crate::pins::{KnownPins, Newer};
 use crate::rule::Rule;
 
 /// What the rules remember of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    config: Config,
+    bounds: Bounds,
     /// The event to come next.
     next: Mark,
     lost: bool,
     /// By task and inode: one task may break two files (reflink).
     breaks: BTreeMap<(u32, u64), Break>,
-    pins: Pins,
-    running: BTreeMap<(u32, Operation), Running>,
+    pins: KnownPins,
+    running: BTreeMap<(u32, OperationKind), Running>,
     /// Inode and index of pages that were marked dirty and not written back.
     dirty: BTreeSet<(u64, u64)>,
 }
@@ -94,13 +94,13 @@ struct Wait {
 
 impl Rules {
     /// The state before the first event.
-    pub fn new(config: Config) -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         Self {
-            config,
+            bounds,
             next: Mark::default(),
             lost: false,
             breaks: BTreeMap::new(),
-            pins: Pins::default(),
+            pins: KnownPins::default(),
             running: BTreeMap::new(),
             dirty: BTreeSet::new(),
         }
@@ -154,14 +154,14 @@ impl Rules {
     /// The history ends at `time`: returns what still hangs and should not.
     pub fn finish(&mut self, time: u64) -> Vec<Finding> {
         let mark = Mark { number: self.next.number, time };
-        let ever = self.config.quiescent;
+        let ever = self.bounds.quiescent;
         let mut findings = self.asleep(mark, None, ever);
         findings.extend(self.stuck(mark, ever));
         findings
     }
 
     fn wait_begin(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        if let Some(running) = self.running.get_mut(&(event.task, Operation::Fsync)) {
+        if let Some(running) = self.running.get_mut(&(event.task, OperationKind::Fsync)) {
             if core::mem::replace(&mut running.told, true) {
                 return Vec::new();
             }
@@ -178,7 +178,7 @@ impl Rules {
             )];
         }
         let count = self.pins.count(event.page);
-        let limit = self.config.newer_pins;
+        let limit = self.bounds.newer_pins;
         let Some((_, a_break)) = self.break_of(event) else {
             return Vec::new();
         };
@@ -197,7 +197,7 @@ impl Rules {
     }
 
     fn pin(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        let limit = self.config.newer_pins;
+        let limit = self.bounds.newer_pins;
         let before = self.pins.count(event.page);
         self.pins.pin(event.page, event.inode, event.value, mark);
         for a_break in self.breaks.values_mut() {
@@ -221,7 +221,7 @@ impl Rules {
     }
 
     fn unpin(&mut self, event: &Event, mark: Mark) {
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         if let Some(holder) = self.pins.unpin(event.page, event.value) {
             for a_break in self.breaks.values_mut() {
                 a_break.newer.unpin(event.page, holder);
@@ -272,7 +272,7 @@ impl Rules {
         if event.page == 0 {
             return;
         }
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         for holder in self.pins.observe(event.page, event.inode, pins, mark) {
             for a_break in self.breaks.values_mut() {
                 a_break.newer.unpin(event.page, holder);

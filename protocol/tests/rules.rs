@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Config, Counting, Event, Finding, How, Judge, Kind, Operation, Rule, Ruling, flag, judge,
+    Bounds, Counting, Event, Finding, How, Judge, Kind, OperationKind, Rule, Ruling, flag, judge,
 };
 
 const FILE: u64 = 7;
@@ -13,7 +13,7 @@ const FAULTER: u32 = 300;
 
 /// A small model of a kernel that keeps the protocol: pages with pins, and one file.
 #[derive(Clone, Debug)]
-struct World {
+struct ToyKernel {
     shape: Counting,
     events: Vec<Event>,
     /// Holders of each page's pins; the page's number is its index plus one.
@@ -38,7 +38,7 @@ enum Act {
     Fault,
 }
 
-impl World {
+impl ToyKernel {
     fn new(shape: Counting, pages: usize) -> Self {
         Self { shape, events: Vec::new(), pins: vec![Vec::new(); pages], holder: 0, time: 0 }
     }
@@ -116,7 +116,7 @@ impl World {
         });
     }
 
-    fn operation(&mut self, kind: Kind, operation: Operation, task: u32, value: i64) {
+    fn operation(&mut self, kind: Kind, operation: OperationKind, task: u32, value: i64) {
         self.emit(kind, task, |event| {
             event.detail = operation as u16;
             event.value = value;
@@ -133,11 +133,11 @@ impl World {
                 self.emit(Kind::BreakEnd, BREAKER, |event| event.value = -512);
                 return;
             }
-            self.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
+            self.operation(Kind::Begin, OperationKind::Fault, FAULTER, 0);
             if repins.next() == Some(&true) {
                 self.pin(page);
             }
-            self.operation(Kind::End, Operation::Fault, FAULTER, 0);
+            self.operation(Kind::End, OperationKind::Fault, FAULTER, 0);
             while !self.pins[page].is_empty() {
                 self.unpin(page);
             }
@@ -169,9 +169,9 @@ impl World {
 
     fn fsync(&mut self) {
         self.emit(Kind::Dirty, FAULTER, |event| event.index = 0);
-        self.operation(Kind::Begin, Operation::Fsync, FAULTER, 0);
+        self.operation(Kind::Begin, OperationKind::Fsync, FAULTER, 0);
         self.emit(Kind::Clean, FAULTER, |event| event.index = 0);
-        self.operation(Kind::End, Operation::Fsync, FAULTER, 0);
+        self.operation(Kind::End, OperationKind::Fsync, FAULTER, 0);
     }
 
     fn act(&mut self, act: &Act) {
@@ -181,8 +181,8 @@ impl World {
             Act::Break { repins, interrupted } => self.break_layout(repins, *interrupted),
             Act::Fsync => self.fsync(),
             Act::Fault => {
-                self.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
-                self.operation(Kind::End, Operation::Fault, FAULTER, 0);
+                self.operation(Kind::Begin, OperationKind::Fault, FAULTER, 0);
+                self.operation(Kind::End, OperationKind::Fault, FAULTER, 0);
             }
         }
     }
@@ -195,8 +195,8 @@ impl World {
         }
     }
 
-    fn verdict(&self) -> Ruling {
-        judge(Config::reference(self.shape), &self.events)
+    fn ruling(&self) -> Ruling {
+        judge(Bounds::reference(self.shape), &self.events)
     }
 }
 
@@ -215,10 +215,10 @@ fn shape() -> impl Strategy<Value = Counting> {
     prop_oneof![Just(Counting::IdleAtOne), Just(Counting::IdleAtZero)]
 }
 
-fn world() -> impl Strategy<Value = World> {
+fn world() -> impl Strategy<Value = ToyKernel> {
     (shape(), 1..5_usize, proptest::collection::vec(act(), 0..40)).prop_map(
         |(shape, pages, acts)| {
-            let mut world = World::new(shape, pages);
+            let mut world = ToyKernel::new(shape, pages);
             for act in &acts {
                 world.act(act);
             }
@@ -241,7 +241,7 @@ fn only(verdict: Ruling, rule: Rule) -> Finding {
 proptest! {
     #[test]
     fn a_legal_history_raises_nothing(world in world()) {
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -249,7 +249,7 @@ proptest! {
         let mut events = world.events.clone();
         let at = at.index(events.len() + 1);
         events.insert(at, Event { value: 3, ..Event::new(Kind::Lost) });
-        prop_assert_eq!(judge(Config::reference(world.shape), &events), Ruling::Undecided);
+        prop_assert_eq!(judge(Bounds::reference(world.shape), &events), Ruling::Undecided);
     }
 
     #[test]
@@ -263,7 +263,7 @@ proptest! {
         let to = (from + length).min(events.len());
         let lost = Event { value: (to - from) as i64, ..Event::new(Kind::Lost) };
         events.splice(from..to, [lost]);
-        prop_assert_eq!(judge(Config::reference(world.shape), &events), Ruling::Undecided);
+        prop_assert_eq!(judge(Bounds::reference(world.shape), &events), Ruling::Undecided);
     }
 
     #[test]
@@ -272,7 +272,7 @@ proptest! {
         world.pin(page);
         let about = world.about(page);
         world.emit(Kind::Free, BREAKER, |event| { about(event); event.count = 1; });
-        let finding = only(world.verdict(), Rule::MissedWait);
+        let finding = only(world.ruling(), Rule::MissedWait);
         prop_assert_eq!(finding.page, page as u64 + 1);
         prop_assert_eq!(finding.tasks, [BREAKER]);
     }
@@ -286,7 +286,7 @@ proptest! {
         world.pin(page);
         let about = world.about(page);
         world.emit(Kind::Remove, BREAKER, |event| { about(event); event.detail = flag::BREAK; });
-        let finding = only(world.verdict(), Rule::MissedWait);
+        let finding = only(world.ruling(), Rule::MissedWait);
         prop_assert_eq!((finding.inode, finding.index), (FILE, Some(page as u64)));
     }
 
@@ -306,17 +306,17 @@ proptest! {
             world.emit(Kind::WaitEnd, BREAKER, |_| {});
         }
         world.emit(Kind::BreakEnd, BREAKER, |_| {});
-        only(world.verdict(), Rule::MissedWait);
+        only(world.ruling(), Rule::MissedWait);
     }
 
     #[test]
     fn a_break_that_spins_is_a_livelock(mut world in world()) {
         world.pin(0);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
-        for _ in 0..=Config::reference(world.shape).rescans {
+        for _ in 0..=Bounds::reference(world.shape).rescans {
             world.scan();
         }
-        let finding = only(world.verdict(), Rule::Livelock);
+        let finding = only(world.ruling(), Rule::Livelock);
         prop_assert_eq!(finding.page, 1);
         prop_assert!(finding.how == How::Spins);
     }
@@ -329,7 +329,7 @@ proptest! {
         world.drop_pins();
         world.pin(0);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
-        for _ in 0..=Config::reference(world.shape).newer_pins + 1 {
+        for _ in 0..=Bounds::reference(world.shape).newer_pins + 1 {
             let page = world.scan().expect("page 0 is pinned");
             world.wait_begin(page);
             if overlapping {
@@ -341,7 +341,7 @@ proptest! {
             }
             world.emit(Kind::WaitEnd, BREAKER, |_| {});
         }
-        let finding = only(world.verdict(), Rule::Livelock);
+        let finding = only(world.ruling(), Rule::Livelock);
         prop_assert!(finding.how == How::Starves);
     }
 
@@ -358,7 +358,7 @@ proptest! {
             world.pins[0].swap(0, 1);
             world.unpin(0);
         }
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -372,7 +372,7 @@ proptest! {
         if !wake {
             world.events.pop();
         }
-        let finding = only(world.verdict(), Rule::LostWakeup);
+        let finding = only(world.ruling(), Rule::LostWakeup);
         prop_assert_eq!(finding.tasks, [BREAKER]);
     }
 
@@ -383,7 +383,7 @@ proptest! {
         let page = world.scan().expect("page 0 was just pinned");
         world.wait_begin(page);
         world.events.last_mut().expect("the sleep").detail = flag::INVALIDATE_LOCK;
-        let finding = only(world.verdict(), Rule::LockHeld);
+        let finding = only(world.ruling(), Rule::LockHeld);
         prop_assert_eq!(finding.page, page as u64 + 1);
     }
 
@@ -395,7 +395,7 @@ proptest! {
         world.wait_begin(page);
         let sleep = world.events.last_mut().expect("the sleep");
         sleep.detail = flag::INVALIDATE_LOCK | flag::ELSEWHERE;
-        prop_assert_eq!(world.verdict(), Ruling::Holds);
+        prop_assert_eq!(world.ruling(), Ruling::Holds);
     }
 
     #[test]
@@ -408,7 +408,7 @@ proptest! {
             about(event);
             event.detail = flag::BREAK | flag::UNENDED;
         });
-        let mut judge = Judge::new(Config::kernel(world.shape));
+        let mut judge = Judge::new(Bounds::kernel(world.shape));
         for event in &world.events {
             judge.feed_if(event, || !missed);
         }
@@ -426,8 +426,8 @@ proptest! {
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
         let page = world.scan().expect("page 0 was just pinned");
         world.wait_begin(page);
-        world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
-        let finding = only(world.verdict(), Rule::LockHeld);
+        world.operation(Kind::Begin, OperationKind::Fault, FAULTER, 0);
+        let finding = only(world.ruling(), Rule::LockHeld);
         prop_assert_eq!(finding.tasks, [BREAKER, FAULTER]);
     }
 
@@ -435,24 +435,24 @@ proptest! {
     fn fsync_may_not_wait_fail_or_skip(mut world in world(), how in 0..4) {
         world.pin(0);
         world.emit(Kind::Dirty, FAULTER, |event| event.index = 0);
-        world.operation(Kind::Begin, Operation::Fsync, FAULTER, 0);
+        world.operation(Kind::Begin, OperationKind::Fsync, FAULTER, 0);
         match how {
             0 => {
                 let about = world.about(0);
                 world.emit(Kind::WaitBegin, FAULTER, about);
             }
             1 => {}
-            2 => world.operation(Kind::End, Operation::Fsync, FAULTER, -16),
-            _ => world.operation(Kind::End, Operation::Fsync, FAULTER, 0),
+            2 => world.operation(Kind::End, OperationKind::Fsync, FAULTER, -16),
+            _ => world.operation(Kind::End, OperationKind::Fsync, FAULTER, 0),
         }
-        only(world.verdict(), Rule::Fsync);
+        only(world.ruling(), Rule::Fsync);
     }
 
     #[test]
     fn a_warning_is_a_finding(mut world in world(), at: prop::sample::Index) {
         let at = at.index(world.events.len() + 1);
         world.events.insert(at, Event { value: 0x1234, ..Event::new(Kind::Warning) });
-        let finding = only(world.verdict(), Rule::Warning);
+        let finding = only(world.ruling(), Rule::Warning);
         prop_assert_eq!(finding.events, [at as u64]);
     }
 }
@@ -463,8 +463,8 @@ mod kernel {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn waiting(shape: Counting) -> World {
-        let mut world = World::new(shape, 1);
+    fn waiting(shape: Counting) -> ToyKernel {
+        let mut world = ToyKernel::new(shape, 1);
         world.pin(0);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
         world.scan();
@@ -472,8 +472,8 @@ mod kernel {
         world
     }
 
-    fn found(world: &World) -> Vec<Rule> {
-        let mut judge = Judge::new(Config::kernel(world.shape));
+    fn found(world: &ToyKernel) -> Vec<Rule> {
+        let mut judge = Judge::new(Bounds::kernel(world.shape));
         for event in &world.events {
             judge.feed(event);
         }
@@ -559,8 +559,8 @@ mod kernel {
     }
 
     /// What is found of a history in which more may have been missed than it tells.
-    fn found_in_doubt(world: &World) -> (Vec<Rule>, Ruling) {
-        let mut judge = Judge::new(Config::kernel(world.shape));
+    fn found_in_doubt(world: &ToyKernel) -> (Vec<Rule>, Ruling) {
+        let mut judge = Judge::new(Bounds::kernel(world.shape));
         for event in &world.events {
             judge.feed_if(event, || false);
         }
@@ -570,7 +570,7 @@ mod kernel {
 
     #[test]
     fn a_scan_that_was_not_seen_is_no_missed_wait_where_calls_are_missed() {
-        let mut world = World::new(Counting::IdleAtZero, 1);
+        let mut world = ToyKernel::new(Counting::IdleAtZero, 1);
         world.emit(Kind::BreakBegin, BREAKER, |_| {});
         world.emit(Kind::BreakEnd, BREAKER, |_| {});
         assert_eq!(found(&world), [Rule::MissedWait]);
@@ -580,10 +580,10 @@ mod kernel {
     #[test]
     fn no_rule_concludes_from_what_was_not_seen_where_calls_are_missed() {
         let spins = || {
-            let mut world = World::new(Counting::IdleAtOne, 1);
+            let mut world = ToyKernel::new(Counting::IdleAtOne, 1);
             world.pin(0);
             world.emit(Kind::BreakBegin, BREAKER, |_| {});
-            for _ in 0..=Config::kernel(world.shape).rescans {
+            for _ in 0..=Bounds::kernel(world.shape).rescans {
                 world.scan();
             }
             world
@@ -602,18 +602,18 @@ mod kernel {
         };
         let stuck = || {
             let mut world = waiting(Counting::IdleAtOne);
-            world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
+            world.operation(Kind::Begin, OperationKind::Fault, FAULTER, 0);
             world.time += 6 * SECOND;
             let about = world.about(0);
             world.emit(Kind::Sample, BREAKER, about);
             world
         };
         let fsync = |value| {
-            let mut world = World::new(Counting::IdleAtOne, 1);
+            let mut world = ToyKernel::new(Counting::IdleAtOne, 1);
             world.pin(0);
             world.emit(Kind::Dirty, FAULTER, |event| event.index = 0);
-            world.operation(Kind::Begin, Operation::Fsync, FAULTER, 0);
-            world.operation(Kind::End, Operation::Fsync, FAULTER, value);
+            world.operation(Kind::Begin, OperationKind::Fsync, FAULTER, 0);
+            world.operation(Kind::End, OperationKind::Fsync, FAULTER, value);
             world
         };
         let lost = || {
@@ -641,7 +641,7 @@ mod kernel {
 
     #[test]
     fn what_is_there_is_judged_although_calls_are_missed() {
-        let mut world = World::new(Counting::IdleAtOne, 1);
+        let mut world = ToyKernel::new(Counting::IdleAtOne, 1);
         world.pin(0);
         let about = world.about(0);
         world.emit(Kind::Free, BREAKER, |event| {
@@ -654,7 +654,7 @@ mod kernel {
     #[test]
     fn a_break_that_is_not_seen_to_wait_any_more_holds_nobody_up() {
         let mut world = waiting(Counting::IdleAtOne);
-        world.operation(Kind::Begin, Operation::Fault, FAULTER, 0);
+        world.operation(Kind::Begin, OperationKind::Fault, FAULTER, 0);
         world.time += 6 * SECOND;
         world.emit(Kind::Sample, BREAKER + 1, |event| event.page = 99);
         assert_eq!(found(&world), []);
@@ -664,6 +664,6 @@ mod kernel {
     fn the_end_of_watching_is_not_the_end_of_the_wait() {
         let mut world = waiting(Counting::IdleAtOne);
         world.unpin(0);
-        assert_eq!(judge(Config::kernel(world.shape), &world.events), Ruling::Holds);
+        assert_eq!(judge(Bounds::kernel(world.shape), &world.events), Ruling::Holds);
     }
 }

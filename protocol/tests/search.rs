@@ -2,13 +2,13 @@
 
 use protocol::Counting;
 use protocol::search::model::{Bug, Role, Small};
-use protocol::search::{Flaw, Outcome, search};
+use protocol::search::{Flaw, SearchOutcome, search};
 
 const FINITE: Role = Role::Pin { under_inode_lock: false, endless: false };
 const UNDER_LOCK: Role = Role::Pin { under_inode_lock: true, endless: true };
 const OUTSIDE: Role = Role::Pin { under_inode_lock: false, endless: true };
 
-fn run(pages: u8, roles: &[Role], bug: Option<Bug>) -> Vec<Outcome> {
+fn run(pages: u8, roles: &[Role], bug: Option<Bug>) -> Vec<SearchOutcome> {
     [Counting::IdleAtOne, Counting::IdleAtZero]
         .map(|shape| {
             let begin = std::time::Instant::now();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::event::Counting;
 
 use crate::errno::{ENOSPC, Errno};
-use crate::page::{Content, Page};
+use crate::page::{Page, PageContent};
 use crate::sync::{Arc, Leaf};
 
 /// One block of a file.
@@ -100,7 +100,7 @@ impl Blocks {
     fn add(&mut self, is_dax: bool, shape: Counting) -> u64 {
         let number = self.pages.len() as u64 + 1;
         let page = Page::new(number, is_dax, shape);
-        page.content(|content| *content = Content::Filled(MARKER));
+        page.content(|content| *content = PageContent::Filled(MARKER));
         self.pages.push(Arc::new(page));
         self.shares.push(0);
         number

@@ -1,13 +1,13 @@
 //! Page faults, and copy-on-write.
 
 use protocol::HoldPoint;
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EFAULT, Errno};
 use crate::fs::Fs;
 use crate::inode::{Inode, InodeState, Locked, Medium};
 use crate::mm::{Anon, Mm, Pte, Sharing, Vma};
-use crate::page::{Content, Page, SIZE};
+use crate::page::{Page, PageContent, SIZE};
 use crate::sync::Arc;
 use crate::task::{Interruptible, Task};
 use crate::variant::Variant;
@@ -26,7 +26,7 @@ impl Fs {
     pub fn fault(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, at: u64, write: bool) -> Answer<()> {
         let inode = &vma.inode;
         let index = vma.first + at;
-        self.operation(task, inode, Operation::Fault, (index, 1), || {
+        self.operation(task, inode, OperationKind::Fault, (index, 1), || {
             loop {
                 let mmap = mm.lock.read(task)?;
                 let invalidate = inode.invalidate.read(task)?;
@@ -120,7 +120,7 @@ impl Fs {
                 if !extent.written {
                     extent.written = true;
                     if !self.has(Variant::NewBlockNotZeroed) {
-                        extent.page.content(|content| *content = Content::Filled(0));
+                        extent.page.content(|content| *content = PageContent::Filled(0));
                     }
                     self.unmap_zero(inode, index);
                 }
@@ -147,13 +147,13 @@ impl Fs {
     }
 
     /// The content that a reader of `index` gets.
-    pub(crate) fn content_of(state: &InodeState, index: u64) -> Content {
+    pub(crate) fn content_of(state: &InodeState, index: u64) -> PageContent {
         if let Some(page) = state.entries.get(&index) {
             return page.content(|content| content.clone());
         }
         match state.extents.get(&index) {
             Some(extent) if extent.written => extent.page.content(|content| content.clone()),
-            _ => Content::Filled(0),
+            _ => PageContent::Filled(0),
         }
     }
 

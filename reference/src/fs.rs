@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use protocol::event::{Counting, Event, Kind, Operation};
+use protocol::event::{Counting, Event, Kind, OperationKind};
 
 use crate::device::Device;
 use crate::errno::{Answer, Errno, code};
@@ -11,15 +11,15 @@ use crate::extent::{Extent, Scatter, Volume};
 use crate::hold::Holds;
 use crate::inode::{Inode, InodeState, Medium};
 use crate::log::Log;
-use crate::page::{Content, Page};
+use crate::page::{Page, PageContent};
 use crate::sync::{Arc, Leaf};
 use crate::task::{Board, Task};
 use crate::variant::Variant;
-use crate::whole::Whole;
+use crate::whole::WholeFs;
 
 /// How a file system is to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct FsSetup {
     /// How it counts references.
     pub shape: Counting,
     /// The bug in it.
@@ -55,7 +55,7 @@ pub struct Fs {
     numbers: Leaf<Numbers>,
     written_back: Leaf<BTreeSet<(u64, u64)>>,
     boot_loader: Leaf<Option<Arc<Inode>>>,
-    pub(crate) whole: Whole,
+    pub(crate) whole: WholeFs,
 }
 
 #[derive(Debug, Default)]
@@ -68,25 +68,25 @@ struct Numbers {
 
 impl Fs {
     /// An empty one.
-    pub fn new(config: &Config) -> Arc<Self> {
+    pub fn new(setup: &FsSetup) -> Arc<Self> {
         let board = Board::new();
         Arc::new(Self {
-            shape: config.shape,
-            log: Log::new(protocol::Config {
-                newer_pins: config.newer_pins,
-                ..protocol::Config::reference(config.shape)
+            shape: setup.shape,
+            log: Log::new(protocol::Bounds {
+                newer_pins: setup.newer_pins,
+                ..protocol::Bounds::reference(setup.shape)
             }),
             holds: Holds::default(),
             device: Device::new(),
             board,
-            variant: config.variant,
-            looks_first: config.looks_first,
-            dax: Volume::new(1, true, config.shape, config.blocks, config.scatter),
-            cache: Volume::new(2, false, config.shape, config.blocks, config.scatter),
+            variant: setup.variant,
+            looks_first: setup.looks_first,
+            dax: Volume::new(1, true, setup.shape, setup.blocks, setup.scatter),
+            cache: Volume::new(2, false, setup.shape, setup.blocks, setup.scatter),
             numbers: Leaf::default(),
             written_back: Leaf::default(),
             boot_loader: Leaf::default(),
-            whole: Whole::default(),
+            whole: WholeFs::default(),
         })
     }
 
@@ -158,7 +158,7 @@ impl Fs {
         &self,
         task: &Task,
         inode: &Inode,
-        operation: Operation,
+        operation: OperationKind,
         (index, count): (u64, u64),
         run: impl FnOnce() -> Answer<T>,
     ) -> Answer<T> {
@@ -329,7 +329,7 @@ impl Fs {
         // Linux commit 708dfad2eb41 ("fsdax: zero the edges if source is HOLE or UNWRITTEN"), in v6.2,
         // repaired a case of this.
         if written && !self.has(Variant::NewBlockNotZeroed) {
-            page.content(|content| *content = Content::Filled(0));
+            page.content(|content| *content = PageContent::Filled(0));
         }
         state.extents.insert(index, Extent { page, written });
         Ok(())

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use protocol::HoldPoint;
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EIO};
 use crate::fs::Fs;
@@ -19,7 +19,7 @@ impl Fs {
     /// waiting a deadlock with whoever pinned it and waits for a transaction. No lock of the
     /// inode is needed, so it also works while a break waits.
     pub fn fsync(&self, task: &Task, inode: &Inode) -> Answer<()> {
-        self.operation(task, inode, Operation::Fsync, (0, u64::MAX), || {
+        self.operation(task, inode, OperationKind::Fsync, (0, u64::MAX), || {
             // Until Linux commit 02c24a82187d ("fs: push i_mutex and filemap_write_and_wait down
             // into ->fsync() handlers"), in v3.1, every fsync was called with this lock held.
             let takes_lock = self.has(Variant::FsyncTakesInodeLock);

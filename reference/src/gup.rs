@@ -7,7 +7,7 @@ use crate::fs::Fs;
 use crate::inode::{Medium, pieces};
 use crate::mm::{Mm, Pte, Sharing, Vma};
 use crate::page::SIZE;
-use crate::pins::{Dropper, Pinned, Pins};
+use crate::pins::{Dropper, PinnedPage, Pins};
 use crate::sync::Arc;
 use crate::task::Task;
 use crate::variant::Variant;
@@ -63,7 +63,7 @@ impl Fs {
         vma: &Arc<Vma>,
         (at, write): (u64, bool),
         holder: i64,
-    ) -> Answer<Pinned> {
+    ) -> Answer<PinnedPage> {
         loop {
             if at >= vma.count || vma.is_dead() {
                 return Err(EFAULT.into());
@@ -82,7 +82,7 @@ impl Fs {
         vma: &Arc<Vma>,
         (at, write): (u64, bool),
         holder: i64,
-    ) -> Option<Pinned> {
+    ) -> Option<PinnedPage> {
         let table = vma.table();
         match table.get(&at)? {
             Pte::File { page, writable } if *writable || !write => {
@@ -100,14 +100,14 @@ impl Fs {
                     });
                     ((), event)
                 });
-                Some(Pinned::Page {
+                Some(PinnedPage::Page {
                     page: Arc::clone(page),
                     inode: Arc::clone(&vma.inode),
                     index: vma.first + at,
                 })
             }
-            Pte::Anon(anon) if !write || anon.is_sole() => Some(Pinned::Anon(Arc::clone(anon))),
-            Pte::Zero if !write => Some(Pinned::Zero),
+            Pte::Anon(anon) if !write || anon.is_sole() => Some(PinnedPage::Anon(Arc::clone(anon))),
+            Pte::Zero if !write => Some(PinnedPage::Zero),
             _ => None,
         }
     }
@@ -115,7 +115,7 @@ impl Fs {
     /// Lets go of pins, and wakes who waits for a page that has none left.
     pub fn unpin(&self, task: &Task, pins: &Pins, dropper: Dropper) {
         for pinned in &pins.pages {
-            let Pinned::Page { page, .. } = pinned else {
+            let PinnedPage::Page { page, .. } = pinned else {
                 continue;
             };
             let idle = self.log.with(task, || {
@@ -145,7 +145,7 @@ impl Fs {
     /// when it completes. A DAX page needs no such mark: what a device wrote is on the storage.
     pub(crate) fn dirty_pinned(&self, task: &Task, pins: &Pins) {
         for pinned in &pins.pages {
-            if let Pinned::Page { page, inode, index } = pinned
+            if let PinnedPage::Page { page, inode, index } = pinned
                 && inode.medium == Medium::PageCache
             {
                 let mut state = inode.state();

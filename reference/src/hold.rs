@@ -13,10 +13,10 @@ use crate::task::{Sleep, Task};
 
 /// Who is to be held where.
 #[derive(Debug, Default)]
-pub struct Holds(Leaf<Vec<Hold>>);
+pub struct Holds(Leaf<Vec<HoldState>>);
 
 #[derive(Debug)]
-struct Hold {
+struct HoldState {
     task: u32,
     point: HoldPoint,
     stage: Stage,
@@ -39,7 +39,7 @@ impl Holds {
     /// Has `task` held when it next comes to `point`. The number of the hold.
     pub fn arm(&self, task: u32, point: HoldPoint) -> usize {
         self.0.with(|holds| {
-            holds.push(Hold { task, point, stage: Stage::Armed });
+            holds.push(HoldState { task, point, stage: Stage::Armed });
             holds.len() - 1
         })
     }

@@ -1,7 +1,7 @@
 //! Reading and writing: by system call, through a mapping, and as direct I/O between the two.
 
 use protocol::HoldPoint;
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::device::Direction;
 use crate::errno::{Answer, EFAULT};
@@ -9,7 +9,7 @@ use crate::fault::NotYours;
 use crate::fs::Fs;
 use crate::inode::{Inode, InodeState, Locked, Medium, pieces, touched};
 use crate::mm::{Mm, Pte, Sharing, Vma};
-use crate::page::{Content, SIZE};
+use crate::page::{PageContent, SIZE};
 use crate::pins::{Dropper, Pins};
 use crate::sync::Arc;
 use crate::task::{Interruptible, Task};
@@ -48,7 +48,7 @@ impl Fs {
     pub fn read(&self, task: &Task, inode: &Inode, at: u64, len: u64) -> Answer<Vec<u8>> {
         let pages = touched(at, len);
         let range = (pages.start, pages.end - pages.start);
-        self.operation(task, inode, Operation::Read, range, || {
+        self.operation(task, inode, OperationKind::Read, range, || {
             let _lock = inode.lock.read(task)?;
             Ok(Self::read_held(inode, at, len))
         })
@@ -77,7 +77,7 @@ impl Fs {
     pub fn write(&self, task: &Task, inode: &Inode, at: u64, bytes: &[u8]) -> Answer<()> {
         let pages = touched(at, bytes.len() as u64);
         let range = (pages.start, pages.end - pages.start);
-        self.operation(task, inode, Operation::Write, range, || {
+        self.operation(task, inode, OperationKind::Write, range, || {
             let mut held = Locked {
                 inode,
                 lock: Some(inode.lock.write(task)?),
@@ -191,7 +191,7 @@ impl Fs {
 
     /// fstat(2).
     pub fn stat(&self, task: &Task, inode: &Inode) -> Answer<Stat> {
-        self.operation(task, inode, Operation::Stat, (0, 0), || {
+        self.operation(task, inode, OperationKind::Stat, (0, 0), || {
             let state = inode.state();
             Ok(Stat {
                 size: state.size,
@@ -229,7 +229,7 @@ impl Fs {
         vma: &Arc<Vma>,
         (at, len): (u64, u64),
         write: bool,
-        mut each: impl FnMut(u64, u64, &mut Content),
+        mut each: impl FnMut(u64, u64, &mut PageContent),
     ) -> Answer<u64> {
         let mut faults = 0;
         for (page, at, len) in pieces(at, len) {
@@ -249,7 +249,7 @@ impl Fs {
                             true
                         }
                         Some(Pte::Zero) if !write => {
-                            each(at, len, &mut Content::Filled(0));
+                            each(at, len, &mut PageContent::Filled(0));
                             true
                         }
                         _ => false,
@@ -306,7 +306,7 @@ impl Fs {
         sharing: Sharing,
     ) -> Answer<()> {
         let range = (pages.start, pages.end - pages.start);
-        self.operation(task, inode, Operation::Map, range, || {
+        self.operation(task, inode, OperationKind::Map, range, || {
             let _lock = mm.lock.write(task)?;
             // As `hugetlbfs_file_mmap` does (Linux fs/hugetlbfs/inode.c).
             let takes_lock = self.has(Variant::MapTakesInodeLock);
@@ -321,7 +321,7 @@ impl Fs {
         let vma = mm.find(name)?;
         let inode = Arc::clone(&vma.inode);
         let range = (vma.first, vma.count);
-        self.operation(task, &inode, Operation::Unmap, range, || {
+        self.operation(task, &inode, OperationKind::Unmap, range, || {
             let lock = mm.lock.write(task)?;
             mm.remove(name)?;
             drop(lock);
@@ -348,31 +348,35 @@ impl Fs {
         let pages = touched(at, len);
         let range = (pages.start, pages.end - pages.start);
         match direction {
-            Direction::FromMemory => self.operation(task, inode, Operation::Write, range, || {
-                let mut held = Locked {
-                    inode,
-                    lock: Some(inode.lock.write(task)?),
-                    invalidate: None,
-                    range: 0..0,
-                };
-                self.zero_behind_end(task, &mut held, at)?;
-                self.prepare_write(task, &mut held, at, len)?;
-                let pins = self.pin_buffer(task, inode, (mm, vma), buffer, false)?;
-                let written = self
-                    .break_under_pin(task, &mut held, &pages)
-                    .and_then(|()| self.write_held(task, &mut held, at, &pins.read()));
-                self.unpin(task, &pins, Dropper::Process);
-                written.map(|()| pins.len)
-            }),
-            Direction::IntoMemory => self.operation(task, inode, Operation::Read, range, || {
-                let _lock = inode.lock.read(task)?;
-                let pins = self.pin_buffer(task, inode, (mm, vma), buffer, true)?;
-                let bytes = Self::read_held(inode, at, len);
-                pins.write(&bytes);
-                self.dirty_pinned(task, &pins);
-                self.unpin(task, &pins, Dropper::Process);
-                Ok(bytes.len() as u64)
-            }),
+            Direction::FromMemory => {
+                self.operation(task, inode, OperationKind::Write, range, || {
+                    let mut held = Locked {
+                        inode,
+                        lock: Some(inode.lock.write(task)?),
+                        invalidate: None,
+                        range: 0..0,
+                    };
+                    self.zero_behind_end(task, &mut held, at)?;
+                    self.prepare_write(task, &mut held, at, len)?;
+                    let pins = self.pin_buffer(task, inode, (mm, vma), buffer, false)?;
+                    let written = self
+                        .break_under_pin(task, &mut held, &pages)
+                        .and_then(|()| self.write_held(task, &mut held, at, &pins.read()));
+                    self.unpin(task, &pins, Dropper::Process);
+                    written.map(|()| pins.len)
+                })
+            }
+            Direction::IntoMemory => {
+                self.operation(task, inode, OperationKind::Read, range, || {
+                    let _lock = inode.lock.read(task)?;
+                    let pins = self.pin_buffer(task, inode, (mm, vma), buffer, true)?;
+                    let bytes = Self::read_held(inode, at, len);
+                    pins.write(&bytes);
+                    self.dirty_pinned(task, &pins);
+                    self.unpin(task, &pins, Dropper::Process);
+                    Ok(bytes.len() as u64)
+                })
+            }
         }
     }
 

@@ -25,7 +25,7 @@ const KEPT: usize = 4096;
 
 impl Log {
     /// An empty one, judged by rules with these bounds.
-    pub fn new(bounds: protocol::Config) -> Self {
+    pub fn new(bounds: protocol::Bounds) -> Self {
         Self(Leaf::new(Inner { tick: 0, judge: Judge::new(bounds), events: VecDeque::new() }))
     }
 
@@ -72,7 +72,7 @@ impl Log {
     }
 
     /// What the rules find if the run ends now, with nobody able to go on.
-    pub fn verdict(&self) -> Vec<Finding> {
+    pub fn findings_at_end(&self) -> Vec<Finding> {
         self.0.with(|inner| match inner.judge.clone().finish(inner.tick) {
             protocol::Ruling::Violated(findings) => findings,
             protocol::Ruling::Holds | protocol::Ruling::Undecided => Vec::new(),

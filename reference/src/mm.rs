@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::errno::{Answer, EFAULT, Errno};
 use crate::inode::{Inode, Medium};
-use crate::page::{Content, Page};
+use crate::page::{Page, PageContent};
 use crate::rwsem::Rwsem;
 use crate::sync::{Arc, Flag, Leaf, Mutex, MutexGuard, lock};
 
@@ -25,17 +25,17 @@ pub enum Sharing {
 /// A process's own copy of a page, shared with what it forked until one of them stores.
 #[derive(Debug)]
 pub struct Anon {
-    content: Leaf<Content>,
+    content: Leaf<PageContent>,
     owners: Leaf<u32>,
 }
 
 impl Anon {
-    pub(crate) fn new(content: Content) -> Arc<Self> {
+    pub(crate) fn new(content: PageContent) -> Arc<Self> {
         Arc::new(Self { content: Leaf::new(content), owners: Leaf::new(1) })
     }
 
     /// Does something with the content.
-    pub fn content<R>(&self, f: impl FnOnce(&mut Content) -> R) -> R {
+    pub fn content<R>(&self, f: impl FnOnce(&mut PageContent) -> R) -> R {
         self.content.with(f)
     }
 

@@ -16,7 +16,7 @@ pub struct Page {
     /// Whether it is storage, so that the protocol is about it.
     pub is_storage: bool,
     counts: Leaf<Counts>,
-    content: Leaf<Content>,
+    content: Leaf<PageContent>,
     poisoned: Flag,
     /// Who waits until it has no pins.
     pub waiters: WaitQueue,
@@ -33,14 +33,14 @@ pub struct Counts {
 
 /// What a page holds. Most pages hold one value throughout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum PageContent {
     /// One byte, everywhere.
     Filled(u8),
     /// Anything.
     Bytes(Box<[u8]>),
 }
 
-impl Content {
+impl PageContent {
     /// Bytes from `at`.
     pub fn read(&self, at: u64, into: &mut [u8]) {
         match self {
@@ -95,7 +95,7 @@ impl Page {
                 },
                 maps: 0,
             }),
-            content: Leaf::new(Content::Filled(0)),
+            content: Leaf::new(PageContent::Filled(0)),
             poisoned: Flag::default(),
             waiters: WaitQueue::default(),
         }
@@ -141,7 +141,7 @@ impl Page {
     }
 
     /// Does something with the content.
-    pub fn content<R>(&self, f: impl FnOnce(&mut Content) -> R) -> R {
+    pub fn content<R>(&self, f: impl FnOnce(&mut PageContent) -> R) -> R {
         self.content.with(f)
     }
 

@@ -8,7 +8,7 @@ use crate::sync::Arc;
 /// Pages pinned by one call.
 #[derive(Debug)]
 pub struct Pins {
-    pub(crate) pages: Vec<Pinned>,
+    pub(crate) pages: Vec<PinnedPage>,
     /// Where in the first page the pinned bytes begin.
     pub(crate) at: u64,
     /// How many bytes they are.
@@ -19,7 +19,7 @@ pub struct Pins {
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) enum Pinned {
+pub(crate) enum PinnedPage {
     Page { page: Arc<Page>, inode: Arc<Inode>, index: u64 },
     Anon(Arc<Anon>),
     Zero,
@@ -42,9 +42,9 @@ impl Pins {
         for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
             let (here, behind) = rest.split_at_mut(len as usize);
             match pinned {
-                Pinned::Page { page, .. } => page.content(|content| content.read(at, here)),
-                Pinned::Anon(anon) => anon.content(|content| content.read(at, here)),
-                Pinned::Zero => {}
+                PinnedPage::Page { page, .. } => page.content(|content| content.read(at, here)),
+                PinnedPage::Anon(anon) => anon.content(|content| content.read(at, here)),
+                PinnedPage::Zero => {}
             }
             rest = behind;
         }
@@ -58,9 +58,9 @@ impl Pins {
         for (pinned, (_, at, len)) in self.pages.iter().zip(pieces(self.at, self.len)) {
             let (here, behind) = rest.split_at(rest.len().min(len as usize));
             match pinned {
-                Pinned::Page { page, .. } => page.content(|content| content.write(at, here)),
-                Pinned::Anon(anon) => anon.content(|content| content.write(at, here)),
-                Pinned::Zero => {}
+                PinnedPage::Page { page, .. } => page.content(|content| content.write(at, here)),
+                PinnedPage::Anon(anon) => anon.content(|content| content.write(at, here)),
+                PinnedPage::Zero => {}
             }
             rest = behind;
         }

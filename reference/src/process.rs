@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EBADF};
 use crate::fs::Fs;
@@ -137,7 +137,7 @@ impl Fs {
     /// Gives all of a file's blocks back. Nobody else can reach it, so no lock is needed; but
     /// its pages may still be pinned, and that has to be waited for like everywhere else.
     fn evict(&self, task: &Task, inode: &Inode) -> Answer<()> {
-        self.operation(task, inode, Operation::Evict, (0, u64::MAX), || {
+        self.operation(task, inode, OperationKind::Evict, (0, u64::MAX), || {
             if inode.medium == Medium::Dax {
                 let mut held = [Locked { inode, lock: None, invalidate: None, range: 0..u64::MAX }];
                 self.break_layouts(task, &mut held, Interruptible::Never)?;

@@ -1,6 +1,6 @@
 //! Reflink and dedupe: one file's blocks become another's too. And exchange: they become the other's.
 
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EINVAL, EOPNOTSUPP, EXDEV};
 use crate::extent::Extent;
@@ -38,7 +38,7 @@ impl Fs {
         what: Remap,
     ) -> Answer<u64> {
         let range = (what.to / SIZE, what.len.div_ceil(SIZE));
-        self.operation(task, destination, Operation::Remap, range, || {
+        self.operation(task, destination, OperationKind::Remap, range, || {
             if what.dedupe && what.from + what.len > source.state().size {
                 // fs/remap_range.c, `vfs_dedupe_file_range`: before any lock is taken.
                 return Err(EINVAL.into());
@@ -65,7 +65,7 @@ impl Fs {
     ///
     /// Each gives all of its blocks away, so the layouts of both are broken, and nothing stays mapped.
     pub fn exchange(&self, task: &Task, one: &Arc<Inode>, other: &Arc<Inode>) -> Answer<()> {
-        self.operation(task, one, Operation::Remap, (0, u64::MAX), || {
+        self.operation(task, one, OperationKind::Remap, (0, u64::MAX), || {
             if Arc::ptr_eq(one, other) {
                 return Err(EINVAL.into());
             }
@@ -186,7 +186,7 @@ impl Fs {
         Ok(len)
     }
 
-    fn contents(&self, inode: &Inode, first: u64, count: u64) -> Vec<crate::page::Content> {
+    fn contents(&self, inode: &Inode, first: u64, count: u64) -> Vec<crate::page::PageContent> {
         let state = inode.state();
         let content = |index| match state.extents.get(&index) {
             // What Linux does: `dedupe-unwritten`.

@@ -10,7 +10,7 @@ use protocol::oracle::durable::Durable;
 use crate::device::Direction;
 use crate::device::{Ring, Transfer};
 use crate::errno::Answer;
-use crate::fs::{Config, Fs};
+use crate::fs::{Fs, FsSetup};
 use crate::inode::{Inode, Medium};
 use crate::mm::Sharing;
 use crate::pins::Dropper;
@@ -28,7 +28,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it is about.
     pub about: &'static str,
-    run: fn(&World) -> Answer<()>,
+    run: fn(&ScenarioWorld) -> Answer<()>,
 }
 
 /// All programs.
@@ -70,7 +70,7 @@ const NEWER_PINS: u32 = 3;
 
 /// Runs a program; what the rules found.
 pub fn run(scenario: &Scenario, shape: Counting, variant: Option<Variant>) -> Vec<Finding> {
-    let fs = Fs::new(&Config {
+    let fs = Fs::new(&FsSetup {
         shape,
         variant,
         looks_first: false,
@@ -79,20 +79,20 @@ pub fn run(scenario: &Scenario, shape: Counting, variant: Option<Variant>) -> Ve
         newer_pins: NEWER_PINS,
     });
     let process = Process::new(&fs);
-    let world = World { fs: Arc::clone(&fs), process };
+    let world = ScenarioWorld { fs: Arc::clone(&fs), process };
     // What fails because of a bug is found by the rules.
     let _ = (scenario.run)(&world);
-    fs.log.verdict()
+    fs.log.findings_at_end()
 }
 
-struct World {
+struct ScenarioWorld {
     fs: Arc<Fs>,
     process: Arc<Process>,
 }
 
 type Tasks = Vec<thread::JoinHandle<()>>;
 
-impl World {
+impl ScenarioWorld {
     /// Does something as a task of its own, in this thread.
     fn set_up<T>(&self, run: impl FnOnce(&Fs, &Process, &Task) -> Answer<T>) -> Answer<T> {
         let task = self.fs.board.add(self.process.number);
@@ -163,7 +163,7 @@ fn pin_once(fs: &Fs, process: &Process, task: &Task, span: (u64, u64)) -> Answer
     })
 }
 
-fn punch(world: &World) -> Answer<()> {
+fn punch(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| {
@@ -175,7 +175,7 @@ fn punch(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn retry(world: &World) -> Answer<()> {
+fn retry(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     let mut tasks = Tasks::new();
     for page in [0, 1] {
@@ -190,7 +190,7 @@ fn retry(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn insert(world: &World) -> Answer<()> {
+fn insert(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
@@ -199,7 +199,7 @@ fn insert(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn fault(world: &World) -> Answer<()> {
+fn fault(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, 2 * PAGE)));
@@ -224,7 +224,7 @@ fn transfer(fs: &Fs, process: &Process, task: &Task) -> Answer<()> {
 }
 
 /// Runs the device until the other tasks are done.
-fn with_device(world: &World, tasks: Tasks) {
+fn with_device(world: &ScenarioWorld, tasks: Tasks) {
     let mut serving = Tasks::new();
     world.spawn(&mut serving, |fs, _, task| fs.serve_device(task));
     join(tasks);
@@ -232,7 +232,7 @@ fn with_device(world: &World, tasks: Tasks) {
     join(serving);
 }
 
-fn device(world: &World) -> Answer<()> {
+fn device(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, transfer);
@@ -241,7 +241,7 @@ fn device(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn reflink(world: &World) -> Answer<()> {
+fn reflink(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
@@ -255,7 +255,7 @@ fn reflink(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn cow(world: &World) -> Answer<()> {
+fn cow(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
     world.set_up(|fs, _, task| {
         let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
@@ -272,7 +272,7 @@ fn cow(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn fsync(world: &World) -> Answer<()> {
+fn fsync(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, {
@@ -286,7 +286,7 @@ fn fsync(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn signal(world: &World) -> Answer<()> {
+fn signal(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     let pins = world.set_up(|fs, process, task| {
         let vma = process.mm.find(1)?;
@@ -305,7 +305,7 @@ fn signal(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn evict(world: &World) -> Answer<()> {
+fn evict(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let pins = world.set_up(|fs, process, task| {
         let vma = process.mm.find(1)?;
@@ -327,7 +327,7 @@ fn evict(world: &World) -> Answer<()> {
 /// Direct I/O from one page, two at a time, each submitted under the inode lock and completed by
 /// the device when it likes. Once the break holds that lock and keeps it, no new pin comes and
 /// the last ones go; a break that drops it can be held up as long as the load lasts.
-fn load(world: &World) -> Answer<()> {
+fn load(world: &ScenarioWorld) -> Answer<()> {
     const INFLIGHT: u32 = 2;
     const TRANSFERS: u32 = 10;
     let inode = world.file(1, 1)?;
@@ -360,7 +360,7 @@ fn shown(fs: &Fs, process: &Process, task: &Task, map: u32, page: u64) -> Answer
 
 /// Direct I/O in both directions with a buffer that is a mapping of the file itself, and that has
 /// to be faulted in.
-fn own_buffer(world: &World) -> Answer<()> {
+fn own_buffer(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     // The read ends with the file, before its buffer does.
     for (direction, at, moves) in
@@ -382,7 +382,7 @@ fn own_buffer(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn longterm(world: &World) -> Answer<()> {
+fn longterm(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| {
@@ -394,7 +394,7 @@ fn longterm(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn zeros(world: &World) -> Answer<()> {
+fn zeros(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     world.set_up(|fs, process, task| {
         fs.fallocate(task, &inode, Mode::Punch, (0, PAGE))?;
@@ -409,7 +409,7 @@ fn zeros(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn copy(world: &World) -> Answer<()> {
+fn copy(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
     world.set_up(|fs, process, task| {
         let what = Remap { from: 0, len: PAGE, to: 0, dedupe: false };
@@ -429,7 +429,7 @@ fn copy(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn dedupe(world: &World) -> Answer<()> {
+fn dedupe(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
@@ -446,7 +446,7 @@ fn dedupe(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn second(world: &World) -> Answer<()> {
+fn second(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 2)?, world.file(2, 2)?);
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
@@ -464,7 +464,7 @@ fn second(world: &World) -> Answer<()> {
 /// Half a page.
 const HALF: u64 = PAGE / 2;
 
-fn parts(world: &World) -> Answer<()> {
+fn parts(world: &ScenarioWorld) -> Answer<()> {
     let (one, other) = (world.file(1, 1)?, world.file(2, 1)?);
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
@@ -495,7 +495,7 @@ fn parts(world: &World) -> Answer<()> {
 }
 
 /// The first file's blocks lie right before the second's.
-fn beside(world: &World) -> Answer<()> {
+fn beside(world: &ScenarioWorld) -> Answer<()> {
     let (one, _other) = (world.file(1, 2)?, world.file(2, 1)?);
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| shown(fs, process, task, 2, 0).map(drop));
@@ -513,7 +513,7 @@ fn beside(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn map(world: &World) -> Answer<()> {
+fn map(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, {
@@ -529,7 +529,7 @@ fn map(world: &World) -> Answer<()> {
     Ok(())
 }
 
-fn dirty(world: &World) -> Answer<()> {
+fn dirty(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 2)?;
     let mut tasks = Tasks::new();
     world.spawn(&mut tasks, |fs, process, task| pin_once(fs, process, task, (0, PAGE)));
@@ -552,7 +552,7 @@ fn dirty(world: &World) -> Answer<()> {
 }
 
 /// The pin is let go only when the truncate has ended: without the signal it would wait for good.
-fn interrupt(world: &World) -> Answer<()> {
+fn interrupt(world: &ScenarioWorld) -> Answer<()> {
     let inode = world.file(1, 1)?;
     let pins = world.set_up(|fs, process, task| {
         let vma = process.mm.find(1)?;

@@ -45,7 +45,7 @@ pub enum Interruptible {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct BoardEntry {
     process: u32,
     standing: Standing,
     /// A wake-up that was given and not yet taken.
@@ -60,7 +60,7 @@ struct Entry {
 /// All tasks of a run and what they do.
 #[derive(Debug)]
 pub struct Board {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<BoardEntry>>,
     /// Told when the last running task falls asleep, and by [`Board::tell`].
     changed: Condvar,
     cancelled: Flag,
@@ -76,9 +76,9 @@ pub struct Task {
 
 /// What the board says about a moment.
 #[derive(Debug)]
-pub struct View<'a>(&'a [Entry]);
+pub struct BoardView<'a>(&'a [BoardEntry]);
 
-impl View<'_> {
+impl BoardView<'_> {
     /// What a task does.
     pub fn standing(&self, task: u32) -> Standing {
         self.0[task as usize].standing
@@ -117,7 +117,7 @@ impl Board {
     pub fn add(self: &Arc<Self>, process: u32) -> Task {
         let mut entries = lock(&self.entries);
         let id = entries.len() as u32;
-        entries.push(Entry {
+        entries.push(BoardEntry {
             process,
             standing: Standing::Running,
             token: false,
@@ -177,25 +177,25 @@ impl Board {
 
     /// Whether nobody runs, so that nothing will change by itself.
     pub fn is_quiet(&self) -> bool {
-        View(&lock(&self.entries)).is_quiet()
+        BoardView(&lock(&self.entries)).is_quiet()
     }
 
     /// Looks at the tasks once.
-    pub fn look<T>(&self, see: impl FnOnce(&View<'_>) -> T) -> T {
-        see(&View(&lock(&self.entries)))
+    pub fn look<T>(&self, see: impl FnOnce(&BoardView<'_>) -> T) -> T {
+        see(&BoardView(&lock(&self.entries)))
     }
 
     /// Looks whenever something changed until `see` is content, but no longer than `patience`.
     pub fn watch<T>(
         &self,
         patience: Duration,
-        mut see: impl FnMut(&View<'_>) -> Option<T>,
+        mut see: impl FnMut(&BoardView<'_>) -> Option<T>,
     ) -> Option<T> {
         const GLANCE: Duration = Duration::from_millis(2);
         let begin = std::time::Instant::now();
         let mut entries = lock(&self.entries);
         loop {
-            if let Some(seen) = see(&View(&entries)) {
+            if let Some(seen) = see(&BoardView(&entries)) {
                 return Some(seen);
             }
             if begin.elapsed() >= patience {
@@ -222,7 +222,7 @@ impl Board {
     }
 }
 
-fn set_running(entry: &mut Entry) {
+fn set_running(entry: &mut BoardEntry) {
     entry.token = true;
     if let Standing::Sleeping(_) = entry.standing {
         entry.standing = Standing::Running;
@@ -246,7 +246,7 @@ impl Task {
         &self.board
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<BoardEntry>> {
         lock(&self.board.entries)
     }
 
@@ -260,7 +260,7 @@ impl Task {
             if place != Sleep::Idle {
                 entries[me].sleeps += 1;
             }
-            if View(&entries).is_quiet() {
+            if BoardView(&entries).is_quiet() {
                 self.board.changed.notify_all();
             }
             let wake = Arc::clone(&entries[me].wake);

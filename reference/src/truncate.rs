@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::event::Operation;
+use protocol::event::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use crate::errno::{Answer, EINVAL, EIO, ENOSPC};
@@ -85,7 +85,7 @@ impl Fs {
     /// end matters too.
     pub fn truncate(&self, task: &Task, inode: &Inode, size: u64) -> Answer<()> {
         let range = (size / SIZE, u64::MAX);
-        self.operation(task, inode, Operation::Truncate, range, || {
+        self.operation(task, inode, OperationKind::Truncate, range, || {
             let mut held = inode.hold(task)?;
             self.break_held(task, &mut held)?;
             let mut state = inode.state();
@@ -175,7 +175,7 @@ impl Fs {
     ) -> Answer<()> {
         let pages = touched(at, len);
         let range = (pages.start, pages.end - pages.start);
-        self.operation(task, inode, Operation::Fallocate, range, || {
+        self.operation(task, inode, OperationKind::Fallocate, range, || {
             if len == 0 {
                 return Err(EINVAL.into());
             }

@@ -17,8 +17,8 @@ use crate::waitqueue::WaitQueue;
 
 /// The file system that is a case's own.
 #[derive(Debug, Default)]
-pub(crate) struct Whole {
-    state: Leaf<State>,
+pub(crate) struct WholeFs {
+    state: Leaf<WholeState>,
     /// Who waits until it thaws, or until nobody changes it.
     waiters: WaitQueue,
     files: Leaf<Vec<Arc<Inode>>>,
@@ -26,7 +26,7 @@ pub(crate) struct Whole {
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 #[derive(Debug, Default)]
-struct State {
+struct WholeState {
     /// Operations under way that change it.
     writers: u32,
     frozen: bool,
@@ -40,7 +40,7 @@ impl Fs {
     /// A new one takes its place.
     pub fn make_whole(&self) {
         self.whole.files.with(Vec::clear);
-        self.whole.state.with(|state| *state = State::default());
+        self.whole.state.with(|state| *state = WholeState::default());
     }
 
     /// An empty file on it.
@@ -170,7 +170,7 @@ impl Fs {
             if !state.unmounted {
                 return Err(EBUSY.into());
             }
-            *state = State::default();
+            *state = WholeState::default();
             Ok(())
         })
     }

@@ -7,10 +7,10 @@
 mod corpus;
 mod pattern;
 
-use crate::kmsg::{Log, Record};
+use crate::kmsg::{KernelLog, Record};
 use crate::verdict::{Problem, Witness};
 
-use self::pattern::Extent;
+use self::pattern::ReportEnd;
 
 /// How far a report without an end mark is taken to reach.
 const REACH: usize = 60;
@@ -24,7 +24,7 @@ const MESSAGE: usize = 8;
 const OWN: &str = "WARNING in rethook_find_ret_addr";
 
 /// Every failure in `log`.
-pub(crate) fn alarms(log: &Log) -> Vec<Problem> {
+pub(crate) fn alarms(log: &KernelLog) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     let (mut at, mut done) = (0, 0);
     while at < log.records.len() {
@@ -34,7 +34,7 @@ pub(crate) fn alarms(log: &Log) -> Vec<Problem> {
         };
         let end = end_of(&log.records, at, pattern.extent);
         let begin = begin_of(&log.records[done..at]) + done;
-        let text = Log { records: log.records[begin..end].to_vec(), lost: 0 }.text();
+        let text = KernelLog { records: log.records[begin..end].to_vec(), lost: 0 }.text();
         // The first is the one to read; of the others only that they were there.
         let told = problems.iter().any(|problem| problem.title == title);
         if !told && title != OWN {
@@ -62,14 +62,14 @@ fn is_rule(record: &Record) -> bool {
     record.text.len() >= 20 && record.text.bytes().all(|byte| byte == b'=')
 }
 
-fn end_of(records: &[Record], at: usize, extent: Extent) -> usize {
+fn end_of(records: &[Record], at: usize, extent: ReportEnd) -> usize {
     let rest = &records[at + 1..];
     // Another report begins, whose title stands a few lines on.
     let mark = rest.iter().position(is_mark).unwrap_or(rest.len());
     let next = rest.iter().position(|record| pattern::row(record).is_some()).unwrap_or(rest.len());
     let length = match extent {
-        Extent::Line => 0,
-        Extent::Trace => match rest
+        ReportEnd::Line => 0,
+        ReportEnd::Trace => match rest
             .iter()
             .take(LONGEST.min(mark))
             .position(|record| record.text.contains("---[ end trace"))
@@ -77,7 +77,7 @@ fn end_of(records: &[Record], at: usize, extent: Extent) -> usize {
             Some(end) => end + 1,
             None => next.min(mark).min(REACH),
         },
-        Extent::Stack => next.min(mark).min(REACH),
+        ReportEnd::Stack => next.min(mark).min(REACH),
     };
     at + 1 + length.min(rest.len())
 }
@@ -86,8 +86,8 @@ fn end_of(records: &[Record], at: usize, extent: Extent) -> usize {
 mod tests {
     use super::*;
 
-    fn log(text: &str) -> Log {
-        Log {
+    fn log(text: &str) -> KernelLog {
+        KernelLog {
             records: text
                 .lines()
                 .map(|line| Record { time: 1_500_000, level: 4, text: line.to_owned() })

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::expected;
-use crate::output::{self, Error, Wanted};
+use crate::output::{self, Error, PathKind};
 use crate::watch::Watched;
 
 fn path(folder: &Path, case: &str) -> PathBuf {
@@ -21,8 +21,8 @@ pub(crate) fn check(folder: &Path, cases: &[String]) -> Result<(), Error> {
     for case in cases {
         let path = path(folder, case);
         let group = path.parent().unwrap_or(folder);
-        output::free_or(group, Wanted::Folder)?;
-        output::free_or(&path, Wanted::File)?;
+        output::free_or(group, PathKind::Folder)?;
+        output::free_or(&path, PathKind::File)?;
         if group.exists() {
             output::try_to_make(&path, group)?;
         }

@@ -11,11 +11,11 @@ use anyhow::Context as _;
 use cases::system::kernel::SpareDevice;
 use cases::system::reference::Reference;
 use cases::system::{System, Tried, Trouble, kernel, reference};
-use cases::{Case, Ending, Patience, Report};
+use cases::{Case, Ending, Patience, Telling};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
-use crate::fs::Fs;
+use crate::finding::FindingRecord;
+use crate::fs::FsType;
 use crate::interrupt::Interrupt;
 
 /// What a case is given.
@@ -24,7 +24,7 @@ pub(crate) struct Assignment {
     /// Its name.
     pub(crate) case: String,
     /// On what.
-    pub(crate) fs: Fs,
+    pub(crate) fs: FsType,
     /// Its own empty directory; the reference needs none.
     pub(crate) directory: Option<PathBuf>,
     /// A device for a file system of its own.
@@ -65,9 +65,9 @@ impl Assignment {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Message {
     /// The case tells something.
-    Report(Report),
+    Report(Telling),
     /// A rule of the protocol was broken.
-    Finding(Finding),
+    Finding(FindingRecord),
     /// The case ended; nothing follows.
     Ending(Ending),
 }
@@ -92,7 +92,7 @@ pub(crate) fn perform(task: &Assignment) -> anyhow::Result<()> {
         Ok(opened) => {
             cases::perform(case, world.insert(opened).system(), task.seed, &mut |report| {
                 let message = match report {
-                    Report::Found(found) => Message::Finding((&found).into()),
+                    Telling::Found(found) => Message::Finding((&found).into()),
                     other => Message::Report(other),
                 };
                 if let Err(error) = tell(&message) {
@@ -164,20 +164,20 @@ fn open(task: &Assignment) -> Tried<Open> {
             // The runner is what answers for its cases' devices.
             let owner = kernel::Owner::parent()
                 .map_err(|error| machinery("the runner's process", error.to_string()))?;
-            let config = kernel::Config { directory, patience, spare: task.spare.clone() };
-            let holds = task.holds.clone().map(kernel::Page::of_parent);
-            kernel::open(&config, owner, holds).map(Open::Kernel)
+            let setup = kernel::KernelSetup { directory, patience, spare: task.spare.clone() };
+            let holds = task.holds.clone().map(kernel::HoldPageFd::of_parent);
+            kernel::open(&setup, owner, holds).map(Open::Kernel)
         }
         (Some(_), None) => Err(machinery("the case's directory", "none was given".to_owned())),
         (None, _) => {
             let variant = task.variant.as_deref().map(str::parse).transpose();
-            let config = reference::Config {
+            let setup = reference::ReferenceSetup {
                 variant: variant.map_err(|why| machinery("the variant", why))?,
                 seed: task.seed,
                 patience: task.patience,
-                ..reference::Config::default()
+                ..reference::ReferenceSetup::default()
             };
-            Ok(Open::Reference(Box::new(Reference::new(&config))))
+            Ok(Open::Reference(Box::new(Reference::new(&setup))))
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         ] {
             let task = Assignment {
                 case: "waits/punch/splice/mapped".to_owned(),
-                fs: Fs::Reference,
+                fs: FsType::Reference,
                 spare: directory.clone().map(|path| SpareDevice {
                     path,
                     mkfs: vec!["-O".to_owned(), "fast_commit".to_owned()],
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn messages_survive_the_pipe() {
         for message in [
-            Message::Report(Report::Line("pin page 2".to_owned())),
-            Message::Report(Report::Note { name: "rounds".to_owned(), value: "12".to_owned() }),
+            Message::Report(Telling::Line("pin page 2".to_owned())),
+            Message::Report(Telling::Note { name: "rounds".to_owned(), value: "12".to_owned() }),
             Message::Ending(Ending::Pass),
             Message::Ending(Ending::Hang("truncate\n[<0>] x".to_owned())),
         ] {

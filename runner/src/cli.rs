@@ -15,7 +15,7 @@ use reference::Variant;
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
 use crate::finds;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::fuzz::FuzzRequest;
 use crate::history::History;
 use crate::known::{Deviations, KnownFile};
@@ -193,7 +193,7 @@ enum FindsCommand {
     Explain {
         /// File system that was traced
         #[arg(long)]
-        fs: Fs,
+        fs: FsType,
         /// Output of 'tracer --json'; with '-' it is read from stdin
         #[arg(value_name = "FILE")]
         findings: PathBuf,
@@ -206,19 +206,19 @@ enum FindsCommand {
 }
 
 impl FindsCommand {
-    fn understand(self) -> anyhow::Result<finds::Request> {
+    fn understand(self) -> anyhow::Result<finds::FindsRequest> {
         Ok(match self {
-            Self::List { format } => finds::Request::List { json: format == Format::Json },
+            Self::List { format } => finds::FindsRequest::List { json: format == Format::Json },
             Self::Index { results, update, fresh } => {
-                finds::Request::Index { results, update, fresh }
+                finds::FindsRequest::Index { results, update, fresh }
             }
-            Self::Explain { fs, findings } => finds::Request::Explain {
+            Self::Explain { fs, findings } => finds::FindsRequest::Explain {
                 path: findings,
                 target: Target { fs, ..Target::reference() },
             },
             Self::Mail { find } => {
                 let (find, facts) = finds::named(&find)?;
-                finds::Request::Mail(find, facts)
+                finds::FindsRequest::Mail(find, facts)
             }
         })
     }
@@ -281,7 +281,7 @@ const RESULTS: &str = "daxtests-results";
 struct TargetArgs {
     /// File system to test
     #[arg(long)]
-    fs: Option<Fs>,
+    fs: Option<FsType>,
     /// Make the file system on this device; its contents are lost. Repeatable, for shapes that use
     /// several
     #[arg(long, value_name = "PATH")]
@@ -305,11 +305,11 @@ struct TargetArgs {
 
 impl TargetArgs {
     /// The target on `fs`, if all of it goes together.
-    fn understand(self, fs: Fs) -> anyhow::Result<Target> {
+    fn understand(self, fs: FsType) -> anyhow::Result<Target> {
         let mut shapes = self.shape;
         if self.no_reflink {
             needs_a_kernel(fs, &[("--no-reflink", true)])?;
-            if fs != Fs::Xfs {
+            if fs != FsType::Xfs {
                 bail!("{} has no reflink: --no-reflink is for --fs xfs", fs.name());
             }
             shapes.push("no-reflink".to_owned());
@@ -545,7 +545,7 @@ impl ExploreArgs {
         let Some(fs) = self.target.fs else {
             bail!("say what to explore: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
         };
-        if self.variant.is_some() && fs != Fs::Reference {
+        if self.variant.is_some() && fs != FsType::Reference {
             bail!("only the reference has variants: --fs reference");
         }
         needs_a_kernel(fs, &[("--known", !self.known.is_empty())])?;
@@ -636,8 +636,8 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Refuses what only a kernel's file system has: the reference would pass over it.
-fn needs_a_kernel(fs: Fs, given: &[(&str, bool)]) -> anyhow::Result<()> {
-    match given.iter().find(|(_, is_given)| *is_given && fs == Fs::Reference) {
+fn needs_a_kernel(fs: FsType, given: &[(&str, bool)]) -> anyhow::Result<()> {
+    match given.iter().find(|(_, is_given)| *is_given && fs == FsType::Reference) {
         Some((name, _)) => bail!("the reference has no {name}: use it with --fs xfs or --fs ext4"),
         None => Ok(()),
     }
@@ -700,7 +700,7 @@ pub(crate) enum Command {
     /// Print a case as a C program.
     Export(&'static Case, Option<PathBuf>),
     /// Tell of the finds.
-    Finds(finds::Request),
+    Finds(finds::FindsRequest),
     /// Hold a file system against the reference.
     Fuzz(Box<FuzzRequest>),
     /// Have operations meet in every order.
@@ -721,14 +721,14 @@ pub(crate) enum Command {
     /// Print a completion script.
     Completions(Shell),
     /// Print a manual page, or write all to a folder.
-    Man(Pages),
+    Man(ManPages),
     /// Give back what killed cases left, within this time.
     Sweep(Duration),
 }
 
 /// Which manual pages are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pages {
+pub(crate) enum ManPages {
     /// That of the command of these words, or of the runner, to standard output.
     One(Vec<String>),
     /// All, as files of this folder.
@@ -780,9 +780,11 @@ impl Typed {
             Some(TypedCommand::New { name }) => Command::New(name),
             Some(TypedCommand::Completions { shell }) => Command::Completions(shell),
             Some(TypedCommand::Man { output: Some(folder), .. }) => {
-                Command::Man(Pages::All(folder))
+                Command::Man(ManPages::All(folder))
             }
-            Some(TypedCommand::Man { command, output: None }) => Command::Man(Pages::One(command)),
+            Some(TypedCommand::Man { command, output: None }) => {
+                Command::Man(ManPages::One(command))
+            }
             Some(TypedCommand::Sweep { milliseconds }) => {
                 Command::Sweep(Duration::from_millis(milliseconds))
             }
@@ -841,7 +843,7 @@ impl RunArgs {
         let Some(fs) = self.target.fs else {
             bail!("say what to test: --fs xfs or --fs ext4 with --dev PATH, or --fs reference");
         };
-        if self.variant.is_some() && fs != Fs::Reference {
+        if self.variant.is_some() && fs != FsType::Reference {
             bail!("only the reference has variants: --fs reference");
         }
         needs_a_kernel(

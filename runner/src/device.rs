@@ -43,7 +43,7 @@ pub(crate) fn check(dev: &Path, force: bool, patience: Duration) -> Result<(), R
     if !metadata.file_type().is_block_device() {
         return Err(Refusal::NoBlockDevice(dev.to_owned()));
     }
-    let number = Number::of(metadata.rdev());
+    let number = DeviceNumber::of(metadata.rdev());
     let sysfs = PathBuf::from(format!("/sys/dev/block/{number}"));
     let sysfs = fs::canonicalize(&sysfs).map_err(io(&sysfs))?;
     let parts = partitions(&sysfs);
@@ -91,24 +91,24 @@ pub(crate) fn check(dev: &Path, force: bool, patience: Duration) -> Result<(), R
 
 /// A device number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Number {
+struct DeviceNumber {
     major: u64,
     minor: u64,
 }
 
-impl Number {
+impl DeviceNumber {
     fn of(raw: u64) -> Self {
         Self { major: nix::sys::stat::major(raw), minor: nix::sys::stat::minor(raw) }
     }
 }
 
-impl std::fmt::Display for Number {
+impl std::fmt::Display for DeviceNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.major, self.minor)
     }
 }
 
-fn partitions(sysfs: &Path) -> Vec<(Number, PathBuf)> {
+fn partitions(sysfs: &Path) -> Vec<(DeviceNumber, PathBuf)> {
     let Ok(entries) = fs::read_dir(sysfs) else {
         return Vec::new();
     };
@@ -118,7 +118,7 @@ fn partitions(sysfs: &Path) -> Vec<(Number, PathBuf)> {
         .filter_map(|folder| {
             let number = fs::read_to_string(folder.join("dev")).ok()?;
             let (major, minor) = number.trim().split_once(':')?;
-            let number = Number { major: major.parse().ok()?, minor: minor.parse().ok()? };
+            let number = DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? };
             Some((number, folder))
         })
         .collect()
@@ -126,7 +126,7 @@ fn partitions(sysfs: &Path) -> Vec<(Number, PathBuf)> {
 
 /// Where `number` is mounted. Linux, Documentation/filesystems/proc.rst, 3.5: the third field is
 /// the device, the fifth the mount point.
-fn mount_point(mountinfo: &str, number: Number) -> Option<String> {
+fn mount_point(mountinfo: &str, number: DeviceNumber) -> Option<String> {
     let number = number.to_string();
     mountinfo.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(2);
@@ -171,7 +171,7 @@ mod tests {
     fn mounts_are_found_by_number() {
         let mountinfo = "22 1 0:20 / /sys rw - sysfs sysfs rw\n\
             31 22 259:0 / /mnt/a\\040b rw,relatime shared:1 - xfs /dev/pmem0 rw,dax=always\n";
-        let number = |major, minor| Number { major, minor };
+        let number = |major, minor| DeviceNumber { major, minor };
         assert_eq!(mount_point(mountinfo, number(259, 0)).as_deref(), Some("/mnt/a b"));
         assert_eq!(mount_point(mountinfo, number(259, 1)), None);
         assert_eq!(mount_point(mountinfo, number(59, 0)), None);

@@ -3,7 +3,7 @@
 
 use cases::Ending;
 
-use crate::kmsg::Log;
+use crate::kmsg::KernelLog;
 use crate::trace::Traced;
 use crate::verdict::Problem;
 use crate::watch::{ChildEnd, Watched};
@@ -13,7 +13,7 @@ pub(crate) struct Evidence {
     /// What its process said and did, and what it left behind.
     pub(crate) watched: Watched,
     /// What the kernel logged meanwhile.
-    pub(crate) log: Log,
+    pub(crate) log: KernelLog,
     /// What the tracer saw, if one was attached.
     pub(crate) traced: Option<Traced>,
     /// What the check of the file system complains about, if it was made.
@@ -25,11 +25,11 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// What was seen of its process. The rest is added as it is looked at.
     pub(crate) fn of(watched: Watched) -> Self {
-        Self { watched, log: Log::default(), traced: None, check: None, silenced: Vec::new() }
+        Self { watched, log: KernelLog::default(), traced: None, check: None, silenced: Vec::new() }
     }
 
     /// Adds what the kernel logged since.
-    pub(crate) fn add_log(&mut self, more: Log) {
+    pub(crate) fn add_log(&mut self, more: KernelLog) {
         self.log.lost += more.lost;
         self.log.records.extend(more.records);
     }

@@ -32,7 +32,7 @@ use crate::output;
 use crate::print;
 use crate::suggest;
 
-use self::count::{Count, HEAD, Shown, Tally};
+use self::count::{Count, HEAD, Shown, Totals};
 use self::interleaving::Interleaving;
 use self::pair::Pair;
 pub(crate) use self::request::ExploreRequest;
@@ -108,8 +108,8 @@ fn enter(request: &ExploreRequest, mut interrupt: Interrupt) -> anyhow::Result<E
     }
     let folder = request.results.last().context("a folder for the results")?;
     let trial = Trial::new(testbed, interrupt, Some(folder), &|path| request.again(path))?;
-    let journal = Journal::create(folder)?;
-    let mut session = Session { request, folder, trial, journal, tally: Tally::default() };
+    let journal = ExploreJournal::create(folder)?;
+    let mut session = Exploration { request, folder, trial, journal, tally: Totals::default() };
     let begin = Instant::now();
     let went = session.go(&chosen(&request.pairs));
     let went = match went {
@@ -149,7 +149,7 @@ enum Line<'l> {
         /// How often it was tried.
         tries: u32,
         /// What was found, known or not.
-        found: Vec<Finding<'l>>,
+        found: Vec<DivergenceLine<'l>>,
     },
     /// The exploration is over. Without this line it was cut off.
     Done {
@@ -159,19 +159,19 @@ enum Line<'l> {
 }
 
 #[derive(Serialize)]
-struct Finding<'l> {
+struct DivergenceLine<'l> {
     kind: &'l str,
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<&'l str>,
 }
 
 /// What each interleaving came to, on disk before the next begins.
-struct Journal(File);
+struct ExploreJournal(File);
 
-impl Journal {
+impl ExploreJournal {
     fn create(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(JOURNAL);
-        if output::free_or(&path, output::Wanted::File)?.is_some() {
+        if output::free_or(&path, output::PathKind::File)?.is_some() {
             set_aside(&path, &folder.join(PREVIOUS))?;
         }
         let file = File::create(&path).with_context(|| path.display().to_string())?;
@@ -189,21 +189,21 @@ impl Journal {
 fn set_aside(journal: &Path, previous: &Path) -> anyhow::Result<()> {
     let told = fs::read_to_string(journal).with_context(|| journal.display().to_string())?;
     if told.lines().any(|line| line.contains(r#""event":"ended""#)) {
-        output::free_or(previous, output::Wanted::File)?;
+        output::free_or(previous, output::PathKind::File)?;
         fs::rename(journal, previous).with_context(|| previous.display().to_string())?;
     }
     Ok(())
 }
 
-struct Session<'a> {
+struct Exploration<'a> {
     request: &'a ExploreRequest,
     folder: &'a Path,
     trial: Trial,
-    journal: Journal,
-    tally: Tally,
+    journal: ExploreJournal,
+    tally: Totals,
 }
 
-impl Session<'_> {
+impl Exploration<'_> {
     fn go(&mut self, pairs: &[Pair]) -> anyhow::Result<()> {
         print::line(HEAD);
         let shares = self.trial.testbed.restraint().reflink;
@@ -264,8 +264,11 @@ impl Session<'_> {
             }
         };
         let forcing = ran.forcing.to_string();
-        let found =
-            ran.found.iter().map(|one| Finding { kind: &one.kind, known: one.tolerated }).collect();
+        let found = ran
+            .found
+            .iter()
+            .map(|one| DivergenceLine { kind: &one.kind, known: one.tolerated })
+            .collect();
         self.journal.append(&Line::Ended { pair, order, forcing: &forcing, tries, found })?;
         Ok(Some(ran))
     }

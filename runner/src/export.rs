@@ -15,7 +15,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use cases::{Case, Deed, Ending};
 
-use c::Reader;
+use c::Audience;
 use requirement::Requirement;
 
 use crate::judge::gist;
@@ -39,7 +39,7 @@ const ONLY_ORACLES: &[(&str, &str)] = &[
 
 /// A program, and what it is to be run on.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct ExportedProgram {
     /// In C.
     pub(crate) text: String,
     /// The mount option with which a file system has the files of the case.
@@ -47,15 +47,15 @@ pub(crate) struct Program {
 }
 
 /// The C program of `case`.
-pub(crate) fn c(case: &Case) -> anyhow::Result<Program> {
+pub(crate) fn c(case: &Case) -> anyhow::Result<ExportedProgram> {
     let deeds = deeds(case)?;
-    Ok(Program { text: program(case, &deeds, Reader::Anybody)?, mount: c::mount(&deeds) })
+    Ok(ExportedProgram { text: program(case, &deeds, Audience::Anybody)?, mount: c::mount(&deeds) })
 }
 
 /// Adds `case` as a test to the checkout of xfstests in `folder`.
 pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
     let deeds = deeds(case)?;
-    let program = program(case, &deeds, Reader::Xfstests)?;
+    let program = program(case, &deeds, Audience::Xfstests)?;
     let deviations = Deviations::built_in("")?;
     let fixes: Vec<_> = deviations
         .finds_in(case)
@@ -65,7 +65,7 @@ pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
     xfstests::add(case, &deeds, &requirements, program, &fixes, folder)
 }
 
-fn program(case: &Case, deeds: &[Deed], reader: Reader) -> anyhow::Result<String> {
+fn program(case: &Case, deeds: &[Deed], reader: Audience) -> anyhow::Result<String> {
     c::program(case, deeds, reader).map_err(|why| refusal(case, &why))
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cases::system::kernel::{choose_dax, is_dax};
 use nix::mount::{MsFlags, mount};
 
-use crate::fs::Row;
+use crate::fs::FsRow;
 use crate::kmsg::Kmsg;
 use crate::shape::{DmTable, REALTIME};
 use crate::target::Target;
@@ -40,7 +40,7 @@ pub(crate) enum Error {
 /// A file system on a device.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSystem {
-    row: &'static Row,
+    row: &'static FsRow,
     target: Target,
     dev: PathBuf,
     /// What XFS has its files on, if not on that.
@@ -65,7 +65,7 @@ const BUSY: u32 = 6;
 impl FileSystem {
     /// What `target` says, to be mounted on `point`; no tool may take longer than `patience`.
     pub(crate) fn new(
-        row: &'static Row,
+        row: &'static FsRow,
         target: &Target,
         point: PathBuf,
         patience: Duration,
@@ -75,8 +75,8 @@ impl FileSystem {
     }
 
     /// Puts it, or its files, on another device: what device-mapper made of the target's.
-    pub(crate) fn place(&mut self, layout: DmTable, dev: PathBuf) {
-        match layout {
+    pub(crate) fn put_on(&mut self, dm_table: DmTable, dev: PathBuf) {
+        match dm_table {
             DmTable::Realtime => self.realtime = Some(dev),
             DmTable::Concat | DmTable::Stripe(_) => self.dev = dev,
         }

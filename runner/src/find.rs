@@ -8,7 +8,7 @@ use std::fmt;
 use cases::Case;
 use serde::{Deserialize, Serialize};
 
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::suggest;
 
 /// The worst that comes of a find.
@@ -95,7 +95,7 @@ const SUBSYSTEMS: &[Subsystem] = &[
 
 impl Subsystem {
     fn named(name: &str) -> Result<Self, String> {
-        let of_fs = [Fs::Xfs, Fs::Ext4].into_iter().filter_map(Fs::row);
+        let of_fs = [FsType::Xfs, FsType::Ext4].into_iter().filter_map(FsType::row);
         let all: Vec<_> = of_fs
             .map(|row| Self { name: row.name, lists: row.lists })
             .chain(SUBSYSTEMS.iter().copied())
@@ -109,7 +109,7 @@ impl Subsystem {
 
 /// What was found in a kernel.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Raw")]
+#[serde(try_from = "FindToml")]
 pub(crate) struct Find {
     /// Its name, by which all others know it.
     pub(crate) id: String,
@@ -143,7 +143,7 @@ pub(crate) struct Facts {
 /// As known.toml has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Raw {
+struct FindToml {
     id: String,
     number: Option<u32>,
     what: String,
@@ -159,17 +159,17 @@ struct Raw {
     fixed_by: Vec<String>,
 }
 
-impl TryFrom<Raw> for Find {
+impl TryFrom<FindToml> for Find {
     type Error = String;
 
-    fn try_from(raw: Raw) -> Result<Self, String> {
+    fn try_from(raw: FindToml) -> Result<Self, String> {
         let facts = facts(&raw).map_err(|why| format!("the find {}: {why}", raw.id))?;
-        let Raw { id, what, loads, introduced_by, fixed_by, .. } = raw;
+        let FindToml { id, what, loads, introduced_by, fixed_by, .. } = raw;
         Ok(Self { id, what, loads, introduced_by, fixed_by, facts })
     }
 }
 
-fn facts(raw: &Raw) -> Result<Option<Facts>, String> {
+fn facts(raw: &FindToml) -> Result<Option<Facts>, String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if raw.id.is_empty() || !raw.id.chars().all(plain) {
         return Err("an id has letters, digits and - only".to_owned());

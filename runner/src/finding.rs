@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// One violation of one rule, in a kernel or in the reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
+pub(crate) struct FindingRecord {
     /// The rule.
     #[serde(deserialize_with = "rule")]
     pub(crate) rule: Rule,
@@ -75,7 +75,7 @@ fn not_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D
     Ok(Option::deserialize(deserializer)?.filter(|number| *number != 0))
 }
 
-impl Finding {
+impl FindingRecord {
     /// Its fields in a line: `rule=kept-block how=hole file=data index=2 block=5`.
     pub(crate) fn fields(&self) -> String {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
@@ -99,7 +99,7 @@ impl Finding {
     }
 }
 
-impl From<&protocol::Finding> for Finding {
+impl From<&protocol::Finding> for FindingRecord {
     fn from(found: &protocol::Finding) -> Self {
         let known = |number| Some(number).filter(|number| *number != 0);
         Self {
@@ -122,7 +122,7 @@ impl From<&protocol::Finding> for Finding {
     }
 }
 
-impl From<&cases::oracle::Found> for Finding {
+impl From<&cases::oracle::Found> for FindingRecord {
     fn from(found: &cases::oracle::Found) -> Self {
         Self {
             rule: found.rule(),
@@ -144,7 +144,7 @@ impl From<&cases::oracle::Found> for Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for FindingRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.rule, self.text)
     }
@@ -194,7 +194,7 @@ impl Likeness {
     }
 
     /// Whether `found` is like that.
-    pub(crate) fn is_match(&self, found: &Finding) -> bool {
+    pub(crate) fn is_match(&self, found: &FindingRecord) -> bool {
         self.rule == found.rule
             && is_one_of(self.how.as_ref(), found.how.as_ref(), How::eq)
             && is_one_of(self.function.as_ref(), found.function.as_ref(), String::eq)
@@ -225,8 +225,8 @@ mod tests {
     use super::*;
 
     /// What an oracle found.
-    pub(crate) fn hole() -> Finding {
-        Finding::from(&cases::oracle::Found {
+    pub(crate) fn hole() -> FindingRecord {
+        FindingRecord::from(&cases::oracle::Found {
             how: How::Hole,
             file: "data-1".to_owned(),
             index: 2,
@@ -249,7 +249,7 @@ mod tests {
             ["action", "after", "block", "count", "file", "how", "index", "rule", "text"];
         assert_eq!(names, expected);
         assert_eq!((&json["rule"], &json["how"]), (&"kept-block".into(), &"hole".into()));
-        assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), hole());
+        assert_eq!(serde_json::from_value::<FindingRecord>(json).unwrap(), hole());
         let fields = "rule=kept-block how=hole file=data-1 index=2 count=1 block=5 action=punch";
         assert_eq!(hole().fields(), fields);
     }
@@ -257,10 +257,11 @@ mod tests {
     #[test]
     fn a_finding_of_an_older_journal_is_read() {
         let text = r#"{"rule":"kept block","text":"x","tasks":[],"inode":0,"page":0,"index":2,"events":[]}"#;
-        let found: Finding = serde_json::from_str(text).unwrap();
+        let found: FindingRecord = serde_json::from_str(text).unwrap();
         assert_eq!((found.rule, found.how), (Rule::KeptBlock, None));
         assert_eq!((found.inode, found.page, found.index), (None, None, Some(2)));
-        let error = serde_json::from_str::<Finding>(r#"{"rule":"x","text":"x"}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<FindingRecord>(r#"{"rule":"x","text":"x"}"#).unwrap_err();
         assert!(error.to_string().starts_with("there is no rule \"x\""), "{error}");
     }
 

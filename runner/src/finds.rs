@@ -20,17 +20,17 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 
 use crate::find::{Facts, Find};
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::known::{self, Deviation, Deviations};
 use crate::report::compare;
 use crate::target::Target;
 use crate::{machine, output, print, suggest};
 use index::in_order;
-use seen::{Place, Seen};
+use seen::{SeenOn, Sightings};
 
 /// What is asked for.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum FindsRequest {
     /// All finds, for people or for programs.
     List {
         /// One JSON document.
@@ -57,27 +57,27 @@ pub(crate) enum Request {
 }
 
 /// Does it.
-pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
+pub(crate) fn run(request: &FindsRequest) -> anyhow::Result<()> {
     let deviations = Deviations::built_in("")?;
     match request {
-        Request::List { json: true } => print::json(&items(&deviations)),
-        Request::List { json: false } => print::text(list(&items(&deviations))),
-        Request::Index { results, update: Some(docs), fresh } => {
+        FindsRequest::List { json: true } => print::json(&items(&deviations)),
+        FindsRequest::List { json: false } => print::text(list(&items(&deviations))),
+        FindsRequest::Index { results, update: Some(docs), fresh } => {
             update(docs, results, *fresh, &deviations)?;
         }
-        Request::Index { results, update: None, .. } => {
+        FindsRequest::Index { results, update: None, .. } => {
             let seen = if results.is_empty() {
                 page::seen()?
             } else {
-                with(Seen::default(), results, &deviations)?
+                with(Sightings::default(), results, &deviations)?
             };
             print::text(index::text(&seen, &deviations));
         }
-        Request::Explain { path, target } => {
+        FindsRequest::Explain { path, target } => {
             let here = Deviations::built_in(&machine::here().kernel)?;
             print::json(&explain::all(path, target, &here)?);
         }
-        Request::Mail(find, facts) => {
+        FindsRequest::Mail(find, facts) => {
             print::text(mail::text(find, *facts, &page::seen()?, &deviations)?);
         }
     }
@@ -100,7 +100,7 @@ pub(crate) fn named(name: &str) -> anyhow::Result<(&'static Find, Facts)> {
 
 /// A find, as programs read it.
 #[derive(Debug, Serialize)]
-struct Item<'f> {
+struct ListedFind<'f> {
     number: u32,
     id: &'f str,
     severity: &'static str,
@@ -116,23 +116,23 @@ struct Item<'f> {
     fixed_by: &'f [String],
 }
 
-fn items(deviations: &Deviations) -> Vec<Item<'_>> {
+fn items(deviations: &Deviations) -> Vec<ListedFind<'_>> {
     let item = |(find, facts): (_, Facts)| {
         let find: &Find = find;
         let entries = || deviations.entries(&find.id).filter(|known| known.is_about(facts.program));
         let shapes: BTreeSet<_> =
             entries().flat_map(Deviation::shapes).map(String::as_str).collect();
-        Item {
+        ListedFind {
             number: facts.number,
             id: &find.id,
             severity: facts.severity.words(),
             what: &find.what,
             case: facts.case.name,
             program: facts.program.name,
-            fs: [Fs::Xfs, Fs::Ext4]
+            fs: [FsType::Xfs, FsType::Ext4]
                 .into_iter()
                 .filter(|fs| entries().any(|known| known.is_on(*fs)))
-                .map(Fs::name)
+                .map(FsType::name)
                 .collect(),
             shapes: shapes.into_iter().collect(),
             wedges: deviations
@@ -148,9 +148,9 @@ fn items(deviations: &Deviations) -> Vec<Item<'_>> {
 }
 
 /// A line a find.
-fn list(items: &[Item]) -> String {
+fn list(items: &[ListedFind]) -> String {
     let bold = Style::new().bold();
-    let width = |of: fn(&Item) -> usize| items.iter().map(of).max().unwrap_or_default();
+    let width = |of: fn(&ListedFind) -> usize| items.iter().map(of).max().unwrap_or_default();
     let (id, severity) = (width(|item| item.id.len()), width(|item| item.severity.len()));
     let mut text = String::new();
     for item in items {
@@ -164,11 +164,15 @@ fn list(items: &[Item]) -> String {
 }
 
 /// What was seen, with what `results` tell.
-fn with(mut seen: Seen, results: &[PathBuf], deviations: &Deviations) -> anyhow::Result<Seen> {
+fn with(
+    mut seen: Sightings,
+    results: &[PathBuf],
+    deviations: &Deviations,
+) -> anyhow::Result<Sightings> {
     for path in results {
         let name = path.display();
         let history = compare::read(path)?;
-        let place = Place::of(&history, deviations).with_context(|| name.to_string())?;
+        let place = SeenOn::of(&history, deviations).with_context(|| name.to_string())?;
         for id in seen::unknown(&history, deviations) {
             print::note(format_args!(
                 "runner: {name}: passed over what failed as {id}, a find that expected/known.toml \
@@ -195,10 +199,10 @@ fn update(
     );
     let path = folder.join(page::SEEN);
     let before = match read(&path)? {
-        Some(text) => Seen::parse(&text).with_context(|| path.display().to_string())?,
-        None => Seen::default(),
+        Some(text) => Sightings::parse(&text).with_context(|| path.display().to_string())?,
+        None => Sightings::default(),
     };
-    let before = if fresh { Seen::default() } else { before };
+    let before = if fresh { Sightings::default() } else { before };
     let seen = with(before, results, deviations)?;
     // All of it, before anything is written.
     let mut files = vec![(path, seen.text())];

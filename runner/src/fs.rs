@@ -10,7 +10,7 @@ pub(crate) const LABEL: &str = "daxtests";
 /// What the cases run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Fs {
+pub(crate) enum FsType {
     /// XFS of the running kernel.
     Xfs,
     /// ext4 of the running kernel.
@@ -21,7 +21,7 @@ pub(crate) enum Fs {
 
 /// A file system of the running kernel.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct FsRow {
     /// As mount(8), `expected/known.toml` and the reports have it.
     pub(crate) name: &'static str,
     /// As people write it.
@@ -55,7 +55,7 @@ pub(crate) struct Default {
 /// Huge mappings need extents that begin at a multiple of this.
 pub(crate) const HUGE: u64 = 2 << 20;
 
-const XFS: Row = Row {
+const XFS: FsRow = FsRow {
     name: "xfs",
     title: "XFS",
     lists: &["linux-xfs@vger.kernel.org"],
@@ -78,7 +78,7 @@ const XFS: Row = Row {
     hint: Some(("reflink=1", "; if it cannot have reflink here, run with --no-reflink")),
 };
 
-const EXT4: Row = Row {
+const EXT4: FsRow = FsRow {
     name: "ext4",
     title: "ext4",
     lists: &["linux-ext4@vger.kernel.org"],
@@ -101,9 +101,9 @@ const EXT4: Row = Row {
     hint: None,
 };
 
-impl Fs {
+impl FsType {
     /// All that is known of it; the reference is no file system of the kernel's.
-    pub(crate) fn row(self) -> Option<&'static Row> {
+    pub(crate) fn row(self) -> Option<&'static FsRow> {
         match self {
             Self::Xfs => Some(&XFS),
             Self::Ext4 => Some(&EXT4),

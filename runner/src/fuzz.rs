@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::exit::Exit;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::print;
@@ -78,7 +78,7 @@ pub(crate) fn claim(plan: &Plan, program: &Path, folders: &[PathBuf]) -> anyhow:
     for folder in folders {
         Results::at(folder).check()?;
     }
-    if plan.target.fs != Fs::Reference {
+    if plan.target.fs != FsType::Reference {
         world::check(plan, program)?;
     }
     for folder in folders {
@@ -114,7 +114,7 @@ fn enter(
     let folder = request.results.last().filter(|_| replay.is_empty());
     let folder = folder.map(PathBuf::as_path);
     let trial = Trial::new(testbed, interrupt, folder, &|path| request.again(path))?;
-    let mut session = Session { request, trial, tally: Tally::default() };
+    let mut session = FuzzSession { request, trial, tally: Tally::default() };
     let begin = Instant::now();
     let went = if replay.is_empty() { session.go() } else { session.replay(replay) };
     let went = match went {
@@ -143,13 +143,13 @@ fn enter(
     Ok(exit)
 }
 
-struct Session<'a, T> {
+struct FuzzSession<'a, T> {
     request: &'a FuzzRequest,
     trial: T,
     tally: Tally,
 }
 
-impl<T: Tries> Session<'_, T> {
+impl<T: Tries> FuzzSession<'_, T> {
     /// Runs programs, again and again if a time is given, until one diverges.
     fn replay(&mut self, programs: &[(PathBuf, Program)]) -> anyhow::Result<()> {
         let begin = Instant::now();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::journal::{Entry, Event, Outcome, RunEnd, time_of};
+use crate::journal::{Entry, Outcome, RunEnd, RunEvent, time_of};
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::verdict::{Problem, Verdict, Witness};
@@ -79,19 +79,19 @@ impl History {
         let time = time_of(entry);
         self.last = time.or(self.last);
         match &entry.event {
-            Event::Begun { plan, machine } => {
+            RunEvent::Begun { plan, machine } => {
                 self.plan = Some(Plan::clone(plan));
                 self.machine = machine.clone();
                 self.began = time;
             }
-            Event::Resumed { machine } => {
+            RunEvent::Resumed { machine } => {
                 self.machine = machine.clone();
                 self.wedged = None;
                 self.interrupted = false;
                 self.ended = None;
                 self.resumed += 1;
             }
-            Event::Down { why } => {
+            RunEvent::Down { why } => {
                 // Of a case that runs it is the end, and judged with it.
                 if self.open.is_none() {
                     let title = format!("the machine went down while no case ran: {why}");
@@ -100,39 +100,39 @@ impl History {
                 }
                 self.down = Some(why.clone());
             }
-            Event::Prepared { mkfs, mount } => {
+            RunEvent::Prepared { mkfs, mount } => {
                 self.mkfs = Some(mkfs.clone());
                 self.mount = Some(mount.clone());
             }
-            Event::CaseBegun { case, iteration, .. } => {
+            RunEvent::CaseBegun { case, iteration, .. } => {
                 self.open = Some((case.clone(), *iteration, time));
                 self.cut = None;
                 self.unfinished.insert((case.clone(), *iteration));
                 self.down = None;
             }
-            Event::CaseEnded(outcome) => {
+            RunEvent::CaseEnded(outcome) => {
                 self.open = None;
                 self.unfinished.remove(&(outcome.case.clone(), outcome.iteration));
                 self.outcomes.push(Outcome::clone(outcome));
             }
-            Event::CaseCut { case, iteration } => {
+            RunEvent::CaseCut { case, iteration } => {
                 self.open = None;
                 let cut = (case.clone(), *iteration);
                 self.unfinished.remove(&cut);
                 self.cut = Some(cut);
             }
-            Event::Silenced { what } => {
+            RunEvent::Silenced { what } => {
                 let since = self.open.as_ref().map(|(case, ..)| case.clone());
                 // A reboot lets it speak again, or finds it as silent as before.
                 if self.silenced.iter().all(|(other, _)| other != what) {
                     self.silenced.push((what.clone(), since));
                 }
             }
-            Event::Trouble(problem) => self.troubles.push(problem.clone()),
-            Event::Wedged { why } => self.wedged = Some(why.clone()),
-            Event::Interrupted => self.interrupted = true,
-            Event::Lacking { what } => self.lacking.push(what.clone()),
-            Event::Ended(end) => self.ended = Some(end.clone()),
+            RunEvent::Trouble(problem) => self.troubles.push(problem.clone()),
+            RunEvent::Wedged { why } => self.wedged = Some(why.clone()),
+            RunEvent::Interrupted => self.interrupted = true,
+            RunEvent::Lacking { what } => self.lacking.push(what.clone()),
+            RunEvent::Ended(end) => self.ended = Some(end.clone()),
         }
     }
 

@@ -5,14 +5,14 @@
 
 use std::os::fd::AsRawFd as _;
 
-use tracer::holds::Holds;
+use tracer::holds::HoldProbes;
 
 use crate::print;
 
 /// The probes, if some case has needed them.
 #[derive(Default)]
 pub(crate) struct Holding {
-    holds: Option<Holds>,
+    holds: Option<HoldProbes>,
     /// Why there are none. What could not be had once is not tried again.
     refused: Option<String>,
 }
@@ -44,9 +44,10 @@ impl Holding {
     }
 }
 
-fn attach() -> Result<Holds, String> {
+fn attach() -> Result<HoldProbes, String> {
     // The causes, which an error of the tracer does not name itself.
-    let holds = Holds::attach().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    let holds =
+        HoldProbes::attach().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
     for (point, why) in holds.refused() {
         print::note(format_args!("no task can be held at {point}: {why}"));
     }

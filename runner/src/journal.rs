@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "journal.jsonl";
 /// Something that happened in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub(crate) enum Event {
+pub(crate) enum RunEvent {
     /// The run began.
     Begun {
         /// What it is to do.
@@ -163,12 +163,12 @@ pub(crate) struct Entry {
     pub(crate) time: String,
     /// What.
     #[serde(flatten)]
-    pub(crate) event: Event,
+    pub(crate) event: RunEvent,
 }
 
 impl Entry {
     /// `event`, now.
-    pub(crate) fn now(event: Event) -> Self {
+    pub(crate) fn now(event: RunEvent) -> Self {
         Self { time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(), event }
     }
 }
@@ -344,15 +344,15 @@ mod tests {
     use crate::plan;
 
     fn begun() -> Entry {
-        Entry::now(Event::Begun { plan: plan::example().into(), machine: Machine::default() })
+        Entry::now(RunEvent::Begun { plan: plan::example().into(), machine: Machine::default() })
     }
 
     fn case_begun(case: &str) -> Entry {
-        Entry::now(Event::CaseBegun { case: case.to_owned(), iteration: 0, seed: u64::MAX })
+        Entry::now(RunEvent::CaseBegun { case: case.to_owned(), iteration: 0, seed: u64::MAX })
     }
 
     fn case_ended(case: &str) -> Entry {
-        Entry::now(Event::CaseEnded(Box::new(Outcome {
+        Entry::now(RunEvent::CaseEnded(Box::new(Outcome {
             case: case.to_owned(),
             iteration: 0,
             verdict: Verdict::Pass,
@@ -373,8 +373,8 @@ mod tests {
             begun(),
             case_begun("race/retry"),
             case_ended("race/retry"),
-            Entry::now(Event::Wedged { why: "task 1".to_owned() }),
-            Entry::now(Event::Ended(RunEnd {
+            Entry::now(RunEvent::Wedged { why: "task 1".to_owned() }),
+            Entry::now(RunEvent::Ended(RunEnd {
                 exit: 3,
                 planned: Some(2),
                 finished: Some(1),
@@ -408,14 +408,14 @@ mod tests {
             assert_eq!(history.outcomes.len(), 1, "cut at {cut}");
             assert_eq!(history.died().unwrap().problems[0].title, DIED);
             assert_eq!(history.next(), (1, 0), "race/retry was the last of the plan");
-            journal.append(&Entry::now(Event::Interrupted)).unwrap();
+            journal.append(&Entry::now(RunEvent::Interrupted)).unwrap();
             assert_eq!(read(&path).unwrap().0.len(), 5);
         }
     }
 
     #[test]
     fn who_watches_the_machine_tells_why_a_case_died() {
-        let down = Entry::now(Event::Down { why: "kernel panic: test".to_owned() });
+        let down = Entry::now(RunEvent::Down { why: "kernel panic: test".to_owned() });
         let mut history = History::of(&[case_begun("race/retry"), down]);
         assert_eq!(history.died().unwrap().problems[0].title, "kernel panic: test");
         history.add(&case_ended("race/retry"));
@@ -491,7 +491,7 @@ mod tests {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
         let (entries, whole) = read(&path).unwrap();
         assert_eq!(whole, std::fs::metadata(&path).unwrap().len(), "half a line was left");
-        assert!(matches!(entries.last().unwrap().event, Event::Interrupted));
+        assert!(matches!(entries.last().unwrap().event, RunEvent::Interrupted));
     }
 
     fn fill(path: &Path) {
@@ -499,7 +499,7 @@ mod tests {
         // So long that something shorter still fits after the last, whether a shell counts in
         // blocks of 512 or of 1024 bytes.
         while journal.append(&case_begun(&"x".repeat(250))).is_ok() {}
-        journal.append(&Entry::now(Event::Interrupted)).unwrap();
+        journal.append(&Entry::now(RunEvent::Interrupted)).unwrap();
     }
 
     #[test]

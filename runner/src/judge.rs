@@ -234,8 +234,8 @@ pub(crate) fn gist(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Fs;
-    use crate::kmsg::{Log, Record};
+    use crate::fs::FsType;
+    use crate::kmsg::{KernelLog, Record};
     use crate::known::Deviations;
     use crate::target::Target;
     use crate::trace::Traced;
@@ -284,16 +284,16 @@ mod tests {
         }))
     }
 
-    fn log_of(text: &str, lost: u64) -> Log {
+    fn log_of(text: &str, lost: u64) -> KernelLog {
         let records =
             text.lines().map(|line| Record { time: 0, level: 4, text: line.to_owned() }).collect();
-        Log { records, lost }
+        KernelLog { records, lost }
     }
 
     #[test]
     fn what_the_tracer_finds_beside_a_known_failure_must_be_known_too() {
         let deviations = Deviations::built_in("6.1.0").unwrap();
-        let target = Target { fs: Fs::Xfs, ..Target::reference() };
+        let target = Target { fs: FsType::Xfs, ..Target::reference() };
         let known = deviations.of(cases::find("livelock/aio-dio-punch").unwrap(), &target).unwrap();
         assert!(!known.is_empty());
         let failed = watched(ChildEnd::Said(Ending::Fail(

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 /// What the kernel logged in a while.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(crate) struct KernelLog {
     /// The kernel's own records, oldest first, each as "[seconds] text".
     pub(crate) records: Vec<Record>,
     /// How many records could not be read.
@@ -30,7 +30,7 @@ pub(crate) struct Record {
     pub(crate) text: String,
 }
 
-impl Log {
+impl KernelLog {
     /// As dmesg prints it.
     pub(crate) fn text(&self) -> String {
         use std::fmt::Write as _;
@@ -52,7 +52,7 @@ impl Log {
 pub(crate) struct Kmsg {
     file: File,
     expected: Option<u64>,
-    log: Log,
+    log: KernelLog,
 }
 
 impl Kmsg {
@@ -63,7 +63,7 @@ impl Kmsg {
             .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
             .open("/dev/kmsg")?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file, expected: None, log: Log::default() })
+        Ok(Self { file, expected: None, log: KernelLog::default() })
     }
 
     /// Reads what there is, without waiting.
@@ -91,7 +91,7 @@ impl Kmsg {
     }
 
     /// Everything read since the last time this was asked, after reading what there is.
-    pub(crate) fn drain(&mut self) -> io::Result<Log> {
+    pub(crate) fn drain(&mut self) -> io::Result<KernelLog> {
         self.read()?;
         Ok(std::mem::take(&mut self.log))
     }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn follower() -> Kmsg {
-        Kmsg { file: File::open("/dev/null").unwrap(), expected: None, log: Log::default() }
+        Kmsg { file: File::open("/dev/null").unwrap(), expected: None, log: KernelLog::default() }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use cases::Case;
 use serde::{Deserialize, Serialize};
 
 use crate::find::Find;
-use crate::finding::{Finding, Likeness};
-use crate::fs::Fs;
+use crate::finding::{FindingRecord, Likeness};
+use crate::fs::FsType;
 use crate::machine;
 use crate::pattern::{Compile, Pattern};
 use crate::shape;
@@ -27,7 +27,7 @@ static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/known.toml"));
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
+struct KnownToml {
     /// Whether what is built in applies, too. In files of --known only, as is the next.
     #[serde(default)]
     built_in: Option<bool>,
@@ -37,16 +37,16 @@ struct File {
     #[serde(default)]
     find: Vec<Find>,
     #[serde(default)]
-    known: Vec<Raw>,
+    known: Vec<DeviationToml>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct DeviationToml {
     id: String,
     case: toml::Value,
     #[serde(default)]
-    fs: Vec<Fs>,
+    fs: Vec<FsType>,
     #[serde(default)]
     condition: Condition,
     verdict: Verdict,
@@ -106,7 +106,7 @@ pub(crate) struct Deviation {
     /// Of which find it is.
     pub(crate) id: String,
     which: Which,
-    fs: Vec<Fs>,
+    fs: Vec<FsType>,
     condition: Condition,
     verdict: Verdict,
     seen: Option<Pattern>,
@@ -156,7 +156,7 @@ impl Deviations {
     }
 
     fn add(&mut self, text: &str, axes: &Axes, when: Compile) -> anyhow::Result<()> {
-        let File { built_in, fixed, find, known } = toml::from_str(text).map_err(|error| {
+        let KnownToml { built_in, fixed, find, known } = toml::from_str(text).map_err(|error| {
             // Its own text draws the place, over several lines.
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
             anyhow::anyhow!("line {line}: {}", error.message())
@@ -254,7 +254,7 @@ impl Deviations {
     pub(crate) fn showing(
         &self,
         ids: &[String],
-        fs: Option<Fs>,
+        fs: Option<FsType>,
         all: &[&'static Case],
     ) -> anyhow::Result<BTreeSet<String>> {
         for id in ids {
@@ -292,7 +292,7 @@ impl Deviations {
     /// and how it shows.
     pub(crate) fn under_load(
         &self,
-        finding: &Finding,
+        finding: &FindingRecord,
         target: &Target,
     ) -> anyhow::Result<Option<(&Find, &Deviation)>> {
         for known in self.known.iter().filter(|known| known.knows_finding(finding)) {
@@ -328,7 +328,7 @@ impl Deviations {
         let asks_kernel = condition.kernel.is_some()
             || !condition.symbol_absent.is_empty()
             || !condition.symbol_present.is_empty();
-        if asks_kernel && target.fs == Fs::Reference {
+        if asks_kernel && target.fs == FsType::Reference {
             return Ok(false);
         }
         if let Some(range) = &condition.kernel
@@ -363,7 +363,12 @@ impl Deviations {
 }
 
 impl Deviation {
-    fn from_raw(raw: Raw, finds: &[Find], axes: &Axes, when: Compile) -> anyhow::Result<Self> {
+    fn from_raw(
+        raw: DeviationToml,
+        finds: &[Find],
+        axes: &Axes,
+        when: Compile,
+    ) -> anyhow::Result<Self> {
         let find = finds.iter().find(|find| find.id == raw.id).context("no find has this id")?;
         ensure!(
             matches!(raw.verdict, Verdict::Fail | Verdict::Hang),
@@ -405,7 +410,7 @@ impl Deviation {
     }
 
     /// Whether it is about `fs`, on some kernel.
-    pub(crate) fn is_on(&self, fs: Fs) -> bool {
+    pub(crate) fn is_on(&self, fs: FsType) -> bool {
         self.fs.is_empty() || self.fs.contains(&fs)
     }
 
@@ -438,7 +443,7 @@ impl Deviation {
     }
 
     /// Whether it knows what a rule found.
-    fn knows_finding(&self, finding: &Finding) -> bool {
+    fn knows_finding(&self, finding: &FindingRecord) -> bool {
         self.findings.iter().any(|known| known.is_match(finding))
     }
 }
@@ -530,7 +535,7 @@ mod tests {
         Deviations::parse(text, release, &cases::axes()).unwrap()
     }
 
-    fn on(fs: Fs) -> Target {
+    fn on(fs: FsType) -> Target {
         Target { fs, ..Target::reference() }
     }
 
@@ -609,20 +614,20 @@ mod tests {
     #[test]
     fn an_entry_applies_where_its_condition_holds() {
         let old = known(ENTRY, "6.12.1");
-        assert_eq!(old.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap().len(), 1);
-        assert_eq!(old.of(case("waits/punch/splice/mapped"), &on(Fs::Xfs)).unwrap().len(), 0);
+        assert_eq!(old.of(case("waits/punch/splice/unmapped"), &on(FsType::Xfs)).unwrap().len(), 1);
+        assert_eq!(old.of(case("waits/punch/splice/mapped"), &on(FsType::Xfs)).unwrap().len(), 0);
         assert_eq!(
-            old.of(case("waits/punch/splice/unmapped"), &on(Fs::Reference)).unwrap().len(),
+            old.of(case("waits/punch/splice/unmapped"), &on(FsType::Reference)).unwrap().len(),
             0
         );
         let new = known(ENTRY, "7.2.1");
-        assert_eq!(new.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap().len(), 0);
+        assert_eq!(new.of(case("waits/punch/splice/unmapped"), &on(FsType::Xfs)).unwrap().len(), 0);
     }
 
     #[test]
     fn only_what_is_known_is_excused() {
         let deviations = known(ENTRY, "6.12.1");
-        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
+        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(FsType::Xfs)).unwrap();
         let warning = Problem::new(Witness::KernelLog, "WARNING in dax_disassociate_entry", "");
         let returned =
             Problem::new(Witness::Case, "expected: it waits", "seen: it returned at once");
@@ -639,14 +644,15 @@ mod tests {
 
     #[test]
     fn a_finding_is_known_only_as_one() {
-        let finding: Finding = serde_json::from_str(
+        let finding: FindingRecord = serde_json::from_str(
             r#"{"rule":"missed-wait","how":"freed-pinned","text":"task 7 freed it","tasks":[7]}"#,
         )
         .unwrap();
         let finding = Problem::found(finding, "it returned at once");
         let excused = |text: &str| {
             let deviations = known(text, "6.12.1");
-            let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
+            let known =
+                deviations.of(case("waits/punch/splice/unmapped"), &on(FsType::Xfs)).unwrap();
             excuse(Verdict::Fail, std::slice::from_ref(&finding), &known).0
         };
         assert_eq!(excused(ENTRY), Verdict::Fail);
@@ -665,7 +671,7 @@ mod tests {
     fn a_race_that_is_lost_only_sometimes_may_pass() {
         let text = format!("{ENTRY}\nflaky = true\n");
         let deviations = known(&text, "6.12.1");
-        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(Fs::Xfs)).unwrap();
+        let known = deviations.of(case("waits/punch/splice/unmapped"), &on(FsType::Xfs)).unwrap();
         assert_eq!(excuse(Verdict::Pass, &[], &known).0, Verdict::Pass);
     }
 
@@ -675,7 +681,7 @@ mod tests {
         let punch = case("waits/punch/splice/unmapped");
         let of = |shapes: &[&str]| {
             let shapes = shapes.iter().map(|name| (*name).to_owned()).collect();
-            known(&text, "6.12.1").of(punch, &Target { shapes, ..on(Fs::Xfs) }).unwrap().len()
+            known(&text, "6.12.1").of(punch, &Target { shapes, ..on(FsType::Xfs) }).unwrap().len()
         };
         assert_eq!((of(&[]), of(&["stripe", "no-reflink"])), (0, 1));
         let typo = text.replace("stripe", "strip");
@@ -701,11 +707,11 @@ mod tests {
 
     #[test]
     fn a_find_is_had_where_an_entry_applies_that_is_no_matter_of_chance() {
-        assert!(known(ENTRY, "6.12.1").has("unmapped", &on(Fs::Xfs)).unwrap());
-        assert!(!known(ENTRY, "7.2.1").has("unmapped", &on(Fs::Xfs)).unwrap());
+        assert!(known(ENTRY, "6.12.1").has("unmapped", &on(FsType::Xfs)).unwrap());
+        assert!(!known(ENTRY, "7.2.1").has("unmapped", &on(FsType::Xfs)).unwrap());
         assert!(
             !known(&format!("{ENTRY}\nflaky = true\n"), "6.12.1")
-                .has("unmapped", &on(Fs::Xfs))
+                .has("unmapped", &on(FsType::Xfs))
                 .unwrap()
         );
     }
@@ -715,13 +721,13 @@ mod tests {
         let known = Deviations::built_in("").unwrap();
         let all = cases::all();
         let showing = |id: &str, fs| known.showing(&[id.to_owned()], fs, &all);
-        let unmapped = showing("unmapped", Some(Fs::Ext4)).unwrap();
+        let unmapped = showing("unmapped", Some(FsType::Ext4)).unwrap();
         assert!(unmapped.contains("waits/punch/splice/unmapped"), "{unmapped:?}");
         assert!(unmapped.iter().all(|case| case.ends_with("/unmapped")), "{unmapped:?}");
         // One that a case of any kind may meet has the cases that are about it only.
         let owner = showing("one-owner", None).unwrap();
         assert!(!owner.is_empty() && owner.len() < all.len() / 4, "{}", owner.len());
-        assert!(showing("one-owner", Some(Fs::Ext4)).unwrap().is_empty());
+        assert!(showing("one-owner", Some(FsType::Ext4)).unwrap().is_empty());
         let said = showing("unmaped", None).unwrap_err().to_string();
         assert_eq!(said, "no find has the id \"unmaped\"; did you mean unmapped?");
     }

@@ -75,7 +75,7 @@ use cases::system::kernel;
 use clap::{CommandFactory as _, Parser as _};
 
 use child::Assignment;
-use cli::{Command, Pages, Typed};
+use cli::{Command, ManPages, Typed};
 use exit::Exit;
 use plan::Caller;
 use report::Format;
@@ -195,11 +195,11 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             print::text(String::from_utf8_lossy(&script));
             Ok(Exit::Expected)
         }
-        Command::Man(Pages::One(command)) => {
+        Command::Man(ManPages::One(command)) => {
             print::text(man::page(&command)?);
             Ok(Exit::Expected)
         }
-        Command::Man(Pages::All(folder)) => {
+        Command::Man(ManPages::All(folder)) => {
             for path in man::write(&folder)? {
                 print::line(format!("wrote {}", path.display()));
             }

@@ -38,13 +38,13 @@ pub(crate) struct Mapper {
 impl Mapper {
     /// Makes it of `devices`, which are marked as ours. The run is `owner`.
     pub(crate) fn make(
-        layout: DmTable,
+        dm_table: DmTable,
         devices: &[PathBuf],
         owner: Owner,
         patience: Duration,
     ) -> Result<Self, Error> {
         // Of a realtime device only that is made.
-        let devices = if layout == DmTable::Realtime { &devices[1..] } else { devices };
+        let devices = if dm_table == DmTable::Realtime { &devices[1..] } else { devices };
         let mut usable = Vec::new();
         for dev in devices {
             let io = |why| Error::Io { path: dev.clone(), why };
@@ -60,7 +60,7 @@ impl Mapper {
         }
         let name = owner.shape();
         // name,uuid,minor,flags and the table, one target after the other: dmsetup(8).
-        let concise = format!("{name},,,rw,{}", table(layout, devices, &usable).join(","));
+        let concise = format!("{name},,,rw,{}", table(dm_table, devices, &usable).join(","));
         Tool::new("dmsetup")
             .args(["create", "--noudevsync", "--concise"])
             .arg(concise)
@@ -88,9 +88,9 @@ impl Drop for Mapper {
 }
 
 /// The lines of the table: Linux Documentation/admin-guide/device-mapper, linear and striped.
-fn table(layout: DmTable, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
+fn table(dm_table: DmTable, devices: &[PathBuf], usable: &[u64]) -> Vec<String> {
     let place = |dev: &PathBuf| format!("{} {BEGIN}", dev.display());
-    match layout {
+    match dm_table {
         DmTable::Concat | DmTable::Realtime => {
             let mut at = 0;
             let line = |(dev, length): (&PathBuf, &u64)| {

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::history::{History, Source};
-use crate::journal::{Entry, Event};
+use crate::journal::{Entry, RunEvent};
 use crate::plan::Plan;
 use crate::shard::{Shard, Share};
 
@@ -44,13 +44,13 @@ pub(crate) struct Suite {
 }
 
 /// A results folder as it was named, and what its journal tells.
-struct Run {
+struct NamedRun {
     folder: PathBuf,
     entries: Vec<Entry>,
     history: History,
 }
 
-impl Run {
+impl NamedRun {
     fn share(&self) -> Option<&Share> {
         self.history.plan.as_ref()?.shard.as_ref()
     }
@@ -62,7 +62,7 @@ impl Run {
     /// Its outcomes know where their files are, whatever else is reported with them.
     fn entry(&self, entry: &Entry) -> Entry {
         let mut entry = entry.clone();
-        if let Event::CaseEnded(outcome) = &mut entry.event {
+        if let RunEvent::CaseEnded(outcome) = &mut entry.event {
             outcome.folder = outcome.folder.take().map(|inside| self.folder.join(inside));
         }
         entry
@@ -75,18 +75,18 @@ impl Run {
 
 /// What results are of. Those of another kind are other results.
 #[derive(PartialEq, Eq)]
-struct Kind {
+struct Provenance {
     /// The reference is the same on any.
     kernel: Option<String>,
     configuration: String,
 }
 
-impl Kind {
+impl Provenance {
     /// Of a journal that lacks its beginning nobody knows.
     fn of(history: &History) -> Option<Self> {
         let plan = history.plan.as_ref()?;
         let kernel = history.machine.kernel.clone();
-        let kernel = (plan.target.fs != Fs::Reference).then_some(kernel);
+        let kernel = (plan.target.fs != FsType::Reference).then_some(kernel);
         Some(Self { kernel, configuration: plan.configuration() })
     }
 }
@@ -94,14 +94,14 @@ impl Kind {
 /// The runs of these folders, those that belong together put together.
 pub(crate) fn suites(named: Vec<(PathBuf, Vec<Entry>)>) -> Result<Vec<Suite>, Refusal> {
     let mut places = BTreeSet::new();
-    let mut groups: Vec<(Option<Kind>, Vec<Run>)> = Vec::new();
+    let mut groups: Vec<(Option<Provenance>, Vec<NamedRun>)> = Vec::new();
     for (folder, entries) in named {
         if !places.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
             return Err(Refusal::Named(folder));
         }
         let history = History::of(&entries);
-        let kind = Kind::of(&history);
-        let run = Run { folder, entries, history };
+        let kind = Provenance::of(&history);
+        let run = NamedRun { folder, entries, history };
         match groups.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, group)) => group.push(run),
             None => groups.push((kind, vec![run])),
@@ -111,7 +111,7 @@ pub(crate) fn suites(named: Vec<(PathBuf, Vec<Entry>)>) -> Result<Vec<Suite>, Re
 }
 
 /// One suite of these runs.
-fn one(mut runs: Vec<Run>) -> Result<Suite, Refusal> {
+fn one(mut runs: Vec<NamedRun>) -> Result<Suite, Refusal> {
     if runs.len() == 1 && runs[0].share().is_none() {
         let run = runs.remove(0);
         let entries: Vec<_> = run.entries.iter().map(|entry| run.entry(entry)).collect();
@@ -131,16 +131,16 @@ fn one(mut runs: Vec<Run>) -> Result<Suite, Refusal> {
         entries.push(entry);
     };
     for what in lacking(&runs) {
-        add(&mut history, Event::Lacking { what });
+        add(&mut history, RunEvent::Lacking { what });
     }
     let end = history.end(Exit::at_end(&history));
-    add(&mut history, Event::Ended(end));
-    history.sources.extend(runs.into_iter().map(Run::into_source));
+    add(&mut history, RunEvent::Ended(end));
+    history.sources.extend(runs.into_iter().map(NamedRun::into_source));
     Ok(Suite { entries, history })
 }
 
 /// Refuses runs that do not make one.
-fn check(runs: &[Run]) -> Result<(), Refusal> {
+fn check(runs: &[NamedRun]) -> Result<(), Refusal> {
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
     for run in runs {
         let name = run.history.name();
@@ -167,7 +167,7 @@ fn check(runs: &[Run]) -> Result<(), Refusal> {
 }
 
 /// What one run would have been asked for that did what these did.
-fn plan(runs: &[Run]) -> Option<Plan> {
+fn plan(runs: &[NamedRun]) -> Option<Plan> {
     let mut known = BTreeSet::new();
     let cases = runs
         .iter()
@@ -179,7 +179,7 @@ fn plan(runs: &[Run]) -> Option<Plan> {
 }
 
 /// The events of the runs as one run has them, up to its end.
-fn in_order(runs: &[Run]) -> Vec<Entry> {
+fn in_order(runs: &[NamedRun]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let plan = plan(runs);
     let order: BTreeMap<String, usize> =
@@ -187,7 +187,7 @@ fn in_order(runs: &[Run]) -> Vec<Entry> {
     if let Some(plan) = plan {
         let time = runs.iter().filter_map(|run| run.entries.first()).map(|entry| &entry.time).min();
         let machine = runs[0].history.machine.clone();
-        let event = Event::Begun { plan: plan.into(), machine };
+        let event = RunEvent::Begun { plan: plan.into(), machine };
         entries.push(Entry { time: time.cloned().unwrap_or_default(), event });
     }
     let mut parts = Parts::default();
@@ -216,41 +216,41 @@ struct Parts {
 }
 
 impl Parts {
-    fn take(&mut self, run: &Run) {
+    fn take(&mut self, run: &NamedRun) {
         let first = self.executions.len();
         let (mut wedged, mut interrupted) = (None, None);
         for entry in &run.entries {
             match &entry.event {
-                Event::CaseBegun { case, iteration, .. } => {
+                RunEvent::CaseBegun { case, iteration, .. } => {
                     self.forget((case, *iteration), first);
                     self.executions.push(((case.clone(), *iteration), vec![entry.clone()]));
                 }
-                Event::CaseEnded(outcome) => {
+                RunEvent::CaseEnded(outcome) => {
                     self.end((&outcome.case, outcome.iteration), run.entry(entry), first);
                 }
                 // It has no result; if it was run again, that has.
-                Event::CaseCut { case, iteration } => self.forget((case, *iteration), first),
-                Event::Silenced { .. } if self.executions.len() > first => {
+                RunEvent::CaseCut { case, iteration } => self.forget((case, *iteration), first),
+                RunEvent::Silenced { .. } if self.executions.len() > first => {
                     self.executions.last_mut().expect("there is one").1.push(entry.clone());
                 }
-                Event::Silenced { .. } | Event::Prepared { .. } => {
+                RunEvent::Silenced { .. } | RunEvent::Prepared { .. } => {
                     if self.before.iter().all(|known| known.event != entry.event) {
                         self.before.push(entry.clone());
                     }
                 }
-                Event::Trouble(_) => self.after.push(entry.clone()),
-                Event::Wedged { .. } => wedged = Some(entry),
-                Event::Interrupted => interrupted = Some(entry),
-                Event::Begun { .. }
-                | Event::Resumed { .. }
-                | Event::Down { .. }
-                | Event::Lacking { .. }
-                | Event::Ended(_) => {}
+                RunEvent::Trouble(_) => self.after.push(entry.clone()),
+                RunEvent::Wedged { .. } => wedged = Some(entry),
+                RunEvent::Interrupted => interrupted = Some(entry),
+                RunEvent::Begun { .. }
+                | RunEvent::Resumed { .. }
+                | RunEvent::Down { .. }
+                | RunEvent::Lacking { .. }
+                | RunEvent::Ended(_) => {}
             }
         }
         if let (Some(died), Some(last)) = (run.history.died(), run.entries.last()) {
             let (case, iteration) = (died.case.clone(), died.iteration);
-            let event = Event::CaseEnded(Box::new(died));
+            let event = RunEvent::CaseEnded(Box::new(died));
             self.end((&case, iteration), Entry { time: last.time.clone(), event }, first);
         }
         // A run that went on is no longer stopped.
@@ -269,7 +269,7 @@ impl Parts {
     /// Leaves an execution out that came to no end: it began again, or was cut short.
     fn forget(&mut self, execution: (&str, u64), first: usize) {
         let Some(at) = self.begun(execution, first) else { return };
-        let ended = |entry: &Entry| matches!(entry.event, Event::CaseEnded(_));
+        let ended = |entry: &Entry| matches!(entry.event, RunEvent::CaseEnded(_));
         if !self.executions[at].1.iter().any(ended) {
             self.executions.remove(at);
         }
@@ -287,13 +287,13 @@ impl Parts {
 }
 
 /// What is missing, a line each.
-fn lacking(runs: &[Run]) -> Vec<String> {
+fn lacking(runs: &[NamedRun]) -> Vec<String> {
     let mut lacking = Vec::new();
-    let had: BTreeSet<&String> = runs.iter().flat_map(Run::cases).collect();
-    let mut wholes: Vec<(&Run, &Share)> = Vec::new();
+    let had: BTreeSet<&String> = runs.iter().flat_map(NamedRun::cases).collect();
+    let mut wholes: Vec<(&NamedRun, &Share)> = Vec::new();
     for run in runs {
         let Some(share) = run.share() else { continue };
-        let same = |(_, other): &&(&Run, &Share)| {
+        let same = |(_, other): &&(&NamedRun, &Share)| {
             (other.shard.of, &other.selected) == (share.shard.of, &share.selected)
         };
         if wholes.iter().find(same).is_none() {
@@ -310,7 +310,7 @@ fn lacking(runs: &[Run]) -> Vec<String> {
             .map(|number| Shard { number, of })
             .filter(|shard| missing.iter().any(|case| shard.has(case)))
             .filter(|shard| {
-                let is_here = |run: &Run| {
+                let is_here = |run: &NamedRun| {
                     run.share()
                         .is_some_and(|it| it.shard == *shard && it.selected == share.selected)
                 };

@@ -153,7 +153,7 @@ impl Output {
 /// Replaces the regular file `path`, or makes it. A reader sees all of the old or all of the new,
 /// and when this fails the old is still there and nothing else is.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let old = free_or(path, Wanted::File)?;
+    let old = free_or(path, PathKind::File)?;
     let fresh = match temporary(folder_of(path)) {
         Ok(fresh) => fresh,
         // The file may be open to us although its folder is not.
@@ -177,17 +177,17 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// What a path is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum PathKind {
     File,
     Folder,
 }
 
 /// Checks that `path` is not taken by what daxtests would not have made there, a link for example.
 /// What is there, if anything is.
-pub(crate) fn free_or(path: &Path, kind: Wanted) -> Result<Option<fs::Metadata>, Error> {
+pub(crate) fn free_or(path: &Path, kind: PathKind) -> Result<Option<fs::Metadata>, Error> {
     let (is, word): (fn(&fs::Metadata) -> bool, _) = match kind {
-        Wanted::File => (fs::Metadata::is_file, "regular file"),
-        Wanted::Folder => (fs::Metadata::is_dir, "folder"),
+        PathKind::File => (fs::Metadata::is_file, "regular file"),
+        PathKind::Folder => (fs::Metadata::is_dir, "folder"),
     };
     match fs::symlink_metadata(path) {
         Ok(metadata) if is(&metadata) => Ok(Some(metadata)),

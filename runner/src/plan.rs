@@ -9,7 +9,7 @@ use cases::{Limit, Patience};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::known::KnownFile;
 use crate::shard::Share;
 use crate::target::Target;
@@ -126,7 +126,11 @@ impl Plan {
 #[cfg(test)]
 pub(crate) fn example() -> Plan {
     Plan {
-        target: Target { fs: Fs::Xfs, devices: vec!["/dev/pmem0".into()], ..Target::reference() },
+        target: Target {
+            fs: FsType::Xfs,
+            devices: vec!["/dev/pmem0".into()],
+            ..Target::reference()
+        },
         variant: None,
         cases: vec!["waits/truncate-down/splice/mapped".to_owned(), "race/retry".to_owned()],
         shard: None,

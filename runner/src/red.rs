@@ -15,7 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use cases::system::System as _;
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::{Case, all};
 use rayon::prelude::*;
 use reference::Variant;
@@ -143,7 +143,7 @@ fn is_left_to_the_fault(row: &Row, case: &Case) -> bool {
 }
 
 fn is_run_by_the_reference(case: &Case) -> bool {
-    let mut system = Reference::new(&Config::default());
+    let mut system = Reference::new(&ReferenceSetup::default());
     case.needs.iter().all(|need| system.offers(*need).is_ok())
 }
 

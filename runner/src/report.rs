@@ -12,6 +12,7 @@ pub(crate) mod junit;
 pub(crate) mod kcidb;
 pub(crate) mod ktap;
 pub(crate) mod list;
+mod problems;
 pub(crate) mod terminal;
 
 use std::path::Path;

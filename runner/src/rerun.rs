@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reference::Variant;
 
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::plan::{Caller, Keep, Plan, quoted};
 use crate::target::Target;
 
@@ -53,7 +53,7 @@ pub(crate) fn program(
     let target = &plan.target;
     let mut words = vec![command.to_owned()];
     // Against a variant it is the reference without saying so.
-    if target.fs != Fs::Reference || bug.is_none_or(|(option, _)| option != AGAINST) {
+    if target.fs != FsType::Reference || bug.is_none_or(|(option, _)| option != AGAINST) {
         words.extend(["--fs".to_owned(), target.fs.name().to_owned()]);
     }
     words.extend(of_target(target, 0));

@@ -20,8 +20,8 @@ use nix::fcntl::OFlag;
 
 use crate::case_file::CaseFile;
 use crate::evidence::Evidence;
-use crate::journal::{self, Entry, Event, Journal, Outcome};
-use crate::output::{self, Output, Wanted};
+use crate::journal::{self, Entry, Journal, Outcome, RunEvent};
+use crate::output::{self, Output, PathKind};
 use crate::verdict::Verdict;
 
 /// Says that daxtests made the folder. ci/vm writes it too.
@@ -99,10 +99,10 @@ impl Results {
             return Err(Refusal::Foreign(self.folder.clone()));
         }
         for name in [MARKER, journal::NAME, JUNIT, HTML] {
-            output::free_or(&self.folder.join(name), Wanted::File)?;
+            output::free_or(&self.folder.join(name), PathKind::File)?;
         }
         for name in [CASES, PREVIOUS] {
-            output::free_or(&self.folder.join(name), Wanted::Folder)?;
+            output::free_or(&self.folder.join(name), PathKind::Folder)?;
         }
         Ok(())
     }
@@ -199,14 +199,14 @@ impl Results {
 
     /// Whether a case has begun here. A run that came to none has no results.
     fn has_results(&self) -> bool {
-        lines(&self.journal()).any(|entry| matches!(entry.event, Event::CaseBegun { .. }))
+        lines(&self.journal()).any(|entry| matches!(entry.event, RunEvent::CaseBegun { .. }))
     }
 
     /// The folders that cases of the journal may have, from this one.
     fn case_folders(&self) -> BTreeSet<PathBuf> {
         lines(&self.journal())
             .filter_map(|entry| match entry.event {
-                Event::CaseBegun { case, iteration, .. } => Some(Self::inside(&case, iteration)),
+                RunEvent::CaseBegun { case, iteration, .. } => Some(Self::inside(&case, iteration)),
                 _ => None,
             })
             .filter(|inside| inside.components().all(|part| matches!(part, Component::Normal(_))))
@@ -298,7 +298,7 @@ impl Results {
 
     fn move_file(&self, other: &Self, inside: &Path) -> anyhow::Result<()> {
         let to = other.folder.join(inside);
-        output::free_or(&to, Wanted::File)?;
+        output::free_or(&to, PathKind::File)?;
         fs::rename(self.folder.join(inside), &to).with_context(|| to.display().to_string())
     }
 
@@ -347,7 +347,7 @@ impl Results {
             path.push(part);
             match fs::create_dir(&path) {
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-                    output::free_or(&path, Wanted::Folder)?;
+                    output::free_or(&path, PathKind::Folder)?;
                 }
                 made => made.map_err(|why| Refusal::Io { path: path.clone(), why })?,
             }
@@ -457,7 +457,7 @@ fn begins_a_run(journal: &Path) -> bool {
     let read =
         File::open(journal).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
     let entry = read.ok().and_then(|_| serde_json::from_slice::<Entry>(&line).ok());
-    entry.is_some_and(|entry| matches!(entry.event, Event::Begun { .. }))
+    entry.is_some_and(|entry| matches!(entry.event, RunEvent::Begun { .. }))
 }
 
 /// The entries of a journal that can be read. What cannot is passed over: this is for what the

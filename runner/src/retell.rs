@@ -5,6 +5,7 @@
 //! returned as the exit code tells of all that was named, and of a share as of a share: what is
 //! missing of the whole makes that incomplete.
 
+use std::collections::BTreeMap;
 use std::path::{self, Path, PathBuf};
 
 use anyhow::bail;
@@ -19,6 +20,11 @@ use crate::report::kcidb::{self, Submission};
 use crate::report::{Format, html, json, junit, ktap, terminal};
 use crate::results::{Refusal, Results};
 use crate::run;
+
+/// The options that name a place for a report.
+const JUNIT: &str = "--junit";
+const HTML: &str = "--html";
+const KCIDB: &str = "--kcidb";
 
 /// What to tell again, and where.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ impl Retelling {
     /// The places that reports are to go to, with the options that name them.
     fn named(&self) -> Vec<(&'static str, &Path)> {
         let kcidb = self.kcidb.as_ref().map(|(path, _)| path);
-        [("--junit", self.junit.as_ref()), ("--html", self.html.as_ref()), ("--kcidb", kcidb)]
+        [(JUNIT, self.junit.as_ref()), (HTML, self.html.as_ref()), (KCIDB, kcidb)]
             .into_iter()
             .filter_map(|(option, path)| Some((option, path?.as_path())))
             .collect()
@@ -63,16 +69,14 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
         _ => None,
     };
     let suites = merge::suites(runs)?;
-    let junit = other(asked.junit.as_deref(), &asked.folders)?;
-    let html = other(asked.html.as_deref(), &asked.folders)?;
-    let kcidb = other(asked.kcidb.as_ref().map(|(path, _)| path.as_path()), &asked.folders)?;
-    let outputs = || [&junit, &html, &kcidb].into_iter().flatten();
-    let to_stdout: Vec<_> = named
-        .iter()
-        .zip(outputs())
-        .filter(|(_, output)| output.is_stdout())
-        .map(|((option, _), _)| *option)
-        .collect();
+    let mut outputs = BTreeMap::new();
+    for (option, path) in &named {
+        if let Some(output) = other(path, &asked.folders)? {
+            outputs.insert(*option, output);
+        }
+    }
+    let is_stdout = |option: &&str| outputs.get(option).is_some_and(Output::is_stdout);
+    let to_stdout: Vec<_> = named.iter().map(|(option, _)| *option).filter(is_stdout).collect();
     match to_stdout[..] {
         [] => {}
         [_] if asked.format == Format::Text => print::yield_stdout(),
@@ -80,17 +84,17 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
         [one, other, ..] => bail!("{one} and {other} would both write to standard output"),
     }
     if let Some((results, history)) = own {
-        rebuild(&results, &history, outputs().next().is_some())?;
+        rebuild(&results, &history, !outputs.is_empty())?;
     }
     let told: Vec<&History> = suites.iter().map(|suite| &suite.history).collect();
-    if let Some(output) = &junit {
+    if let Some(output) = outputs.get(JUNIT) {
         output.write(&junit::xml(&told)?)?;
     }
-    if let Some(output) = &html {
+    if let Some(output) = outputs.get(HTML) {
         let folder = output.file().and_then(Path::parent).unwrap_or(Path::new("."));
         output.write(html::page(&told, folder).as_bytes())?;
     }
-    if let (Some(output), Some((_, submission))) = (&kcidb, &asked.kcidb) {
+    if let (Some(output), Some((_, submission))) = (outputs.get(KCIDB), &asked.kcidb) {
         output.write(&kcidb::json(&told, submission)?)?;
     }
     match asked.format {
@@ -105,8 +109,7 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
 }
 
 /// Another place for a report, tried. It may not be in place of what any of the runs wrote.
-fn other(path: Option<&Path>, folders: &[PathBuf]) -> Result<Option<Output>, Refusal> {
-    let Some(path) = path else { return Ok(None) };
+fn other(path: &Path, folders: &[PathBuf]) -> Result<Option<Output>, Refusal> {
     let mut output = None;
     for folder in folders {
         output = Some(Results::at(folder).open_other(path)?);

@@ -12,11 +12,11 @@ use crate::child::{self, Assignment};
 use crate::evidence::Evidence;
 use crate::exit::Exit;
 use crate::expected;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::history::History;
 use crate::holding::Holding;
 use crate::interrupt::Interrupt;
-use crate::journal::{Entry, Event, Journal, Outcome, seconds};
+use crate::journal::{Entry, Journal, Outcome, RunEvent, seconds};
 use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
 use crate::known::{Deviation, Deviations};
 use crate::machine;
@@ -29,7 +29,7 @@ use crate::results::Results;
 use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict, Witness};
-use crate::watch::{ChildEnd, Watch, Watched};
+use crate::watch::{ChildEnd, ChildWatch, Watched};
 use crate::world::{self, Unusable, World};
 
 /// How much of a problem's text goes into the journal; the rest is in the case's folder.
@@ -158,13 +158,13 @@ struct Run<'r> {
 
 /// Whether the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum WhatNext {
     Case,
     End,
 }
 
 impl Run<'_> {
-    fn emit(&mut self, event: Event) -> anyhow::Result<()> {
+    fn emit(&mut self, event: RunEvent) -> anyhow::Result<()> {
         let entry = Entry::now(event);
         self.journal.append(&entry)?;
         self.history.add(&entry);
@@ -174,21 +174,21 @@ impl Run<'_> {
 
     fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
         let end = self.history.end(exit);
-        self.emit(Event::Ended(end))
+        self.emit(RunEvent::Ended(end))
     }
 
     fn go(&mut self, resuming: bool) -> anyhow::Result<()> {
         let (iteration, index) = self.history.next();
         let machine = machine::here();
         if resuming {
-            self.emit(Event::Resumed { machine })?;
+            self.emit(RunEvent::Resumed { machine })?;
             if let Some(died) = self.history.died() {
                 let died = self.judge_died(died)?;
-                self.emit(Event::CaseEnded(Box::new(died)))?;
+                self.emit(RunEvent::CaseEnded(Box::new(died)))?;
             }
         } else {
             let plan = self.plan.clone().into();
-            self.emit(Event::Begun { plan, machine })?;
+            self.emit(RunEvent::Begun { plan, machine })?;
         }
         if !self.take_turn()? {
             return Ok(());
@@ -196,35 +196,35 @@ impl Run<'_> {
         self.listen_to_silence()?;
         let prepared = self.world.prepare();
         match self.faultless(prepared)? {
-            Some(Some((mkfs, mount))) => self.emit(Event::Prepared { mkfs, mount })?,
+            Some(Some((mkfs, mount))) => self.emit(RunEvent::Prepared { mkfs, mount })?,
             Some(None) => {}
             None => return Ok(()),
         }
         if let Some(what) = self.world.unrecorded().map(str::to_owned) {
-            self.emit(Event::Silenced { what })?;
+            self.emit(RunEvent::Silenced { what })?;
         }
         self.complain_of_log("while the file system was made")?;
         if let (Some(keep), Some(dev)) = (self.plan.trace, self.world.device()) {
             let trace = Trace::attach(dev, keep, self.plan.timeout_factor)?;
             for problem in trace.self_check() {
-                self.emit(Event::Trouble(problem))?;
+                self.emit(RunEvent::Trouble(problem))?;
             }
             self.trace = Some(trace);
             self.complain_of_log("while the tracer was attached")?;
         }
-        if self.cases(iteration, index)? == Next::Case {
+        if self.cases(iteration, index)? == WhatNext::Case {
             let closed = self.world.renew(false);
             if let Some(Some(problem)) = self.faultless(closed)? {
-                self.emit(Event::Trouble(problem))?;
+                self.emit(RunEvent::Trouble(problem))?;
             }
             self.complain_of_log("while the file system was unmounted")?;
         }
         Ok(())
     }
 
-    /// Runs the cases from `index` of `iteration` on. `Next::End` says that the world is not to
+    /// Runs the cases from `index` of `iteration` on. `WhatNext::End` says that the world is not to
     /// be touched any more.
-    fn cases(&mut self, first: u64, index: usize) -> anyhow::Result<Next> {
+    fn cases(&mut self, first: u64, index: usize) -> anyhow::Result<WhatNext> {
         let cases = self
             .plan
             .cases
@@ -238,21 +238,21 @@ impl Run<'_> {
             }
             for case in cases.iter().skip(std::mem::take(&mut skip)) {
                 if self.is_over() || !self.take_turn()? {
-                    return Ok(Next::Case);
+                    return Ok(WhatNext::Case);
                 }
-                if self.case(case, iteration)? == Next::End {
-                    return Ok(Next::End);
+                if self.case(case, iteration)? == WhatNext::End {
+                    return Ok(WhatNext::End);
                 }
                 if self.interrupt.count() > 0 {
-                    self.emit(Event::Interrupted)?;
-                    return Ok(Next::Case);
+                    self.emit(RunEvent::Interrupted)?;
+                    return Ok(WhatNext::Case);
                 }
                 if self.plan.until_fail && self.history.has_failures() {
-                    return Ok(Next::Case);
+                    return Ok(WhatNext::Case);
                 }
             }
         }
-        Ok(Next::Case)
+        Ok(WhatNext::Case)
     }
 
     /// Waits for this run's turn, if other runners are at work. False if the user does not want to.
@@ -262,7 +262,7 @@ impl Run<'_> {
         let interrupt = &mut self.interrupt;
         let taken = self.world.take_turn(&mut || interrupt.count() > 0)?;
         if !taken {
-            self.emit(Event::Interrupted)?;
+            self.emit(RunEvent::Interrupted)?;
         }
         Ok(taken)
     }
@@ -274,13 +274,13 @@ impl Run<'_> {
             && self.plan.duration.zip(age).is_some_and(|(limit, age)| age >= limit)
     }
 
-    fn case(&mut self, case: &'static Case, iteration: u64) -> anyhow::Result<Next> {
+    fn case(&mut self, case: &'static Case, iteration: u64) -> anyhow::Result<WhatNext> {
         let begun = self.world.begin();
         let Some(directory) = self.faultless(begun)? else {
-            return Ok(Next::End);
+            return Ok(WhatNext::End);
         };
         let seed = self.plan.seed_of(case.name, iteration);
-        self.emit(Event::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
+        self.emit(RunEvent::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
         let task = Assignment {
             case: case.name.to_owned(),
             fs: self.plan.target.fs,
@@ -298,15 +298,15 @@ impl Run<'_> {
         let evidence = self.collect(&task, case)?;
         let judgement = judge(&evidence, &self.measure(case, &self.known(case)?));
         if evidence.watched.end == ChildEnd::Interrupted && judgement.verdict == Verdict::NotRun {
-            self.emit(Event::CaseCut { case: case.name.to_owned(), iteration })?;
+            self.emit(RunEvent::CaseCut { case: case.name.to_owned(), iteration })?;
         } else {
             self.conclude(case, iteration, &evidence, judgement)?;
         }
         if let Some(why) = evidence.watched.wedged {
-            self.emit(Event::Wedged { why })?;
-            return Ok(Next::End);
+            self.emit(RunEvent::Wedged { why })?;
+            return Ok(WhatNext::End);
         }
-        Ok(Next::Case)
+        Ok(WhatNext::Case)
     }
 
     /// Runs a case, and looks at all that may speak against it.
@@ -359,7 +359,7 @@ impl Run<'_> {
             }
             reporter.tick(name, age);
         };
-        Watch {
+        ChildWatch {
             program: &self.program,
             limit: self.plan.patience(case.limit),
             grace,
@@ -403,7 +403,7 @@ impl Run<'_> {
         for problem in &mut outcome.problems {
             shorten(&mut problem.text);
         }
-        self.emit(Event::CaseEnded(Box::new(outcome)))
+        self.emit(RunEvent::CaseEnded(Box::new(outcome)))
     }
 
     /// A case whose end nobody saw may be known to kill the kernel.
@@ -419,7 +419,7 @@ impl Run<'_> {
             Ok(value) => Ok(Some(value)),
             Err(Unusable::Broken(error)) => Err(error),
             Err(Unusable::Wedged(why)) => {
-                self.emit(Event::Wedged { why })?;
+                self.emit(RunEvent::Wedged { why })?;
                 Ok(None)
             }
         }
@@ -427,14 +427,14 @@ impl Run<'_> {
 
     /// Reports what the kernel has stopped telling since the last time this was asked.
     fn listen_to_silence(&mut self) -> anyhow::Result<Vec<String>> {
-        if self.plan.target.fs == Fs::Reference {
+        if self.plan.target.fs == FsType::Reference {
             return Ok(Vec::new());
         }
         let silent = silence::here()?;
         let new: Vec<_> = silent.difference(&self.silent).cloned().collect();
         self.silent = silent;
         for what in &new {
-            self.emit(Event::Silenced { what: what.clone() })?;
+            self.emit(RunEvent::Silenced { what: what.clone() })?;
         }
         Ok(new)
     }
@@ -447,12 +447,12 @@ impl Run<'_> {
         }
         for problem in crate::alarm::alarms(&log) {
             let title = format!("{} {when}", problem.title);
-            self.emit(Event::Trouble(Problem { title, ..problem }))?;
+            self.emit(RunEvent::Trouble(Problem { title, ..problem }))?;
         }
         if log.lost > 0 {
             let title = format!("the kernel log overflowed {when}");
             let text = format!("{} records were lost; a larger log_buf_len helps", log.lost);
-            self.emit(Event::Trouble(Problem::new(Witness::KernelLog, title, text)))?;
+            self.emit(RunEvent::Trouble(Problem::new(Witness::KernelLog, title, text)))?;
         }
         Ok(())
     }

@@ -309,7 +309,7 @@ mod tests {
         assert!(dangerous(&Selection { groups: strings(&[DANGEROUS]), ..every.clone() }) >= 1);
         let only = Some([name.to_owned()].into());
         assert_eq!(dangerous(&Selection { only, ..every.clone() }), 1);
-        let alone = Selection { names: strings(&["huge/shared-*"]), ..every };
+        let alone = Selection { names: strings(&["huge/shared-in-*"]), ..every };
         let error = alone.of(&cases::all()).unwrap_err().to_string();
         assert!(error.ends_with("add -g dangerous to run them"), "{error}");
     }

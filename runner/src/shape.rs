@@ -5,7 +5,7 @@
 
 use anyhow::{bail, ensure};
 
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::suggest;
 
 /// A way to make, mount or place a file system.
@@ -16,7 +16,7 @@ pub(crate) struct Shape {
     /// What it is, in a line.
     pub(crate) about: &'static str,
     /// The file system that has it; none: every one.
-    pub(crate) fs: Option<Fs>,
+    pub(crate) fs: Option<FsType>,
     /// Options of mkfs.
     pub(crate) mkfs: &'static [&'static str],
     /// Mount options.
@@ -24,7 +24,7 @@ pub(crate) struct Shape {
     /// Options of what checks it.
     pub(crate) check: &'static [&'static str],
     /// What is put between the devices and the file system.
-    pub(crate) layout: Option<DmTable>,
+    pub(crate) dm_table: Option<DmTable>,
     /// Whether the second of two devices is for the cases: they make file systems of their own on it.
     pub(crate) spare: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Shape {
 impl Shape {
     /// Whether a single device is not enough.
     pub(crate) fn needs_two(&self) -> bool {
-        self.spare || self.layout.is_some_and(DmTable::needs_two)
+        self.spare || self.dm_table.is_some_and(DmTable::needs_two)
     }
 }
 
@@ -71,16 +71,16 @@ const NONE: Shape = Shape {
     mkfs: &[],
     mount: &[],
     check: &[],
-    layout: None,
+    dm_table: None,
     spare: false,
 };
 
 /// What all with a realtime device have in common.
 const ON_REALTIME: Shape = Shape {
-    fs: Some(Fs::Xfs),
+    fs: Some(FsType::Xfs),
     mount: &["rtdev={realtime}"],
     check: &["-r", "{realtime}"],
-    layout: Some(DmTable::Realtime),
+    dm_table: Some(DmTable::Realtime),
     ..NONE
 };
 
@@ -89,53 +89,53 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "linear",
         about: "dm-linear: the device, or several one after the other, from an offset on",
-        layout: Some(DmTable::Concat),
+        dm_table: Some(DmTable::Concat),
         ..NONE
     },
     Shape {
         name: "stripe",
         about: "dm-stripe over two devices or more, in pieces of 2 MiB",
-        layout: Some(DmTable::Stripe(2 * MIB)),
+        dm_table: Some(DmTable::Stripe(2 * MIB)),
         ..NONE
     },
     Shape {
         name: "stripe-4k",
         about: "dm-stripe over two devices or more, in pieces of 4 KiB: no huge mapping is possible",
-        layout: Some(DmTable::Stripe(8)),
+        dm_table: Some(DmTable::Stripe(8)),
         ..NONE
     },
     Shape {
         name: "no-reflink",
         about: "XFS without reflink",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "reflink=0"],
         ..NONE
     },
     Shape {
         name: "rmapbt",
         about: "XFS with the reverse map, which newer mkfs make by default",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "rmapbt=1"],
         ..NONE
     },
     Shape {
         name: "no-rmapbt",
         about: "XFS without the reverse map",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-m", "rmapbt=0"],
         ..NONE
     },
     Shape {
         name: "many-groups",
         about: "XFS with 16 allocation groups",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-d", "agcount=16"],
         ..NONE
     },
     Shape {
         name: "extsize-2m",
         about: "XFS that allocates 2 MiB at a time: extsize hints on every file",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-d", "extszinherit=512"],
         ..NONE
     },
@@ -154,7 +154,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "exchange",
         about: "XFS whose files can exchange ranges: needs mkfs.xfs and a kernel from 6.10 on",
-        fs: Some(Fs::Xfs),
+        fs: Some(FsType::Xfs),
         mkfs: &["-i", "exchange=1"],
         ..NONE
     },
@@ -173,28 +173,28 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "no-journal",
         about: "ext4 without a journal",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mkfs: &["-O", "^has_journal"],
         ..NONE
     },
     Shape {
         name: "fast-commit",
         about: "ext4 that commits what changed and not whole blocks, where it can",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mkfs: &["-O", "fast_commit"],
         ..NONE
     },
     Shape {
         name: "bigalloc",
         about: "ext4 that allocates 64 KiB at a time",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mkfs: &["-O", "bigalloc", "-C", "65536"],
         ..NONE
     },
     Shape {
         name: "nodelalloc",
         about: "ext4 that allocates at once",
-        fs: Some(Fs::Ext4),
+        fs: Some(FsType::Ext4),
         mount: &["nodelalloc"],
         ..NONE
     },
@@ -212,7 +212,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Shape, String> {
 /// Those of these names, if they go together on `fs` and so many devices.
 pub(crate) fn together(
     names: &[String],
-    fs: Fs,
+    fs: FsType,
     devices: usize,
 ) -> anyhow::Result<Vec<&'static Shape>> {
     let shapes: Vec<_> = names
@@ -238,7 +238,7 @@ pub(crate) fn together(
         }
     }
     let placing: Vec<_> =
-        shapes.iter().filter(|shape| shape.layout.is_some() || shape.spare).collect();
+        shapes.iter().filter(|shape| shape.dm_table.is_some() || shape.spare).collect();
     if let [one, other, ..] = placing[..] {
         bail!("--shape {} and --shape {} both set the device", one.name, other.name);
     }
@@ -246,8 +246,8 @@ pub(crate) fn together(
         ensure!(devices == 2, "--shape {} needs two devices, not {devices}", spare.name);
         return Ok(shapes);
     }
-    match placing.first().and_then(|shape| Some((shape, shape.layout?))) {
-        Some((shape, layout)) if layout.needs_two() && devices < 2 => {
+    match placing.first().and_then(|shape| Some((shape, shape.dm_table?))) {
+        Some((shape, table)) if table.needs_two() && devices < 2 => {
             bail!("--shape {} needs two devices: --dev A --dev B", shape.name)
         }
         Some((shape, DmTable::Realtime)) if devices > 2 => {
@@ -284,7 +284,7 @@ fn settings(shape: &Shape) -> Vec<(String, &'static str)> {
 /// The list of them, for people.
 pub(crate) fn list() -> String {
     let line = |shape: &Shape| {
-        let fs = shape.fs.map_or("any", Fs::name);
+        let fs = shape.fs.map_or("any", FsType::name);
         format!("{:<12} {fs:<5} {}\n", shape.name, shape.about)
     };
     SHAPES.iter().map(line).collect()
@@ -294,7 +294,7 @@ pub(crate) fn list() -> String {
 mod tests {
     use super::*;
 
-    fn together(names: &[&str], fs: Fs, devices: usize) -> Result<Vec<&'static str>, String> {
+    fn together(names: &[&str], fs: FsType, devices: usize) -> Result<Vec<&'static str>, String> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         super::together(&names, fs, devices)
             .map(|shapes| shapes.iter().map(|shape| shape.name).collect())
@@ -316,30 +316,30 @@ mod tests {
 
     #[test]
     fn what_goes_together_does() {
-        assert_eq!(together(&[], Fs::Xfs, 1).unwrap(), [""; 0]);
+        assert_eq!(together(&[], FsType::Xfs, 1).unwrap(), [""; 0]);
         assert_eq!(
-            together(&["stripe", "no-reflink"], Fs::Xfs, 2).unwrap(),
+            together(&["stripe", "no-reflink"], FsType::Xfs, 2).unwrap(),
             ["stripe", "no-reflink"]
         );
-        assert_eq!(together(&["linear"], Fs::Ext4, 2).unwrap(), ["linear"]);
-        assert_eq!(together(&["spare"], Fs::Ext4, 2).unwrap(), ["spare"]);
+        assert_eq!(together(&["linear"], FsType::Ext4, 2).unwrap(), ["linear"]);
+        assert_eq!(together(&["spare"], FsType::Ext4, 2).unwrap(), ["spare"]);
     }
 
     #[test]
     fn what_does_not_is_told() {
         for (names, fs, devices, words) in [
-            (&["strip"][..], Fs::Xfs, 2, "did you mean stripe?"),
-            (&["stripe"], Fs::Xfs, 1, "needs two devices"),
-            (&["realtime"], Fs::Xfs, 1, "needs two devices"),
-            (&["spare"], Fs::Xfs, 1, "needs two devices, not 1"),
-            (&["spare", "stripe"], Fs::Xfs, 2, "both set the device"),
-            (&["realtime"], Fs::Xfs, 3, "needs two devices, not 3"),
-            (&["realtime", "stripe"], Fs::Xfs, 2, "both set the device"),
-            (&["stripe", "linear"], Fs::Xfs, 2, "both set the device"),
-            (&["no-reflink"], Fs::Ext4, 1, "is for --fs xfs"),
-            (&["rmapbt", "no-rmapbt"], Fs::Xfs, 1, "both set -m rmapbt"),
-            (&["linear", "linear"], Fs::Xfs, 1, "twice"),
-            (&["no-reflink"], Fs::Xfs, 2, "several devices need a shape"),
+            (&["strip"][..], FsType::Xfs, 2, "did you mean stripe?"),
+            (&["stripe"], FsType::Xfs, 1, "needs two devices"),
+            (&["realtime"], FsType::Xfs, 1, "needs two devices"),
+            (&["spare"], FsType::Xfs, 1, "needs two devices, not 1"),
+            (&["spare", "stripe"], FsType::Xfs, 2, "both set the device"),
+            (&["realtime"], FsType::Xfs, 3, "needs two devices, not 3"),
+            (&["realtime", "stripe"], FsType::Xfs, 2, "both set the device"),
+            (&["stripe", "linear"], FsType::Xfs, 2, "both set the device"),
+            (&["no-reflink"], FsType::Ext4, 1, "is for --fs xfs"),
+            (&["rmapbt", "no-rmapbt"], FsType::Xfs, 1, "both set -m rmapbt"),
+            (&["linear", "linear"], FsType::Xfs, 1, "twice"),
+            (&["no-reflink"], FsType::Xfs, 2, "several devices need a shape"),
         ] {
             let error = together(names, fs, devices).unwrap_err();
             assert!(error.contains(words), "{names:?}: {error}");

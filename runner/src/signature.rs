@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 
-use crate::fs::{Fs, LABEL};
+use crate::fs::{FsType, LABEL};
 use crate::shape::BEGIN;
 use crate::tool::{self, Tool};
 
@@ -118,7 +118,7 @@ impl Probe {
         };
         let ours = value("LABEL") == Some(LABEL)
             && value("TYPE").is_some_and(|kind| {
-                let rows = Fs::value_variants().iter().filter_map(|fs| fs.row());
+                let rows = FsType::value_variants().iter().filter_map(|fs| fs.row());
                 rows.into_iter().any(|row| row.name == kind)
             });
         let foreign = if let Some(table) = value("PTTYPE") {
@@ -150,7 +150,7 @@ fn blkid(device: &Path, patience: Duration) -> Option<String> {
     let output = Tool::new("blkid").args(["-p", "-o", "export"]).arg(device).output(patience);
     match output {
         // blkid(8): 2 is "nothing found", 8 is "ambivalent".
-        Ok(tool::Ran { status, text }) => match status.code() {
+        Ok(tool::ToolOutput { status, text }) => match status.code() {
             Some(0) => Some(text),
             Some(2) => Some(String::new()),
             Some(8) => Some("ambivalent".to_owned()),

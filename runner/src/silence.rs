@@ -16,7 +16,7 @@ const BAD_PAGE: u64 = 1 << 5;
 
 /// What is looked at.
 #[derive(Debug, Default)]
-struct Facts {
+struct Reporting {
     /// /proc/lockdep_stats, if the kernel has lockdep.
     lockdep: Option<String>,
     /// /proc/sys/kernel/tainted.
@@ -33,7 +33,7 @@ struct Facts {
 pub(crate) fn here() -> anyhow::Result<BTreeSet<String>> {
     let number = |path| fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
     let tainted = number("/proc/sys/kernel/tainted").and_then(|bits| bits.try_into().ok());
-    let mut facts = Facts {
+    let mut facts = Reporting {
         lockdep: fs::read_to_string("/proc/lockdep_stats").ok(),
         tainted: tainted.unwrap_or_default(),
         hung_task_warnings: number("/proc/sys/kernel/hung_task_warnings"),
@@ -48,7 +48,7 @@ pub(crate) fn here() -> anyhow::Result<BTreeSet<String>> {
     Ok(facts.silent())
 }
 
-impl Facts {
+impl Reporting {
     fn silent(&self) -> BTreeSet<String> {
         let off = |text: &String| {
             text.lines().any(|line| {
@@ -84,17 +84,17 @@ impl Facts {
 mod tests {
     use super::*;
 
-    fn usual() -> Facts {
-        Facts { warns_again: true, hung_task_warnings: Some(10), ..Facts::default() }
+    fn usual() -> Reporting {
+        Reporting { warns_again: true, hung_task_warnings: Some(10), ..Reporting::default() }
     }
 
     /// The kernel pads what kernel/locking/lockdep_proc.c prints.
-    fn lockdep(on: u8) -> Facts {
+    fn lockdep(on: u8) -> Reporting {
         let text = format!(
             " lock-classes:                         1702 [max: 8192]\n\
              \x20debug_locks:                             {on}\n"
         );
-        Facts { lockdep: Some(text), ..usual() }
+        Reporting { lockdep: Some(text), ..usual() }
     }
 
     #[test]
@@ -107,8 +107,8 @@ mod tests {
     fn what_has_switched_itself_off_is_told() {
         let silent = lockdep(0).silent();
         assert!(silent.first().unwrap().starts_with("lockdep is off"));
-        assert_eq!(Facts { hung_task_warnings: Some(0), ..usual() }.silent().len(), 1);
-        assert_eq!(Facts { kasan: true, ..usual() }.silent().len(), 1);
-        assert_eq!(Facts { warns_again: false, ..usual() }.silent().len(), 1);
+        assert_eq!(Reporting { hung_task_warnings: Some(0), ..usual() }.silent().len(), 1);
+        assert_eq!(Reporting { kasan: true, ..usual() }.silent().len(), 1);
+        assert_eq!(Reporting { warns_again: false, ..usual() }.silent().len(), 1);
     }
 }

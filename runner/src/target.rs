@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use cases::system::kernel::SpareDevice;
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Fs, HUGE, Row};
+use crate::fs::{FsRow, FsType, HUGE};
 use crate::shape::{self, DmTable, REALTIME, Shape};
 use crate::tool::Tool;
 
@@ -14,7 +14,7 @@ use crate::tool::Tool;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
     /// The file system.
-    pub(crate) fs: Fs,
+    pub(crate) fs: FsType,
     /// The devices; the reference needs none, and only some shapes use more than one.
     #[serde(default)]
     pub(crate) devices: Vec<PathBuf>,
@@ -44,7 +44,7 @@ impl Target {
     /// The reference.
     pub(crate) fn reference() -> Self {
         Self {
-            fs: Fs::Reference,
+            fs: FsType::Reference,
             devices: Vec::new(),
             shapes: Vec::new(),
             mkfs_options: Vec::new(),
@@ -97,8 +97,8 @@ impl Target {
     }
 
     /// What device-mapper is to make of the devices, if anything.
-    pub(crate) fn layout(&self) -> Option<DmTable> {
-        self.shapes().find_map(|shape| shape.layout)
+    pub(crate) fn dm_table(&self) -> Option<DmTable> {
+        self.shapes().find_map(|shape| shape.dm_table)
     }
 
     /// The device that is left to the cases, if one is, and how the file system there is to be made.
@@ -134,7 +134,7 @@ impl Target {
     }
 
     /// The command that makes it, without the device; `realtime` is what shapes call `{realtime}`.
-    pub(crate) fn mkfs(&self, row: &Row, realtime: Option<&Path>) -> Tool {
+    pub(crate) fn mkfs(&self, row: &FsRow, realtime: Option<&Path>) -> Tool {
         let own = self.own_mkfs();
         let says = |key: &&str| {
             own.iter().any(|word| match key.strip_prefix('-') {
@@ -227,7 +227,7 @@ pub(crate) fn mount_options(text: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    fn target(fs: Fs, shapes: &[&str], mkfs: &str) -> Target {
+    fn target(fs: FsType, shapes: &[&str], mkfs: &str) -> Target {
         Target {
             fs,
             devices: vec!["/dev/pmem0".into()],
@@ -244,11 +244,11 @@ mod tests {
     #[test]
     fn the_label_tells_what_is_ours_and_blocks_are_pages() {
         assert_eq!(
-            mkfs(&target(Fs::Xfs, &[], "")),
+            mkfs(&target(FsType::Xfs, &[], "")),
             "mkfs.xfs -f -q -L daxtests -b size=4096 -d su=2097152,sw=1 -m reflink=1"
         );
         assert_eq!(
-            mkfs(&target(Fs::Ext4, &[], "")),
+            mkfs(&target(FsType::Ext4, &[], "")),
             "mkfs.ext4 -F -q -L daxtests -b 4096 -E \
              stride=512,stripe_width=512,lazy_itable_init=0,lazy_journal_init=0"
         );
@@ -257,12 +257,12 @@ mod tests {
     #[test]
     fn what_is_asked_for_takes_the_place_of_a_default() {
         assert_eq!(
-            mkfs(&target(Fs::Xfs, &["no-reflink"], "")),
+            mkfs(&target(FsType::Xfs, &["no-reflink"], "")),
             "mkfs.xfs -f -q -L daxtests -b size=4096 -d su=2097152,sw=1 -m reflink=0"
         );
-        let noalign = mkfs(&target(Fs::Xfs, &[], "-d noalign -mreflink=0,rmapbt=1"));
+        let noalign = mkfs(&target(FsType::Xfs, &[], "-d noalign -mreflink=0,rmapbt=1"));
         assert!(!noalign.contains("su=") && !noalign.contains("reflink=1"), "{noalign}");
-        let both = mkfs(&target(Fs::Xfs, &["many-groups"], ""));
+        let both = mkfs(&target(FsType::Xfs, &["many-groups"], ""));
         assert!(both.ends_with("-d su=2097152,sw=1 -m reflink=1 -d agcount=16"), "{both}");
     }
 
@@ -273,16 +273,16 @@ mod tests {
         assert!(mount_options("-o ").is_err());
         let with = Target {
             mount_options: vec!["noatime".into()],
-            ..target(Fs::Ext4, &["nodelalloc"], "")
+            ..target(FsType::Ext4, &["nodelalloc"], "")
         };
         assert_eq!(with.mount(), ["dax=always", "nodelalloc", "noatime"]);
         assert_eq!(with.name(), "ext4-nodelalloc-options");
-        assert_eq!(target(Fs::Xfs, &["dax-inode"], "").mount(), ["dax=inode"]);
+        assert_eq!(target(FsType::Xfs, &["dax-inode"], "").mount(), ["dax=inode"]);
     }
 
     #[test]
     fn what_cannot_be_is_told_before_anything_is_looked_at() {
-        let xfs = || target(Fs::Xfs, &[], "");
+        let xfs = || target(FsType::Xfs, &[], "");
         for (target, words) in [
             (Target { devices: Vec::new(), ..xfs() }, "needs a device"),
             (Target { mkfs_options: vec!["-L".into(), "x".into()], ..xfs() }, "leave -L out"),
@@ -290,7 +290,7 @@ mod tests {
             (
                 Target {
                     mount_options: vec!["dax=always".into()],
-                    ..target(Fs::Ext4, &["dax-inode"], "")
+                    ..target(FsType::Ext4, &["dax-inode"], "")
                 },
                 "contradicts --shape dax-inode",
             ),

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a program said and how it ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct ToolOutput {
     /// Its exit status.
     pub(crate) status: ExitStatus,
     /// Its standard output and error together, trimmed.
@@ -129,7 +129,7 @@ impl Tool {
     }
 
     /// Runs it to its end, which may be an unsuccessful one.
-    pub(crate) fn output(&self, limit: Duration) -> Result<Ran, Error> {
+    pub(crate) fn output(&self, limit: Duration) -> Result<ToolOutput, Error> {
         let start =
             |why| Error::Start { program: self.program.to_string_lossy().into_owned(), why };
         let (mut reader, writer) = std::io::pipe().map_err(start)?;
@@ -149,14 +149,14 @@ impl Tool {
         let deadline = Instant::now() + limit;
         let text = collect(&mut reader, deadline);
         match wait(&mut child, deadline, limit / REAP) {
-            Some(status) => Ok(Ran { status, text: text.trim().to_owned() }),
+            Some(status) => Ok(ToolOutput { status, text: text.trim().to_owned() }),
             None => Err(Error::Stuck { command: self.line(), limit }),
         }
     }
 
     /// Runs it; anything but success is an error. Returns what it said.
     pub(crate) fn run(&self, limit: Duration) -> Result<String, Error> {
-        let Ran { status, text } = self.output(limit)?;
+        let ToolOutput { status, text } = self.output(limit)?;
         if status.success() {
             Ok(text)
         } else {

@@ -24,7 +24,7 @@ pub(crate) struct Trace {
 
 /// What was traced of a case.
 pub(crate) struct Traced {
-    verdict: protocol::Ruling,
+    ruling: protocol::Ruling,
     timeline: Timeline,
     keep: Keep,
 }
@@ -60,11 +60,11 @@ impl Trace {
 
     /// The case ended.
     pub(crate) fn end(&mut self) -> Traced {
-        let (verdict, timeline) = self.stream.conclude();
+        let (ruling, timeline) = self.stream.conclude();
         for refusal in self.stream.refusals() {
             print::note(format_args!("--trace: {refusal}"));
         }
-        Traced { verdict, timeline, keep: self.keep }
+        Traced { ruling, timeline, keep: self.keep }
     }
 }
 
@@ -75,9 +75,9 @@ impl Traced {
     /// A trace in which this was found.
     #[cfg(test)]
     pub(crate) fn with(finding: protocol::Finding) -> Self {
-        let verdict = protocol::Ruling::Violated(vec![finding.clone()]);
+        let ruling = protocol::Ruling::Violated(vec![finding.clone()]);
         let timeline = Timeline { findings: vec![finding], ..Timeline::default() };
-        Self { verdict, timeline, keep: Keep::Failed }
+        Self { ruling, timeline, keep: Keep::Failed }
     }
 
     /// What was found.
@@ -96,7 +96,7 @@ impl Traced {
 
     /// The note about the trace: whether it proves anything.
     pub(crate) fn note(&self) -> (String, String) {
-        let mut text = match &self.verdict {
+        let mut text = match &self.ruling {
             protocol::Ruling::Holds => "the protocol held".to_owned(),
             protocol::Ruling::Violated(findings) => format!("{} findings", findings.len()),
             protocol::Ruling::Undecided => {

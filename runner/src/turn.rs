@@ -30,7 +30,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// How the wait for the turn went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum TurnWait {
     /// There was none: no other runner is at work.
     None,
     /// Another had its turn before. What it did is its own to tell.
@@ -59,7 +59,7 @@ impl Turn {
         &mut self,
         patience: Duration,
         stop: &mut dyn FnMut() -> bool,
-    ) -> io::Result<Wait> {
+    ) -> io::Result<TurnWait> {
         self.end()?;
         let begun = Instant::now();
         let mut waited = false;
@@ -67,7 +67,7 @@ impl Turn {
             while !self.lock(byte)? {
                 if stop() {
                     self.unlock(QUEUE)?;
-                    return Ok(Wait::GivenUp);
+                    return Ok(TurnWait::GivenUp);
                 }
                 if begun.elapsed() > patience {
                     self.unlock(QUEUE)?;
@@ -82,7 +82,7 @@ impl Turn {
         }
         self.unlock(QUEUE)?;
         self.held = true;
-        Ok(if waited { Wait::AnothersTurn } else { Wait::None })
+        Ok(if waited { TurnWait::AnothersTurn } else { TurnWait::None })
     }
 
     /// Whether it is this run's turn.
@@ -138,7 +138,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut turn = turn(&file);
         for _ in 0..2 {
-            assert_eq!(turn.next(LONG, &mut || false).unwrap(), Wait::None);
+            assert_eq!(turn.next(LONG, &mut || false).unwrap(), TurnWait::None);
             assert!(turn.is_held());
         }
     }
@@ -163,7 +163,7 @@ mod tests {
                 probe.unlock(QUEUE).unwrap();
                 std::thread::yield_now();
             }
-            assert_eq!(first.next(LONG, &mut || false).unwrap(), Wait::AnothersTurn);
+            assert_eq!(first.next(LONG, &mut || false).unwrap(), TurnWait::AnothersTurn);
             log.lock().unwrap().push(1);
             first.end().unwrap();
         });
@@ -175,11 +175,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (mut first, mut second) = (turn(&file), turn(&file));
         first.next(LONG, &mut || false).unwrap();
-        assert_eq!(second.next(LONG, &mut || true).unwrap(), Wait::GivenUp);
+        assert_eq!(second.next(LONG, &mut || true).unwrap(), TurnWait::GivenUp);
         let late = second.next(Duration::ZERO, &mut || false).unwrap_err();
         assert!(late.to_string().starts_with("another runner on this machine"), "{late}");
         assert!(!second.is_held());
         first.end().unwrap();
-        assert_eq!(second.next(LONG, &mut || false).unwrap(), Wait::None);
+        assert_eq!(second.next(LONG, &mut || false).unwrap(), TurnWait::None);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::system::reference::{Config, Reference};
-use cases::{Case, Ending, Report, all, perform};
+use cases::system::reference::{Reference, ReferenceSetup};
+use cases::{Case, Ending, Telling, all, perform};
 use protocol::Rule;
 use rayon::prelude::*;
 use reference::Variant;
@@ -86,8 +86,8 @@ fn row(variant: Variant, first: bool) -> Catchers {
 }
 
 /// The reference with a bug.
-pub(crate) fn with(variant: Variant) -> Config {
-    Config { variant: Some(variant), ..Config::default() }
+pub(crate) fn with(variant: Variant) -> ReferenceSetup {
+    ReferenceSetup { variant: Some(variant), ..ReferenceSetup::default() }
 }
 
 /// Whether a case fails by its own word, whatever the rules find in its run.
@@ -101,8 +101,8 @@ pub(crate) fn fails(case: &Case, system: &mut Reference) -> bool {
 /// by itself: there the oracle's word is its own.
 fn outcome(case: &Case, system: &mut Reference) -> (bool, BTreeSet<Rule>) {
     let mut found = BTreeSet::new();
-    let ending = perform(case, system, Config::default().seed, &mut |report| {
-        if let Report::Found(what) = report {
+    let ending = perform(case, system, ReferenceSetup::default().seed, &mut |report| {
+        if let Telling::Found(what) = report {
             found.insert(what.rule());
         }
     });

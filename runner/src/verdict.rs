@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
+use crate::finding::FindingRecord;
 
 /// How a case went, measured against what is expected of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ pub(crate) struct Problem {
     pub(crate) text: String,
     /// What a rule found, in fields; the title is its sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) finding: Option<Finding>,
+    pub(crate) finding: Option<FindingRecord>,
 }
 
 impl Problem {
@@ -106,7 +106,7 @@ impl Problem {
     }
 
     /// What a rule found.
-    pub(crate) fn found(finding: Finding, text: impl Into<String>) -> Self {
+    pub(crate) fn found(finding: FindingRecord, text: impl Into<String>) -> Self {
         let title = finding.to_string();
         Self { finding: Some(finding), ..Self::new(Witness::Rule, title, text) }
     }

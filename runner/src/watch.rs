@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cases::{Ending, Limit, Patience, Report, pause};
+use cases::{Ending, Limit, Patience, Telling, pause};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -18,7 +18,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::child::{Assignment, Message};
 use crate::expected;
-use crate::finding::Finding;
+use crate::finding::FindingRecord;
 use crate::interrupt::{self, Interrupt};
 use crate::kmsg::Kmsg;
 use crate::task;
@@ -58,7 +58,7 @@ pub(crate) struct Watched {
     /// Its notes.
     pub(crate) notes: Vec<(String, String)>,
     /// What the rules found in the reference's own events.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<FindingRecord>,
     /// What it wrote to standard error.
     pub(crate) stderr: String,
     /// How long it took.
@@ -101,7 +101,7 @@ pub(crate) struct Left {
 }
 
 /// What a watch needs from the run.
-pub(crate) struct Watch<'r> {
+pub(crate) struct ChildWatch<'r> {
     /// The runner's own binary.
     pub(crate) program: &'r Path,
     /// When the case is taken to hang.
@@ -116,7 +116,7 @@ pub(crate) struct Watch<'r> {
     pub(crate) tick: &'r mut dyn FnMut(Duration),
 }
 
-impl Watch<'_> {
+impl ChildWatch<'_> {
     /// Runs `task` to its end, and leaves none of its processes behind if that can be.
     pub(crate) fn run(mut self, task: &Assignment) -> anyhow::Result<Watched> {
         let began = Instant::now();
@@ -125,7 +125,7 @@ impl Watch<'_> {
         let mut stderr = File::from(stderr);
         let mut child = self.start(task, stderr.try_clone()?)?;
         let pipe = child.stdout.take().expect("it was asked for");
-        let mut told = Told::default();
+        let mut told = Heard::default();
         let end = self.listen(pipe, &mut child, began, &mut told)?;
         let mut watched = Watched {
             transcript: told.transcript,
@@ -162,7 +162,7 @@ impl Watch<'_> {
         mut pipe: ChildStdout,
         child: &mut Child,
         began: Instant,
-        told: &mut Told,
+        told: &mut Heard,
     ) -> anyhow::Result<ChildEnd> {
         loop {
             let readable = wait_for(&pipe, self.kmsg.as_deref(), self.interrupt)?;
@@ -303,32 +303,32 @@ fn wait_for(pipe: &ChildStdout, kmsg: Option<&Kmsg>, interrupt: &Interrupt) -> n
 
 /// What the child has told so far.
 #[derive(Debug, Default)]
-struct Told {
+struct Heard {
     rest: Vec<u8>,
     transcript: String,
     observed: String,
     notes: Vec<(String, String)>,
-    findings: Vec<Finding>,
+    findings: Vec<FindingRecord>,
     ending: Option<Ending>,
 }
 
-impl Told {
+impl Heard {
     fn take(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
             match serde_json::from_slice(&line) {
-                Ok(Message::Report(Report::Line(line))) => {
+                Ok(Message::Report(Telling::Line(line))) => {
                     self.transcript.push_str(&line);
                     self.transcript.push('\n');
                 }
-                Ok(Message::Report(Report::Observed(observed))) => {
+                Ok(Message::Report(Telling::Observed(observed))) => {
                     self.observed = expected::lines(&observed);
                 }
-                Ok(Message::Report(Report::Note { name, value })) => {
+                Ok(Message::Report(Telling::Note { name, value })) => {
                     self.notes.push((name, value));
                 }
-                Ok(Message::Report(Report::Found(found))) => self.findings.push((&found).into()),
+                Ok(Message::Report(Telling::Found(found))) => self.findings.push((&found).into()),
                 Ok(Message::Finding(finding)) => self.findings.push(finding),
                 Ok(Message::Ending(ending)) => self.ending = Some(ending),
                 // Something else wrote to standard output.
@@ -373,7 +373,7 @@ sleep 60
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
         let mut interrupt = Interrupt::listen().unwrap();
-        let watched = Watch {
+        let watched = ChildWatch {
             program: &program,
             limit: Duration::from_secs(50),
             grace: Duration::from_secs(1),
@@ -383,7 +383,7 @@ sleep 60
         }
         .run(&Assignment {
             case: "waits/punch/splice/mapped".to_owned(),
-            fs: crate::fs::Fs::Reference,
+            fs: crate::fs::FsType::Reference,
             directory: None,
             spare: None,
             seed: 1,
@@ -402,8 +402,8 @@ sleep 60
 
     #[test]
     fn lines_may_arrive_in_pieces() {
-        let mut told = Told::default();
-        let line = serde_json::to_vec(&Message::Report(Report::Line("a".to_owned()))).unwrap();
+        let mut told = Heard::default();
+        let line = serde_json::to_vec(&Message::Report(Telling::Line("a".to_owned()))).unwrap();
         told.take(&line[..4]);
         told.take(&line[4..]);
         assert_eq!(told.transcript, "");

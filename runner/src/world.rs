@@ -14,13 +14,13 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::device;
 use crate::filesystem::{Error, FileSystem};
-use crate::kmsg::{Kmsg, Log};
+use crate::kmsg::{KernelLog, Kmsg};
 use crate::mapper::Mapper;
 use crate::plan::Plan;
 use crate::shape::DmTable;
 use crate::smallest;
 use crate::tool::{self, Tool};
-use crate::turn::{Turn, Wait};
+use crate::turn::{Turn, TurnWait};
 use crate::verdict::Problem;
 use crate::watch;
 
@@ -57,7 +57,7 @@ pub(crate) struct KernelFs {
     files: FileSystem,
     devices: Vec<PathBuf>,
     /// What device-mapper is to make of them.
-    layout: Option<DmTable>,
+    dm_table: Option<DmTable>,
     mapper: Option<Mapper>,
     patience: Duration,
     mounted: bool,
@@ -116,7 +116,7 @@ pub(crate) fn check(plan: &Plan, program: &Path) -> anyhow::Result<()> {
             checked => checked?,
         }
     }
-    if plan.target.layout().is_none() {
+    if plan.target.dm_table().is_none() {
         let patience = plan.patience(PATIENCE);
         let files = FileSystem::new(row, &plan.target, PathBuf::new(), patience)?;
         smallest::check(&files, files.device(), patience)?;
@@ -171,7 +171,7 @@ impl World {
         Ok(Self::Kernel(Box::new(KernelFs {
             files: FileSystem::new(row, &plan.target, point, patience)?,
             devices: plan.target.devices.clone(),
-            layout: plan.target.layout(),
+            dm_table: plan.target.dm_table(),
             mapper: None,
             patience,
             mounted: false,
@@ -202,10 +202,10 @@ impl World {
             return Ok(true);
         };
         let wait = kernel.turn.next(kernel.longest, stop)?;
-        if wait == Wait::AnothersTurn {
+        if wait == TurnWait::AnothersTurn {
             kernel.kmsg.drain().context("/dev/kmsg")?;
         }
-        Ok(wait != Wait::GivenUp)
+        Ok(wait != TurnWait::GivenUp)
     }
 
     /// Whether what happens in the kernel now is this run's doing, as far as runners go.
@@ -222,11 +222,11 @@ impl World {
             return Ok(None);
         };
         watch::sweep(&kernel.program, kernel.grace).map_err(Unusable::Wedged)?;
-        if let Some(layout) = kernel.layout {
+        if let Some(dm_table) = kernel.dm_table {
             let owner = Owner::here().context("/proc/self").map_err(Unusable::Broken)?;
-            let made = Mapper::make(layout, &kernel.devices, owner, kernel.patience)
+            let made = Mapper::make(dm_table, &kernel.devices, owner, kernel.patience)
                 .map_err(|error| Unusable::Broken(error.into()))?;
-            kernel.files.place(layout, made.node.clone());
+            kernel.files.put_on(dm_table, made.node.clone());
             kernel.mapper = Some(made);
         }
         kernel.files.make()?;
@@ -284,11 +284,11 @@ impl World {
     }
 
     /// What the kernel logged since this was last asked.
-    pub(crate) fn log(&mut self) -> anyhow::Result<Log> {
+    pub(crate) fn log(&mut self) -> anyhow::Result<KernelLog> {
         match self {
             // A log that cannot be read is no clean one.
             Self::Kernel(kernel) => kernel.kmsg.drain().context("/dev/kmsg"),
-            Self::Reference(_) => Ok(Log::default()),
+            Self::Reference(_) => Ok(KernelLog::default()),
         }
     }
 

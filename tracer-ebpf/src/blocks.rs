@@ -20,7 +20,7 @@ static SEGMENT: [Segment; 16] = [Segment {
 
 /// The frame of a block of the device, and how many from it on lie one behind the other; none if
 /// that is not known.
-pub(crate) fn place(block: u64) -> Option<(u64, u64)> {
+pub(crate) fn frame_of(block: u64) -> Option<(u64, u64)> {
     let mut search = Placing { block, frame: 0, row: 0 };
     once_or_repeat(get(&SEGMENTS) as u32, place_in, &mut search);
     (search.frame != 0).then_some((search.frame, search.row))

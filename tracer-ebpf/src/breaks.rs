@@ -7,20 +7,24 @@ use protocol::Kind;
 
 use crate::call::Arguments;
 use crate::globals::{XFS_INODE_VFS, get};
-use crate::inode::{Inode, dax_inode};
+use crate::inode::{TracedInode, dax_inode};
 use crate::memory::Lost;
 use crate::ring::{about, emit, lose, record, stack_if_wanted};
 use crate::task::{task, wanted};
-use crate::under_way::{BREAKS, Break, ONLY_NEW};
+use crate::under_way::{BREAKS, BreakUnderWay, ONLY_NEW};
 use crate::waits::stop_waiting;
 
-fn begin(context: &impl StackIdContext, first: Inode, second: Option<Inode>) -> Result<(), Lost> {
+fn begin(
+    context: &impl StackIdContext,
+    first: TracedInode,
+    second: Option<TracedInode>,
+) -> Result<(), Lost> {
     let task = task();
-    let new = Break {
+    let new = BreakUnderWay {
         second: second.map_or(0, |inode| inode.address),
         second_number: second.map_or(0, |inode| inode.number),
         whole: 1,
-        ..Break::unseen(first)
+        ..BreakUnderWay::unseen(first)
     };
     if BREAKS.insert(&task, &new, ONLY_NEW).is_err() {
         // SAFETY: the map's values are plain data that only their own task changes.

@@ -4,13 +4,13 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use protocol::{Kind, counters};
 
-use crate::blocks::place;
+use crate::blocks::frame_of;
 use crate::globals::{
     DEVICE, FREE_BLOCK, FREE_BY_GROUP, FREE_DEVICE, FREE_GROUP, FREE_LENGTH, GROUP_BLOCKS, IDLE,
     get,
 };
 use crate::memory::{Lost, argument_at};
-use crate::page::Page;
+use crate::page::TracedPage;
 use crate::repeat::repeat;
 use crate::ring::{count, emit, lose, page, record, stack};
 use crate::task::in_detail;
@@ -25,7 +25,7 @@ fn unplaced() {
 }
 
 /// The search for a page that is still in use.
-struct Search {
+struct InUseSearch {
     /// The next block.
     block: u64,
     /// Its page frame, and how many lie one behind the other from it on; none if it is to be looked
@@ -37,11 +37,11 @@ struct Search {
     lost_way: bool,
 }
 
-extern "C" fn look(_: u64, search: *mut Search) -> i64 {
+extern "C" fn look(_: u64, search: *mut InUseSearch) -> i64 {
     // SAFETY: `repeat` hands over the context it was given.
     let search = unsafe { &mut *search };
     if search.row == 0 {
-        let Some((frame, row)) = place(search.block) else {
+        let Some((frame, row)) = frame_of(search.block) else {
             search.lost_way = true;
             return 1;
         };
@@ -52,7 +52,7 @@ extern "C" fn look(_: u64, search: *mut Search) -> i64 {
     search.block += 1;
     search.frame += 1;
     search.row -= 1;
-    let Some(page) = Page::numbered(frame) else {
+    let Some(page) = TracedPage::numbered(frame) else {
         return 1;
     };
     if page.refs().is_ok_and(|refs| refs > get(&IDLE) as i32)
@@ -83,19 +83,19 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
     } else {
         (argument_at(context, &FREE_BLOCK)?, argument_at(context, &FREE_LENGTH)?)
     };
-    let Some((frame, row)) = place(block) else {
+    let Some((frame, row)) = frame_of(block) else {
         unplaced();
         return Ok(());
     };
-    let Some(start) = Page::numbered(frame) else {
+    let Some(start) = TracedPage::numbered(frame) else {
         return Err(Lost);
     };
-    let mut search = Search { block, frame, row, found: 0, lost_way: false };
+    let mut search = InUseSearch { block, frame, row, found: 0, lost_way: false };
     repeat(length.min(PAGES) as u32, look, &mut search);
     if search.lost_way {
         unplaced();
     }
-    let worst = Page::numbered(search.found).unwrap_or(start);
+    let worst = TracedPage::numbered(search.found).unwrap_or(start);
     let counts = worst.settled_counts()?;
     if length > PAGES {
         lose();
@@ -105,7 +105,7 @@ fn try_free(context: &TracePointContext) -> Result<(), Lost> {
         return Ok(());
     }
     let trace = if counts.busy() { stack(context) } else { -1 };
-    let (inode, index) = if counts.busy() { worst.place() } else { (0, 0) };
+    let (inode, index) = if counts.busy() { worst.mapped_at() } else { (0, 0) };
     emit(Kind::Free, |event| {
         page(event, worst);
         event.count = length;

@@ -24,7 +24,7 @@ const TURNS: u32 = 1 << 16;
 const LOOPS: u32 = 1 << 20;
 
 /// Who waits.
-struct Standing {
+struct HeldThread {
     slot: u32,
     until: u64,
     /// A number of an [`End`].
@@ -47,7 +47,7 @@ fn has_come(after: u64) -> bool {
 }
 
 /// Looks once.
-extern "C" fn turn(_: u64, standing: *mut Standing) -> i64 {
+extern "C" fn turn(_: u64, standing: *mut HeldThread) -> i64 {
     // SAFETY: `repeat` hands over what `hold` has on its stack.
     let standing = unsafe { &mut *standing };
     standing.end = match HOLDS.get(standing.slot) {
@@ -62,7 +62,7 @@ extern "C" fn turn(_: u64, standing: *mut Standing) -> i64 {
 }
 
 /// Looks many times.
-extern "C" fn turns(_: u64, standing: *mut Standing) -> i64 {
+extern "C" fn turns(_: u64, standing: *mut HeldThread) -> i64 {
     // SAFETY: as above.
     let standing = unsafe { &mut *standing };
     repeat(TURNS, turn, standing);
@@ -92,7 +92,7 @@ fn hold(number: u32, returned: u64) -> u32 {
     set(&slot.processor, u64::from(unsafe { bpf_get_smp_processor_id() }));
     set(&slot.arrived, arrived);
     let mut standing =
-        Standing { slot: number, until: until(arrived, get(&slot.deadline)), end: 0 };
+        HeldThread { slot: number, until: until(arrived, get(&slot.deadline)), end: 0 };
     repeat(LOOPS, turns, &mut standing);
     set(&slot.left, now());
     let end = if standing.end == 0 { End::Deadline as u64 } else { standing.end };

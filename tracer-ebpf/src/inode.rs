@@ -7,7 +7,7 @@ use crate::memory::{Lost, field};
 
 /// A file of the traced file system.
 #[derive(Clone, Copy)]
-pub(crate) struct Inode {
+pub(crate) struct TracedInode {
     pub(crate) address: u64,
     pub(crate) number: u64,
 }
@@ -16,7 +16,7 @@ pub(crate) struct Inode {
 /// read and write with DAX I/O") added it.
 const S_DAX: u32 = 1 << 13;
 
-impl Inode {
+impl TracedInode {
     /// The inode at `address`, if it is on the traced device.
     pub(crate) fn at(address: u64) -> Result<Option<Self>, Lost> {
         if address == 0 {
@@ -50,8 +50,8 @@ impl Inode {
 }
 
 /// The inode at `address`, if it is a DAX file on the traced device.
-pub(crate) fn dax_inode(address: u64) -> Result<Option<Inode>, Lost> {
-    match Inode::at(address)? {
+pub(crate) fn dax_inode(address: u64) -> Result<Option<TracedInode>, Lost> {
+    match TracedInode::at(address)? {
         Some(inode) if inode.is_dax()? => Ok(Some(inode)),
         _ => Ok(None),
     }

@@ -3,11 +3,11 @@
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, map};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
-use protocol::{Kind, Operation};
+use protocol::{Kind, OperationKind};
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::globals::{DENTRY_INODE, FAULT_INDEX, FAULT_VMA, VMA_FILE};
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::{Lost, field};
 use crate::ring::{about, emit, record};
 use crate::task::{in_detail, task, wanted};
@@ -15,8 +15,8 @@ use crate::waits::somebody_waits;
 
 fn operation(
     kind: Kind,
-    operation: Operation,
-    inode: Option<Inode>,
+    operation: OperationKind,
+    inode: Option<TracedInode>,
     (index, count): (u64, u64),
     value: i64,
 ) -> Result<(), Lost> {
@@ -32,22 +32,22 @@ fn operation(
     })
 }
 
-fn of_file(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
+fn of_file(context: &impl Arguments) -> Result<Option<TracedInode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::of_file(context.argument(0)?)
+    TracedInode::of_file(context.argument(0)?)
 }
 
-fn begin_fsync(context: &impl Arguments, inode: Option<Inode>) -> Result<(), Lost> {
+fn begin_fsync(context: &impl Arguments, inode: Option<TracedInode>) -> Result<(), Lost> {
     let start = context.argument(1)? / 4096;
     let end = context.argument(2)? / 4096;
     let pages = (start, end.saturating_sub(start) + 1);
-    operation(Kind::Begin, Operation::Fsync, inode, pages, 0)
+    operation(Kind::Begin, OperationKind::Fsync, inode, pages, 0)
 }
 
-fn end_fsync(inode: Option<Inode>, value: i32) -> Result<(), Lost> {
-    operation(Kind::End, Operation::Fsync, inode, (0, 0), i64::from(value))
+fn end_fsync(inode: Option<TracedInode>, value: i32) -> Result<(), Lost> {
+    operation(Kind::End, OperationKind::Fsync, inode, (0, 0), i64::from(value))
 }
 
 /// fsync(2), fdatasync(2), msync(2).
@@ -78,7 +78,7 @@ pub(crate) fn fsync_begin_probe(context: ProbeContext) -> u32 {
 #[kretprobe]
 pub(crate) fn fsync_end_probe(context: RetProbeContext) -> u32 {
     record!(|| match kept(Call::Fsync) {
-        Some(file) => end_fsync(Inode::of_file(file)?, context.ret()),
+        Some(file) => end_fsync(TracedInode::of_file(file)?, context.ret()),
         None => Ok(()),
     })
 }
@@ -90,7 +90,7 @@ pub(crate) fn fallocate_begin(context: FEntryContext) -> u32 {
         let (start, length) = (context.argument(2)?, context.argument(3)?);
         operation(
             Kind::Begin,
-            Operation::Fallocate,
+            OperationKind::Fallocate,
             of_file(&context)?,
             (start / 4096, length.div_ceil(4096)),
             0,
@@ -103,15 +103,15 @@ pub(crate) fn fallocate_begin(context: FEntryContext) -> u32 {
 pub(crate) fn fallocate_end(context: FExitContext) -> u32 {
     record!(|| {
         let value = context.ret::<i32>().map_err(|_| Lost)?;
-        operation(Kind::End, Operation::Fallocate, of_file(&context)?, (0, 0), i64::from(value))
+        operation(Kind::End, OperationKind::Fallocate, of_file(&context)?, (0, 0), i64::from(value))
     })
 }
 
-fn of_dentry(context: &impl Arguments) -> Result<Option<Inode>, Lost> {
+fn of_dentry(context: &impl Arguments) -> Result<Option<TracedInode>, Lost> {
     if !wanted() {
         return Ok(None);
     }
-    Inode::at(field(context.argument(1)?, &DENTRY_INODE)?)
+    TracedInode::at(field(context.argument(1)?, &DENTRY_INODE)?)
 }
 
 /// A change of size.
@@ -121,7 +121,7 @@ pub(crate) fn truncate_begin(context: FEntryContext) -> u32 {
         let size = context.argument(2)?;
         operation(
             Kind::Begin,
-            Operation::Truncate,
+            OperationKind::Truncate,
             of_dentry(&context)?,
             (size / 4096, u64::MAX),
             0,
@@ -134,7 +134,13 @@ pub(crate) fn truncate_begin(context: FEntryContext) -> u32 {
 pub(crate) fn truncate_end(context: FExitContext) -> u32 {
     record!(|| {
         let value = context.ret::<i32>().map_err(|_| Lost)?;
-        operation(Kind::End, Operation::Truncate, of_dentry(&context)?, (0, 0), i64::from(value))
+        operation(
+            Kind::End,
+            OperationKind::Truncate,
+            of_dentry(&context)?,
+            (0, 0),
+            i64::from(value),
+        )
     })
 }
 
@@ -144,10 +150,10 @@ pub(crate) fn truncate_end(context: FExitContext) -> u32 {
 static FAULTED: Array<u32> = Array::with_max_entries(64, 0);
 
 /// The file and the index of the fault described at an address.
-fn of_fault(fault: u64) -> Result<Option<(Inode, u64)>, Lost> {
+fn of_fault(fault: u64) -> Result<Option<(TracedInode, u64)>, Lost> {
     let vma: u64 = field(fault, &FAULT_VMA)?;
     let file: u64 = field(vma, &VMA_FILE)?;
-    let Some(inode) = Inode::of_file(file)? else {
+    let Some(inode) = TracedInode::of_file(file)? else {
         return Ok(None);
     };
     Ok(Some((inode, field(fault, &FAULT_INDEX)?)))
@@ -164,7 +170,7 @@ fn begin_fault(context: &impl Arguments) -> Result<(), Lost> {
     };
     keep(Call::Fault, fault)?;
     FAULTED.set(task() % 64, &1, 0).map_err(|_| Lost)?;
-    operation(Kind::Begin, Operation::Fault, Some(inode), (index, 1), 0)
+    operation(Kind::Begin, OperationKind::Fault, Some(inode), (index, 1), 0)
 }
 
 /// What a fault returns is no error number.
@@ -173,7 +179,9 @@ fn end_fault() -> Result<(), Lost> {
         return Ok(());
     }
     match kept(Call::Fault).map(of_fault).transpose()?.flatten() {
-        Some((inode, index)) => operation(Kind::End, Operation::Fault, Some(inode), (index, 1), 0),
+        Some((inode, index)) => {
+            operation(Kind::End, OperationKind::Fault, Some(inode), (index, 1), 0)
+        }
         None => Ok(()),
     }
 }

@@ -5,31 +5,31 @@ use crate::globals::{
     FOLIO_LARGE_MAPS, IDLE, PAGE_FLAGS, PAGE_HEAD_BIT, PAGE_INDEX, PAGE_MAPPING, PAGE_MAPS,
     PAGE_REFS, PAGE_SIZE_OF, PAGES, get, get64,
 };
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::{Lost, field, read};
 
 /// A page of the traced device.
 #[derive(Clone, Copy)]
-pub(crate) struct Page {
+pub(crate) struct TracedPage {
     pub(crate) address: u64,
     pub(crate) frame: u64,
 }
 
 /// Counts of a page, read without a lock.
 #[derive(Clone, Copy)]
-pub(crate) struct Counts {
+pub(crate) struct PageCounts {
     pub(crate) refs: i32,
     pub(crate) maps: i32,
 }
 
-impl Counts {
+impl PageCounts {
     /// Whether somebody besides the mappings uses the page.
     pub(crate) fn busy(self) -> bool {
         self.refs - self.maps > get(&IDLE) as i32
     }
 }
 
-impl Page {
+impl TracedPage {
     /// The page whose `struct page` is at `address`, if it is one of the traced device.
     pub(crate) fn at(address: u64) -> Option<Self> {
         let frame = address.wrapping_sub(get64(&PAGES)) / get(&PAGE_SIZE_OF).max(1);
@@ -53,10 +53,10 @@ impl Page {
         read(self.address)
     }
 
-    pub(crate) fn counts(self) -> Result<Counts, Lost> {
+    pub(crate) fn counts(self) -> Result<PageCounts, Lost> {
         if get(&IDLE) == 1 {
             // They are not mapped as far as the kernel counts.
-            return Ok(Counts { refs: self.refs()?, maps: 0 });
+            return Ok(PageCounts { refs: self.refs()?, maps: 0 });
         }
         self.shot()?.counts(self)
     }
@@ -65,7 +65,7 @@ impl Page {
     ///
     /// GUP-fast takes a reference before it knows that it may, and drops it again at once. Such a
     /// reference is gone when one looks again; a pin is not.
-    pub(crate) fn settled_counts(self) -> Result<Counts, Lost> {
+    pub(crate) fn settled_counts(self) -> Result<PageCounts, Lost> {
         let mut counts = self.counts()?;
         for _ in 0..8 {
             if !counts.busy() {
@@ -77,10 +77,10 @@ impl Page {
     }
 
     /// The file and the index the page is mapped at. A page shared by reflink has none.
-    pub(crate) fn place(self) -> (u64, u64) {
+    pub(crate) fn mapped_at(self) -> (u64, u64) {
         let place = || -> Result<(u64, u64), Lost> {
             let shot = self.shot()?;
-            let Some(inode) = Inode::of_mapping(shot.mapping())? else {
+            let Some(inode) = TracedInode::of_mapping(shot.mapping())? else {
                 return Ok((0, 0));
             };
             Ok((inode.number, shot.index()))
@@ -111,10 +111,10 @@ impl Shot {
         self.word(&PAGE_INDEX)
     }
 
-    pub(crate) fn counts(&self, page: Page) -> Result<Counts, Lost> {
+    pub(crate) fn counts(&self, page: TracedPage) -> Result<PageCounts, Lost> {
         let refs = self.half(&PAGE_REFS);
         if get(&IDLE) == 1 {
-            return Ok(Counts { refs, maps: 0 });
+            return Ok(PageCounts { refs, maps: 0 });
         }
         // The kernel stores counts of maps minus one.
         let head = get(&PAGE_HEAD_BIT);
@@ -123,6 +123,6 @@ impl Shot {
         } else {
             self.half(&PAGE_MAPS)
         };
-        Ok(Counts { refs, maps: maps + 1 })
+        Ok(PageCounts { refs, maps: maps + 1 })
     }
 }

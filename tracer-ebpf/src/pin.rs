@@ -11,16 +11,16 @@ use protocol::{Kind, counters};
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::globals::{BIO_COUNT, BIO_VECS, PAGE_SIZE_OF, PIPE_BUFFER_PAGE, get};
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::{Lost, field, read, read_to};
-use crate::page::{Page, Shot};
+use crate::page::{Shot, TracedPage};
 use crate::repeat::repeat;
 use crate::ring::{count, emit, page, record, stack_if_wanted};
 
 /// `struct bio_vec`: include/linux/bvec.h.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Segment {
+struct BioVec {
     page: u64,
     length: u32,
     offset: u32,
@@ -35,7 +35,7 @@ const PIN_BIAS: i32 = 1024;
 /// What a pin or unpin record says of its page.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Told {
+struct PageNote {
     mapping: u64,
     refs: i32,
     maps: i32,
@@ -44,7 +44,7 @@ struct Told {
 /// Pages in a row of which the same is to be told: one record speaks for all of them.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Row {
+struct PageRun {
     kind: u32,
     trace: i32,
     holder: u64,
@@ -52,15 +52,15 @@ struct Row {
     frame: u64,
     index: u64,
     pages: u64,
-    told: Told,
+    told: PageNote,
     /// The file of `told.mapping`, once that was looked up.
     inode: u64,
     mapping: u64,
 }
 
-impl Row {
+impl PageRun {
     fn new(kind: Kind, holder: u64, trace: i32) -> Self {
-        let told = Told { mapping: 0, refs: 0, maps: 0 };
+        let told = PageNote { mapping: 0, refs: 0, maps: 0 };
         Self {
             kind: kind as u32,
             trace,
@@ -79,14 +79,14 @@ impl Row {
     }
 
     /// One more page; tells of those before it if it is unlike them.
-    fn add(&mut self, pinned: Page, shot: &Shot) -> Result<(), Lost> {
+    fn add(&mut self, pinned: TracedPage, shot: &Shot) -> Result<(), Lost> {
         let counts = shot.counts(pinned)?;
         let refs = match self.unpins() {
             true if counts.refs >= PIN_BIAS => counts.refs - PIN_BIAS,
             true => counts.refs - 1,
             false => counts.refs,
         };
-        let told = Told { mapping: shot.mapping(), refs, maps: counts.maps };
+        let told = PageNote { mapping: shot.mapping(), refs, maps: counts.maps };
         let index = shot.index();
         if self.pages != 0
             && pinned.frame == self.frame + self.pages
@@ -110,14 +110,14 @@ impl Row {
         if self.pages == 0 {
             return Ok(());
         }
-        let Some(first) = Page::numbered(self.frame) else {
+        let Some(first) = TracedPage::numbered(self.frame) else {
             return Err(Lost);
         };
         let pages = self.pages;
         self.pages = 0;
         if self.mapping != self.told.mapping {
             // A page that is on its way out may name a file that is gone.
-            let file = Inode::of_mapping(self.told.mapping).unwrap_or(None);
+            let file = TracedInode::of_mapping(self.told.mapping).unwrap_or(None);
             self.inode = file.map_or(0, |inode| inode.number);
             self.mapping = self.told.mapping;
         }
@@ -140,7 +140,7 @@ impl Row {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Walk {
-    row: Row,
+    row: PageRun,
     /// Address of the next segment, and how many there are from it on.
     segments: u64,
     left: u64,
@@ -183,18 +183,18 @@ impl Walk {
             if self.left == 0 {
                 return Ok(false);
             }
-            let segment: Segment = read(self.segments)?;
+            let segment: BioVec = read(self.segments)?;
             self.left -= 1;
-            self.segments += size_of::<Segment>() as u64;
+            self.segments += size_of::<BioVec>() as u64;
             let (offset, length) = (u64::from(segment.offset), u64::from(segment.length));
             // A segment is contiguous: all of it is of this device, or nothing is.
-            if let Some(first) = Page::at(segment.page) {
+            if let Some(first) = TracedPage::at(segment.page) {
                 self.frame = first.frame + offset / 4096;
                 self.pages = (offset % 4096 + length).div_ceil(4096);
             }
             return Ok(true);
         }
-        let Some(first) = Page::numbered(self.frame) else {
+        let Some(first) = TracedPage::numbered(self.frame) else {
             return Err(Lost);
         };
         let together =
@@ -207,7 +207,7 @@ impl Walk {
             1
         };
         for (n, shot) in (0..count).zip(&self.shots) {
-            if let Some(pinned) = Page::numbered(self.frame + n) {
+            if let Some(pinned) = TracedPage::numbered(self.frame + n) {
                 self.row.add(pinned, shot)?;
             }
         }
@@ -229,8 +229,8 @@ fn of_bio(walk: u32, context: &impl StackIdContext, bio: u64) -> Result<(), Lost
         return Ok(());
     }
     let segments: u64 = field(bio, &BIO_VECS)?;
-    let first: Segment = read(segments)?;
-    if Page::at(first.page).is_none() {
+    let first: BioVec = read(segments)?;
+    if TracedPage::at(first.page).is_none() {
         // A buffer is mapped from one file or from none: the first page speaks for all.
         return Ok(());
     }
@@ -242,7 +242,7 @@ fn of_bio(walk: u32, context: &impl StackIdContext, bio: u64) -> Result<(), Lost
     // SAFETY: the pointer is to this processor's and this program's own element.
     let fresh = unsafe { &mut *walk };
     // Not in one, which would be made on the stack.
-    fresh.row = Row::new(kind, bio, trace);
+    fresh.row = PageRun::new(kind, bio, trace);
     fresh.segments = segments;
     fresh.left = u64::from(count);
     fresh.pages = 0;
@@ -320,11 +320,11 @@ fn of_pipe(kind: Kind, context: &(impl Arguments + StackIdContext)) -> Result<()
     let pipe = context.argument(0)?;
     let buffer = context.argument(1)?;
     let address: u64 = field(buffer, &PIPE_BUFFER_PAGE)?;
-    let Some(pinned) = Page::at(address) else {
+    let Some(pinned) = TracedPage::at(address) else {
         return Ok(());
     };
     let trace = stack_if_wanted(context);
-    let mut row = Row::new(kind, pipe, trace);
+    let mut row = PageRun::new(kind, pipe, trace);
     row.add(pinned, &pinned.shot()?)?;
     row.tell()
 }
@@ -359,15 +359,15 @@ const BUFFER: u32 = 1024;
 /// The walk through the array that get_user_pages_fast filled in.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Buffer {
-    row: Row,
+struct ArrayWalk {
+    row: PageRun,
     pages: u64,
     failed: u64,
 }
 
 /// On each processor one, for the reason that [`WALKS`] gives.
 #[map]
-static BUFFERS: PerCpuArray<Buffer> = PerCpuArray::with_max_entries(1, 0);
+static BUFFERS: PerCpuArray<ArrayWalk> = PerCpuArray::with_max_entries(1, 0);
 
 extern "C" fn next(n: u64, _: *mut u32) -> i64 {
     let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
@@ -379,7 +379,7 @@ extern "C" fn next(n: u64, _: *mut u32) -> i64 {
         buffer.failed = 1;
         return 1;
     };
-    if let Some(pinned) = Page::at(address)
+    if let Some(pinned) = TracedPage::at(address)
         && pinned.shot().and_then(|shot| buffer.row.add(pinned, &shot)).is_err()
     {
         buffer.failed = 1;
@@ -390,14 +390,14 @@ extern "C" fn next(n: u64, _: *mut u32) -> i64 {
 
 /// Pages of a user's buffer were taken; by whom they are held is not known here.
 fn of_buffer(context: &impl StackIdContext, pages: u64, count: i32) -> Result<(), Lost> {
-    if count <= 0 || Page::at(read(pages)?).is_none() {
+    if count <= 0 || TracedPage::at(read(pages)?).is_none() {
         return Ok(());
     }
     let trace = stack_if_wanted(context);
     let Some(buffer) = BUFFERS.get_ptr_mut(0) else {
         return Err(Lost);
     };
-    let fresh = Buffer { row: Row::new(Kind::Pin, 0, trace), pages, failed: 0 };
+    let fresh = ArrayWalk { row: PageRun::new(Kind::Pin, 0, trace), pages, failed: 0 };
     // SAFETY: the pointer is to this processor's own element.
     unsafe { buffer.write(fresh) };
     repeat((count as u32).min(BUFFER), next, &mut 0);

@@ -7,9 +7,9 @@ use protocol::{Kind, flag};
 
 use crate::call::Arguments;
 use crate::globals::{IDLE, REMOVE_HAS_MAPPING, get};
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::Lost;
-use crate::page::{Counts, Page};
+use crate::page::{PageCounts, TracedPage};
 use crate::repeat::repeat;
 use crate::ring::{emit, page, record, stack};
 use crate::task::{in_detail, task};
@@ -45,19 +45,19 @@ mod entry {
 const HUGE: u32 = 512;
 
 /// The search for a busy page in a huge entry.
-struct Search {
+struct BusySearch {
     first: u64,
     found: u64,
 }
 
-extern "C" fn look(n: u64, search: *mut Search) -> i64 {
+extern "C" fn look(n: u64, search: *mut BusySearch) -> i64 {
     // SAFETY: `repeat` hands over the context it was given.
     let search = unsafe { &mut *search };
     let frame = search.first + n;
-    let Some(page) = Page::numbered(frame) else {
+    let Some(page) = TracedPage::numbered(frame) else {
         return 1;
     };
-    if page.settled_counts().is_ok_and(Counts::busy) {
+    if page.settled_counts().is_ok_and(PageCounts::busy) {
         search.found = frame;
         return 1;
     }
@@ -72,15 +72,15 @@ fn try_remove(
     if value & (entry::ZERO_PAGE | entry::EMPTY) != 0 {
         return Ok(());
     }
-    let Some(first) = Page::numbered(value >> entry::SHIFT) else {
+    let Some(first) = TracedPage::numbered(value >> entry::SHIFT) else {
         return Ok(());
     };
     let pages = if value & entry::PMD != 0 && get(&IDLE) == 1 { HUGE } else { 1 };
-    let mut search = Search { first: first.frame, found: 0 };
+    let mut search = BusySearch { first: first.frame, found: 0 };
     if pages > 1 {
         repeat(pages, look, &mut search);
     }
-    let worst = Page::numbered(search.found).unwrap_or(first);
+    let worst = TracedPage::numbered(search.found).unwrap_or(first);
     let counts = worst.settled_counts()?;
     // First of all, for a file's pages are removed one by one.
     if !counts.busy() && !in_detail() {
@@ -89,12 +89,12 @@ fn try_remove(
     let task = task();
     // SAFETY: the map's values are plain data that only their own task changes.
     let breaking = unsafe { BREAKS.get(&task) }.is_some();
-    let (mut number, index) = first.place();
+    let (mut number, index) = first.mapped_at();
     let mut detail = 0;
     if get(&REMOVE_HAS_MAPPING) != 0 {
         let mapping = argument(1)?;
         let truncating = argument(2)?;
-        if let Some(inode) = Inode::of_mapping(mapping)? {
+        if let Some(inode) = TracedInode::of_mapping(mapping)? {
             number = inode.number;
         }
         if truncating & 1 != 0 {

@@ -10,9 +10,9 @@ use protocol::event::loss_mark;
 use protocol::{Event, Kind, counters};
 
 use crate::globals::{DEVICE, get};
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 use crate::memory::Lost;
-use crate::page::Page;
+use crate::page::TracedPage;
 use crate::task::{in_detail, process, task};
 
 /// Resized when loaded.
@@ -133,11 +133,11 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Event)) -> Result<(), Lost
 }
 
 /// Fills in a file.
-pub(crate) fn about(event: &mut Event, inode: Inode) {
+pub(crate) fn about(event: &mut Event, inode: TracedInode) {
     event.inode = inode.number;
 }
 
 /// Fills in a page.
-pub(crate) fn page(event: &mut Event, page: Page) {
+pub(crate) fn page(event: &mut Event, page: TracedPage) {
     event.page = page.frame;
 }

@@ -7,24 +7,24 @@ use protocol::Kind;
 
 use crate::call::{Arguments, Call, keep, kept};
 use crate::globals::MAPPING_HOST;
-use crate::inode::{Inode, dax_inode};
+use crate::inode::{TracedInode, dax_inode};
 use crate::memory::{Lost, field};
-use crate::page::Page;
+use crate::page::TracedPage;
 use crate::ring::{about, emit, page, record, stack};
 use crate::task::{task, wanted};
-use crate::under_way::{BREAKS, Break};
+use crate::under_way::{BREAKS, BreakUnderWay};
 use crate::waits::stop_waiting;
 
 /// The file that is scanned, if it is one to look at: most often that of the task's break, which
 /// was looked at when it began.
-fn scanned(a_break: Option<&Break>, mapping: u64) -> Result<Option<Inode>, Lost> {
+fn scanned(a_break: Option<&BreakUnderWay>, mapping: u64) -> Result<Option<TracedInode>, Lost> {
     if mapping == 0 {
         return Ok(None);
     }
     let host = field(mapping, &MAPPING_HOST)?;
     match a_break {
         Some(a_break) if a_break.inode == host => {
-            Ok(Some(Inode { address: host, number: a_break.number }))
+            Ok(Some(TracedInode { address: host, number: a_break.number }))
         }
         _ if wanted() => dax_inode(host),
         _ => Ok(None),
@@ -42,7 +42,7 @@ fn begin_scan() -> Result<(), Lost> {
         return Ok(());
     }
     stop_waiting(&found, task, 0)?;
-    BREAKS.insert(&task, &Break { waiting: 0, ..found }, 0).map_err(|_| Lost)
+    BREAKS.insert(&task, &BreakUnderWay { waiting: 0, ..found }, 0).map_err(|_| Lost)
 }
 
 /// The scan is called.
@@ -80,13 +80,13 @@ pub(crate) fn scan_end_probe(context: RetProbeContext) -> u32 {
 
 fn try_scan(context: &impl StackIdContext, mapping: u64, found: u64) -> Result<(), Lost> {
     let task = task();
-    let found = Page::at(found);
+    let found = TracedPage::at(found);
     // SAFETY: the map's values are plain data that only their own task changes.
     let begun = unsafe { BREAKS.get(&task) }.copied();
     let Some(inode) = scanned(begun.as_ref(), mapping)? else {
         return Ok(());
     };
-    let mut a_break = begun.unwrap_or(Break::unseen(inode));
+    let mut a_break = begun.unwrap_or(BreakUnderWay::unseen(inode));
     stop_waiting(&a_break, task, 0)?;
     let fresh = a_break.busy == 0;
     a_break.waiting = 0;
@@ -100,7 +100,7 @@ fn try_scan(context: &impl StackIdContext, mapping: u64, found: u64) -> Result<(
         return emit(Kind::Scan, |event| about(event, inode));
     };
     let counts = busy.counts()?;
-    let (_, index) = busy.place();
+    let (_, index) = busy.mapped_at();
     a_break.busy = busy.address;
     a_break.busy_index = index;
     a_break.busy_inode = inode.address;

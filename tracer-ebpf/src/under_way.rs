@@ -3,12 +3,12 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 
-use crate::inode::Inode;
+use crate::inode::TracedInode;
 
 /// A break under way, by task.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Break {
+pub(crate) struct BreakUnderWay {
     pub(crate) inode: u64,
     pub(crate) number: u64,
     /// The second file of a reflink, or 0.
@@ -27,9 +27,9 @@ pub(crate) struct Break {
     pub(crate) whole: u32,
 }
 
-impl Break {
+impl BreakUnderWay {
     /// One whose beginning was not seen.
-    pub(crate) fn unseen(inode: Inode) -> Self {
+    pub(crate) fn unseen(inode: TracedInode) -> Self {
         Self {
             inode: inode.address,
             number: inode.number,
@@ -50,4 +50,4 @@ impl Break {
 pub(crate) const ONLY_NEW: u64 = 1;
 
 #[map]
-pub(crate) static BREAKS: HashMap<u32, Break> = HashMap::with_max_entries(1024, 0);
+pub(crate) static BREAKS: HashMap<u32, BreakUnderWay> = HashMap::with_max_entries(1024, 0);

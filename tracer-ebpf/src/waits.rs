@@ -11,11 +11,11 @@ use crate::globals::{
     WAIT_OFFSET, get,
 };
 use crate::memory::{Lost, field, read};
-use crate::page::Page;
+use crate::page::TracedPage;
 use crate::repeat::repeat;
 use crate::ring::{emit, lose, page, record, stack};
 use crate::task::{current, process, task};
-use crate::under_way::{BREAKS, Break};
+use crate::under_way::{BREAKS, BreakUnderWay};
 
 /// How many breaks wait for the page at an address.
 #[map]
@@ -79,7 +79,7 @@ const WAITERS_SIZE: u32 = 64;
 static WAITERS: Array<Waiter> = Array::with_max_entries(WAITERS_SIZE, 0);
 
 /// A break waits no longer; `value` is what it returned, if it did.
-pub(crate) fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(), Lost> {
+pub(crate) fn stop_waiting(a_break: &BreakUnderWay, task: u32, value: i64) -> Result<(), Lost> {
     if a_break.waiting == 0 {
         return Ok(());
     }
@@ -103,7 +103,7 @@ pub(crate) fn stop_waiting(a_break: &Break, task: u32, value: i64) -> Result<(),
             }
         }
     }
-    let Some(busy) = Page::at(a_break.busy) else {
+    let Some(busy) = TracedPage::at(a_break.busy) else {
         return Ok(());
     };
     emit(Kind::WaitEnd, |event| {
@@ -138,7 +138,7 @@ fn try_wait(context: &impl Arguments) -> Result<(), Lost> {
     if a_break.busy == 0 || variable.wrapping_sub(a_break.busy) >= get(&PAGE_SIZE_OF) {
         return Ok(());
     }
-    let Some(busy) = Page::at(a_break.busy) else {
+    let Some(busy) = TracedPage::at(a_break.busy) else {
         return Ok(());
     };
     waiting(task, true)?;
@@ -192,7 +192,7 @@ fn try_switch(context: &RawTracePointContext) -> Result<(), Lost> {
     if preempted & 1 != 0 || state == 0 {
         return Ok(());
     }
-    let Some(busy) = Page::at(a_break.busy) else {
+    let Some(busy) = TracedPage::at(a_break.busy) else {
         return Ok(());
     };
     let mapping: u64 = field(a_break.busy_inode, &INODE_MAPPING)?;
@@ -248,7 +248,7 @@ fn try_wake(context: &FEntryContext) -> Result<(), Lost> {
     }
     let variable = context.argument(0)?;
     let address = variable.wrapping_sub(get(&WAIT_OFFSET));
-    let Some(woken) = Page::at(address) else {
+    let Some(woken) = TracedPage::at(address) else {
         return Ok(());
     };
     // SAFETY: plain data.
@@ -292,7 +292,7 @@ fn sample_one(slot: u32) -> Result<(), Lost> {
     if waiter.task == 0 {
         return Ok(());
     }
-    let Some(busy) = Page::at(waiter.page) else {
+    let Some(busy) = TracedPage::at(waiter.page) else {
         return Ok(());
     };
     let counts = busy.settled_counts()?;

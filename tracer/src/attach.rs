@@ -113,9 +113,9 @@ impl Programs {
         Ok(())
     }
 
-    fn attach_one(&mut self, name: &str, how: Attach, place: &Site<'_>) -> Result<(), Refused> {
+    fn attach_one(&mut self, name: &str, how: Attach, place: &Site<'_>) -> Result<(), NotAttached> {
         let &Site { symbol, address, .. } = place;
-        let program = self.ebpf.program_mut(name).ok_or(Refused::NoProgram)?;
+        let program = self.ebpf.program_mut(name).ok_or(NotAttached::NoProgram)?;
         match how {
             Attach::Kprobe | Attach::Kretprobe => {
                 let program: &mut KProbe = program.try_into()?;
@@ -168,9 +168,9 @@ impl Programs {
     }
 
     /// Takes a program off and out of the kernel.
-    fn unload(&mut self, name: &str) -> Result<(), Refused> {
+    fn unload(&mut self, name: &str) -> Result<(), NotAttached> {
         self.kprobes.remove(name);
-        match self.ebpf.program_mut(name).ok_or(Refused::NoProgram)? {
+        match self.ebpf.program_mut(name).ok_or(NotAttached::NoProgram)? {
             Program::KProbe(program) => program.unload()?,
             Program::FEntry(program) => program.unload()?,
             Program::FExit(program) => program.unload()?,
@@ -178,7 +178,7 @@ impl Programs {
             Program::RawTracePoint(program) => program.unload()?,
             Program::TracePoint(program) => program.unload()?,
             // No step has any other.
-            _ => return Err(Refused::NoProgram),
+            _ => return Err(NotAttached::NoProgram),
         }
         Ok(())
     }
@@ -188,9 +188,9 @@ impl Programs {
         self.try_sample().map_err(|refused| refused.into_error("sample_waiters", "a timer"))
     }
 
-    fn try_sample(&mut self) -> Result<(), Refused> {
+    fn try_sample(&mut self) -> Result<(), NotAttached> {
         let program: &mut PerfEvent =
-            self.ebpf.program_mut("sample_waiters").ok_or(Refused::NoProgram)?.try_into()?;
+            self.ebpf.program_mut("sample_waiters").ok_or(NotAttached::NoProgram)?.try_into()?;
         program.load()?;
         program.attach(
             PerfEventConfig::Software(SoftwareEvent::CpuClock),
@@ -245,12 +245,12 @@ fn all_or_none<C, P, E>(
 }
 
 /// A program that is not there, or that the kernel did not take.
-enum Refused {
+enum NotAttached {
     NoProgram,
     Kernel(Box<ProgramError>),
 }
 
-impl Refused {
+impl NotAttached {
     fn into_error(self, program: &str, symbol: &str) -> Error {
         match self {
             Self::NoProgram => Error::Lacks(format!("the program {program}")),
@@ -263,7 +263,7 @@ impl Refused {
     }
 }
 
-impl From<ProgramError> for Refused {
+impl From<ProgramError> for NotAttached {
     fn from(error: ProgramError) -> Self {
         Self::Kernel(Box::new(error))
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use protocol::segment::{MEMBERS, Segment};
 
 use crate::survey::{self, Point};
-use crate::table::{self, Number, Part, Unknown};
+use crate::table::{self, MajorMinor, Part, Unknown};
 use crate::untraceable::{Error, PAGE};
 
 /// How many segments the probes take.
@@ -37,7 +37,7 @@ pub struct BlockMap {
 impl BlockMap {
     /// Finds it out for a device of so many pages, whose file system is on `mount`.
     pub(crate) fn find(
-        device: Number,
+        device: MajorMinor,
         pages: u64,
         mount: &Path,
     ) -> Result<(Self, Vec<Point>), Error> {
@@ -93,17 +93,17 @@ impl BlockMap {
 }
 
 /// The devices at the bottom.
-fn leaves(parts: &[Part]) -> BTreeSet<Number> {
+fn leaves(parts: &[Part]) -> BTreeSet<MajorMinor> {
     parts.iter().flat_map(|part| &part.members).map(|member| member.device).collect()
 }
 
 /// Where devices lie in memory, and how many blocks say so.
 #[derive(Default)]
-struct Bases(BTreeMap<Number, (u64, BTreeSet<u64>)>);
+struct Bases(BTreeMap<MajorMinor, (u64, BTreeSet<u64>)>);
 
 impl Bases {
     fn of(parts: &[Part], points: &[Point]) -> Result<Self, Unknown> {
-        let mut bases: BTreeMap<Number, (u64, BTreeSet<u64>)> = BTreeMap::new();
+        let mut bases: BTreeMap<MajorMinor, (u64, BTreeSet<u64>)> = BTreeMap::new();
         for &Point { block, frame, .. } in points {
             let found =
                 parts.iter().find_map(|part| part.stripes.locate(block).map(|spot| (part, spot)));
@@ -127,7 +127,7 @@ impl Bases {
     }
 
     /// The frame of a device's first page, if enough blocks agree on it.
-    fn frame(&self, device: Number) -> Option<u64> {
+    fn frame(&self, device: MajorMinor) -> Option<u64> {
         let (base, blocks) = self.0.get(&device)?;
         (blocks.len() >= PROOF).then_some(*base)
     }
@@ -196,8 +196,8 @@ mod tests {
     use super::*;
     use crate::table::Location;
 
-    const A: Number = (259, 0);
-    const B: Number = (259, 1);
+    const A: MajorMinor = (259, 0);
+    const B: MajorMinor = (259, 1);
 
     fn striped() -> Vec<Part> {
         let stripes = Stripes { begin: 0, pages: 64, skip: 0, chunk: 1, members: 2 };

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
 
-/// What the probes know of a break under way: `Break` in tracer-ebpf/src/under_way.rs.
-pub(crate) type Break = [u64; 10];
+/// What the probes know of a break under way: `BreakUnderWay` in tracer-ebpf/src/under_way.rs.
+pub(crate) type BreakWords = [u64; 10];
 
 /// Whether it waits, as far as was seen: the lower half of its last word.
-fn waits(a_break: &Break) -> bool {
+fn waits(a_break: &BreakWords) -> bool {
     a_break[9] as u32 != 0
 }
 
@@ -24,14 +24,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The probes' table of breaks under way.
 pub(crate) struct Breaks {
-    map: HashMap<MapData, u32, Break>,
+    map: HashMap<MapData, u32, BreakWords>,
     /// Breaks that were found to have ended unseen.
     returns: u64,
 }
 
 impl Breaks {
     /// Those of `map`.
-    pub(crate) fn new(map: HashMap<MapData, u32, Break>) -> Self {
+    pub(crate) fn new(map: HashMap<MapData, u32, BreakWords>) -> Self {
         Self { map, returns: 0 }
     }
 
@@ -79,12 +79,12 @@ impl Breaks {
     }
 
     /// Breaks under way.
-    fn open(&self) -> Vec<(u32, Break)> {
+    fn open(&self) -> Vec<(u32, BreakWords)> {
         self.map.iter().filter_map(Result::ok).collect()
     }
 
     /// Takes a break out of what the probes know, if that is still the same; how many.
-    fn forget(&mut self, task: u32, a_break: &Break) -> u64 {
+    fn forget(&mut self, task: u32, a_break: &BreakWords) -> u64 {
         let still = self.map.get(&task, 0).is_ok_and(|now| now == *a_break);
         u64::from(still && self.map.remove(&task).is_ok())
     }

@@ -11,21 +11,21 @@ use nix::sys::signal::{SigSet, Signal};
 use protocol::event::Counting;
 use protocol::{Finding, HoldPoint, Ruling};
 use serde::Serialize;
-use tracer::holds::{self, Checked, Holds, Placed};
+use tracer::holds::{self, HoldCheck, HoldProbes, Placed};
 use tracer::hook;
 use tracer::load;
 use tracer::options::{Options, ProbeLog};
 use tracer::preemption::preempts;
-use tracer::stream::{INTERVAL, Outcome, Stream};
+use tracer::stream::{INTERVAL, Stream, WatchOutcome};
 use tracer::symbols::Symbols;
 use tracer::{globals, session};
 
 /// Watch the layout breaks of a mounted DAX file system and report what violates the protocol
 #[derive(Debug, Parser)]
 #[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
-pub(crate) struct Arguments {
+pub(crate) struct Typed {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<TypedCommand>,
     /// Watch the file system mounted from this block device
     #[arg(long, required = true, value_name = "DEVICE")]
     dev: Option<PathBuf>,
@@ -65,7 +65,7 @@ impl From<Said> for ProbeLog {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TypedCommand {
     /// Print the kernel function that each step of the protocol is traced at
     Hooks,
     /// Test every hold point on a mounted DAX file system and print the kernel function behind it
@@ -109,15 +109,15 @@ fn time(text: &str) -> Result<Duration, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Does what was asked; returns whether all is well.
-pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+pub(crate) fn run(arguments: &Typed) -> Result<bool> {
     match (&arguments.command, &arguments.dev) {
-        (Some(Command::Hooks), _) => hooks().map(|()| true),
-        (Some(Command::Bench { dev, target, duration }), _) => {
+        (Some(TypedCommand::Hooks), _) => hooks().map(|()| true),
+        (Some(TypedCommand::Bench { dev, target, duration }), _) => {
             let rate = load::run(dev, target, *duration)?;
             writeln!(std::io::stdout(), "{:.1} {:.1}", rate.mean, rate.undisturbed)?;
             Ok(true)
         }
-        (Some(Command::Holds { dev }), _) => check_holds(dev),
+        (Some(TypedCommand::Holds { dev }), _) => check_holds(dev),
         (None, Some(_)) => watch(arguments),
         (None, None) => unreachable!("clap asks for --dev"),
     }
@@ -163,19 +163,19 @@ fn hooks() -> Result<()> {
 
 /// Prints what came of each point; whether a task was held at all that this kernel has.
 fn check_holds(dev: &Path) -> Result<bool> {
-    let holds = Holds::attach()?;
+    let holds = HoldProbes::attach()?;
     let mut out = std::io::stdout().lock();
     let mut all = true;
     for point in HoldPoint::ALL {
         let (place, came) = match holds.placed(*point) {
             Ok(Placed { symbol, how }) => {
                 let came = match holds::check(&holds, dev, *point)? {
-                    Checked::Held => "held".to_owned(),
-                    Checked::Missed(why) => {
+                    HoldCheck::Held => "held".to_owned(),
+                    HoldCheck::Missed(why) => {
                         all = false;
                         format!("not held: {why}")
                     }
-                    Checked::Absent(why) => format!("nobody comes by: {why}"),
+                    HoldCheck::Absent(why) => format!("nobody comes by: {why}"),
                 };
                 (format!("{symbol} {}", format!("{how:?}").to_lowercase()), came)
             }
@@ -186,7 +186,7 @@ fn check_holds(dev: &Path) -> Result<bool> {
     Ok(all)
 }
 
-fn watch(arguments: &Arguments) -> Result<bool> {
+fn watch(arguments: &Typed) -> Result<bool> {
     let path = arguments.dev.as_deref().context("--dev is missing")?;
     if let Some(process) = arguments.pid
         && !Path::new("/proc").join(process.to_string()).exists()
@@ -241,7 +241,7 @@ fn watch(arguments: &Arguments) -> Result<bool> {
     tell_refusals(&mut stream);
     let (_, outcome) = stream.finish();
     conclude(&mut out, arguments.json, &outcome)?;
-    Ok(outcome.verdict == Ruling::Holds)
+    Ok(outcome.ruling == Ruling::Holds)
 }
 
 fn tell_refusals(stream: &mut Stream) {
@@ -354,8 +354,8 @@ fn print(out: &mut impl Write, json: bool, stream: &Stream, finding: &Finding) -
     Ok(())
 }
 
-fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
-    let (word, findings) = match &outcome.verdict {
+fn conclude(out: &mut impl Write, json: bool, outcome: &WatchOutcome) -> Result<()> {
+    let (word, findings) = match &outcome.ruling {
         Ruling::Holds => ("holds", 0),
         Ruling::Violated(findings) => ("violated", findings.len()),
         Ruling::Undecided => ("undecided", 0),
@@ -384,7 +384,7 @@ fn conclude(out: &mut impl Write, json: bool, outcome: &Outcome) -> Result<()> {
     if outcome.needless > 0 {
         writeln!(out, "{} calls were not seen, none that a verdict needs", outcome.needless)?;
     }
-    match outcome.verdict {
+    match outcome.ruling {
         Ruling::Holds => writeln!(out, "the protocol held in all that was seen")?,
         Ruling::Violated(_) => writeln!(out, "the protocol was violated: {findings} findings")?,
         Ruling::Undecided => {
@@ -403,6 +403,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
+        Typed::command().debug_assert();
     }
 }

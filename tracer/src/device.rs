@@ -12,7 +12,7 @@ use crate::untraceable::{Error, FILE_SYSTEMS, PAGE, failed};
 
 /// A mounted file system on a block device.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct TracedFs {
     /// The block device.
     pub path: PathBuf,
     /// Where it is mounted.
@@ -27,7 +27,7 @@ pub struct Device {
     pub group_blocks: u32,
 }
 
-impl Device {
+impl TracedFs {
     /// Whether there is something to trace at `path`, as far as anybody may look.
     pub fn check(path: &Path) -> Result<(), Error> {
         Self::mount(path).map(|_| ())

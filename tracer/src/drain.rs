@@ -37,13 +37,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A ring that is being emptied. Dropping it ends that.
 pub(crate) struct Drain {
-    shared: Arc<Shared>,
+    shared: Arc<Handover>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
 }
 
 #[derive(Default)]
-struct Shared {
+struct Handover {
     queue: Mutex<Queue>,
     swept: Condvar,
 }
@@ -82,7 +82,7 @@ impl Drain {
     /// Begins to empty a ring of the size that `options` say.
     pub(crate) fn start(ring: RingBuf<MapData>, options: &Options) -> std::io::Result<Self> {
         let size = options.ring_size as usize;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Handover::default());
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("tracer-drain".to_owned())
@@ -149,7 +149,7 @@ impl Drop for Drain {
 }
 
 /// What the thread does; `room` is how many records the ring has room for.
-fn empty(mut ring: RingBuf<MapData>, room: usize, shared: &Shared) {
+fn empty(mut ring: RingBuf<MapData>, room: usize, shared: &Handover) {
     // What is lost without it is counted like everything else that is lost.
     let _ = sys::hurry();
     let mut batch = Vec::with_capacity(BATCH);

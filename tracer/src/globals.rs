@@ -10,7 +10,7 @@ use protocol::Counting;
 use protocol::segment::Segment;
 
 use crate::blockmap::{RANGES, SEGMENTS};
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::error::Error;
 use crate::hook::Resolved;
 use crate::offsets::{self, KERNEL, Types};
@@ -29,7 +29,7 @@ pub(crate) struct Globals {
 impl Globals {
     /// For this device and kernel.
     pub(crate) fn collect(
-        device: &Device,
+        device: &TracedFs,
         options: &Options,
         counting: Counting,
         hooks: &[Resolved],
@@ -78,7 +78,7 @@ fn words<const N: usize>(rows: impl Iterator<Item = [u64; N]>, most: usize) -> V
 }
 
 fn fixed(
-    device: &Device,
+    device: &TracedFs,
     options: &Options,
     counting: Counting,
     hooks: &[Resolved],

@@ -21,7 +21,7 @@ use protocol::HoldPoint;
 use protocol::hold::{End, LONGEST, Slots, slot};
 
 use crate::attach::{Programs, Site};
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::error::Error;
 use crate::hook::{Alternative, Attach, at};
 use crate::load::{self, failed};
@@ -32,7 +32,7 @@ use crate::untraceable::PAGE;
 
 /// A function in which tasks can be held.
 #[derive(Debug)]
-struct Held {
+struct HoldSite {
     /// Its place in the control page.
     slot: u32,
     /// The ways to stop a task there, the best first. A kprobe is second choice, for where it is an
@@ -41,50 +41,50 @@ struct Held {
     ways: &'static [Alternative],
 }
 
-const HELD: &[Held] = &[
-    Held {
+const HELD: &[HoldSite] = &[
+    HoldSite {
         slot: slot::UNMAP,
         ways: &[
             at("unmap_mapping_pages", &[("hold_unmap", Attach::Fexit)]),
             at("unmap_mapping_pages", &[("hold_unmap_probe", Attach::Kretprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::SCAN,
         ways: &[
             at("dax_layout_busy_page_range", &[("hold_scan", Attach::Fexit)]),
             at("dax_layout_busy_page_range", &[("hold_scan_probe", Attach::Kretprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::WAIT,
         ways: &[
             at("init_wait_var_entry", &[("hold_wait", Attach::Fentry)]),
             at("init_wait_var_entry", &[("hold_wait_probe", Attach::Kprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::FAULT,
         ways: &[
             at("dax_iomap_fault", &[("hold_fault", Attach::Fentry)]),
             at("dax_iomap_fault", &[("hold_fault_probe", Attach::Kprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::WRITE,
         ways: &[
             at("dax_flush", &[("hold_write", Attach::Fentry)]),
             at("dax_flush", &[("hold_write_probe", Attach::Kprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::INVALIDATE,
         ways: &[
             at("invalidate_inode_pages2_range", &[("hold_invalidate", Attach::Fentry)]),
             at("invalidate_inode_pages2_range", &[("hold_invalidate_probe", Attach::Kprobe)]),
         ],
     },
-    Held {
+    HoldSite {
         slot: slot::REMAP,
         ways: &[
             at("xfs_reflink_end_cow", &[("hold_remap", Attach::Fentry)]),
@@ -100,7 +100,7 @@ const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 const RING: u32 = 4096;
 
 /// The probes in place. Dropping it takes them off; who stands at one stays until its deadline.
-pub struct Holds {
+pub struct HoldProbes {
     programs: Programs,
     page: HoldPage,
     /// What became of each slot.
@@ -116,7 +116,7 @@ pub struct Placed {
     pub how: Attach,
 }
 
-impl Holds {
+impl HoldProbes {
     /// Attaches what this kernel takes. An error says why nothing can be held here.
     pub fn attach() -> Result<Self, Error> {
         preconditions()?;
@@ -141,7 +141,7 @@ impl Holds {
         let mut programs = Programs::new(ebpf, btf);
         let mut placed = Vec::new();
         for held in HELD {
-            let result = place(&mut programs, held, &symbols);
+            let result = put_probe(&mut programs, held, &symbols);
             let word = &page.slots()[held.slot as usize].attached;
             word.store(result.is_ok().into(), std::sync::atomic::Ordering::SeqCst);
             placed.push((held.slot, result));
@@ -183,7 +183,7 @@ impl Holds {
 }
 
 /// Attaches a slot's program in the first way that the kernel takes.
-fn place(programs: &mut Programs, held: &Held, symbols: &Symbols) -> Result<Placed, Error> {
+fn put_probe(programs: &mut Programs, held: &HoldSite, symbols: &Symbols) -> Result<Placed, Error> {
     let mut refused = None;
     for way in held.ways {
         if symbols.named(way.symbol).is_none() {
@@ -202,7 +202,7 @@ fn place(programs: &mut Programs, held: &Held, symbols: &Symbols) -> Result<Plac
 
 /// What came of holding a task at a point.
 #[derive(Debug)]
-pub enum Checked {
+pub enum HoldCheck {
     /// It stood there and was let go.
     Held,
     /// It did not come by, or was not stopped.
@@ -215,8 +215,8 @@ pub enum Checked {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Has a task come to `point` on the mounted file system of `dev`, and holds it there.
-pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, load::Error> {
-    let (device, _) = Device::find(dev)?;
+pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldCheck, load::Error> {
+    let (device, _) = TracedFs::find(dev)?;
     let (file, _) = device.scratch()?;
     let length = NonZeroUsize::new(PAGE as usize).expect("a page is not empty");
     let map = Map::new(&file, length).map_err(failed("mapping its file"))?;
@@ -243,7 +243,7 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
         HoldPoint::CopyWritten => {
             let (other, _) = device.scratch()?;
             if sys::share(&file, &other).is_err() {
-                return Ok(Checked::Absent("its files cannot share blocks"));
+                return Ok(HoldCheck::Absent("its files cannot share blocks"));
             }
             None
         }
@@ -270,7 +270,7 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
     let number = told.recv().map_err(io::Error::other).map_err(failed("starting a task"))?;
     let slot = &holds.slots()[point.slot() as usize];
     if !slot.arm(number, point, LONGEST) {
-        return Ok(Checked::Missed("somebody else stands there"));
+        return Ok(HoldCheck::Missed("somebody else stands there"));
     }
     begin.send(()).map_err(io::Error::other).map_err(failed("starting a task"))?;
     wait(|| slot.has_arrived() || task.is_finished());
@@ -285,13 +285,13 @@ pub fn check(holds: &Holds, dev: &Path, point: HoldPoint) -> Result<Checked, loa
     }
     wait(|| task.is_finished());
     if !task.is_finished() {
-        return Ok(Checked::Missed("it was let go and did not return"));
+        return Ok(HoldCheck::Missed("it was let go and did not return"));
     }
     task.join().expect("it does not panic").map_err(failed("what its task does"))?;
     Ok(match slot.ended() {
-        Some(End::Go) if stood => Checked::Held,
-        Some(_) => Checked::Missed("it went on before it was let go"),
-        None => Checked::Missed("it never came by"),
+        Some(End::Go) if stood => HoldCheck::Held,
+        Some(_) => HoldCheck::Missed("it went on before it was let go"),
+        None => HoldCheck::Missed("it never came by"),
     })
 }
 

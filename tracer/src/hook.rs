@@ -71,7 +71,7 @@ impl When {
 
 /// A step of the protocol.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct ProtocolStep {
     /// What happens there.
     pub name: &'static str,
     /// The only file system that has it, if not all.
@@ -105,8 +105,8 @@ pub(crate) const fn at(
 }
 
 /// All steps.
-pub const STEPS: &[Step] = &[
-    Step {
+pub const STEPS: &[ProtocolStep] = &[
+    ProtocolStep {
         name: "break",
         file_system: Some("xfs"),
         needed: true,
@@ -117,7 +117,7 @@ pub const STEPS: &[Step] = &[
             &[("break_begin_xfs", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
         )],
     },
-    Step {
+    ProtocolStep {
         name: "break of two files",
         file_system: Some("xfs"),
         needed: true,
@@ -128,7 +128,7 @@ pub const STEPS: &[Step] = &[
             &[("break_begin_two", Attach::Kprobe), ("break_end", Attach::Kretprobe)],
         )],
     },
-    Step {
+    ProtocolStep {
         name: "break",
         file_system: Some("ext4"),
         needed: true,
@@ -150,7 +150,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "last break",
         file_system: None,
         needed: false,
@@ -170,7 +170,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "scan",
         file_system: None,
         needed: true,
@@ -187,7 +187,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "wait",
         file_system: None,
         needed: true,
@@ -198,7 +198,7 @@ pub const STEPS: &[Step] = &[
             at("init_wait_var_entry", &[("wait_begin_probe", Attach::Kprobe)]),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "sleep",
         file_system: None,
         needed: true,
@@ -206,7 +206,7 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[at("sched:sched_switch", &[("switch_away", Attach::RawTracepoint)])],
     },
-    Step {
+    ProtocolStep {
         name: "wake",
         file_system: None,
         needed: true,
@@ -214,7 +214,7 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[at("wake_up_var", &[("wake_up", Attach::Fentry)])],
     },
-    Step {
+    ProtocolStep {
         name: "entry removal",
         file_system: None,
         needed: true,
@@ -242,7 +242,7 @@ pub const STEPS: &[Step] = &[
             },
         ],
     },
-    Step {
+    ProtocolStep {
         name: "block free",
         file_system: Some("xfs"),
         needed: true,
@@ -255,7 +255,7 @@ pub const STEPS: &[Step] = &[
             tells: Some(("FREE_BY_GROUP", 1)),
         }],
     },
-    Step {
+    ProtocolStep {
         name: "block free",
         file_system: Some("ext4"),
         needed: true,
@@ -268,7 +268,7 @@ pub const STEPS: &[Step] = &[
             tells: Some(("FREE_BY_GROUP", 0)),
         }],
     },
-    Step {
+    ProtocolStep {
         name: "pin by direct I/O",
         file_system: None,
         needed: true,
@@ -282,7 +282,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "unpin by direct I/O",
         file_system: None,
         needed: true,
@@ -296,7 +296,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "pin by a pipe",
         file_system: None,
         needed: true,
@@ -316,7 +316,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "unpin by a pipe",
         file_system: None,
         needed: true,
@@ -328,7 +328,7 @@ pub const STEPS: &[Step] = &[
             at("page_cache_pipe_buf_release", &[("unpin_pipe_probe", Attach::Kprobe)]),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "warning",
         file_system: None,
         needed: true,
@@ -336,7 +336,7 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[at("__warn", &[("warned", Attach::Fentry)])],
     },
-    Step {
+    ProtocolStep {
         name: "oops",
         file_system: None,
         needed: false,
@@ -344,7 +344,7 @@ pub const STEPS: &[Step] = &[
         blind: None,
         alternatives: &[at("die", &[("died", Attach::Fentry)])],
     },
-    Step {
+    ProtocolStep {
         name: "repeated warning",
         file_system: None,
         needed: false,
@@ -355,7 +355,7 @@ pub const STEPS: &[Step] = &[
             at("report_bug", &[("trap", Attach::Breakpoint)]),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "fsync",
         file_system: None,
         needed: true,
@@ -369,7 +369,7 @@ pub const STEPS: &[Step] = &[
             ),
         ],
     },
-    Step {
+    ProtocolStep {
         name: "fallocate",
         file_system: None,
         needed: false,
@@ -380,7 +380,7 @@ pub const STEPS: &[Step] = &[
             &[("fallocate_begin", Attach::Fentry), ("fallocate_end", Attach::Fexit)],
         )],
     },
-    Step {
+    ProtocolStep {
         name: "truncate",
         file_system: None,
         needed: false,
@@ -391,7 +391,7 @@ pub const STEPS: &[Step] = &[
             &[("truncate_begin", Attach::Fentry), ("truncate_end", Attach::Fexit)],
         )],
     },
-    Step {
+    ProtocolStep {
         name: "fault",
         file_system: None,
         needed: false,
@@ -411,12 +411,12 @@ pub const STEPS: &[Step] = &[
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The step.
-    pub step: &'static Step,
+    pub step: &'static ProtocolStep,
     /// The alternative, and the name of the function as this kernel has it; none if it has none.
     pub chosen: Option<(&'static Alternative, String)>,
 }
 
-impl Step {
+impl ProtocolStep {
     /// Chooses the first alternative that this kernel has.
     pub fn resolve(&'static self, symbols: &Symbols, preempts: bool) -> Resolved {
         Resolved { step: self, chosen: self.ways(symbols, preempts).into_iter().next() }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::sys::{self, Map};
 use crate::untraceable::{self, PAGE};
 
@@ -49,7 +49,7 @@ pub struct Rate {
 /// Runs for so long: rounds of `AT_ONCE` faults, one direct I/O of their pages to `target`, which
 /// pins them, and one punch of them.
 pub fn run(dev: &Path, target: &Path, duration: Duration) -> Result<Rate, Error> {
-    let (device, _) = Device::find(dev)?;
+    let (device, _) = TracedFs::find(dev)?;
     let (file, _) = device.scratch()?;
     file.set_len(PAGE * PAGES as u64).map_err(failed("extending the file"))?;
     let length = NonZeroUsize::new(PAGE as usize * PAGES).expect("the file is not empty");

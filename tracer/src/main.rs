@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let arguments = match cli::Arguments::try_parse() {
+    let arguments = match cli::Typed::try_parse() {
         Ok(arguments) => arguments,
         // Help and version too; clap knows which of them goes where.
         Err(said) => {

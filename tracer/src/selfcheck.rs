@@ -9,9 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Config, Event, Finding, Kind, Ruling, judge};
+use protocol::{Bounds, Event, Finding, Kind, Ruling, judge};
 
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::session::Session;
 use crate::survey::Point;
 use crate::sys::Map;
@@ -83,7 +83,7 @@ const TRIES: usize = 5;
 /// tracer sees it. Only if nothing was missed meanwhile, for what was not seen is no evidence.
 ///
 /// What this break violated is returned.
-pub fn check(device: &Device, session: &Session, patience: f64) -> Result<Vec<Finding>, Error> {
+pub fn check(device: &TracedFs, session: &Session, patience: f64) -> Result<Vec<Finding>, Error> {
     let mut tries = 1;
     let (missing, findings) = loop {
         let before = session.unseen();
@@ -109,7 +109,7 @@ pub fn check(device: &Device, session: &Session, patience: f64) -> Result<Vec<Fi
 
 /// The steps of one break that are not among the records, and what it violated.
 fn attempt(
-    device: &Device,
+    device: &TracedFs,
     session: &Session,
     patience: f64,
 ) -> Result<(Vec<&'static str>, Vec<Finding>), Error> {
@@ -150,8 +150,8 @@ fn attempt(
 
     let mut missing = missing(&seen, task);
     missing.retain(|step| knows_frees || *step != "block free");
-    let config = Config::kernel(session.counting());
-    let findings = match judge(config, &seen) {
+    let bounds = Bounds::kernel(session.counting());
+    let findings = match judge(bounds, &seen) {
         Ruling::Violated(findings) => findings,
         Ruling::Holds | Ruling::Undecided => Vec::new(),
     };
@@ -160,7 +160,7 @@ fn attempt(
 
 /// Frees measured blocks, and checks that the probes report just their pages.
 pub(crate) fn frees(
-    device: &Device,
+    device: &TracedFs,
     session: &Session,
     points: &[Point],
     patience: f64,

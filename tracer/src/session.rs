@@ -13,7 +13,7 @@ use protocol::{Counting, Event, counters};
 use crate::attach::Programs;
 use crate::breaks::Breaks;
 use crate::calls::Calls;
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::drain::Drain;
 use crate::error::Error;
 use crate::globals::{Globals, counting};
@@ -64,7 +64,7 @@ pub fn preconditions() -> Result<(), Error> {
 
 impl Session {
     /// Loads and attaches the probes for a device.
-    pub fn start(device: &Device, options: &Options) -> Result<Self, Error> {
+    pub fn start(device: &TracedFs, options: &Options) -> Result<Self, Error> {
         preconditions()?;
         let symbols = Symbols::read()?;
         let counting = counting(&symbols);

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::{Config, Event, Finding, Judge, Kind, Rule, Ruling};
+use protocol::{Bounds, Event, Finding, Judge, Kind, Rule, Ruling};
 
-use crate::device::Device;
+use crate::device::TracedFs;
 use crate::error::{self, chain};
 use crate::options::Options;
 use crate::selfcheck;
@@ -47,7 +47,7 @@ const PUMPED: usize = 65_536;
 /// A device under watch.
 pub struct Stream {
     session: Session,
-    device: Device,
+    device: TracedFs,
     judge: Judge,
     self_check: Vec<Finding>,
     /// The tracer's own process.
@@ -80,9 +80,9 @@ pub struct Stream {
 }
 
 /// What a watch came to.
-pub struct Outcome {
-    /// The verdict on all that was seen.
-    pub verdict: Ruling,
+pub struct WatchOutcome {
+    /// The ruling on all that was seen.
+    pub ruling: Ruling,
     /// What was not seen that a verdict needs.
     pub unseen: Unseen,
     /// How many calls were not seen that no verdict needs.
@@ -107,9 +107,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 impl Stream {
     /// Attaches the probes to the device's file system and checks that they see a break.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
-        Device::check(path)?;
+        TracedFs::check(path)?;
         session::preconditions()?;
-        let (device, points) = Device::find(path)?;
+        let (device, points) = TracedFs::find(path)?;
         let mut session = Session::start(&device, options)?;
         let process = std::process::id();
         let self_check = loop {
@@ -127,7 +127,7 @@ impl Stream {
             session.detach_idle()?;
         }
         let mut stream = Self {
-            judge: Judge::new(Config::kernel(session.counting())),
+            judge: Judge::new(Bounds::kernel(session.counting())),
             self_check,
             process,
             session,
@@ -294,7 +294,7 @@ impl Stream {
         drop(self.session.take_events(usize::MAX));
         self.session.settle();
         let mark = self.session.losses();
-        self.judge = Judge::new(Config::kernel(self.session.counting()));
+        self.judge = Judge::new(Bounds::kernel(self.session.counting()));
         self.history.clear();
         self.first = 0;
         self.evidence.clear();
@@ -310,16 +310,16 @@ impl Stream {
         self.summary = Summary::default();
     }
 
-    /// The verdict on what was seen since [`Stream::begin`], and its timeline.
+    /// The ruling on what was seen since [`Stream::begin`], and its timeline.
     pub fn conclude(&mut self) -> (Ruling, Timeline) {
         self.pump_all();
-        let fresh = Judge::new(Config::kernel(self.session.counting()));
-        let verdict = self.verdict(fresh, Vec::new());
-        let findings = match &verdict {
+        let fresh = Judge::new(Bounds::kernel(self.session.counting()));
+        let ruling = self.ruling(fresh, Vec::new());
+        let findings = match &ruling {
             Ruling::Violated(findings) => findings.clone(),
             _ => Vec::new(),
         };
-        (verdict, self.timeline(findings))
+        (ruling, self.timeline(findings))
     }
 
     /// What is drawn: the last events up to a little after the last finding.
@@ -352,9 +352,9 @@ impl Stream {
         }
     }
 
-    /// The verdict on what was seen until now, and on what was found before that; `fresh` judges what
+    /// The ruling on what was seen until now, and on what was found before that; `fresh` judges what
     /// comes.
-    fn verdict(&mut self, fresh: Judge, before: Vec<Finding>) -> Ruling {
+    fn ruling(&mut self, fresh: Judge, before: Vec<Finding>) -> Ruling {
         let (session, unplaced) = (&self.session, self.unplaced);
         let all_seen = || session.unseen().unplaced() == unplaced;
         match std::mem::replace(&mut self.judge, fresh).finish_if(now(), all_seen) {
@@ -381,13 +381,13 @@ impl Stream {
     }
 
     /// Ends the watch. What the self-check's own break violated counts.
-    pub fn finish(mut self) -> (Vec<Finding>, Outcome) {
+    pub fn finish(mut self) -> (Vec<Finding>, WatchOutcome) {
         let findings = self.pump_all();
-        let fresh = Judge::new(Config::kernel(self.session.counting()));
+        let fresh = Judge::new(Bounds::kernel(self.session.counting()));
         let own = std::mem::take(&mut self.self_check);
-        let verdict = self.verdict(fresh, own);
-        let outcome = Outcome {
-            verdict,
+        let ruling = self.ruling(fresh, own);
+        let outcome = WatchOutcome {
+            ruling,
             unseen: self.unseen(),
             needless: self.needless(),
             peak: self.session.peak(),
@@ -455,7 +455,7 @@ impl Stream {
     }
 
     /// The watched device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &TracedFs {
         &self.device
     }
 

@@ -13,7 +13,7 @@ use protocol::segment::{MEMBERS, Stripes};
 use crate::sys::{self, DmTarget};
 
 /// A device's major and minor number.
-pub(crate) type Number = (u32, u32);
+pub(crate) type MajorMinor = (u32, u32);
 
 /// Sectors of a page.
 const SECTORS: u64 = 8;
@@ -33,52 +33,52 @@ pub(crate) struct Part {
 /// A page of a device that is made of no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    pub(crate) device: Number,
+    pub(crate) device: MajorMinor,
     pub(crate) page: u64,
 }
 
 /// What a device is to the one that looks.
 #[derive(Clone, Debug)]
-enum Made {
+enum Makeup {
     /// It is made of no other.
     Whole,
     /// A partition of another, which begins at this sector.
-    Partition(Number, u64),
+    Partition(MajorMinor, u64),
     /// A device-mapper device.
     Mapped(Vec<DmTarget>),
 }
 
 /// All parts of a device of so many pages, in their order.
-pub(crate) fn parts(device: Number, pages: u64) -> Result<Vec<Part>, Unknown> {
+pub(crate) fn parts(device: MajorMinor, pages: u64) -> Result<Vec<Part>, Unknown> {
     of(device, pages, &look)
 }
 
 /// How deep devices may lie within each other: the kernel has no such limit, and no loops.
 const DEEPEST: u32 = 16;
 
-type Look<'l> = &'l dyn Fn(Number) -> Result<Made, Unknown>;
+type Lookup<'l> = &'l dyn Fn(MajorMinor) -> Result<Makeup, Unknown>;
 
-fn of(device: Number, pages: u64, look: Look<'_>) -> Result<Vec<Part>, Unknown> {
+fn of(device: MajorMinor, pages: u64, look: Lookup<'_>) -> Result<Vec<Part>, Unknown> {
     within(device, 0, pages, look, DEEPEST)
 }
 
 /// The parts of `pages` pages of a device from one on; they count from 0.
 fn within(
-    device: Number,
+    device: MajorMinor,
     from: u64,
     pages: u64,
-    look: Look<'_>,
+    look: Lookup<'_>,
     deep: u32,
 ) -> Result<Vec<Part>, Unknown> {
     let deeper = deep.checked_sub(1).ok_or_else(|| unknown("it is made of too many"))?;
     let targets = match look(device)? {
-        Made::Whole => {
+        Makeup::Whole => {
             return Ok(vec![contiguous(0, pages, Location { device, page: from })]);
         }
-        Made::Partition(parent, sector) => {
+        Makeup::Partition(parent, sector) => {
             return within(parent, from + whole(sector)?, pages, look, deeper);
         }
-        Made::Mapped(targets) => targets,
+        Makeup::Mapped(targets) => targets,
     };
     let mut parts = Vec::new();
     for target in &targets {
@@ -161,14 +161,14 @@ fn number(text: &str) -> Result<u64, Unknown> {
     text.parse().map_err(|_| unknown(format!("{text} is not a number")))
 }
 
-fn device_number(text: &str) -> Result<Number, Unknown> {
+fn device_number(text: &str) -> Result<MajorMinor, Unknown> {
     text.split_once(':')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
         .ok_or_else(|| unknown(format!("{text} is not a device number")))
 }
 
 /// What this machine says of a device.
-fn look(device: Number) -> Result<Made, Unknown> {
+fn look(device: MajorMinor) -> Result<Makeup, Unknown> {
     let (major, minor) = device;
     let sysfs = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
     let failed = |path: &Path| {
@@ -179,11 +179,11 @@ fn look(device: Number) -> Result<Made, Unknown> {
     let sysfs = fs::canonicalize(&sysfs).map_err(failed(&sysfs))?;
     if sysfs.join("partition").exists() {
         let begin = number(read(sysfs.join("start"))?.trim())?;
-        return Ok(Made::Partition(device_number(read(sysfs.join("../dev"))?.trim())?, begin));
+        return Ok(Makeup::Partition(device_number(read(sysfs.join("../dev"))?.trim())?, begin));
     }
     if sysfs.join("dm").exists() {
         let table = sys::device_mapper_table(device);
-        return table.map(Made::Mapped).map_err(failed(Path::new("/dev/mapper/control")));
+        return table.map(Makeup::Mapped).map_err(failed(Path::new("/dev/mapper/control")));
     }
     let slaves = sysfs.join("slaves");
     let made_of_others = fs::read_dir(&slaves).is_ok_and(|mut entries| entries.next().is_some());
@@ -193,25 +193,25 @@ fn look(device: Number) -> Result<Made, Unknown> {
             "{name} consists of other devices and is not a device-mapper device"
         )));
     }
-    Ok(Made::Whole)
+    Ok(Makeup::Whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PMEM0: Number = (259, 0);
-    const PMEM1: Number = (259, 1);
-    const PART: Number = (259, 2);
-    const LOW: Number = (253, 0);
-    const HIGH: Number = (253, 1);
+    const PMEM0: MajorMinor = (259, 0);
+    const PMEM1: MajorMinor = (259, 1);
+    const PART: MajorMinor = (259, 2);
+    const LOW: MajorMinor = (253, 0);
+    const HIGH: MajorMinor = (253, 1);
 
     fn target(begin: u64, sectors: u64, kind: &str, parameters: &str) -> DmTarget {
         DmTarget { begin, sectors, kind: kind.to_owned(), parameters: parameters.to_owned() }
     }
 
     /// The places of a device's pages, one by one.
-    fn places(parts: &[Part], pages: u64) -> Vec<(Number, u64)> {
+    fn places(parts: &[Part], pages: u64) -> Vec<(MajorMinor, u64)> {
         (0..pages)
             .map(|at| {
                 let mut found = parts.iter().filter_map(|part| {
@@ -226,12 +226,12 @@ mod tests {
             .collect()
     }
 
-    fn made(device: Number, low: &[DmTarget], high: &[DmTarget]) -> Made {
+    fn made(device: MajorMinor, low: &[DmTarget], high: &[DmTarget]) -> Makeup {
         match device {
-            PART => Made::Partition(PMEM0, 80),
-            LOW => Made::Mapped(low.to_vec()),
-            HIGH => Made::Mapped(high.to_vec()),
-            _ => Made::Whole,
+            PART => Makeup::Partition(PMEM0, 80),
+            LOW => Makeup::Mapped(low.to_vec()),
+            HIGH => Makeup::Mapped(high.to_vec()),
+            _ => Makeup::Whole,
         }
     }
 
@@ -278,6 +278,6 @@ mod tests {
             let Unknown(why) = of(LOW, 8, &|device| Ok(made(device, &table, &high))).unwrap_err();
             assert!(why.contains(said), "{why}");
         }
-        assert!(of(LOW, 8, &|_| Ok(Made::Partition(LOW, 0))).is_err());
+        assert!(of(LOW, 8, &|_| Ok(Makeup::Partition(LOW, 0))).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::system::Need;
 
 /// A file that is to be changed, and the pages that are meant.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct Operand {
     /// Which.
     pub file: FileId,
     /// How many pages it has.
@@ -24,7 +24,7 @@ pub struct Target {
 
 /// What is known of the other file, where an operation is about two.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Other {
+pub(crate) struct Counterpart {
     /// What it is called.
     pub(crate) name: &'static str,
     /// What a page of it holds before, where the first file's holds this.
@@ -43,17 +43,17 @@ pub struct Operation {
     pub needs: &'static [Need],
     origin: Option<&'static str>,
     /// What is done.
-    pub action: fn(Target) -> Action,
+    pub action: fn(Operand) -> Action,
     /// Whether it finds the file by its name.
     pub(crate) by_name: bool,
     /// The other file, if it is about two.
-    pub(crate) other: Option<Other>,
+    pub(crate) other: Option<Counterpart>,
 }
 
 value!(Operation, "operation");
 
 impl Operation {
-    fn effect(&self, target: Target) -> Effect {
+    fn effect(&self, target: Operand) -> Effect {
         let mut effects = (self.action)(target).effects().into_iter();
         effects.find(|effect| effect.file == target.file).expect("an operation is about its file")
     }
@@ -65,8 +65,8 @@ impl Operation {
     }
 
     /// What becomes of the file's pages, a letter each, and of the other file's.
-    pub(crate) fn change(&self, content: &mut Vec<u8>, other: &mut Vec<u8>, target: Target) {
-        if let Some(Other { change, .. }) = self.other {
+    pub(crate) fn change(&self, content: &mut Vec<u8>, other: &mut Vec<u8>, target: Operand) {
+        if let Some(Counterpart { change, .. }) = self.other {
             let Span { at, len } = target.span;
             return change(content, other, (at / PAGE) as usize..((at + len) / PAGE) as usize);
         }
@@ -88,12 +88,12 @@ impl Operation {
     }
 
     /// The pages whose blocks the file loses, or may lose: zeroing may replace them.
-    pub(crate) fn frees(&self, target: Target) -> Range<u64> {
+    pub(crate) fn frees(&self, target: Operand) -> Range<u64> {
         self.effect(target).freed()
     }
 }
 
-impl Target {
+impl Operand {
     /// The range to collapse. It may not reach the end of the file, so that there the pinned page
     /// is not taken but moved.
     fn before_end(self) -> Self {
@@ -165,7 +165,7 @@ pub const CLONE: Operation = Operation {
     origin: Some(origin::MMAP_LOCK),
     action: |t| Action::Clone { from: t.other, span: t.span, to: t.file, at: t.span.at },
     by_name: false,
-    other: Some(Other {
+    other: Some(Counterpart {
         name: "source",
         holds: |byte| byte.to_ascii_uppercase(),
         change: |file, source, at| file[at.clone()].copy_from_slice(&source[at]),
@@ -205,7 +205,7 @@ pub(crate) const ALL: &[Operation] = &[
         name: "dedupe",
         phrase: "FIDEDUPERANGE onto the file",
         action: |t| Action::Dedupe { from: t.other, span: t.span, to: t.file, at: t.span.at },
-        other: Some(Other { name: "source", holds: |byte| byte, change: |_, _, _| () }),
+        other: Some(Counterpart { name: "source", holds: |byte| byte, change: |_, _, _| () }),
         ..CLONE
     },
     Operation {
@@ -214,7 +214,7 @@ pub(crate) const ALL: &[Operation] = &[
         needs: &[Need::ExchangeRange],
         origin: Some(origin::EXCHANGE_RANGE),
         action: |t| Action::Exchange { file: t.file, with: Partner::Range(t.other) },
-        other: Some(Other {
+        other: Some(Counterpart {
             name: "partner",
             holds: |byte| byte.to_ascii_uppercase(),
             change: |file, partner, _| std::mem::swap(file, partner),
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_file_follows_from_what_is_done() {
-        let target = Target { file: FileId(1), pages: 4, span: pages(2, 2), other: FileId(2) };
+        let target = Operand { file: FileId(1), pages: 4, span: pages(2, 2), other: FileId(2) };
         let said: Vec<_> = ALL
             .iter()
             .map(|operation| {

@@ -9,7 +9,7 @@ use crate::system::Need;
 use crate::test::{Checked, Op, Test};
 
 /// What all kinds of pins have in common, those that must be refused included.
-pub(crate) trait Kind: Value {
+pub(crate) trait AnyPin: Value {
     /// All kinds of its axis.
     const EACH: &'static [Self];
 
@@ -101,7 +101,7 @@ const VM_WRITE: Pin = Pin {
 
 value!(Pin, "pin");
 
-impl Kind for Pin {
+impl AnyPin for Pin {
     const EACH: &'static [Self] = ALL;
 
     fn writes(&self) -> bool {
@@ -115,7 +115,7 @@ impl Kind for Pin {
 
 /// A pin that is held.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldPin {
     pub(crate) id: PinId,
     kind: PinKind,
     task: TaskId,
@@ -133,15 +133,15 @@ impl Pin {
         map: MapId,
         span: Span,
         content: &[u8],
-    ) -> Checked<Held> {
+    ) -> Checked<HeldPin> {
         let id = t.pin_as(task, map, span, self.kind)?;
         let given = self.writes().then(|| self.kind.byte());
         let seen = content.iter().map(|byte| char::from(given.unwrap_or(*byte))).collect();
-        Ok(Held { id, kind: self.kind, task, span, seen })
+        Ok(HeldPin { id, kind: self.kind, task, span, seen })
     }
 }
 
-impl Held {
+impl HeldPin {
     /// Lets go of it, although others may still be held.
     pub(crate) fn release(&self, t: &mut Test<'_>) -> Checked<u64> {
         let before = t.release(self.id)?;
@@ -190,7 +190,7 @@ pub(crate) struct Refused {
 
 value!(Refused, "pin");
 
-impl Kind for Refused {
+impl AnyPin for Refused {
     const EACH: &'static [Self] = REFUSED;
 
     fn writes(&self) -> bool {

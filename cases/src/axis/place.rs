@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::operation::{HOLE, Operation, Target};
-use super::pin::{Held, Pin};
+use super::operation::{HOLE, Operand, Operation};
+use super::pin::{HeldPin, Pin};
 use super::value::{Value, value};
 use crate::action::{Action, FileId, MapId, Medium, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::huge;
@@ -39,7 +39,7 @@ enum Make {
 
 /// Who pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holder {
+enum Pinner {
     /// The process that changes the file as well.
     Main,
     /// Another one, through a mapping of its own.
@@ -76,7 +76,7 @@ pub(crate) struct Place {
     /// What the operation is about: it has the pinned pages and more.
     changed: Span,
     sharing: Sharing,
-    holder: Holder,
+    holder: Pinner,
     since: Since,
 }
 
@@ -91,7 +91,7 @@ pub(crate) const MAPPED: Place = Place {
     pinned: page(2),
     changed: pages(1, 2),
     sharing: Sharing::Shared,
-    holder: Holder::Main,
+    holder: Pinner::Main,
     since: Since::Nothing,
 };
 
@@ -145,13 +145,13 @@ pub(crate) const ALL: &[Place] = &[
     Place {
         name: "other-process",
         phrase: "that only another process maps",
-        holder: Holder::Other,
+        holder: Pinner::Other,
         ..MAPPED
     },
     Place {
         name: "forked",
         phrase: "of a mapping inherited by a child, which is then killed",
-        holder: Holder::Child,
+        holder: Pinner::Child,
         since: Since::Killed,
         ..MAPPED
     },
@@ -248,7 +248,7 @@ struct Other {
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) mapped: Mapped,
-    pub(crate) pin: Held,
+    pub(crate) pin: HeldPin,
 }
 
 impl Place {
@@ -304,12 +304,12 @@ impl Place {
     }
 
     /// What an operation is about in such a file.
-    fn target(&self, file: FileId, other: FileId) -> Target {
+    fn target(&self, file: FileId, other: FileId) -> Operand {
         let pages = match self.size {
             Size::Small => self.small().len() as u64,
             Size::Huge => huge::FILE.len / PAGE,
         };
-        Target { file, pages, span: self.changed, other }
+        Operand { file, pages, span: self.changed, other }
     }
 
     /// Does `check` with the file mapped, and with all that `operation` wants there.
@@ -348,12 +348,12 @@ impl Place {
     ) -> Checked<Mapped> {
         let other = Other::new(t, operation, file, &content)?;
         let (holder, map) = match self.holder {
-            Holder::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
-            Holder::Other => {
+            Pinner::Main => (MAIN, t.map_as(MAIN, file, self.sharing)?),
+            Pinner::Other => {
                 let other = t.fork()?;
                 (other, t.map_as(other, file, self.sharing)?)
             }
-            Holder::Child => {
+            Pinner::Child => {
                 let map = t.map_as(MAIN, file, self.sharing)?;
                 t.run(Action::Touch { map, span: Span { at: 0, len: file.pages * PAGE } })?;
                 (t.fork()?, map)
@@ -444,9 +444,9 @@ impl Mapped {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self) -> Operand {
         let other = self.other.as_ref().map_or(NO_FILE, |other| other.file.id);
-        Target { file: self.file.id, pages: self.file.pages, span: self.place.changed, other }
+        Operand { file: self.file.id, pages: self.file.pages, span: self.place.changed, other }
     }
 
     /// What `operation` does here.

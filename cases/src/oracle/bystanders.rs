@@ -8,7 +8,7 @@
 use protocol::How;
 use protocol::oracle::bystanders as rule;
 
-use super::{After, Bystander, Found, Stood};
+use super::{After, BystanderSpec, Found, Stood};
 use crate::action::FileId;
 
 /// The number of the first: no case comes so far.
@@ -27,14 +27,14 @@ const FILL: u8 = 0xe0;
 /// Those that there are.
 #[derive(Debug, Default)]
 pub(super) struct Bystanders {
-    all: Vec<Known>,
+    all: Vec<Baseline>,
     /// No more are to be made.
     complete: bool,
 }
 
 /// One of them.
 #[derive(Debug)]
-struct Known {
+struct Baseline {
     file: FileId,
     fill: Vec<u8>,
     /// The block of each page when it was first seen.
@@ -57,27 +57,27 @@ impl Bystanders {
     }
 
     /// The next one to be made, if one is.
-    pub(super) fn next(&self) -> Option<Bystander> {
+    pub(super) fn next(&self) -> Option<BystanderSpec> {
         let number = self.all.len() as u32;
         if self.complete || number >= MOST {
             return None;
         }
         let fill = (0..PAGES).map(|index| FILL + (number * PAGES + index) as u8).collect();
-        Some(Bystander { file: FileId(FIRST + number), fill, with_free: false })
+        Some(BystanderSpec { file: FileId(FIRST + number), fill, with_free: false })
     }
 
     /// One was made, or was there already. What is wrong with it from the beginning.
-    pub(super) fn add(&mut self, what: Bystander, seen: Option<&Stood>) -> Option<Found> {
+    pub(super) fn add(&mut self, what: BystanderSpec, seen: Option<&Stood>) -> Option<Found> {
         let (blocks, counted) =
             seen.map(|seen| (seen.blocks.clone(), seen.counted)).unwrap_or_default();
-        self.all.push(Known { file: what.file, fill: what.fill, blocks, counted, told: false });
+        self.all.push(Baseline { file: what.file, fill: what.fill, blocks, counted, told: false });
         self.judge_one(self.all.len() - 1, seen, &After::moment("it was made"))
     }
 
     /// Those that are to be looked at.
-    pub(super) fn wanted(&self, with_free: bool) -> Vec<Bystander> {
+    pub(super) fn wanted(&self, with_free: bool) -> Vec<BystanderSpec> {
         let all = self.all.iter().filter(|known| !known.told);
-        all.map(|known| Bystander { file: known.file, fill: known.fill.clone(), with_free })
+        all.map(|known| BystanderSpec { file: known.file, fill: known.fill.clone(), with_free })
             .collect()
     }
 
@@ -90,17 +90,9 @@ impl Bystanders {
     }
 
     fn judge_one(&mut self, at: usize, seen: Option<&Stood>, after: &After) -> Option<Found> {
-        let Known { fill, blocks, counted, told, .. } = &mut self.all[at];
+        let Baseline { fill, blocks, counted, told, .. } = &mut self.all[at];
         let (index, how, wrong) = match seen {
-            Some(seen) => {
-                rule::Bystander { fill, blocks, counted: *counted }.wrong(&rule::Stood {
-                    pages: seen.pages,
-                    counted: seen.counted,
-                    blocks: &seen.blocks,
-                    other: seen.other,
-                    free: seen.free,
-                })?
-            }
+            Some(seen) => rule::Bystander { fill, blocks, counted: *counted }.wrong(seen)?,
             None => (0, How::Nameless, "it has no name any more".to_owned()),
         };
         *told = true;

@@ -22,36 +22,36 @@ use crate::transcript::Names;
 const ALL: Range<u64> = 0..u64::MAX;
 
 /// Pages of a file.
-type Pages = (FileId, Range<u64>);
+type FilePages = (FileId, Range<u64>);
 
 /// What an action is to the pages of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Role {
+enum PageRole {
     /// It stores to pages through a mapping; all of them if it replies this, whatever else it
     /// may say if that is none.
-    Store(Pages, Option<Reply>),
+    Store(FilePages, Option<Reply>),
     /// It makes other pages of them.
-    Change { of: Vec<Pages>, how: How },
+    Change { of: Vec<FilePages>, how: PageFate },
     /// It promises that they are on the medium.
-    Sync(Pages),
+    Sync(FilePages),
 }
 
 /// How pages change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum How {
+enum PageFate {
     /// They are gone, or overwritten by what needs no write-back.
     Dropped,
     /// Those from the first index on begin at the second.
     Moved(u64, u64),
     /// The first are the second file's as well, from that index on; as far as the reply says.
-    Shared(Pages, FileId, u64),
+    Shared(FilePages, FileId, u64),
 }
 
 /// What is under way.
 #[derive(Debug)]
-enum UnderWay {
+enum PendingRole {
     Store {
-        pages: Pages,
+        pages: FilePages,
         reply: Option<Reply>,
         /// Pages that need no write-back for this store, or may have had it.
         open: BTreeSet<u64>,
@@ -59,8 +59,8 @@ enum UnderWay {
         unseen: bool,
     },
     Change {
-        of: Vec<Pages>,
-        how: How,
+        of: Vec<FilePages>,
+        how: PageFate,
     },
     Sync {
         file: FileId,
@@ -72,7 +72,7 @@ enum UnderWay {
 #[derive(Debug, Default)]
 pub(super) struct Durability {
     pages: Durable,
-    under_way: BTreeMap<OpId, UnderWay>,
+    under_way: BTreeMap<OpId, PendingRole>,
     /// Why write-back may have gone unseen, if it may.
     unseen: Option<String>,
     /// Why a sync could not be judged, if one could not.
@@ -86,15 +86,15 @@ impl Durability {
         contents: &Contents,
         files: &BTreeSet<FileId>,
     ) -> bool {
-        matches!(role(action, contents, files), Some(Role::Store(..)))
+        matches!(role(action, contents, files), Some(PageRole::Store(..)))
     }
 
     /// Whether it must be known now that `op` has ended.
     pub(super) fn asks_after(&self, op: OpId) -> bool {
         match self.under_way.get(&op) {
-            Some(UnderWay::Store { .. }) => true,
-            Some(UnderWay::Change { .. }) => !self.pages.is_empty(),
-            Some(UnderWay::Sync { promise, .. }) => !promise.is_empty(),
+            Some(PendingRole::Store { .. }) => true,
+            Some(PendingRole::Change { .. }) => !self.pages.is_empty(),
+            Some(PendingRole::Sync { promise, .. }) => !promise.is_empty(),
             None => false,
         }
     }
@@ -103,7 +103,7 @@ impl Durability {
     pub(super) fn learn(&mut self, written: WriteBacks) {
         for (file, pages) in written.pages {
             for under_way in self.under_way.values_mut() {
-                if let UnderWay::Store { pages: (of, stored), open, .. } = under_way
+                if let PendingRole::Store { pages: (of, stored), open, .. } = under_way
                     && *of == file
                 {
                     open.extend(common(stored, &pages));
@@ -114,7 +114,7 @@ impl Durability {
         if let Some(why) = written.missed {
             self.pages.missed();
             for under_way in self.under_way.values_mut() {
-                if let UnderWay::Store { unseen, .. } = under_way {
+                if let PendingRole::Store { unseen, .. } = under_way {
                     *unseen = true;
                 }
             }
@@ -134,32 +134,32 @@ impl Durability {
             return;
         };
         let under_way = match role {
-            Role::Store(pages, reply) => {
+            PageRole::Store(pages, reply) => {
                 let open = self.changing(pages.0).flat_map(|of| common(&pages.1, of)).collect();
-                UnderWay::Store { pages, reply, open, unseen: false }
+                PendingRole::Store { pages, reply, open, unseen: false }
             }
-            Role::Sync((file, pages)) => {
+            PageRole::Sync((file, pages)) => {
                 let mut promise = self.pages.promise(number(file), &pages);
                 for changing in self.changing(file) {
                     promise.forget(number(file), changing);
                 }
-                UnderWay::Sync { file, promise }
+                PendingRole::Sync { file, promise }
             }
-            Role::Change { of, how } => {
+            PageRole::Change { of, how } => {
                 for (file, changing) in &of {
                     for other in self.under_way.values_mut() {
                         match other {
-                            UnderWay::Store { pages, open, .. } if pages.0 == *file => {
+                            PendingRole::Store { pages, open, .. } if pages.0 == *file => {
                                 open.extend(common(&pages.1, changing));
                             }
-                            UnderWay::Sync { promise, .. } => {
+                            PendingRole::Sync { promise, .. } => {
                                 promise.forget(number(*file), changing);
                             }
                             _ => {}
                         }
                     }
                 }
-                UnderWay::Change { of, how }
+                PendingRole::Change { of, how }
             }
         };
         self.under_way.insert(op, under_way);
@@ -175,7 +175,7 @@ impl Durability {
         let reply = result.and_then(|result| result.as_ref().ok());
         match (self.under_way.remove(&op), reply) {
             (
-                Some(UnderWay::Store { pages: (file, pages), reply: full, open, unseen }),
+                Some(PendingRole::Store { pages: (file, pages), reply: full, open, unseen }),
                 Some(reply),
             ) if full.as_ref().is_none_or(|full| full == reply) => {
                 self.pages.stored(number(file), pages.filter(|index| !open.contains(index)));
@@ -184,11 +184,11 @@ impl Durability {
                 }
                 Vec::new()
             }
-            (Some(UnderWay::Change { of, how }), reply) => {
+            (Some(PendingRole::Change { of, how }), reply) => {
                 self.change(of, how, reply);
                 Vec::new()
             }
-            (Some(UnderWay::Sync { file, promise }), Some(_)) => {
+            (Some(PendingRole::Sync { file, promise }), Some(_)) => {
                 let (unknown, missing): (Vec<_>, Vec<_>) =
                     self.pages.kept(promise).into_iter().partition(|missing| missing.undecided);
                 if !unknown.is_empty() {
@@ -201,28 +201,28 @@ impl Durability {
     }
 
     /// Something that changes pages has ended, with this reply if it went well.
-    fn change(&mut self, of: Vec<Pages>, how: How, reply: Option<&Reply>) {
+    fn change(&mut self, of: Vec<FilePages>, how: PageFate, reply: Option<&Reply>) {
         match (how, reply) {
-            (How::Moved(from, to), Some(_)) => {
+            (PageFate::Moved(from, to), Some(_)) => {
                 for (file, _) in of {
                     self.pages.moved(number(file), from, to);
                 }
             }
-            (How::Shared((from, mut pages), to, at), Some(reply)) => {
+            (PageFate::Shared((from, mut pages), to, at), Some(reply)) => {
                 if let Reply::Count(bytes) = reply {
                     pages.end = pages.end.min(pages.start + bytes / PAGE);
                 }
                 self.pages.shared(number(from), &pages, number(to), at);
             }
             // What failed may have done a part of it. Of what is shared the source stays.
-            (How::Shared((from, pages), ..), None) => {
+            (PageFate::Shared((from, pages), ..), None) => {
                 for (file, changed) in of {
                     if (file, &changed) != (from, &pages) {
                         self.pages.dropped(number(file), &changed);
                     }
                 }
             }
-            (How::Dropped | How::Moved(..), _) => {
+            (PageFate::Dropped | PageFate::Moved(..), _) => {
                 for (file, pages) in of {
                     self.pages.dropped(number(file), &pages);
                 }
@@ -238,7 +238,7 @@ impl Durability {
     /// Pages of a file that something under way changes.
     fn changing(&self, file: FileId) -> impl Iterator<Item = &Range<u64>> {
         let changes = self.under_way.values().filter_map(|under_way| match under_way {
-            UnderWay::Change { of, .. } => Some(of),
+            PendingRole::Change { of, .. } => Some(of),
             _ => None,
         });
         changes.flatten().filter(move |(of, _)| *of == file).map(|(_, pages)| pages)
@@ -273,29 +273,29 @@ fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
 }
 
 /// What `action` is to the pages of `files`, if it is anything.
-fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Option<Role> {
+fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Option<PageRole> {
     let is_ours = |file: &FileId| files.contains(file);
     let behind_map = |map, span| {
         let file = contents.shared_file(map, files)?;
         Some((file, kept::pages(contents.offset(map), span)))
     };
     match action {
-        Action::Store { map, span, .. } => Some(Role::Store(behind_map(*map, *span)?, None)),
+        Action::Store { map, span, .. } => Some(PageRole::Store(behind_map(*map, *span)?, None)),
         // On DAX that is a copy by the CPU; from any other file it is DMA.
         Action::DirectIo { file, span, map, buffer, direction: Direction::IntoMemory }
             if is_ours(file) =>
         {
             let to = behind_map(*map, crate::action::Span { at: *buffer, len: span.len })?;
-            Some(Role::Store(to, Some(Reply::Count(span.len))))
+            Some(PageRole::Store(to, Some(Reply::Count(span.len))))
         }
         Action::Clone { .. } | Action::Dedupe { .. } => {
             let of: Vec<_> = action.effects().iter().map(|of| (of.file, of.pages())).collect();
             let [(from, pages), (to, at)] = &of[..] else { return None };
-            let how = How::Shared((*from, pages.clone()), *to, at.start);
-            of.iter().all(|(file, _)| is_ours(file)).then_some(Role::Change { of, how })
+            let how = PageFate::Shared((*from, pages.clone()), *to, at.start);
+            of.iter().all(|(file, _)| is_ours(file)).then_some(PageRole::Change { of, how })
         }
-        Action::Fsync { file, .. } => is_ours(file).then_some(Role::Sync((*file, ALL))),
-        Action::Msync { map } => Some(Role::Sync(behind_map(*map, contents.extent(*map)?)?)),
+        Action::Fsync { file, .. } => is_ours(file).then_some(PageRole::Sync((*file, ALL))),
+        Action::Msync { map } => Some(PageRole::Sync(behind_map(*map, contents.extent(*map)?)?)),
         // In which order its steps met those of others is open.
         Action::Run(script) => {
             let mut of = Vec::new();
@@ -304,27 +304,27 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
                     continue;
                 };
                 match role(action, contents, files) {
-                    Some(Role::Store((file, _), _)) => of.push((file, ALL)),
-                    Some(Role::Change { of: theirs, .. }) => {
+                    Some(PageRole::Store((file, _), _)) => of.push((file, ALL)),
+                    Some(PageRole::Change { of: theirs, .. }) => {
                         of.extend(theirs.into_iter().map(|(file, _)| (file, ALL)));
                     }
-                    Some(Role::Sync(_)) | None => {}
+                    Some(PageRole::Sync(_)) | None => {}
                 }
             }
-            Some(Role::Change { of, how: How::Dropped })
+            Some(PageRole::Change { of, how: PageFate::Dropped })
         }
         // What leaves dirty pages where they are leaves them dirty.
         _ => {
-            let (mut of, mut how) = (Vec::new(), How::Dropped);
+            let (mut of, mut how) = (Vec::new(), PageFate::Dropped);
             for effect in action.effects().iter().filter(|effect| is_ours(&effect.file)) {
                 let mut pages = effect.lost();
                 if let Some((from, to)) = effect.moved() {
-                    how = How::Moved(from, to);
+                    how = PageFate::Moved(from, to);
                     pages = from.min(to)..u64::MAX;
                 }
                 of.extend((!pages.is_empty()).then_some((effect.file, pages)));
             }
-            (!of.is_empty()).then_some(Role::Change { of, how })
+            (!of.is_empty()).then_some(PageRole::Change { of, how })
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::effect::Effect;
 
 /// A mapping: of which bytes of which file, and how.
 #[derive(Clone, Debug)]
-struct Mapped {
+struct MappedBytes {
     file: FileId,
     span: Span,
     sharing: Sharing,
@@ -26,7 +26,7 @@ struct Mapped {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     written: BTreeMap<FileId, Written>,
-    maps: BTreeMap<MapId, Mapped>,
+    maps: BTreeMap<MapId, MappedBytes>,
     /// Copies under way: what comes to be written to their source may come to where they go, too.
     copies: Vec<Action>,
     /// Files of which it was told already.
@@ -92,7 +92,7 @@ impl Contents {
             }
             Action::Map { map, file, span, sharing } => {
                 let (file, span, sharing) = (*file, *span, *sharing);
-                let mapped = Mapped { file, span, sharing, private: Written::default() };
+                let mapped = MappedBytes { file, span, sharing, private: Written::default() };
                 self.maps.insert(*map, mapped);
             }
             Action::Store { map, byte, .. } => {
@@ -169,7 +169,7 @@ impl Contents {
 
     /// Which of `files` may show something else after `action`.
     pub(super) fn touched(&self, action: &Action, files: &BTreeSet<FileId>) -> BTreeSet<FileId> {
-        let mapped = |map| self.maps.get(map).map(|mapped: &Mapped| mapped.file);
+        let mapped = |map| self.maps.get(map).map(|mapped: &MappedBytes| mapped.file);
         let touched: BTreeSet<_> = match action {
             Action::Store { map, .. }
             | Action::DirectIo { map, direction: Direction::IntoMemory, .. } => {

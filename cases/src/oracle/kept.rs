@@ -9,12 +9,12 @@ use crate::action::{FileId, PAGE, PinId, Span};
 
 /// The pages that pins hold, each with its block.
 #[derive(Debug, Default)]
-pub(super) struct Pinned {
-    pins: BTreeMap<PinId, Held>,
+pub(super) struct PinBlocks {
+    pins: BTreeMap<PinId, HeldBlocks>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldBlocks {
     file: FileId,
     /// By index; one that was found elsewhere is told once, and taken out.
     blocks: BTreeMap<u64, u64>,
@@ -27,10 +27,10 @@ pub(super) fn pages(at: u64, span: Span) -> std::ops::Range<u64> {
     (at + span.at) / PAGE..(at + span.end()).div_ceil(PAGE)
 }
 
-impl Pinned {
+impl PinBlocks {
     /// `pin` holds these pages of a file.
     pub(super) fn add(&mut self, pin: PinId, file: FileId, blocks: BTreeMap<u64, u64>, own: bool) {
-        self.pins.insert(pin, Held { file, blocks, own });
+        self.pins.insert(pin, HeldBlocks { file, blocks, own });
     }
 
     /// `pin` holds nothing any more.

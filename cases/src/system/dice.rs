@@ -1,9 +1,9 @@
 //! Random pauses of scripts, from the seed of the case.
 
 /// A small generator (xorshift64*) for pauses: it has no lock and no state but its own.
-pub(super) struct Dice(u64);
+pub(super) struct Pauses(u64);
 
-impl Dice {
+impl Pauses {
     /// Of this seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn pauses_spread_over_the_orders_of_magnitude() {
-        let mut dice = Dice::new(1);
+        let mut dice = Pauses::new(1);
         let draws: Vec<_> = (0..10_000).map(|_| dice.spread(1000)).collect();
         assert!(draws.iter().all(|draw| *draw <= 1000));
         assert!(draws.iter().filter(|draw| **draw < 10).count() > 2000);

@@ -1,6 +1,6 @@
 //! A real file system under a real kernel.
 //!
-//! [`Kernel`] is the controller: it never opens a file of the file system under test. The
+//! [`KernelSystem`] is the controller: it never opens a file of the file system under test. The
 //! actions are performed by tasks in processes of their own ([`task`]), which it observes
 //! through their sockets and through /proc.
 
@@ -40,15 +40,15 @@ use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
 use crew::Crew;
 use folders::Folders;
-use hold::Holds;
-use pin::Pins;
+use hold::ArmedHolds;
+use pin::HeldPins;
 use spare::Spare;
-use sys::Vars;
+use sys::SharedVars;
 
-use wire::{Made, Request, Response};
+use wire::{MadeFile, Response, TaskRequest};
 
 pub use self::dax::{choose_dax, is_dax};
-pub use self::hold::{Lent, Page};
+pub use self::hold::{HoldPageFd, Lent};
 pub use self::owner::Owner;
 pub use self::stat::{ProcStat, numbers};
 pub use self::writeback::Recording;
@@ -57,7 +57,7 @@ use super::{
     Tried, Trouble, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId, Whole};
-use crate::oracle::{Bystander, Inspection, Stood, View};
+use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::{Limit, Patience, pause};
 use crate::transcript::Names;
 
@@ -70,7 +70,7 @@ const GRACE: Limit = Limit::secs(5);
 
 /// Where and how to test.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct KernelSetup {
     /// An empty directory of the case's own on the mounted DAX file system.
     pub directory: PathBuf,
     /// What the time limits are multiplied by.
@@ -90,8 +90,8 @@ pub struct SpareDevice {
 
 /// Opens the kernel's file system for one case of `owner`'s, which may hold tasks with what was
 /// `lent` to it.
-pub fn open(config: &Config, owner: Owner, lent: Lent) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Kernel::new(config, Devices::new(owner), lent)?))
+pub fn open(setup: &KernelSetup, owner: Owner, lent: Lent) -> Tried<Box<dyn System>> {
+    Ok(Box::new(KernelSystem::new(setup, Devices::new(owner), lent)?))
 }
 
 /// What many short programs use one after the other: making devices and a page-cache file system
@@ -103,7 +103,7 @@ pub struct Devices {
     /// What the last program left to the next.
     crew: Rc<RefCell<Option<Crew>>>,
     /// Shared by all processes of a program, and by all programs.
-    vars: Rc<Cell<Option<Vars>>>,
+    vars: Rc<Cell<Option<SharedVars>>>,
     stuck: Rc<RefCell<Vec<i32>>>,
 }
 
@@ -116,18 +116,18 @@ impl Devices {
 
     /// Opens the kernel's file system for one program, which may hold tasks with what was `lent` to
     /// it. Its files are the program's to remove, but for those in the page cache.
-    pub fn open(&self, config: &Config, lent: Lent) -> Tried<Box<dyn System>> {
-        Ok(Box::new(Kernel::new(config, self.clone(), lent)?))
+    pub fn open(&self, setup: &KernelSetup, lent: Lent) -> Tried<Box<dyn System>> {
+        Ok(Box::new(KernelSystem::new(setup, self.clone(), lent)?))
     }
 
     /// Vars that are all 0. Mapping them anew would let every program leave some memory.
-    fn vars(&self) -> io::Result<Vars> {
+    fn vars(&self) -> io::Result<SharedVars> {
         let vars = match self.vars.get() {
             Some(vars) => vars,
-            None => Vars::new()?,
+            None => SharedVars::new()?,
         };
         self.vars.set(Some(vars));
-        for number in 0..Vars::COUNT as u32 {
+        for number in 0..SharedVars::COUNT as u32 {
             vars.var(number).store(0, std::sync::atomic::Ordering::SeqCst);
         }
         Ok(vars)
@@ -163,7 +163,7 @@ pub fn process(pid: i32) -> io::Result<OwnedFd> {
 }
 
 #[derive(Debug)]
-struct Task {
+struct TaskHandle {
     socket: OwnedFd,
     pid: i32,
     tid: i32,
@@ -171,7 +171,7 @@ struct Task {
     busy: bool,
 }
 
-impl Task {
+impl TaskHandle {
     /// One that has said hello over `socket`.
     const fn new(socket: OwnedFd, Hello { pid, tid }: Hello) -> Self {
         Self { socket, pid, tid, gone: false, busy: false }
@@ -184,7 +184,7 @@ impl Task {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct KernelOp {
     task: TaskId,
     action: Action,
     /// What it does, with the names of the case.
@@ -192,46 +192,46 @@ struct UnderWay {
     done: Option<Done>,
 }
 
-impl UnderWay {
+impl KernelOp {
     /// Whether its task sleeps while a program does the work, which nobody looks at.
     fn runs_program(&self) -> bool {
         matches!(self.action, Action::Whole(Whole::Make | Whole::Check))
     }
 }
 
-struct Kernel {
-    config: Config,
-    vars: Vars,
-    tasks: BTreeMap<TaskId, Task>,
-    operations: BTreeMap<OpId, UnderWay>,
-    pins: Pins,
+struct KernelSystem {
+    setup: KernelSetup,
+    vars: SharedVars,
+    tasks: BTreeMap<TaskId, TaskHandle>,
+    operations: BTreeMap<OpId, KernelOp>,
+    pins: HeldPins,
     names: Names,
     control: Control,
     /// Threads of the main process that a program before made and this one has no use for yet.
-    idle: Vec<Task>,
+    idle: Vec<TaskHandle>,
     /// Operations that were found blocked.
     rested: BTreeMap<OpId, observe::Rested>,
     /// Releases and signals so far: what a blocked operation may wait for.
     stirred: u64,
     devices: Devices,
-    writeback: writeback::Reader,
-    holds: Holds,
+    writeback: writeback::WritebackReader,
+    holds: ArmedHolds,
     /// A file system of the case's own, or why there is none.
     spare: Result<Spare, String>,
     offers: BTreeMap<Need, Result<(), String>>,
 }
 
-impl Kernel {
-    fn new(config: &Config, devices: Devices, lent: Lent) -> Tried<Self> {
+impl KernelSystem {
+    fn new(setup: &KernelSetup, devices: Devices, lent: Lent) -> Tried<Self> {
         let vars = devices.vars().map_err(trouble("shared memory"))?;
-        let spare = crew::spare(config, &devices);
-        let crew = match devices.crew(&config.directory) {
+        let spare = crew::spare(setup, &devices);
+        let crew = match devices.crew(&setup.directory) {
             Some(crew) => crew,
-            None => Crew::new(config, &devices, vars)?,
+            None => Crew::new(setup, &devices, vars)?,
         };
         // After the forks, so that nobody else has it open when this is over.
-        let writeback = writeback::Reader::open(devices.owner, &config.directory)
-            .map_err(trouble(config.directory.display()));
+        let writeback = writeback::WritebackReader::open(devices.owner, &setup.directory)
+            .map_err(trouble(setup.directory.display()));
         let writeback = match writeback {
             Ok(reader) => reader,
             Err(trouble) => {
@@ -241,11 +241,11 @@ impl Kernel {
             }
         };
         Ok(Self {
-            config: config.clone(),
+            setup: setup.clone(),
             vars,
             tasks: [(MAIN, crew.main)].into(),
             operations: BTreeMap::new(),
-            pins: Pins::default(),
+            pins: HeldPins::default(),
             names: Names::default(),
             control: crew.control,
             idle: crew.threads,
@@ -253,7 +253,7 @@ impl Kernel {
             stirred: 0,
             devices,
             writeback,
-            holds: Holds::new(lent),
+            holds: ArmedHolds::new(lent),
             spare,
             offers: BTreeMap::new(),
         })
@@ -284,8 +284,8 @@ impl Kernel {
         let tasks = std::mem::take(&mut self.tasks).into_values();
         let tasks = tasks.chain(std::mem::take(&mut self.idle));
         let tasks = tasks.filter(|task| task.pid == main).collect();
-        let limit = self.config.patience.of(GRACE);
-        let directory = &self.config.directory;
+        let limit = self.setup.patience.of(GRACE);
+        let directory = &self.setup.directory;
         if let Some(crew) = Crew::rested(directory, &mut self.control, tasks, limit) {
             pids.retain(|pid| *pid != main && *pid != self.control.pid);
             *self.devices.crew.borrow_mut() = Some(crew);
@@ -297,14 +297,14 @@ impl Kernel {
         self.devices.bench.borrow_mut()
     }
 
-    fn task(&self, id: TaskId) -> Tried<&Task> {
+    fn task(&self, id: TaskId) -> Tried<&TaskHandle> {
         self.tasks.get(&id).ok_or_else(|| Trouble::Machinery {
             what: format!("task {}", id.0),
             why: "there is none".to_owned(),
         })
     }
 
-    fn operation(&self, op: OpId) -> Tried<&UnderWay> {
+    fn operation(&self, op: OpId) -> Tried<&KernelOp> {
         self.operations.get(&op).ok_or_else(|| Trouble::Machinery {
             what: format!("operation {}", op.0),
             why: "there is none".to_owned(),
@@ -322,7 +322,7 @@ impl Kernel {
         }
         match wire::receive(task.socket.as_fd(), false) {
             Ok(Some((Response::Done(number, done, made), _))) => {
-                if let Some(Made { file, inode }) = made {
+                if let Some(MadeFile { file, inode }) = made {
                     self.writeback.learn(file, inode);
                 }
                 let refused = done.result.is_err();
@@ -398,7 +398,7 @@ struct Hello {
 fn first_task(
     name: &CStr,
     folders: &Folders,
-    vars: Vars,
+    vars: SharedVars,
     patience: Patience,
 ) -> Tried<(OwnedFd, Hello)> {
     let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
@@ -451,7 +451,7 @@ fn greeted(new: &OwnedFd, parent: Option<&OwnedFd>, limit: Duration) -> Tried<He
     }
 }
 
-impl System for Kernel {
+impl System for KernelSystem {
     fn offers(&mut self, need: Need) -> Result<(), String> {
         if let Some(known) = self.offers.get(&need) {
             return known.clone();
@@ -472,11 +472,11 @@ impl System for Kernel {
         }
         let (ours, theirs) = wire::pair().map_err(trouble("a socket"))?;
         let parent = &self.task(of)?.socket;
-        wire::send(parent.as_fd(), &Request::Spawn(kinship), &[theirs.as_raw_fd()])
+        wire::send(parent.as_fd(), &TaskRequest::Spawn(kinship), &[theirs.as_raw_fd()])
             .map_err(trouble("a new task"))?;
         drop(theirs);
-        let hello = greeted(&ours, Some(parent), self.config.patience.of(PATIENCE))?;
-        self.tasks.insert(id, Task::new(ours, hello));
+        let hello = greeted(&ours, Some(parent), self.setup.patience.of(PATIENCE))?;
+        self.tasks.insert(id, TaskHandle::new(ours, hello));
         Ok(id)
     }
 
@@ -492,9 +492,9 @@ impl System for Kernel {
         let fds = self.equip(task, &action)?;
         let op = OpId(self.operations.len() as u32);
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let command = Request::Do(op.0, action.clone());
+        let command = TaskRequest::Do(op.0, action.clone());
         wire::send(self.task(task)?.socket.as_fd(), &command, &raw).map_err(trouble(&words))?;
-        self.operations.insert(op, UnderWay { task, action, words, done: None });
+        self.operations.insert(op, KernelOp { task, action, words, done: None });
         if let Some(task) = self.tasks.get_mut(&task) {
             task.busy = true;
         }
@@ -529,7 +529,7 @@ impl System for Kernel {
                 nix::sys::signal::kill(target, nix::sys::signal::SIGKILL)
                     .map_err(|error| trouble("SIGKILL")(error.into()))?;
                 let begun = Instant::now();
-                let limit = self.config.patience.of(PATIENCE);
+                let limit = self.setup.patience.of(PATIENCE);
                 while !proc::is_gone(pid) {
                     if begun.elapsed() > limit {
                         return Err(Trouble::Stuck {
@@ -594,12 +594,12 @@ impl System for Kernel {
         self.vars.var(var.0).store(value, std::sync::atomic::Ordering::SeqCst);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
-        self.control.bystand(what, self.config.patience.of(PATIENCE))
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
+        self.control.bystand(what, self.setup.patience.of(PATIENCE))
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
-        self.control.inspect(files, bystanders, self.config.patience.of(PATIENCE))
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
+        self.control.inspect(files, bystanders, self.setup.patience.of(PATIENCE))
     }
 
     fn written_back(&mut self) -> Tried<WriteBacks> {
@@ -607,7 +607,7 @@ impl System for Kernel {
     }
 
     fn patience(&self) -> Patience {
-        self.config.patience
+        self.setup.patience
     }
 
     fn now(&self) -> u64 {
@@ -619,14 +619,14 @@ impl System for Kernel {
     }
 }
 
-impl Drop for Kernel {
+impl Drop for KernelSystem {
     fn drop(&mut self) {
         self.give_up();
         let mut pids = self.leave_crew();
         for pid in &pids {
             kill(*pid);
         }
-        let end = Instant::now() + self.config.patience.of(GRACE);
+        let end = Instant::now() + self.setup.patience.of(GRACE);
         pids.retain(|pid| !proc::ends(*pid, end));
         self.devices.stuck.borrow_mut().append(&mut pids);
         while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
@@ -650,7 +650,7 @@ impl Drop for Kernel {
             return;
         }
         drop(bench);
-        for left in bench::sweep(owner, self.config.patience.of(bench::BUSY)) {
+        for left in bench::sweep(owner, self.setup.patience.of(bench::BUSY)) {
             eprintln!("left behind: {left}");
         }
     }

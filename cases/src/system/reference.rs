@@ -18,19 +18,19 @@ use protocol::event::{Counting, Event};
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Dropper, Failure, Fs, Scatter, Stage, Standing, Task, Variant};
 
-use self::actor::{Actor, Shared};
+use self::actor::{Commons, Worker};
 use super::{
     Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
     Tried, Trouble, WaitChannel, WriteBacks,
 };
 use crate::action::{Action, Content, PinId, TaskId, VarId};
-use crate::oracle::{Bystander, Inspection, Stood, View};
+use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::{Limit, Patience};
 use crate::transcript::Names;
 
 /// How the reference is to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct ReferenceSetup {
     /// The bug in it.
     pub variant: Option<Variant>,
     /// How it counts references.
@@ -45,7 +45,7 @@ pub struct Config {
     pub patience: Patience,
 }
 
-impl Default for Config {
+impl Default for ReferenceSetup {
     fn default() -> Self {
         Self {
             variant: None,
@@ -77,9 +77,9 @@ const NEWER_PINS: u32 = 500;
 /// The reference, as a [`System`].
 #[derive(Debug)]
 pub struct Reference {
-    shared: Arc<Shared>,
-    tasks: BTreeMap<TaskId, Actor>,
-    ops: BTreeMap<OpId, UnderWay>,
+    shared: Arc<Commons>,
+    tasks: BTreeMap<TaskId, Worker>,
+    ops: BTreeMap<OpId, ReferenceOp>,
     threads: Vec<thread::JoinHandle<()>>,
     /// The tasks that are to be held.
     held: Vec<(TaskId, usize)>,
@@ -90,31 +90,31 @@ pub struct Reference {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct ReferenceOp {
     task: TaskId,
     words: String,
     end: Arc<Leaf<Option<Done>>>,
 }
 
 /// Opens the reference for one case.
-pub fn open(config: &Config) -> Tried<Box<dyn System>> {
-    Ok(Box::new(Reference::new(config)))
+pub fn open(setup: &ReferenceSetup) -> Tried<Box<dyn System>> {
+    Ok(Box::new(Reference::new(setup)))
 }
 
 impl Reference {
     /// A file system with one process of one task.
-    pub fn new(config: &Config) -> Self {
-        let fs = Fs::new(&reference::Config {
-            shape: config.shape,
-            variant: config.variant,
-            looks_first: config.looks_first,
+    pub fn new(setup: &ReferenceSetup) -> Self {
+        let fs = Fs::new(&reference::FsSetup {
+            shape: setup.shape,
+            variant: setup.variant,
+            looks_first: setup.looks_first,
             blocks: BLOCKS,
-            scatter: config.scatter,
+            scatter: setup.scatter,
             newer_pins: NEWER_PINS,
         });
         let device = fs.board.add(0);
         let hand = fs.board.add_name(0);
-        let shared = Arc::new(Shared::new(Arc::clone(&fs)));
+        let shared = Arc::new(Commons::new(Arc::clone(&fs)));
         let mut system = Self {
             shared,
             tasks: BTreeMap::new(),
@@ -123,13 +123,13 @@ impl Reference {
             held: Vec::new(),
             hand,
             names: Names::default(),
-            patience: config.patience,
+            patience: setup.patience,
         };
         system.threads.push(thread::spawn(move || {
             // Ends with the run.
             let _ = fs.serve_device(&device);
         }));
-        let main = Actor::first(&system.shared);
+        let main = Worker::first(&system.shared);
         system.admit(MAIN, main);
         system
     }
@@ -138,7 +138,7 @@ impl Reference {
     pub fn findings(&self) -> Vec<Finding> {
         self.shared.fs.sample();
         if self.shared.fs.board.is_quiet() {
-            self.shared.fs.log.verdict()
+            self.shared.fs.log.findings_at_end()
         } else {
             self.shared.fs.log.findings()
         }
@@ -149,20 +149,20 @@ impl Reference {
         self.shared.fs.log.events()
     }
 
-    fn admit(&mut self, id: TaskId, actor: Actor) {
+    fn admit(&mut self, id: TaskId, actor: Worker) {
         let serving = actor.clone();
         self.threads.push(thread::spawn(move || serving.serve()));
         self.tasks.insert(id, actor);
     }
 
-    fn task(&self, id: TaskId) -> Tried<&Actor> {
+    fn task(&self, id: TaskId) -> Tried<&Worker> {
         self.tasks.get(&id).ok_or_else(|| Trouble::Machinery {
             what: format!("task {}", id.0),
             why: "there is no such task".to_owned(),
         })
     }
 
-    fn operation(&self, op: OpId) -> Tried<(&UnderWay, u32)> {
+    fn operation(&self, op: OpId) -> Tried<(&ReferenceOp, u32)> {
         let operation = self.ops.get(&op).ok_or_else(|| Trouble::Machinery {
             what: format!("operation {}", op.0),
             why: "it was not started".to_owned(),
@@ -171,7 +171,7 @@ impl Reference {
     }
 
     /// What `op` does, if it is not under way.
-    fn ended(operation: &UnderWay, standing: Standing) -> Option<Look> {
+    fn ended(operation: &ReferenceOp, standing: Standing) -> Option<Look> {
         if let Some(done) = operation.end.with(|end| end.clone()) {
             return Some(Look::Done(done));
         }
@@ -209,7 +209,7 @@ impl Reference {
     }
 }
 
-fn place(place: reference::Sleep) -> WaitChannel {
+fn wait_channel(place: reference::Sleep) -> WaitChannel {
     match place {
         reference::Sleep::LayoutBreak(_) => WaitChannel::LayoutBreak,
         reference::Sleep::Lock(name) | reference::Sleep::For(name) => {
@@ -246,7 +246,7 @@ impl System for Reference {
                 why: "its task still does something else".to_owned(),
             });
         }
-        self.ops.insert(op, UnderWay { task, words, end });
+        self.ops.insert(op, ReferenceOp { task, words, end });
         Ok(op)
     }
 
@@ -256,7 +256,9 @@ impl System for Reference {
         Ok(self.shared.fs.board.look(|view| {
             let standing = view.standing(task);
             Self::ended(operation, standing).unwrap_or(match standing {
-                Standing::Sleeping(at) if at != reference::Sleep::Idle => Look::Blocked(place(at)),
+                Standing::Sleeping(at) if at != reference::Sleep::Idle => {
+                    Look::Blocked(wait_channel(at))
+                }
                 _ => Look::Running,
             })
         }))
@@ -292,7 +294,7 @@ impl System for Reference {
                 since = (Instant::now(), 0, sleep);
             }
             let rests = since.1 > 3 && (cfg!(feature = "shuttle") || since.0.elapsed() > rest);
-            (view.is_quiet() || rests).then(|| Some(Look::Blocked(place(at))))
+            (view.is_quiet() || rests).then(|| Some(Look::Blocked(wait_channel(at))))
         });
         Ok(seen.unwrap_or(Some(Look::Running)))
     }
@@ -400,7 +402,7 @@ impl System for Reference {
         self.shared.vars.change(var, |old| *old = value);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
         let made = self.shared.bystand(&self.hand, what);
         made.map_err(|end| Trouble::Machinery {
             what: "a file that nobody touches".to_owned(),
@@ -412,7 +414,7 @@ impl System for Reference {
         Ok(self.shared.stood(what))
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
         Ok(View {
             files: files.iter().map(|what| self.shared.inspect(what)).collect(),
             bystanders: bystanders.iter().map(|what| self.shared.stood(what)).collect(),

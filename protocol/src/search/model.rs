@@ -21,7 +21,7 @@ use std::vec::Vec;
 
 use super::Transition;
 use crate::event::{Counting, Event, Kind, flag};
-use crate::{Config, Rules, rule::Rule};
+use crate::{Bounds, Rules, rule::Rule};
 
 /// What may be wrong with the break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Lock {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Page {
+struct ModelPage {
     mapped: bool,
     pins: u8,
     gone: bool,
@@ -141,24 +141,26 @@ enum At {
 
 /// A state of a [`Small`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
+pub struct ModelState {
     inode_lock: Lock,
     invalidate_lock: Lock,
-    pages: Vec<Page>,
+    pages: Vec<ModelPage>,
     at: Vec<At>,
     rules: Rules,
 }
 
 impl super::Model for Small {
-    type State = State;
+    type State = ModelState;
 
-    fn initial(&self) -> State {
+    fn initial(&self) -> ModelState {
         // Starvation is searched for as a cycle; the counters of the rule for it stay small.
-        let bounds = Config { rescans: 4, newer_pins: 0, ..Config::reference(self.shape) };
-        State {
+        let bounds = Bounds { rescans: 4, newer_pins: 0, ..Bounds::reference(self.shape) };
+        ModelState {
             inode_lock: Lock::default(),
             invalidate_lock: Lock::default(),
-            pages: (0..self.pages).map(|_| Page { mapped: true, ..Page::default() }).collect(),
+            pages: (0..self.pages)
+                .map(|_| ModelPage { mapped: true, ..ModelPage::default() })
+                .collect(),
             at: self.roles.iter().map(|_| At::Begin).collect(),
             rules: Rules::new(bounds),
         }
@@ -168,7 +170,7 @@ impl super::Model for Small {
         self.roles.len()
     }
 
-    fn has_ended(&self, state: &State, task: usize) -> bool {
+    fn has_ended(&self, state: &ModelState, task: usize) -> bool {
         state.at[task] == At::End
     }
 
@@ -176,8 +178,8 @@ impl super::Model for Small {
         self.roles[task] == Role::Truncate
     }
 
-    fn steps(&self, state: &State, task: usize) -> Vec<Transition<State>> {
-        let mut next = Next { small: self, state: state.clone(), task, broken: None };
+    fn transitions(&self, state: &ModelState, task: usize) -> Vec<Transition<ModelState>> {
+        let mut next = Successor { small: self, state: state.clone(), task, broken: None };
         let label = match self.roles[task] {
             Role::Truncate => next.truncate(),
             Role::Pin { under_inode_lock, endless } => next.pin(under_inode_lock, endless),
@@ -191,18 +193,18 @@ impl super::Model for Small {
     }
 }
 
-struct Next<'a> {
+struct Successor<'a> {
     small: &'a Small,
-    state: State,
+    state: ModelState,
     task: usize,
     broken: Option<std::string::String>,
 }
 
-impl Next<'_> {
+impl Successor<'_> {
     fn emit(&mut self, kind: Kind, page: Option<u8>, fill: impl FnOnce(&mut Event)) {
         let mut event = Event { inode: 1, task: self.task as u32 + 1, ..Event::new(kind) };
         if let Some(page) = page {
-            let Page { mapped, pins, .. } = self.state.pages[usize::from(page)];
+            let ModelPage { mapped, pins, .. } = self.state.pages[usize::from(page)];
             event.page = u64::from(page) + 1;
             event.index = page.into();
             (event.refs, event.maps) = match self.small.shape {

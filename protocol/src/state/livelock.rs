@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Break, Rules, Scan, absence};
-use crate::config::Config;
+use crate::bounds::Bounds;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::how::How;
@@ -15,7 +15,7 @@ use crate::rule::Rule;
 
 impl Rules {
     pub(super) fn scan(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        let limit = self.config.rescans;
+        let limit = self.bounds.rescans;
         let key = (event.task, event.inode);
         let busy = (event.page != 0).then_some((event.page, event.index));
         if busy.is_some() {
@@ -47,7 +47,7 @@ impl Rules {
 
     /// Breaks that newer pins hold up past the bound.
     pub(super) fn starved(&mut self, mark: Mark) -> Vec<Finding> {
-        let Config { newer_pins, patience, .. } = self.config;
+        let Bounds { newer_pins, patience, .. } = self.bounds;
         let mut findings = Vec::new();
         for (&(task, inode), a_break) in &mut self.breaks {
             let Some(wait) = a_break.wait else {

@@ -34,7 +34,7 @@ impl Rules {
     /// At a sample only the break of its task is judged: of the others it is not known that they
     /// still wait.
     pub(super) fn asleep(&mut self, mark: Mark, only: Option<u32>, ever: bool) -> Vec<Finding> {
-        let wake = self.config.wake;
+        let wake = self.bounds.wake;
         let mut findings = Vec::new();
         for (&(task, inode), a_break) in &mut self.breaks {
             if only.is_some_and(|only| only != task) || (only.is_none() && !a_break.whole) {

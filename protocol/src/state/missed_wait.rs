@@ -47,7 +47,7 @@ impl Rules {
 
     pub(super) fn remove(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
         self.clean(event.inode, event.index);
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         if event.detail & flag::BREAK == 0 || event.page == 0 || pins <= 0 {
             return Vec::new();
         }
@@ -68,7 +68,7 @@ impl Rules {
     }
 
     pub(super) fn free(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        let pins = self.config.shape.pins(event.refs, event.maps);
+        let pins = self.bounds.shape.pins(event.refs, event.maps);
         if event.page == 0 || (pins <= 0 && event.maps <= 0) {
             return Vec::new();
         }

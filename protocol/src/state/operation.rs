@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Rules, numbers};
-use crate::event::{Event, Operation};
+use crate::event::{Event, OperationKind};
 use crate::finding::Finding;
 use crate::how::How;
 use crate::mark::Mark;
@@ -29,11 +29,11 @@ pub(super) struct Running {
 
 impl Rules {
     pub(super) fn begin(&mut self, event: &Event, mark: Mark) {
-        let Some(operation) = Operation::from_number(event.detail) else {
+        let Some(operation) = OperationKind::from_number(event.detail) else {
             return;
         };
         let end = if event.count == 0 { u64::MAX } else { event.index.saturating_add(event.count) };
-        let dirty = if operation == Operation::Fsync {
+        let dirty = if operation == OperationKind::Fsync {
             self.dirty
                 .range((event.inode, event.index)..(event.inode, end))
                 .map(|&(_, index)| index)
@@ -56,13 +56,13 @@ impl Rules {
     }
 
     pub(super) fn end(&mut self, event: &Event, mark: Mark) -> Vec<Finding> {
-        let Some(operation) = Operation::from_number(event.detail) else {
+        let Some(operation) = OperationKind::from_number(event.detail) else {
             return Vec::new();
         };
         let Some(running) = self.running.remove(&(event.task, operation)) else {
             return Vec::new();
         };
-        if operation != Operation::Fsync {
+        if operation != OperationKind::Fsync {
             return Vec::new();
         }
         if let (true, Some((page, pinned))) = (event.value < 0, running.pinned) {
@@ -104,7 +104,7 @@ impl Rules {
 
     /// Operations that should be over by now, or, if `ever`, that never will be.
     pub(super) fn stuck(&mut self, mark: Mark, ever: bool) -> Vec<Finding> {
-        let progress = self.config.progress;
+        let progress = self.bounds.progress;
         let mut findings = Vec::new();
         for (&(task, operation), running) in &mut self.running {
             if running.told || !running.whole || !must_progress(operation) {
@@ -144,7 +144,7 @@ impl Rules {
                         wait.index
                     ),
                 });
-            } else if operation == Operation::Fsync {
+            } else if operation == OperationKind::Fsync {
                 let Some((page, pinned)) = self.pins.of_inode(running.inode) else {
                     continue;
                 };
@@ -198,9 +198,13 @@ impl Running {
     }
 }
 
-fn must_progress(operation: Operation) -> bool {
+fn must_progress(operation: OperationKind) -> bool {
     matches!(
         operation,
-        Operation::Fault | Operation::Map | Operation::Unmap | Operation::Fsync | Operation::Stat
+        OperationKind::Fault
+            | OperationKind::Map
+            | OperationKind::Unmap
+            | OperationKind::Fsync
+            | OperationKind::Stat
     )
 }

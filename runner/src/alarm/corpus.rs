@@ -10,23 +10,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{alarms, pattern};
-use crate::kmsg::{self, Log};
+use crate::kmsg::{self, KernelLog};
 
 /// The releases of which a form is to be known.
 const KERNELS: [&str; 3] = ["6.1", "6.12", "7.2"];
 
-struct File {
+struct CorpusFile {
     name: String,
     titles: Vec<String>,
     kernels: Vec<String>,
-    log: Log,
+    log: KernelLog,
 }
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel-log").join(name)
 }
 
-fn read(folder: &Path) -> Vec<File> {
+fn read(folder: &Path) -> Vec<CorpusFile> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -35,7 +35,7 @@ fn read(folder: &Path) -> Vec<File> {
             let text = std::fs::read_to_string(&path).unwrap();
             let (head, body) = text.split_once("\n\n").unwrap_or_else(|| panic!("{name}: no body"));
             let said = |key| head.lines().filter_map(move |line| line.strip_prefix(key));
-            let mut log = Log::default();
+            let mut log = KernelLog::default();
             // Without the properties that a driver may add, below a record.
             for line in body.lines().filter(|line| !line.starts_with(' ')) {
                 let record = kmsg::record(line);
@@ -45,7 +45,7 @@ fn read(folder: &Path) -> Vec<File> {
                     log.records.push(record);
                 }
             }
-            File {
+            CorpusFile {
                 titles: said("TITLE: ").map(str::to_owned).collect(),
                 kernels: said("KERNEL: ")
                     .flat_map(str::split_whitespace)

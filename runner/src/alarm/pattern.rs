@@ -11,7 +11,7 @@ use crate::kmsg::Record;
 
 /// How a report ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum ReportEnd {
     /// With "---[ end trace".
     Trace,
     /// Somewhere in the next lines, a stack.
@@ -22,7 +22,7 @@ pub(super) enum Extent {
 
 /// A form of report.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub(super) struct ReportForm {
     /// What makes such reports: the corpus has its files by this name.
     pub(super) kind: &'static str,
     regex: Regex,
@@ -30,7 +30,7 @@ pub(super) struct Pattern {
     /// "RIP:" line.
     title: &'static str,
     /// How far it reaches.
-    pub(super) extent: Extent,
+    pub(super) extent: ReportEnd,
 }
 
 /// Says what is no report although a row or a shape takes it for one, and why not.
@@ -52,8 +52,8 @@ const QUIET: &[&str] = &[
 ///
 /// Sources: the format strings of the functions named in the corpus
 /// (`runner/tests/kernel-log/alarm`); pkg/report/linux.go of syzkaller for the titles.
-const TABLE: &[(&str, &str, &str, Extent)] = {
-    use Extent::{Line, Stack, Trace};
+const TABLE: &[(&str, &str, &str, ReportEnd)] = {
+    use ReportEnd::{Line, Stack, Trace};
     &[
         // kernel/panic.c, __warn(). Until 6.18 or so; the file is missing without
         // CONFIG_DEBUG_BUGVERBOSE.
@@ -221,10 +221,10 @@ const TABLE: &[(&str, &str, &str, Extent)] = {
     ]
 };
 
-static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+static PATTERNS: LazyLock<Vec<ReportForm>> = LazyLock::new(|| {
     TABLE
         .iter()
-        .map(|(kind, regex, title, extent)| Pattern {
+        .map(|(kind, regex, title, extent)| ReportForm {
             kind,
             regex: Regex::new(regex).expect("the patterns are tested"),
             title,
@@ -235,7 +235,7 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
 
 /// All rows.
 #[cfg(test)]
-pub(super) fn rows() -> &'static [Pattern] {
+pub(super) fn rows() -> &'static [ReportForm] {
     &PATTERNS
 }
 
@@ -244,14 +244,14 @@ static NO_REPORT: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 });
 
 /// What a report looks like that no row knows.
-static SHAPES: LazyLock<[Pattern; 2]> = LazyLock::new(|| {
+static SHAPES: LazyLock<[ReportForm; 2]> = LazyLock::new(|| {
     let [begins, loud] =
         [r"^(WARNING: .+)$", r"^(.+)$"].map(|regex| Regex::new(regex).expect("it is tested"));
     [
         // Lockdep's reports begin so, and what else debugs the kernel.
-        Pattern { kind: "shape", regex: begins, title: "$1", extent: Extent::Stack },
+        ReportForm { kind: "shape", regex: begins, title: "$1", extent: ReportEnd::Stack },
         // Of any other form, but loud.
-        Pattern { kind: "shape", regex: loud, title: "kernel: $1", extent: Extent::Stack },
+        ReportForm { kind: "shape", regex: loud, title: "kernel: $1", extent: ReportEnd::Stack },
     ]
 });
 
@@ -271,11 +271,11 @@ static OPERANDS: LazyLock<Regex> = LazyLock::new(|| {
 const REACH: usize = 60;
 
 /// The row that `record` fits, if it fits one.
-pub(super) fn row(record: &Record) -> Option<&'static Pattern> {
+pub(super) fn row(record: &Record) -> Option<&'static ReportForm> {
     find(record).map(|(pattern, _)| pattern)
 }
 
-fn find(record: &Record) -> Option<(&'static Pattern, Captures<'_>)> {
+fn find(record: &Record) -> Option<(&'static ReportForm, Captures<'_>)> {
     if NO_REPORT.iter().any(|quiet| quiet.is_match(&record.text)) {
         return None;
     }
@@ -287,7 +287,7 @@ fn find(record: &Record) -> Option<(&'static Pattern, Captures<'_>)> {
 }
 
 /// The shape of a report that `record` has although no row knows it.
-fn shape(record: &Record) -> Option<(&'static Pattern, Captures<'_>)> {
+fn shape(record: &Record) -> Option<(&'static ReportForm, Captures<'_>)> {
     if NO_REPORT.iter().any(|quiet| quiet.is_match(&record.text)) {
         return None;
     }
@@ -301,7 +301,7 @@ fn shape(record: &Record) -> Option<(&'static Pattern, Captures<'_>)> {
 }
 
 /// What the first of `records` reports and its title, which depends on what follows.
-pub(super) fn name(records: &[Record]) -> Option<(&'static Pattern, String)> {
+pub(super) fn name(records: &[Record]) -> Option<(&'static ReportForm, String)> {
     let first = records.first()?;
     let (pattern, found) = find(first).or_else(|| shape(first))?;
     let mut title = String::new();

@@ -120,7 +120,7 @@ pub(super) struct Shown {
 
 /// All of it, as programs read it.
 #[derive(Debug, Serialize)]
-pub(super) struct Told<'t> {
+pub(super) struct ExploreSummary<'t> {
     pairs: &'t [Count],
     total: Count,
     shown: &'t [Shown],
@@ -132,7 +132,7 @@ pub(super) struct Told<'t> {
 
 /// What an exploration came to.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Totals {
     pairs: Vec<Count>,
     /// What was kept.
     pub(super) shown: Vec<Shown>,
@@ -142,7 +142,7 @@ pub(super) struct Tally {
     pub(super) interrupted: bool,
 }
 
-impl Tally {
+impl Totals {
     /// Adds a pair.
     pub(super) fn add(&mut self, count: Count) {
         self.pairs.push(count);
@@ -163,8 +163,8 @@ impl Tally {
     }
 
     /// All of it, for programs.
-    pub(super) fn told(&self, seconds: f64) -> Told<'_> {
-        Told {
+    pub(super) fn told(&self, seconds: f64) -> ExploreSummary<'_> {
+        ExploreSummary {
             pairs: &self.pairs,
             total: self.total(),
             shown: &self.shown,
@@ -188,7 +188,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
         write!(f, "{total}")?;
@@ -216,7 +216,7 @@ mod tests {
         let exit = |forcing: &Forcing, found: &[Divergence]| {
             let mut count = Count::of("punch+load".to_owned());
             count.add(forcing, found);
-            let mut tally = Tally::default();
+            let mut tally = Totals::default();
             tally.add(count);
             tally.exit()
         };

@@ -10,7 +10,7 @@ use cases::system::HoldPoint;
 
 use crate::fuzz::program::{Program, Step};
 
-use super::pair::{Pair, Part, THIRD};
+use super::pair::{Pair, ShortOperation, THIRD};
 
 /// When a third task lets go of its pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +49,16 @@ pub(super) struct Interleaving {
 
 /// One of the two, as a place in an order has it.
 #[derive(Clone, Copy)]
-struct Actor {
-    part: &'static Part,
+struct Party {
+    part: &'static ShortOperation,
     task: u32,
 }
 
 /// Every order of a pair.
 pub(super) fn all(pair: Pair) -> Vec<Interleaving> {
     let [one, other] = pair.tasks();
-    let one = Actor { part: pair.one, task: one };
-    let other = Actor { part: pair.other, task: other };
+    let one = Party { part: pair.one, task: one };
+    let other = Party { part: pair.other, task: other };
     let mut all = Vec::new();
     for (first, second) in [(one, other), (other, one)] {
         for point in first.part.points {
@@ -98,7 +98,7 @@ pub(super) fn all(pair: Pair) -> Vec<Interleaving> {
 
 /// Whether a task may come by a point: a break finds a busy page only if there is one, and none only
 /// once it was let go.
-fn comes_by(pair: Pair, actor: Actor, point: HoldPoint, third: Third) -> bool {
+fn comes_by(pair: Pair, actor: Party, point: HoldPoint, third: Third) -> bool {
     if !actor.part.breaks() {
         return true;
     }
@@ -112,8 +112,8 @@ fn comes_by(pair: Pair, actor: Actor, point: HoldPoint, third: Third) -> bool {
     }
 }
 
-fn whole(pair: Pair, first: (Actor, HoldPoint), second: Actor, third: Third) -> Interleaving {
-    let (Actor { part, task }, point) = first;
+fn whole(pair: Pair, first: (Party, HoldPoint), second: Party, third: Third) -> Interleaving {
+    let (Party { part, task }, point) = first;
     let mut steps = beginning(pair, part, third);
     steps.push(Step::Hold { task, point, until: None });
     steps.push(part.step(task));
@@ -128,8 +128,8 @@ fn whole(pair: Pair, first: (Actor, HoldPoint), second: Actor, third: Third) -> 
 
 fn until(
     pair: Pair,
-    (first, point): (Actor, HoldPoint),
-    (second, then): (Actor, HoldPoint),
+    (first, point): (Party, HoldPoint),
+    (second, then): (Party, HoldPoint),
     third: Third,
 ) -> Interleaving {
     let mut steps = beginning(pair, first.part, third);
@@ -148,8 +148,8 @@ fn until(
 
 fn asleep(
     pair: Pair,
-    sleeper: Actor,
-    (second, point): (Actor, HoldPoint),
+    sleeper: Party,
+    (second, point): (Party, HoldPoint),
     third: Third,
 ) -> Interleaving {
     let mut steps = beginning(pair, sleeper.part, third);
@@ -165,7 +165,7 @@ fn asleep(
 }
 
 /// Who takes a page when it was unmapped faults for that; who is to fault first does not have it.
-fn beginning(pair: Pair, first: &Part, third: Third) -> Vec<Step> {
+fn beginning(pair: Pair, first: &ShortOperation, third: Third) -> Vec<Step> {
     let mapped = std::ptr::eq(first, pair.one);
     pair.beginning(mapped, third != Third::None)
 }

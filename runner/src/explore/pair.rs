@@ -1,7 +1,7 @@
 //! What meets what: a row for each short operation, and the pairs that are made of them.
 
 use cases::action::{Action, FileId, MapId, PinId, PinKind, Span, page, pages};
-use cases::operation::{self, Operation, Target};
+use cases::operation::{self, Operand, Operation};
 use cases::system::{HoldPoint, Need};
 
 use crate::fuzz::program::{FILES, PAGES, Step, first_map};
@@ -26,7 +26,7 @@ const BROKEN: Span = pages(0, 2);
 
 /// A short operation.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct ShortOperation {
     /// What it is called.
     pub(super) name: &'static str,
     /// Where its task can be held.
@@ -75,24 +75,24 @@ const BESIDE: u32 = 2;
 pub(super) const FIRST: u32 = 1;
 
 /// An operation on the pages that a break is about.
-const fn breaking(operation: Operation) -> Part {
+const fn breaking(operation: Operation) -> ShortOperation {
     let needs = operation.needs;
     let what = What::Operation(operation, BROKEN);
-    Part { name: operation.name, points: BREAKS, task: FIRST, needs, what }
+    ShortOperation { name: operation.name, points: BREAKS, task: FIRST, needs, what }
 }
 
 /// What breaks the layout.
-const BREAKING: &[Part] = &[
+const BREAKING: &[ShortOperation] = &[
     breaking(operation::PUNCH),
-    Part { name: "truncate", ..breaking(operation::TRUNCATE_DOWN) },
+    ShortOperation { name: "truncate", ..breaking(operation::TRUNCATE_DOWN) },
     breaking(operation::COLLAPSE),
     breaking(operation::ZERO),
     breaking(operation::INSERT),
-    Part { name: "reflink", ..breaking(operation::CLONE) },
+    ShortOperation { name: "reflink", ..breaking(operation::CLONE) },
 ];
 
 /// What writes back.
-const FSYNC: Part = Part {
+const FSYNC: ShortOperation = ShortOperation {
     name: "fsync",
     points: &[HoldPoint::EntryLocked],
     task: BESIDE,
@@ -102,8 +102,8 @@ const FSYNC: Part = Part {
 
 /// What meets a break or a write-back, in the page that is first in their way. A store of one byte is
 /// one access, so it is either there or not.
-const MEETING: &[Part] = &[
-    Part {
+const MEETING: &[ShortOperation] = &[
+    ShortOperation {
         name: "pin",
         points: FAULTS,
         task: ELSEWHERE,
@@ -115,46 +115,46 @@ const MEETING: &[Part] = &[
             kind: PinKind::Splice,
         }),
     },
-    Part {
+    ShortOperation {
         name: "load",
         points: FAULTS,
         task: ELSEWHERE,
         needs: &[],
         what: What::Do(|| Action::Load { map: map(), span: page(0) }),
     },
-    Part {
+    ShortOperation {
         name: "store",
         points: FAULTS,
         task: ELSEWHERE,
         needs: &[],
         what: What::Do(|| Action::Store { map: map(), span: Span { at: 0, len: 1 }, byte: b's' }),
     },
-    Part {
+    ShortOperation {
         name: "write",
         points: &[],
         task: BESIDE,
         needs: &[],
         what: What::Do(|| Action::Write { file: FILE, span: page(0), byte: b'w' }),
     },
-    Part {
+    ShortOperation {
         name: "unmap",
         points: &[],
         task: BESIDE,
         needs: &[],
         what: What::Do(|| Action::Unmap { map: map() }),
     },
-    Part { name: "release", points: &[], task: BESIDE, needs: &[], what: What::Release },
+    ShortOperation { name: "release", points: &[], task: BESIDE, needs: &[], what: What::Release },
 ];
 
 /// What a second break does.
-const SECOND: &[Part] = &[
-    Part {
+const SECOND: &[ShortOperation] = &[
+    ShortOperation {
         name: "punch-one",
         task: BESIDE,
         what: What::Operation(operation::PUNCH, page(0)),
         ..breaking(operation::PUNCH)
     },
-    Part {
+    ShortOperation {
         name: "truncate-one",
         task: BESIDE,
         what: What::Operation(operation::TRUNCATE_DOWN, page(1)),
@@ -162,7 +162,7 @@ const SECOND: &[Part] = &[
     },
 ];
 
-impl Part {
+impl ShortOperation {
     /// Its task.
     pub(super) const fn task(&self) -> u32 {
         self.task
@@ -182,7 +182,7 @@ impl Part {
     pub(super) fn step(&self, task: u32) -> Step {
         match self.what {
             What::Operation(operation, span) => {
-                let target = Target { file: FILE, pages: PAGES, span, other: OTHER };
+                let target = Operand { file: FILE, pages: PAGES, span, other: OTHER };
                 Step::Do(task, (operation.action)(target))
             }
             What::WriteBack(action) | What::Do(action) => Step::Do(task, action()),
@@ -200,9 +200,9 @@ impl Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair {
     /// The one that breaks, or writes back.
-    pub(super) one: &'static Part,
+    pub(super) one: &'static ShortOperation,
     /// The other.
-    pub(super) other: &'static Part,
+    pub(super) other: &'static ShortOperation,
 }
 
 impl Pair {
@@ -214,7 +214,7 @@ impl Pair {
                 all.push(Self { one, other });
             }
         }
-        let meets_write_back = |part: &&Part| !part.is_release();
+        let meets_write_back = |part: &&ShortOperation| !part.is_release();
         for other in MEETING.iter().filter(meets_write_back) {
             all.push(Self { one: &FSYNC, other });
         }

@@ -12,7 +12,7 @@ use cases::action::{
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
 
-use super::pin::Pin;
+use super::pin::PinCode;
 use super::requirement::{self, Requirement};
 use crate::target::{DAX, PER_FILE};
 use crate::wrap;
@@ -26,26 +26,26 @@ const ATTEMPTS: u32 = 8;
 /// How wide a comment is, tabs apart.
 const WIDTH: usize = 90;
 
-type Told<T> = Result<T, String>;
+type Sayable<T> = Result<T, String>;
 
 /// A process of the program, and what it has.
 #[derive(Clone, Debug, Default)]
-struct Process {
+struct CProcess {
     files: BTreeSet<FileId>,
     maps: BTreeSet<MapId>,
 }
 
 #[derive(Debug, Default)]
-struct Writer {
+struct CWriter {
     /// How its file system must be mounted.
     mount: &'static str,
     /// Where each task is: in the process that begins, 0, or in one forked from it.
     place: BTreeMap<TaskId, u32>,
-    processes: BTreeMap<u32, Process>,
+    processes: BTreeMap<u32, CProcess>,
     names: BTreeMap<FileId, String>,
     /// Files of which the program knows the name only when it runs.
     swapped: BTreeSet<FileId>,
-    pins: BTreeMap<PinId, Pin>,
+    pins: BTreeMap<PinId, PinCode>,
     /// Operations that are begun and waited for apart.
     apart: BTreeSet<OpId>,
     /// Those that have not ended.
@@ -60,7 +60,7 @@ struct Writer {
 
 /// Whom a program is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reader {
+pub(super) enum Audience {
     /// Somebody who compiles and runs it.
     Anybody,
     /// A test of xfstests, which does both.
@@ -77,10 +77,10 @@ pub(super) fn mount(deeds: &[Deed]) -> &'static str {
 }
 
 /// The program of `case`; why there is none.
-pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<String> {
-    let mut writer = Writer { mount: mount(deeds), ..Writer::default() };
+pub(super) fn program(case: &Case, deeds: &[Deed], reader: Audience) -> Sayable<String> {
+    let mut writer = CWriter { mount: mount(deeds), ..CWriter::default() };
     writer.place.insert(MAIN, 0);
-    writer.processes.insert(0, Process::default());
+    writer.processes.insert(0, CProcess::default());
     for (index, deed) in deeds.iter().enumerate() {
         writer.deed(deed, deeds.get(index + 1))?;
     }
@@ -88,8 +88,8 @@ pub(super) fn program(case: &Case, deeds: &[Deed], reader: Reader) -> Told<Strin
     Ok(writer.text(case, &requirements, reader))
 }
 
-impl Writer {
-    fn deed(&mut self, deed: &Deed, next: Option<&Deed>) -> Told<()> {
+impl CWriter {
+    fn deed(&mut self, deed: &Deed, next: Option<&Deed>) -> Sayable<()> {
         match deed {
             Deed::Spawn { task, of, kinship } => self.spawn(*task, *of, *kinship),
             Deed::Start { op, task, action, words } => {
@@ -141,11 +141,11 @@ impl Writer {
         let _ = writeln!(self.body, "\t{line}");
     }
 
-    fn process(&self, task: TaskId) -> Told<u32> {
+    fn process(&self, task: TaskId) -> Sayable<u32> {
         self.place.get(&task).copied().ok_or_else(|| format!("nobody made task {}", task.0))
     }
 
-    fn spawn(&mut self, task: TaskId, of: TaskId, kinship: Kinship) -> Told<()> {
+    fn spawn(&mut self, task: TaskId, of: TaskId, kinship: Kinship) -> Sayable<()> {
         let from = self.process(of)?;
         match kinship {
             // Threads come with what they do.
@@ -172,7 +172,7 @@ impl Writer {
         action: &Action,
         words: &str,
         next: Option<&Deed>,
-    ) -> Told<()> {
+    ) -> Sayable<()> {
         let process = self.process(task)?;
         self.knows(process, action, words)?;
         // What is read is compared where it is read.
@@ -197,7 +197,7 @@ impl Writer {
         Ok(())
     }
 
-    fn end(&mut self, op: OpId, result: &Result<Reply, Errno>) -> Told<()> {
+    fn end(&mut self, op: OpId, result: &Result<Reply, Errno>) -> Sayable<()> {
         let (action, words) =
             self.begun.get(&op).cloned().ok_or("an operation ends that nobody began")?;
         if self.apart.contains(&op) {
@@ -221,7 +221,7 @@ impl Writer {
         Ok(())
     }
 
-    fn signal(&mut self, task: TaskId, signal: Signal) -> Told<()> {
+    fn signal(&mut self, task: TaskId, signal: Signal) -> Sayable<()> {
         let process = self.process(task)?;
         match signal {
             Signal::Kill if process != 0 => {
@@ -241,7 +241,7 @@ impl Writer {
     }
 
     /// Refuses an action of a process on what came to be after it was forked; learns what it makes.
-    fn knows(&mut self, process: u32, action: &Action, words: &str) -> Told<()> {
+    fn knows(&mut self, process: u32, action: &Action, words: &str) -> Sayable<()> {
         let (files, maps) = (files(action), maps(action));
         let has = self.processes.entry(process).or_default();
         if let Action::Create { medium: Medium::PageCache, .. } = action {
@@ -275,7 +275,8 @@ impl Writer {
         if let Action::Pin { pin, map, span, kind } = action {
             let name = format!("pin{}", pin.0);
             let buffer = format!("&{}, {}", mapping(*map), range(*span));
-            let said = Pin::of(*kind, &name, &buffer).map_err(|why| format!("{words}: {why}"))?;
+            let said =
+                PinCode::of(*kind, &name, &buffer).map_err(|why| format!("{words}: {why}"))?;
             self.globals.push_str(&said.variable);
             self.pins.insert(*pin, said);
         }
@@ -289,7 +290,7 @@ impl Writer {
         action: &Action,
         result: Option<&Result<Reply, Errno>>,
         words: &str,
-    ) -> Told<String> {
+    ) -> Sayable<String> {
         let what = quoted(words);
         let name = |file: &FileId| quoted(self.names.get(file).map_or("", String::as_str));
         let content = || match result {
@@ -447,7 +448,7 @@ impl Writer {
         )
     }
 
-    fn text(&self, case: &Case, requirements: &[Requirement], reader: Reader) -> String {
+    fn text(&self, case: &Case, requirements: &[Requirement], reader: Audience) -> String {
         let mut body: String = self.pins.values().map(|pin| &pin.begins[..]).collect();
         let calls = |names: &[&str]| {
             names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
@@ -508,10 +509,10 @@ impl Writer {
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Reader) -> String {
+fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Audience) -> String {
     let licence = match reader {
-        Reader::Anybody => "MIT OR Apache-2.0",
-        Reader::Xfstests => "GPL-2.0",
+        Audience::Anybody => "MIT OR Apache-2.0",
+        Audience::Xfstests => "GPL-2.0",
     };
     let mut text = format!(
         "// SPDX-License-Identifier: {licence}\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
@@ -522,13 +523,13 @@ fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Reader) 
     }
     text.push_str(" *\n");
     let build = match reader {
-        Reader::Anybody => format!(
+        Audience::Anybody => format!(
             " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
              \x20*\t./repro /mnt\t\t{}, mounted with -o {mount}\n\
              \x20*\n",
             requirement::only_on(requirements).map_or("XFS or ext4", |fs| fs.title)
         ),
-        Reader::Xfstests => String::new(),
+        Audience::Xfstests => String::new(),
     };
     text.push_str(&build);
     text.push_str(
@@ -650,7 +651,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// What a call must return.
-fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
+fn expected(action: &Action, result: &Result<Reply, Errno>) -> Sayable<String> {
     Ok(match result {
         Err(errno) => format!("-{:?}", nix::errno::Errno::from_raw(errno.0)),
         Ok(Reply::Count(count)) => match action {
@@ -666,18 +667,18 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Told<String> {
 }
 
 /// What a new file holds, as `create` in `pieces.c` has it: a letter a page.
-fn letters(fill: &[u8]) -> Told<String> {
+fn letters(fill: &[u8]) -> Sayable<String> {
     let letters: String =
-        fill.iter().map(|byte| sign(Sector::Uniform(*byte))).collect::<Told<_>>()?;
+        fill.iter().map(|byte| sign(Sector::Uniform(*byte))).collect::<Sayable<_>>()?;
     Ok(quoted(&letters))
 }
 
 /// Content as `same` in `pieces.c` has it: a sign a sector.
-fn signs(content: &Content) -> Told<String> {
+fn signs(content: &Content) -> Sayable<String> {
     content.0.iter().map(|sector| sign(*sector)).collect()
 }
 
-fn sign(sector: Sector) -> Told<char> {
+fn sign(sector: Sector) -> Sayable<char> {
     match sector {
         Sector::Uniform(0) => Ok('.'),
         Sector::Uniform(byte) if byte.is_ascii_alphanumeric() => Ok(char::from(byte)),

@@ -4,7 +4,7 @@ use cases::action::PinKind;
 
 /// What a program says of a pin; nothing where there is nothing to say.
 #[derive(Debug, Default)]
-pub(super) struct Pin {
+pub(super) struct PinCode {
     /// Its variable.
     pub(super) variable: String,
     /// A statement that makes it before any file is mapped, and may find that it cannot be had.
@@ -19,7 +19,7 @@ pub(super) struct Pin {
     pub(super) seen: String,
 }
 
-impl Pin {
+impl PinCode {
     /// One of this kind, called `name`, of a mapping and its bytes; why a program cannot have it.
     pub(super) fn of(kind: PinKind, name: &str, buffer: &str) -> Result<Self, &'static str> {
         Ok(match kind {

@@ -11,8 +11,8 @@ use cases::action::{Action, Mode, Partner, Sharing};
 use cases::system::Need;
 use cases::{Case, Deed};
 
-use super::pin::Pin;
-use crate::fs::{self, Fs};
+use super::pin::PinCode;
+use crate::fs::{self, FsType};
 use crate::target::PER_FILE;
 
 /// Something that a program takes.
@@ -50,7 +50,7 @@ pub(super) struct Row {
     /// none of its blocks, and close nothing (`new_probe` in `pieces.c` says why).
     pub(super) tries: String,
     /// The file system that alone has it.
-    pub(super) only_on: Option<Fs>,
+    pub(super) only_on: Option<FsType>,
     /// The group of xfstests whose tests are about it.
     pub(super) group: Option<&'static str>,
     /// How a test of xfstests asks for it.
@@ -88,7 +88,7 @@ impl Requirement {
             Need::MoveExtents => Self::MoveExtents,
             Need::WithoutDax => Self::WithoutDax,
             Need::Uring => Self::RegisteredBuffer,
-            Need::Pin(kind) if Pin::is_tried(kind) => Self::Peer,
+            Need::Pin(kind) if PinCode::is_tried(kind) => Self::Peer,
             Need::Pin(_)
             | Need::HeldIo
             | Need::SlowIo
@@ -119,7 +119,7 @@ impl Requirement {
             Action::MoveExtents { .. } => Self::MoveExtents,
             Action::CreateWithoutDax { .. } => Self::WithoutDax,
             Action::PinLongterm { .. } => Self::RegisteredBuffer,
-            Action::Pin { kind, .. } if Pin::is_tried(*kind) => Self::Peer,
+            Action::Pin { kind, .. } if PinCode::is_tried(*kind) => Self::Peer,
             _ => return None,
         })
     }
@@ -186,7 +186,7 @@ impl Requirement {
                     "new_probe(&other);\n{}",
                     tries("swap_extents(probe, other)", "XFS_IOC_SWAPEXT")
                 ),
-                only_on: Some(Fs::Xfs),
+                only_on: Some(FsType::Xfs),
                 group: Some("swapext"),
                 line: Some("_require_xfs_io_command \"swapext\""),
             },
@@ -195,13 +195,13 @@ impl Requirement {
                     "new_probe(&other);\n{}",
                     tries("exchange_range(probe, other)", "XFS_IOC_EXCHANGE_RANGE")
                 ),
-                only_on: Some(Fs::Xfs),
+                only_on: Some(FsType::Xfs),
                 group: Some("fiexchange"),
                 line: Some("_require_xfs_io_command \"exchangerange\""),
             },
             Self::SwapBoot => Row {
                 tries: tries("can_swap_boot()", "EXT4_IOC_SWAP_BOOT"),
-                only_on: Some(Fs::Ext4),
+                only_on: Some(FsType::Ext4),
                 group: Some("ioctl"),
                 line: None,
             },
@@ -211,7 +211,7 @@ impl Requirement {
                     "without_dax(&other);\nwithout_dax(&donor);\n{}",
                     tries("move_extents(other, donor)", "EXT4_IOC_MOVE_EXT")
                 ),
-                only_on: Some(Fs::Ext4),
+                only_on: Some(FsType::Ext4),
                 group: Some("defrag"),
                 line: None,
             },
@@ -268,7 +268,7 @@ pub(super) fn tries(requirements: &[Requirement], mount: &str) -> String {
 }
 
 /// The file system that alone has all of `requirements`, if only one does.
-pub(super) fn only_on(requirements: &[Requirement]) -> Option<&'static fs::Row> {
+pub(super) fn only_on(requirements: &[Requirement]) -> Option<&'static fs::FsRow> {
     requirements.iter().find_map(|one| one.row().only_on)?.row()
 }
 

@@ -20,7 +20,7 @@ use crate::target::DAX;
 use crate::wrap;
 
 /// A file that is to be made.
-struct File {
+struct TestFile {
     path: PathBuf,
     mode: u32,
     text: String,
@@ -59,13 +59,17 @@ pub(super) fn add(
     let tests = folder.join("tests").join(only_on(requirements).map_or("generic", |fs| fs.name));
     let number = free_number(&tests)?;
     let files = [
-        File { path: folder.join("src").join(format!("{program}.c")), mode: 0o644, text: source },
-        File {
+        TestFile {
+            path: folder.join("src").join(format!("{program}.c")),
+            mode: 0o644,
+            text: source,
+        },
+        TestFile {
             path: tests.join(&number),
             mode: 0o755,
             text: test(case, deeds, requirements, &number, fixes, &program),
         },
-        File { path: tests.join(format!("{number}.out")), mode: 0o644, text: golden(&number) },
+        TestFile { path: tests.join(format!("{number}.out")), mode: 0o644, text: golden(&number) },
     ];
     let mut made = Vec::new();
     for file in &files {
@@ -81,7 +85,7 @@ pub(super) fn add(
     Ok(Added { files: made, program })
 }
 
-fn write(file: &File) -> std::io::Result<()> {
+fn write(file: &TestFile) -> std::io::Result<()> {
     let mut to =
         OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&file.path)?;
     to.write_all(file.text.as_bytes()).inspect_err(|_| {

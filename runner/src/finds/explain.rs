@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
+use crate::finding::FindingRecord;
 use crate::known::Deviations;
 use crate::target::Target;
 
@@ -17,7 +17,7 @@ use crate::target::Target;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Line {
-    Finding(Box<Finding>),
+    Finding(Box<FindingRecord>),
     #[serde(other)]
     Other,
 }
@@ -25,7 +25,7 @@ enum Line {
 /// A finding, and what is known of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Explained {
-    finding: Finding,
+    finding: FindingRecord,
     /// The find that explains it; absent: none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     find: Option<String>,
@@ -60,7 +60,11 @@ pub(super) fn all(
     Ok(all)
 }
 
-fn one(finding: Finding, target: &Target, deviations: &Deviations) -> anyhow::Result<Explained> {
+fn one(
+    finding: FindingRecord,
+    target: &Target,
+    deviations: &Deviations,
+) -> anyhow::Result<Explained> {
     let known = deviations.under_load(&finding, target)?;
     Ok(Explained {
         find: known.map(|(find, _)| find.id.clone()),
@@ -75,7 +79,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::fs::Fs;
+    use crate::fs::FsType;
 
     const LINES: &str = r#"{"event":"watching","device":"/dev/pmem0","file_system":"xfs","mount":"/m"}
 {"event":"finding","rule":"lost-wakeup","how":"still-waits","text":"it waits","tasks":[4],"names":["x"],"inode":3,"page":9,"index":0,"events":[1],"stacks":[]}
@@ -88,7 +92,7 @@ mod tests {
     fn a_finding_is_explained_by_what_a_load_can_meet_here() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(LINES.as_bytes()).unwrap();
-        let target = Target { fs: Fs::Xfs, ..Target::reference() };
+        let target = Target { fs: FsType::Xfs, ..Target::reference() };
         let told = |release| {
             let deviations = Deviations::without_symbols(release);
             let all = all(file.path(), &target, &deviations).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::page;
-use super::seen::{Cell, Seen, Sight};
+use super::seen::{Cell, Sight, Sightings};
 use crate::find::{Facts, Find};
 use crate::known::Deviations;
 
@@ -26,7 +26,7 @@ const LEGEND: &str = "\
 ";
 
 /// The index.
-pub(crate) fn text(seen: &Seen, deviations: &Deviations) -> String {
+pub(crate) fn text(seen: &Sightings, deviations: &Deviations) -> String {
     let columns = seen.columns();
     let mut text = format!("{HEAD}\n{}\n", page::introduction());
     let mut rule = String::from("|---|---|---|---|");

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::page::{self, Prose};
-use super::seen::{Column, Seen, Wanted};
+use super::seen::{Column, Sightings, WantedSight};
 use crate::export;
 use crate::find::{Facts, Find};
 use crate::known::Deviations;
@@ -31,11 +31,11 @@ const STABLE: &str = "stable@vger.kernel.org";
 pub(crate) fn text(
     find: &Find,
     facts: Facts,
-    seen: &Seen,
+    seen: &Sightings,
     deviations: &Deviations,
 ) -> anyhow::Result<String> {
     let prose = page::prose(find)?;
-    let places = seen.places_of(find, Wanted::Seen, deviations);
+    let places = seen.places_of(find, WantedSight::Seen, deviations);
     let mut text = format!("Subject: [BUG] {}: {}\n", facts.subsystem.name, find.what);
     let (to, cc) = addresses(find, facts, &places);
     let _ = writeln!(text, "To: {}", to.join(", "));
@@ -75,9 +75,9 @@ fn addresses(
 }
 
 /// Which kernels have it.
-fn kernels(find: &Find, seen: &Seen, deviations: &Deviations) -> String {
+fn kernels(find: &Find, seen: &Sightings, deviations: &Deviations) -> String {
     let mut text = String::new();
-    for (what, wanted) in [("Seen on", Wanted::Seen), ("Not seen on", Wanted::NotSeen)] {
+    for (what, wanted) in [("Seen on", WantedSight::Seen), ("Not seen on", WantedSight::NotSeen)] {
         let places = seen.places_of(find, wanted, deviations);
         let mut lines = Vec::new();
         for (kernel, version) in seen.kernels() {
@@ -121,7 +121,7 @@ fn reproducer(
     find: &Find,
     facts: Facts,
     prose: &Prose,
-    seen: &Seen,
+    seen: &Sightings,
     deviations: &Deviations,
 ) -> String {
     let fs = page::fs_of(find, seen, deviations);
@@ -130,7 +130,7 @@ fn reproducer(
         "With daxtests, on a DAX device whose contents may be lost:\n\n  {}\n\n",
         page::command(find, facts, seen, deviations)
     );
-    let export::Program { text: program, mount } = match export::c(facts.program) {
+    let export::ExportedProgram { text: program, mount } = match export::c(facts.program) {
         Ok(exported) => exported,
         Err(_) if prose.seen.contains(PROGRAM) => {
             text.push_str("Without it, by the program above.\n");
@@ -151,7 +151,7 @@ fn reproducer(
     let placed: Vec<_> = shapes
         .iter()
         .filter_map(|name| shape::find(name).ok())
-        .filter(|shape| !matches!(shape.layout, None | Some(DmTable::Realtime)))
+        .filter(|shape| !matches!(shape.dm_table, None | Some(DmTable::Realtime)))
         .collect();
     let mut mount = mount.to_owned();
     let shaped = shapes.iter().filter_map(|name| shape::find(name).ok());
@@ -228,7 +228,7 @@ mod tests {
             assert!(mail.starts_with(&subject), "{mail}");
             assert!(subject.len() < 100, "the subject of {} is too long", find.id);
             assert!(mail.contains(facts.case.name), "{}: {mail}", find.id);
-            for place in seen.places_of(find, Wanted::Seen, &deviations) {
+            for place in seen.places_of(find, WantedSight::Seen, &deviations) {
                 assert!(mail.contains(&place.kernel), "{}: {mail}", find.id);
             }
             for commit in find.introduced_by.iter().chain(&find.fixed_by) {

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::seen::{Column, Seen, Wanted};
+use super::seen::{Column, Sightings, WantedSight};
 use crate::find::{Facts, Find};
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::known::Deviations;
 use crate::plan::quoted;
 use crate::shape::{self, Shape};
@@ -62,8 +62,8 @@ pub(crate) fn introduction() -> &'static str {
 }
 
 /// What was seen, as the tree has it that the runner was built from.
-pub(crate) fn seen() -> anyhow::Result<Seen> {
-    Ok(Seen::parse(built_in(SEEN).unwrap_or("{\"places\": []}"))?)
+pub(crate) fn seen() -> anyhow::Result<Sightings> {
+    Ok(Sightings::parse(built_in(SEEN).unwrap_or("{\"places\": []}"))?)
 }
 
 /// The prose of a find's page that is built in.
@@ -123,7 +123,7 @@ pub(crate) fn text(
     find: &Find,
     facts: Facts,
     old: Option<&str>,
-    seen: &Seen,
+    seen: &Sightings,
     deviations: &Deviations,
 ) -> anyhow::Result<String> {
     let prose = match old {
@@ -133,10 +133,10 @@ pub(crate) fn text(
     Ok(format!("{}\n{END}\n\n{prose}\n", head(find, facts, seen, deviations)))
 }
 
-fn head(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -> String {
+fn head(find: &Find, facts: Facts, seen: &Sightings, deviations: &Deviations) -> String {
     let mut rows =
         vec![("id", format!("`{}`", find.id)), ("severity", facts.severity.words().to_owned())];
-    for (what, wanted) in [("seen", Wanted::Seen), ("not seen", Wanted::NotSeen)] {
+    for (what, wanted) in [("seen", WantedSight::Seen), ("not seen", WantedSight::NotSeen)] {
         let places = places(&seen.places_of(find, wanted, deviations), seen);
         rows.extend((!places.is_empty()).then_some((what, places)));
     }
@@ -157,7 +157,7 @@ fn head(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -> Stri
 }
 
 /// "XFS 6.1, 6.12; ext4 6.1".
-fn places(columns: &[Column], seen: &Seen) -> String {
+fn places(columns: &[Column], seen: &Sightings) -> String {
     let mut text = String::new();
     let mut last = None;
     for column in columns {
@@ -173,25 +173,25 @@ fn places(columns: &[Column], seen: &Seen) -> String {
 }
 
 /// "XFS 6.1".
-pub(crate) fn column(seen: &Seen, column: &Column) -> String {
+pub(crate) fn column(seen: &Sightings, column: &Column) -> String {
     format!("{} {}", fs_title(column.fs), seen.label(&column.kernel))
 }
 
 /// As people write it.
-pub(crate) fn fs_title(fs: Fs) -> &'static str {
+pub(crate) fn fs_title(fs: FsType) -> &'static str {
     fs.row().map_or(fs.name(), |row| row.title)
 }
 
 /// The file system on which the find shows best: that of the newest kernel that has it.
-pub(crate) fn fs_of(find: &Find, seen: &Seen, deviations: &Deviations) -> Fs {
-    let seen_on = seen.places_of(find, Wanted::Seen, deviations);
+pub(crate) fn fs_of(find: &Find, seen: &Sightings, deviations: &Deviations) -> FsType {
+    let seen_on = seen.places_of(find, WantedSight::Seen, deviations);
     let newest = seen_on
         .iter()
         .max_by_key(|column| (crate::known::numbers(&column.kernel), std::cmp::Reverse(column.fs)));
     newest.map_or_else(
         || {
-            let is_on = |fs: &Fs| deviations.entries(&find.id).any(|known| known.is_on(*fs));
-            [Fs::Xfs, Fs::Ext4].into_iter().find(is_on).unwrap_or(Fs::Xfs)
+            let is_on = |fs: &FsType| deviations.entries(&find.id).any(|known| known.is_on(*fs));
+            [FsType::Xfs, FsType::Ext4].into_iter().find(is_on).unwrap_or(FsType::Xfs)
         },
         |column| column.fs,
     )
@@ -204,14 +204,24 @@ pub(crate) fn shapes_of<'d>(find: &Find, facts: Facts, deviations: &'d Deviation
 }
 
 /// The command that shows it.
-pub(crate) fn command(find: &Find, facts: Facts, seen: &Seen, deviations: &Deviations) -> String {
+pub(crate) fn command(
+    find: &Find,
+    facts: Facts,
+    seen: &Sightings,
+    deviations: &Deviations,
+) -> String {
     let mut words = words(find, facts, seen, deviations);
     words.push(facts.case.name);
     quoted(words)
 }
 
 /// The words of a run on what shows it, without the cases.
-fn words<'d>(find: &Find, facts: Facts, seen: &Seen, deviations: &'d Deviations) -> Vec<&'d str> {
+fn words<'d>(
+    find: &Find,
+    facts: Facts,
+    seen: &Sightings,
+    deviations: &'d Deviations,
+) -> Vec<&'d str> {
     let fs = fs_of(find, seen, deviations);
     let shapes = shapes_of(find, facts, deviations);
     let mut words = vec!["runner", "--fs", fs.name(), "--dev", "/dev/pmem0"];

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::find::{Facts, Find};
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::history::History;
 use crate::journal::Outcome;
 use crate::known::{Deviations, numbers};
@@ -19,17 +19,17 @@ use crate::verdict::Verdict;
 /// What is recorded, from all runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Seen {
-    /// In the order of [`Place::key`].
-    places: Vec<Place>,
+pub(crate) struct Sightings {
+    /// In the order of [`SeenOn::key`].
+    places: Vec<SeenOn>,
 }
 
 /// What is recorded of a kernel and a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Place {
+pub(crate) struct SeenOn {
     /// The file system.
-    fs: Fs,
+    fs: FsType,
     /// The target's name, shapes and all: "xfs-stripe-4k".
     target: String,
     /// `uname -r`.
@@ -60,7 +60,7 @@ pub(crate) enum Sight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     /// The file system.
-    pub(crate) fs: Fs,
+    pub(crate) fs: FsType,
     /// `uname -r`.
     pub(crate) kernel: String,
 }
@@ -76,12 +76,12 @@ pub(crate) enum Cell {
     DoesNotApply,
 }
 
-impl Place {
+impl SeenOn {
     /// What a run tells.
     pub(crate) fn of(history: &History, deviations: &Deviations) -> anyhow::Result<Self> {
         let plan = history.plan.as_ref().context("its journal does not say what was run")?;
         let target = &plan.target;
-        if target.fs == Fs::Reference {
+        if target.fs == FsType::Reference {
             bail!("it is a run on the reference, which says nothing of a kernel");
         }
         if history.machine.is_livepatched() {
@@ -102,7 +102,7 @@ impl Place {
     }
 
     /// Such that two places with the same are one: file system, kernel, target.
-    fn key(&self) -> (Fs, Vec<u32>, &str, &str) {
+    fn key(&self) -> (FsType, Vec<u32>, &str, &str) {
         (self.fs, numbers(&self.kernel).unwrap_or_default(), &self.kernel, &self.target)
     }
 
@@ -189,7 +189,7 @@ impl Sight {
     }
 }
 
-impl Seen {
+impl Sightings {
     /// What a file says.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
@@ -202,7 +202,7 @@ impl Seen {
     }
 
     /// Adds what another run tells.
-    pub(crate) fn add(&mut self, place: Place, deviations: &Deviations) {
+    pub(crate) fn add(&mut self, place: SeenOn, deviations: &Deviations) {
         let Some(known) = self.places.iter_mut().find(|known| known.key() == place.key()) else {
             self.places.push(place);
             self.places.sort_by(|a, b| a.key().cmp(&b.key()));
@@ -234,7 +234,7 @@ impl Seen {
     /// The kernels, `uname -r` and `uname -v`, oldest first.
     pub(crate) fn kernels(&self) -> Vec<(&str, &str)> {
         let mut places: Vec<_> = self.places.iter().collect();
-        let key = |place: &Place| (numbers(&place.kernel), place.kernel.clone());
+        let key = |place: &SeenOn| (numbers(&place.kernel), place.kernel.clone());
         places.sort_by_cached_key(|place| key(place));
         places.dedup_by(|one, other| one.kernel == other.kernel);
         places.iter().map(|place| (place.kernel.as_str(), place.version.as_str())).collect()
@@ -274,12 +274,12 @@ impl Seen {
     pub(crate) fn places_of(
         &self,
         find: &Find,
-        wanted: Wanted,
+        wanted: WantedSight,
         deviations: &Deviations,
     ) -> Vec<Column> {
         let is_wanted = |cell| match cell {
-            Cell::Known(Sight::Seen(_) | Sight::ByChance(_), _) => wanted == Wanted::Seen,
-            Cell::Known(Sight::NotSeen, _) => wanted == Wanted::NotSeen,
+            Cell::Known(Sight::Seen(_) | Sight::ByChance(_), _) => wanted == WantedSight::Seen,
+            Cell::Known(Sight::NotSeen, _) => wanted == WantedSight::NotSeen,
             _ => false,
         };
         let mut columns = self.columns();
@@ -290,7 +290,7 @@ impl Seen {
 
 /// Which places are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum WantedSight {
     /// Where a find was seen, be it by chance.
     Seen,
     /// Where its own case passed.
@@ -300,7 +300,7 @@ pub(crate) enum Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Entry, Event};
+    use crate::journal::{Entry, RunEvent};
     use crate::machine::Machine;
     use crate::plan::{self, Plan};
     use crate::target::Target;
@@ -331,7 +331,7 @@ mod tests {
     }
 
     /// A run with these outcomes, as its journal tells it.
-    fn run(kernel: &str, fs: Fs, shapes: &[&str], outcomes: &[Outcome]) -> History {
+    fn run(kernel: &str, fs: FsType, shapes: &[&str], outcomes: &[Outcome]) -> History {
         let example = plan::example();
         let plan = Plan {
             target: Target {
@@ -346,15 +346,15 @@ mod tests {
             version: "#1 SMP".to_owned(),
             ..Machine::default()
         };
-        let mut entries = vec![Entry::now(Event::Begun { plan: plan.into(), machine })];
-        let ended = outcomes.iter().map(|outcome| Event::CaseEnded(outcome.clone().into()));
+        let mut entries = vec![Entry::now(RunEvent::Begun { plan: plan.into(), machine })];
+        let ended = outcomes.iter().map(|outcome| RunEvent::CaseEnded(outcome.clone().into()));
         entries.extend(ended.map(Entry::now));
         History::of(&entries)
     }
 
     fn told(outcomes: &[Outcome]) -> BTreeMap<String, Sight> {
-        let history = run("6.12.1", Fs::Xfs, &[], outcomes);
-        Place::of(&history, &deviations()).unwrap().finds
+        let history = run("6.12.1", FsType::Xfs, &[], outcomes);
+        SeenOn::of(&history, &deviations()).unwrap().finds
     }
 
     #[test]
@@ -396,8 +396,8 @@ mod tests {
         let (id, own) = OWN[2];
         let passed = [outcome(own, Verdict::Pass, None)];
         let on = |shapes: &[&str]| {
-            let history = run("6.12.1", Fs::Xfs, shapes, &passed);
-            Place::of(&history, &deviations()).unwrap().finds
+            let history = run("6.12.1", FsType::Xfs, shapes, &passed);
+            SeenOn::of(&history, &deviations()).unwrap().finds
         };
         assert!(on(&[]).is_empty());
         assert_eq!(on(&["stripe-4k"]), [(id.to_owned(), Sight::NotSeen)].into());
@@ -405,19 +405,19 @@ mod tests {
 
     #[test]
     fn the_reference_is_no_kernel() {
-        let history = run("6.12.1", Fs::Reference, &[], &[]);
-        let error = Place::of(&history, &deviations()).unwrap_err().to_string();
+        let history = run("6.12.1", FsType::Reference, &[], &[]);
+        let error = SeenOn::of(&history, &deviations()).unwrap_err().to_string();
         assert!(error.contains("says nothing of a kernel"), "{error}");
     }
 
     #[test]
     fn a_kernel_with_a_fault_in_it_is_another_kernel() {
-        let mut history = run("6.12.1", Fs::Xfs, &[], &[]);
+        let mut history = run("6.12.1", FsType::Xfs, &[], &[]);
         // A warning taints it, too.
         history.machine.tainted = Some(1 << 9);
-        assert!(Place::of(&history, &deviations()).is_ok());
+        assert!(SeenOn::of(&history, &deviations()).is_ok());
         history.machine.tainted = Some(1 << 15 | 1 << 9);
-        let error = Place::of(&history, &deviations()).unwrap_err().to_string();
+        let error = SeenOn::of(&history, &deviations()).unwrap_err().to_string();
         assert!(error.contains("was livepatched"), "{error}");
     }
 
@@ -446,24 +446,24 @@ mod tests {
         let find = |id: &str| deviations.finds().iter().find(|find| find.id == id).unwrap();
         let (stripe, eight) = OWN[2];
         let (unmapped, own) = OWN[0];
-        let mut seen = Seen::default();
+        let mut seen = Sightings::default();
         for history in [
-            run("7.2.1-a", Fs::Ext4, &[], &[outcome(own, Verdict::Pass, None)]),
-            run("6.12.1-a", Fs::Xfs, &[], &[outcome(own, Verdict::XFail, Some(unmapped))]),
+            run("7.2.1-a", FsType::Ext4, &[], &[outcome(own, Verdict::Pass, None)]),
+            run("6.12.1-a", FsType::Xfs, &[], &[outcome(own, Verdict::XFail, Some(unmapped))]),
             run(
                 "6.12.1-a",
-                Fs::Xfs,
+                FsType::Xfs,
                 &["stripe-4k"],
                 &[outcome(eight, Verdict::XFail, Some(stripe))],
             ),
-            run("6.12.1-a", Fs::Xfs, &[], &[outcome(own, Verdict::XFail, Some(unmapped))]),
+            run("6.12.1-a", FsType::Xfs, &[], &[outcome(own, Verdict::XFail, Some(unmapped))]),
         ] {
-            seen.add(Place::of(&history, &deviations).unwrap(), &deviations);
+            seen.add(SeenOn::of(&history, &deviations).unwrap(), &deviations);
         }
-        assert_eq!(Seen::parse(&seen.text()).unwrap(), seen);
+        assert_eq!(Sightings::parse(&seen.text()).unwrap(), seen);
         let columns = seen.columns();
         let names: Vec<_> = columns.iter().map(|it| (it.fs, seen.label(&it.kernel))).collect();
-        assert_eq!(names, [(Fs::Xfs, "6.12".to_owned()), (Fs::Ext4, "7.2".to_owned())]);
+        assert_eq!(names, [(FsType::Xfs, "6.12".to_owned()), (FsType::Ext4, "7.2".to_owned())]);
         let cell = |id: &str, column: usize| seen.cell(find(id), &columns[column], &deviations);
         assert_eq!(cell(unmapped, 0), Cell::Known(Sight::Seen(own.to_owned()), None));
         assert_eq!(cell(unmapped, 1), Cell::Known(Sight::NotSeen, None));
@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(cell(stripe, 0), Cell::Known(Sight::Seen(eight.to_owned()), shape));
         assert_eq!(cell(stripe, 1), Cell::DoesNotApply);
         assert_eq!(cell(OWN[1].0, 1), Cell::NotRun);
-        assert_eq!(seen.places_of(find(unmapped), Wanted::Seen, &deviations), columns[..1]);
-        assert_eq!(seen.places_of(find(unmapped), Wanted::NotSeen, &deviations), columns[1..]);
+        assert_eq!(seen.places_of(find(unmapped), WantedSight::Seen, &deviations), columns[..1]);
+        assert_eq!(seen.places_of(find(unmapped), WantedSight::NotSeen, &deviations), columns[1..]);
     }
 }

@@ -10,7 +10,7 @@ use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
-use super::tolerance::{Stage, Tolerance, zeroed};
+use super::tolerance::{Situation, Tolerance, zeroed};
 
 /// What is held against the reference.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn run(
         let found = findings.pop()?;
         Some(Divergence::found(found.rule(), found.text))
     };
-    let mut pair = Pair::new([&mut watched, reference], kind, program);
+    let mut pair = SideBySide::new([&mut watched, reference], kind, program);
     if let Err(why) = pair.set_up() {
         return Some(Divergence::at_end("the program could not begin".to_owned(), why));
     }
@@ -77,7 +77,7 @@ pub(crate) fn read_again(
     reference: &mut dyn System,
     kind: Subject,
 ) -> Option<Divergence> {
-    let mut pair = Pair::new([subject, reference], kind, program);
+    let mut pair = SideBySide::new([subject, reference], kind, program);
     let dax = FILES.into_iter().filter(|(_, medium)| *medium == Medium::Dax);
     let look = |file| contents(file, program);
     let diverged = pair.compare_files(dax.map(|(file, _)| file), look).err()?;
@@ -89,7 +89,7 @@ fn contents(file: FileId, program: &Program) -> Vec<Action> {
     vec![Action::Stat { file }, Action::Read { file, span: pages(0, program.most_pages()) }]
 }
 
-struct Pair<'a> {
+struct SideBySide<'a> {
     systems: [&'a mut dyn System; 2],
     kind: Subject,
     program: &'a Program,
@@ -103,10 +103,10 @@ struct Pair<'a> {
     /// Files into whose pages direct I/O was let go that nobody could collect: it ends in its own
     /// time.
     landing: BTreeSet<FileId>,
-    stage: Stage,
+    stage: Situation,
 }
 
-type Checked<T = ()> = Result<T, Box<Divergence>>;
+type Agreed<T = ()> = Result<T, Box<Divergence>>;
 
 /// Seconds that an operation may go on after the reference's ended.
 const LATE: u64 = 5;
@@ -114,7 +114,7 @@ const LATE: u64 = 5;
 /// Seconds of a case that a whole program's loads may hold an operation up.
 const BOUND: u64 = 45;
 
-impl<'a> Pair<'a> {
+impl<'a> SideBySide<'a> {
     fn new(systems: [&'a mut dyn System; 2], kind: Subject, program: &'a Program) -> Self {
         Self {
             systems,
@@ -125,12 +125,12 @@ impl<'a> Pair<'a> {
             holders: BTreeMap::new(),
             loads: Vec::new(),
             landing: BTreeSet::new(),
-            stage: Stage::default(),
+            stage: Situation::default(),
         }
     }
 }
 
-impl Pair<'_> {
+impl SideBySide<'_> {
     fn both<T>(&mut self, mut ask: impl FnMut(&mut dyn System) -> T) -> [T; 2] {
         let [subject, reference] = &mut self.systems;
         [ask(*subject), ask(*reference)]
@@ -145,7 +145,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Checked {
+    fn step(&mut self, step: &Step) -> Agreed {
         let mut first = None;
         match step {
             Step::Do(task, action) => {
@@ -195,13 +195,13 @@ impl Pair<'_> {
         self.compare(first)
     }
 
-    fn start(&mut self, task: u32, action: &Action) -> Checked<[OpId; 2]> {
+    fn start(&mut self, task: u32, action: &Action) -> Agreed<[OpId; 2]> {
         let [subject, reference] = self.both(|system| system.start(TaskId(task), action.clone()));
         let failed = |why: cases::system::Trouble| Box::new(machinery(format!("{action}: {why}")));
         Ok([subject.map_err(failed)?, reference.map_err(failed)?])
     }
 
-    fn release(&mut self, pin: PinId) -> Checked {
+    fn release(&mut self, pin: PinId) -> Agreed {
         let Some(action) = self.pins.remove(&pin) else {
             return Ok(());
         };
@@ -241,7 +241,7 @@ impl Pair<'_> {
 
     /// Collects direct I/O that was let go, if a task of its process is idle: two transfers into
     /// one page have no order else.
-    fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Checked {
+    fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Agreed {
         let Some(holder) = self.holders.get(&pin).map(|task| process(*task)) else {
             return Ok(());
         };
@@ -263,7 +263,7 @@ impl Pair<'_> {
 
     /// Lets all operations come to rest, that of task `first` before the others, and compares what
     /// they do: what has just begun may end what another waits for.
-    fn compare(&mut self, first: Option<u32>) -> Checked {
+    fn compare(&mut self, first: Option<u32>) -> Agreed {
         if !self.loads.is_empty() {
             // Nothing settles under a load, and what goes on beside it has no order.
             return Ok(());
@@ -329,7 +329,7 @@ impl Pair<'_> {
     }
 
     /// Differs unless both saw the same, or what they saw is tolerated.
-    fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Checked {
+    fn judge(&self, action: &Action, what: &str, seen: [Seen; 2]) -> Agreed {
         let place = match &seen[0] {
             Seen::Blocked(place) => format!("\n{place}"),
             _ => String::new(),
@@ -358,7 +358,7 @@ impl Pair<'_> {
     }
 
     /// Lets everything end, which it must, and compares what is left.
-    fn end(&mut self, files: Files) -> Checked {
+    fn end(&mut self, files: Files) -> Agreed {
         if !self.loads.is_empty() {
             // Pins first: what else goes on may wait for them.
             self.await_ends(|action| matches!(action, Action::Pin { .. }))?;
@@ -392,7 +392,7 @@ impl Pair<'_> {
         &mut self,
         files: impl Iterator<Item = FileId>,
         actions: impl Fn(FileId) -> Vec<Action>,
-    ) -> Checked {
+    ) -> Agreed {
         for action in files.flat_map(actions) {
             let ops = self.start(0, &action)?;
             self.busy.insert(0, (action, ops));
@@ -403,7 +403,7 @@ impl Pair<'_> {
 
     /// Every operation must end although the load goes on. In which order they did their work
     /// beside it is open, and so are their results.
-    fn end_loaded(&mut self) -> Checked {
+    fn end_loaded(&mut self) -> Agreed {
         self.await_ends(|_| true)?;
         self.both(|system| system.set_var(STOP, 1));
         for ops in std::mem::take(&mut self.loads) {
@@ -416,7 +416,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    fn await_ends(&mut self, which: impl Fn(&Action) -> bool) -> Checked {
+    fn await_ends(&mut self, which: impl Fn(&Action) -> bool) -> Agreed {
         let (awaited, rest) =
             std::mem::take(&mut self.busy).into_iter().partition(|(_, (action, _))| which(action));
         self.busy = rest;
@@ -435,7 +435,7 @@ impl Pair<'_> {
     }
 
     /// Waits for the end of all operations.
-    fn compare_ends(&mut self) -> Checked {
+    fn compare_ends(&mut self) -> Agreed {
         for (action, ops) in std::mem::take(&mut self.busy).into_values() {
             let [subject, reference] = &mut self.systems;
             let seen = [(subject, ops[0]), (reference, ops[1])].map(|(system, op)| {

@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 
 use cases::action::{Action, Content, Medium, PAGE, PinEnd, PinId, Reply, Sector, TaskId, pages};
 use cases::oracle::Watch;
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::system::{Done, HoldEnd, HoldId, HoldPoint, Look, OpId, Signal, System, Tried, Trouble};
 
 use super::execute::machinery;
@@ -21,7 +21,7 @@ use super::program::{FILES, Program, Step, first_map};
 use super::scene::{self, process};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
-use super::tolerance::{Stage, Tolerance};
+use super::tolerance::{Situation, Tolerance};
 
 /// What is said of an operation that gave away what a pin holds.
 pub(super) const MISSED: &str = "returned while a page was pinned";
@@ -85,7 +85,7 @@ pub(crate) struct Ran {
 
 /// What came of a program, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome(BTreeMap<String, Fact>);
+pub(crate) struct ProgramOutcome(BTreeMap<String, Fact>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fact {
@@ -144,7 +144,7 @@ impl fmt::Display for Fact {
     }
 }
 
-impl Outcome {
+impl ProgramOutcome {
     /// What disagrees with another, that first which says most.
     fn disagreements<'o>(&'o self, other: &'o Self) -> Vec<(&'o String, &'o Fact, &'o Fact)> {
         let mut found: Vec<_> = self
@@ -181,7 +181,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for ProgramOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, fact) in &self.0 {
             writeln!(f, "    {name}: {fact}")?;
@@ -193,11 +193,15 @@ impl fmt::Display for Outcome {
 /// The outcomes that programs have on the reference if what is done beside holds is done one after
 /// the other, in each order. Programs differ in their holds far more often than in the rest.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(BTreeMap<String, Vec<Outcome>>);
+pub(crate) struct Orders(BTreeMap<String, Vec<ProgramOutcome>>);
 
 impl Orders {
     /// Those of `program` on a reference like this.
-    fn of(&mut self, program: &Program, like: &Config) -> Result<&[Outcome], String> {
+    fn of(
+        &mut self,
+        program: &Program,
+        like: &ReferenceSetup,
+    ) -> Result<&[ProgramOutcome], String> {
         let (before, together) = parts(program);
         if together.len() > MOST_ORDERED {
             return Err(format!(
@@ -254,9 +258,9 @@ fn in_order<'p>(
     before: &[&'p Step],
     steps: impl Iterator<Item = &'p Step>,
     reference: &mut Reference,
-) -> Result<Outcome, String> {
+) -> Result<ProgramOutcome, String> {
     scene::set_up(reference, program)?;
-    let mut run = Run::new(program, reference, None)?;
+    let mut run = HeldRun::new(program, reference, None)?;
     let went = run.go(before, steps).and_then(|()| run.finish());
     match went {
         Ok(outcome) => Ok(outcome),
@@ -271,7 +275,7 @@ pub(super) fn run(
     program: &Program,
     subject: &mut dyn System,
     known: Option<&Tolerance>,
-    (orders, like): (&mut Orders, &Config),
+    (orders, like): (&mut Orders, &ReferenceSetup),
     spent: &Spent,
 ) -> Ran {
     let failed = |kind: &str, why| {
@@ -286,7 +290,7 @@ pub(super) fn run(
     let mut watched = Watch::new(&mut timed);
     let findings = watched.findings();
     let set_up = scene::set_up(&mut watched, program);
-    let begun = set_up.and_then(|()| Run::new(program, &mut watched, known));
+    let begun = set_up.and_then(|()| HeldRun::new(program, &mut watched, known));
     let mut run = match begun {
         Ok(run) => run,
         Err(why) => return failed("the program could not begin", why),
@@ -345,22 +349,22 @@ impl From<Trouble> for Stopped {
 
 type Went<T = ()> = Result<T, Stopped>;
 
-struct Run<'a> {
+struct HeldRun<'a> {
     program: &'a Program,
     system: &'a mut dyn System,
     known: Option<&'a Tolerance>,
-    stage: Stage,
-    ops: Vec<Op>,
+    stage: Situation,
+    ops: Vec<BegunOp>,
     /// What each task does, by its place in `ops`.
     busy: BTreeMap<u32, usize>,
-    holds: BTreeMap<u32, Held>,
-    pins: BTreeMap<PinId, Pin>,
+    holds: BTreeMap<u32, HeldTask>,
+    pins: BTreeMap<PinId, TakenPin>,
     beside: Vec<Beside>,
     /// What begins now is what the holds are about.
     together: bool,
 }
 
-struct Op {
+struct BegunOp {
     task: u32,
     action: Action,
     id: OpId,
@@ -368,7 +372,7 @@ struct Op {
     together: bool,
 }
 
-struct Held {
+struct HeldTask {
     point: HoldPoint,
     id: HoldId,
     until: Option<u32>,
@@ -377,7 +381,7 @@ struct Held {
     end: Option<HoldEnd>,
 }
 
-struct Pin {
+struct TakenPin {
     /// What takes it, by its place in `ops`.
     op: usize,
     /// When it was released.
@@ -399,7 +403,7 @@ enum Cause {
     Task,
 }
 
-impl<'a> Run<'a> {
+impl<'a> HeldRun<'a> {
     fn new(
         program: &'a Program,
         system: &'a mut dyn System,
@@ -466,9 +470,9 @@ impl<'a> Run<'a> {
         let (action, together) = (action.clone(), self.together);
         self.stage.begin(process(task), &action);
         if let Action::Pin { pin, .. } = &action {
-            self.pins.insert(*pin, Pin { op: at, released: None });
+            self.pins.insert(*pin, TakenPin { op: at, released: None });
         }
-        self.ops.push(Op { task, action, id, done: None, together });
+        self.ops.push(BegunOp { task, action, id, done: None, together });
         self.busy.insert(task, at);
         self.settle()?;
         if is_beside {
@@ -498,7 +502,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let id = self.system.hold(TaskId(task), point)?;
-        self.holds.insert(task, Held { point, id, until, stood: false, end: None });
+        self.holds.insert(task, HeldTask { point, id, until, stood: false, end: None });
         // It may be armed later than who waits for it.
         for held in self.holds.values() {
             if let Some(other) = held.until.and_then(|other| self.holds.get(&other)) {
@@ -519,7 +523,7 @@ impl<'a> Run<'a> {
     }
 
     fn release(&mut self, pin: PinId) -> Went {
-        let Some(Pin { op, released: None }) = self.pins.get(&pin) else {
+        let Some(TakenPin { op, released: None }) = self.pins.get(&pin) else {
             return Ok(());
         };
         match &self.ops[*op].done {
@@ -533,7 +537,7 @@ impl<'a> Run<'a> {
             }
             Some(_) => {
                 let at = self.system.release(pin)?;
-                self.pins.insert(pin, Pin { op: *op, released: Some(at) });
+                self.pins.insert(pin, TakenPin { op: *op, released: Some(at) });
             }
         }
         self.stage.pinned.remove(&pin);
@@ -595,7 +599,7 @@ impl<'a> Run<'a> {
     }
 
     /// Lets everything end, which it must, and looks at what is left. The files are gone afterwards.
-    fn finish(&mut self) -> Went<Outcome> {
+    fn finish(&mut self) -> Went<ProgramOutcome> {
         for task in self.holds.keys().copied().collect::<Vec<_>>() {
             self.let_go(task)?;
         }
@@ -632,11 +636,11 @@ impl<'a> Run<'a> {
                 facts.insert(format!("{action} at the end"), Fact::Answer(action, seen));
             }
         }
-        Ok(Outcome(facts))
+        Ok(ProgramOutcome(facts))
     }
 
     fn must_end(&mut self, at: usize) -> Went<Done> {
-        let Op { action, id, .. } = &self.ops[at];
+        let BegunOp { action, id, .. } = &self.ops[at];
         self.system.wait(*id).map_err(|trouble| {
             let Seen::Trouble { kind, text } = Seen::trouble(&trouble) else {
                 return trouble.into();
@@ -649,7 +653,7 @@ impl<'a> Run<'a> {
     /// What `action` of the main task has for an answer, with nothing else under way.
     fn answer(&mut self, action: &Action) -> Went<Seen> {
         let id = self.system.start(TaskId(0), action.clone())?;
-        self.ops.push(Op { task: 0, action: action.clone(), id, done: None, together: false });
+        self.ops.push(BegunOp { task: 0, action: action.clone(), id, done: None, together: false });
         let done = self.must_end(self.ops.len() - 1)?;
         Ok(Seen::Returned(done.result).plain(action))
     }
@@ -691,7 +695,7 @@ impl<'a> Run<'a> {
             let pin = waiting.ended_by == Some(Cause::Pin);
             return Forcing::Waits { task: waiting.task, pin };
         }
-        let missed = |held: &Held| held.end != Some(HoldEnd::Go);
+        let missed = |held: &HeldTask| held.end != Some(HoldEnd::Go);
         match self.holds.iter().find(|(_, held)| missed(held)) {
             Some((task, held)) => Forcing::NotBy { task: *task, point: held.point },
             None => Forcing::Forced,
@@ -735,8 +739,8 @@ mod tests {
     }
 
     fn on(variant: Option<Variant>, program: &Program) -> Ran {
-        let mut subject = Reference::new(&Config { variant, ..Config::default() });
-        let (mut orders, like) = (Orders::default(), Config::default());
+        let mut subject = Reference::new(&ReferenceSetup { variant, ..ReferenceSetup::default() });
+        let (mut orders, like) = (Orders::default(), ReferenceSetup::default());
         run(program, &mut subject, None, (&mut orders, &like), &Spent::default())
     }
 

@@ -12,7 +12,7 @@ const KIND: &str = "Punch: success, not blocked";
 
 /// What a run of a program comes to.
 #[derive(Clone, Copy)]
-enum Answer {
+enum Upshot {
     Good,
     Diverges,
     Fails,
@@ -20,7 +20,7 @@ enum Answer {
 
 /// Answers by a list, run by run; then the user ends it.
 struct Listed {
-    answers: Vec<Answer>,
+    answers: Vec<Upshot>,
     ran: Vec<u64>,
 }
 
@@ -37,9 +37,9 @@ impl Tries for Listed {
         let answer = self.answers[self.ran.len()];
         self.ran.push(program.seed);
         match answer {
-            Answer::Good => Ok(None),
-            Answer::Diverges => Ok(Some(Divergence::at_end(KIND.to_owned(), "why".to_owned()))),
-            Answer::Fails => anyhow::bail!("the machine is gone"),
+            Upshot::Good => Ok(None),
+            Upshot::Diverges => Ok(Some(Divergence::at_end(KIND.to_owned(), "why".to_owned()))),
+            Upshot::Fails => anyhow::bail!("the machine is gone"),
         }
     }
 
@@ -49,7 +49,7 @@ impl Tries for Listed {
 }
 
 /// A session that gets these answers: how it ended, the seeds that ran, and the names of the files it left.
-fn session(answers: &[Answer]) -> (anyhow::Result<Tally>, Vec<u64>, Vec<String>) {
+fn session(answers: &[Upshot]) -> (anyhow::Result<Tally>, Vec<u64>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let request = FuzzRequest {
         plan: plan::example(),
@@ -62,7 +62,7 @@ fn session(answers: &[Answer]) -> (anyhow::Result<Tally>, Vec<u64>, Vec<String>)
         program: "/runner".into(),
     };
     let trial = Listed { answers: answers.to_vec(), ran: Vec::new() };
-    let mut session = Session { request: &request, trial, tally: Tally::default() };
+    let mut session = FuzzSession { request: &request, trial, tally: Tally::default() };
     let went = session.go();
     let mut left: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
@@ -81,15 +81,15 @@ fn kept(left: &[String]) -> usize {
 }
 
 /// One look, and all second looks in vain.
-const ONCE: [Answer; 1 + SECOND_LOOKS as usize] = {
-    let mut all = [Answer::Good; 1 + SECOND_LOOKS as usize];
-    all[0] = Answer::Diverges;
+const ONCE: [Upshot; 1 + SECOND_LOOKS as usize] = {
+    let mut all = [Upshot::Good; 1 + SECOND_LOOKS as usize];
+    all[0] = Upshot::Diverges;
     all
 };
 
 #[test]
 fn what_came_once_is_kept_told_and_red() {
-    let (went, ran, left) = session(&[&ONCE[..], &[Answer::Good]].concat());
+    let (went, ran, left) = session(&[&ONCE[..], &[Upshot::Good]].concat());
     let mut tally = went.unwrap();
     assert_eq!(kept(&left), 1);
     assert!(tally.to_string().contains(&format!("1  seen once: {KIND}")), "{tally}");
@@ -110,14 +110,14 @@ fn what_comes_once_again_is_kept_again() {
 
 #[test]
 fn it_is_kept_although_the_second_look_fails() {
-    let (went, _, left) = session(&[Answer::Diverges, Answer::Fails, Answer::Good]);
+    let (went, _, left) = session(&[Upshot::Diverges, Upshot::Fails, Upshot::Good]);
     assert!(went.is_err());
     assert_eq!(kept(&left), 1);
 }
 
 #[test]
 fn where_nothing_diverges_nothing_is_left() {
-    let (went, ran, left) = session(&[Answer::Good; 3]);
+    let (went, ran, left) = session(&[Upshot::Good; 3]);
     let mut tally = went.unwrap();
     assert_eq!((ran.len(), left.len()), (3, 0));
     tally.interrupted = false;

@@ -146,7 +146,7 @@ pub(crate) struct Restraint {
 struct Maker {
     dice: Dice,
     restraint: Restraint,
-    maps: Vec<Mapped>,
+    maps: Vec<FileMap>,
     pins: Vec<PinId>,
     next: u32,
     loaded: bool,
@@ -160,7 +160,7 @@ struct Maker {
 
 /// A mapping.
 #[derive(Clone, Copy, Debug)]
-struct Mapped {
+struct FileMap {
     map: MapId,
     file: FileId,
     /// How many pages it has.
@@ -176,7 +176,7 @@ impl Program {
         let restraint = Restraint { reflink: restraint.reflink && !loads, loads, ..restraint };
         let huge = if restraint.huge && dice.once_in(6) { dice.one_of(&HUGE_LENGTHS) } else { 0 };
         let length = if huge > 0 { huge * HUGE } else { dice.one_of(&LENGTHS) };
-        let first = |file| Mapped { map: first_map(file), file, pages: first_pages(file, huge) };
+        let first = |file| FileMap { map: first_map(file), file, pages: first_pages(file, huge) };
         let mut maker = Maker {
             dice,
             restraint,
@@ -411,7 +411,7 @@ impl Maker {
         if sharing == Sharing::Sync && !is_dax {
             sharing = Sharing::Shared;
         }
-        self.maps.push(Mapped { map, file, pages: span.len / PAGE });
+        self.maps.push(FileMap { map, file, pages: span.len / PAGE });
         Action::Map { map, file, span, sharing }
     }
 
@@ -441,7 +441,7 @@ impl Maker {
         }
     }
 
-    fn map(&mut self) -> Mapped {
+    fn map(&mut self) -> FileMap {
         let at = self.dice.below(self.maps.len() as u64) as usize;
         self.maps[at]
     }
@@ -496,7 +496,7 @@ impl Maker {
 
     /// Bytes of a mapping, and the mapping.
     fn mapped(&mut self) -> (MapId, Span) {
-        let Mapped { map, file, pages } = self.map();
+        let FileMap { map, file, pages } = self.map();
         let span = self.within(pages);
         if !is_dax(file) {
             return (map, span);
@@ -585,7 +585,7 @@ impl Maker {
 
     /// Direct I/O between a DAX file and a mapping of the other one, if it comes to one.
     fn between(&mut self) -> Option<Action> {
-        let Mapped { map, file: mapped, pages } = self.map();
+        let FileMap { map, file: mapped, pages } = self.map();
         let mut dax = FILES.into_iter().map(|(file, _)| file).filter(|file| is_dax(*file));
         let file = dax.find(|file| is_dax(mapped) && *file != mapped)?;
         let span = self.span();
@@ -634,7 +634,7 @@ impl Maker {
         } else {
             PinKind::Splice
         };
-        let Mapped { map, pages, .. } = self.map();
+        let FileMap { map, pages, .. } = self.map();
         let mut span = self.within(pages);
         span.len = span.len.min(MOST_PINNED * PAGE);
         // Direct I/O wants whole sectors.

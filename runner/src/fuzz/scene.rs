@@ -4,7 +4,7 @@ use cases::action::{Action, FileId, Medium, PAGE, Reply, Sharing, TaskId, pages}
 use cases::system::{Kinship, MAIN, Need, System};
 
 use super::program::{FILES, LOADER, Program, TASKS, first_map, is_dax};
-use super::tolerance::Stage;
+use super::tolerance::Situation;
 
 /// Makes that of `program`, which must succeed.
 pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), String> {
@@ -35,9 +35,9 @@ pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), S
 }
 
 /// What a program has come to that has not begun, on `system`, where its scene is set up.
-pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Stage, String> {
+pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Situation, String> {
     let huge = program.huge > 0;
-    let mut stage = Stage { second: locked_second(system)?, huge, ..Stage::default() };
+    let mut stage = Situation { second: locked_second(system)?, huge, ..Situation::default() };
     for (file, _) in FILES {
         stage.sizes.insert(file, program.first_pages(file) * PAGE);
         for process in [0, 3, 4] {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cases::Patience;
 use cases::action::{Action, Content, PinId, TaskId, VarId};
-use cases::oracle::{Bystander, Inspection, Stood, View};
+use cases::oracle::{BystanderSpec, Inspection, Stood, View};
 use cases::system::{
     Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released, Signal, System, Tried,
     WriteBacks,
@@ -153,12 +153,12 @@ impl System for Timed<'_> {
         self.system.set_var(var, value);
     }
 
-    fn bystand(&mut self, what: &Bystander) -> Tried<Option<Stood>> {
+    fn bystand(&mut self, what: &BystanderSpec) -> Tried<Option<Stood>> {
         let spent = self.spent.clone();
         spent.on("making bystanders", || self.system.bystand(what))
     }
 
-    fn inspect(&mut self, files: &[Inspection], bystanders: &[Bystander]) -> Tried<View> {
+    fn inspect(&mut self, files: &[Inspection], bystanders: &[BystanderSpec]) -> Tried<View> {
         let spent = self.spent.clone();
         spent.on("looks of the oracles", || self.system.inspect(files, bystanders))
     }

@@ -20,7 +20,7 @@ struct Shrunk {
 /// How a divergence stands.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Standing {
+enum Recurrence {
     /// It came again, or need not.
     Again,
     /// It was looked for again and did not come.
@@ -32,7 +32,7 @@ enum Standing {
 #[derive(Debug, Serialize)]
 struct Row<'t> {
     kind: &'t str,
-    standing: Standing,
+    standing: Recurrence,
     count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -40,7 +40,7 @@ struct Row<'t> {
 
 /// The session, as programs read it.
 #[derive(Debug, Serialize)]
-pub(super) struct Told<'t> {
+pub(super) struct FuzzSummary<'t> {
     seed: u64,
     programs: u32,
     seconds: f64,
@@ -106,19 +106,19 @@ impl Tally {
     }
 
     /// All of it, for programs.
-    pub(super) fn told<'t>(&'t self, seed: u64, seconds: f64, exit: Exit) -> Told<'t> {
+    pub(super) fn told<'t>(&'t self, seed: u64, seconds: f64, exit: Exit) -> FuzzSummary<'t> {
         let rows = |counts: &'t BTreeMap<String, u64>, standing| {
             counts.iter().map(move |(kind, &count)| Row { kind, standing, count, reason: None })
         };
-        let mut divergences: Vec<_> = rows(&self.again, Standing::Again).collect();
-        divergences.extend(rows(&self.once, Standing::Once));
+        let mut divergences: Vec<_> = rows(&self.again, Recurrence::Again).collect();
+        divergences.extend(rows(&self.once, Recurrence::Once));
         divergences.extend(self.tolerated.iter().map(|((kind, reason), &count)| Row {
             kind,
-            standing: Standing::Tolerated,
+            standing: Recurrence::Tolerated,
             count,
             reason: Some(reason),
         }));
-        Told {
+        FuzzSummary {
             seed,
             programs: self.programs,
             seconds,

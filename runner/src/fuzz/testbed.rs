@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cases::Patience;
 use cases::system::kernel;
-use cases::system::reference::{Config, Reference};
+use cases::system::reference::{Reference, ReferenceSetup};
 use cases::system::{Need, System};
 use reference::Variant;
 use tracer::globals;
 use tracer::symbols::Symbols;
 
 use crate::alarm::alarms;
-use crate::fs::Fs;
+use crate::fs::FsType;
 use crate::holding::Holding;
 use crate::plan::Plan;
 use crate::print;
@@ -46,7 +46,7 @@ fn broken(fault: Unusable) -> anyhow::Error {
 }
 
 /// Whether the user wants to end.
-pub(crate) type Stop<'a> = &'a mut dyn FnMut() -> bool;
+pub(crate) type StopAsked<'a> = &'a mut dyn FnMut() -> bool;
 
 /// What programs run on.
 pub(crate) enum Testbed {
@@ -73,8 +73,8 @@ pub(crate) struct OnKernel {
     /// Where a program's files are; empty between two, and new after one that diverged.
     directory: PathBuf,
     /// The reference that this kernel is held against.
-    like: Config,
-    fs: Fs,
+    like: ReferenceSetup,
+    fs: FsType,
     /// Why no mapping entry is huge here, if none is.
     no_huge: Option<String>,
     spent: Spent,
@@ -82,15 +82,15 @@ pub(crate) struct OnKernel {
 
 impl OnKernel {
     /// What a program's system is made with.
-    fn config(&self) -> kernel::Config {
+    fn setup(&self) -> kernel::KernelSetup {
         let (directory, patience) = (self.directory.clone(), self.like.patience);
-        kernel::Config { directory, patience, spare: None }
+        kernel::KernelSetup { directory, patience, spare: None }
     }
 
     /// Tries whether files can be mapped by huge entries, and says so if not.
     fn try_huge(&mut self) -> anyhow::Result<()> {
-        let config = self.config();
-        let mut system = self.devices.open(&config, Err("nobody is held".to_owned()))?;
+        let setup = self.setup();
+        let mut system = self.devices.open(&setup, Err("nobody is held".to_owned()))?;
         self.no_huge = system.offers(Need::Huge).err();
         drop(system);
         if let Some(why) = &self.no_huge {
@@ -100,10 +100,10 @@ impl OnKernel {
     }
 
     /// Tries which order it is, for one of the two is what this file system does.
-    fn look(&mut self, stop: Stop<'_>) -> anyhow::Result<()> {
-        let config = Config { looks_first: true, ..self.like };
+    fn look(&mut self, stop: StopAsked<'_>) -> anyhow::Result<()> {
+        let setup = ReferenceSetup { looks_first: true, ..self.like };
         let program = Program::of_a_refusal();
-        let divergence = self.compare(&program, &mut Reference::new(&config), stop)?;
+        let divergence = self.compare(&program, &mut Reference::new(&setup), stop)?;
         if let Some(other) = divergence.as_ref().filter(|d| d.step != Some(program.steps.len())) {
             anyhow::bail!("a program of {} steps went wrong: {other}", program.steps.len());
         }
@@ -128,7 +128,7 @@ impl OnKernel {
         &mut self,
         program: &Program,
         reference: &mut Reference,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
         let subject = Subject::Kernel(self.known.clone());
         let spent = self.spent.clone();
@@ -144,7 +144,7 @@ impl OnKernel {
     }
 
     /// Runs a program in which tasks are held; none if the user wants to end instead.
-    fn force(&mut self, program: &Program, stop: Stop<'_>) -> anyhow::Result<Option<Ran>> {
+    fn force(&mut self, program: &Program, stop: StopAsked<'_>) -> anyhow::Result<Option<Ran>> {
         let (known, like, spent) = (self.known.clone(), self.like, self.spent.clone());
         let mut ran = self.run(program, stop, (Files::Removed, None), |system, orders, _| {
             interleave::run(program, system, Some(&known), (orders, &like), &spent)
@@ -161,7 +161,7 @@ impl OnKernel {
     fn run(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
         (files, mut reference): (Files, Option<&mut Reference>),
         work: impl FnOnce(&mut dyn System, &mut Orders, Option<&mut Reference>) -> Ran,
     ) -> anyhow::Result<Option<Ran>> {
@@ -170,10 +170,10 @@ impl OnKernel {
         }
         let spent = self.spent.clone();
         spent.on("having WARN_ON_ONCE warn again", world::warn_again);
-        let config = self.config();
+        let setup = self.setup();
         let lent = spent.on("placing probes", || self.holding.lend(program.holds()));
-        let lent = lent.map(kernel::Page::own);
-        let mut system = spent.on("making tasks", || self.devices.open(&config, lent))?;
+        let lent = lent.map(kernel::HoldPageFd::own);
+        let mut system = spent.on("making tasks", || self.devices.open(&setup, lent))?;
         let mut ran = work(system.as_mut(), &mut self.orders, reference.as_deref_mut());
         if let Some(divergence) = ran.found.first_mut() {
             divergence.add("what its tasks did", &system.describe());
@@ -186,7 +186,7 @@ impl OnKernel {
             return Err(broken(Unusable::Wedged(why)));
         }
         if let (Files::Kept, true, Some(reference)) = (files, ran.found.is_empty(), reference) {
-            ran.found.extend(self.remounted(program, &config, reference)?);
+            ran.found.extend(self.remounted(program, &setup, reference)?);
         }
         if files == Files::Kept || !ran.found.is_empty() || !ran.clean {
             spent
@@ -214,7 +214,7 @@ impl OnKernel {
     fn remounted(
         &mut self,
         program: &Program,
-        config: &kernel::Config,
+        setup: &kernel::KernelSetup,
         reference: &mut Reference,
     ) -> anyhow::Result<Option<Divergence>> {
         let spent = self.spent.clone();
@@ -227,7 +227,7 @@ impl OnKernel {
             return Ok(Some(Divergence::at_end(complaint.title, complaint.text)));
         }
         let lent = Err("nobody is held".to_owned());
-        let mut system = spent.on("making tasks", || self.devices.open(config, lent))?;
+        let mut system = spent.on("making tasks", || self.devices.open(setup, lent))?;
         let subject = Subject::Kernel(self.known.clone());
         let again = || execute::read_again(program, system.as_mut(), reference, subject);
         Ok(spent.on("reading again", again))
@@ -253,9 +253,9 @@ impl Testbed {
         plan: &Plan,
         variant: Option<Variant>,
         program: &Path,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        if plan.target.fs == Fs::Reference {
+        if plan.target.fs == FsType::Reference {
             return Ok(Some(Self::on_reference(variant, Patience::times(plan.timeout_factor))));
         }
         world::check(plan, program)?;
@@ -271,7 +271,7 @@ impl Testbed {
         let known = Tolerance::here(&plan.target, &plan.known)?;
         let shape = globals::counting(&Symbols::read()?);
         let patience = Patience::times(plan.timeout_factor);
-        let like = Config { shape, patience, ..Config::default() };
+        let like = ReferenceSetup { shape, patience, ..ReferenceSetup::default() };
         let mut bed = OnKernel {
             world,
             holding: Holding::default(),
@@ -329,20 +329,22 @@ impl Testbed {
     pub(crate) fn run(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Divergence>> {
         if program.holds() {
             return Ok(self.force(program, stop)?.and_then(|ran| Divergence::worst(ran.found)));
         }
         let like = match self {
             Self::Kernel(bed) => bed.like,
-            Self::Reference(bed) => Config { patience: bed.patience, ..Config::default() },
+            Self::Reference(bed) => {
+                ReferenceSetup { patience: bed.patience, ..ReferenceSetup::default() }
+            }
         };
-        let config = Config { seed: program.seed, ..like };
-        let mut reference = Reference::new(&config);
+        let setup = ReferenceSetup { seed: program.seed, ..like };
+        let mut reference = Reference::new(&setup);
         match self {
             Self::Reference(bed) => {
-                let mut variant = Reference::new(&Config { variant: bed.variant, ..config });
+                let mut variant = Reference::new(&ReferenceSetup { variant: bed.variant, ..setup });
                 let divergence = execute::run(
                     program,
                     &mut variant,
@@ -364,14 +366,14 @@ impl Testbed {
     pub(crate) fn force(
         &mut self,
         program: &Program,
-        stop: Stop<'_>,
+        stop: StopAsked<'_>,
     ) -> anyhow::Result<Option<Ran>> {
         let bed = match self {
             Self::Kernel(bed) => return bed.force(program, stop),
             Self::Reference(bed) => bed,
         };
-        let like = Config { patience: bed.patience, ..Config::default() };
-        let mut subject = Reference::new(&Config { variant: bed.variant, ..like });
+        let like = ReferenceSetup { patience: bed.patience, ..ReferenceSetup::default() };
+        let mut subject = Reference::new(&ReferenceSetup { variant: bed.variant, ..like });
         let orders = (&mut bed.orders, &like);
         let mut ran = interleave::run(program, &mut subject, None, orders, &Spent::default());
         ran.found.extend(

@@ -15,7 +15,7 @@ use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
 use protocol::Rule;
 
-use crate::fs::{Fs, HUGE};
+use crate::fs::{FsType, HUGE};
 use crate::known::{self, Deviations, KnownFile};
 use crate::machine;
 use crate::target::Target;
@@ -94,7 +94,7 @@ impl FindId {
 /// What is known of the running kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Tolerance {
-    fs: Fs,
+    fs: FsType,
     finds: BTreeSet<FindId>,
     /// Direct I/O ends short where a hole lies beside a page of the file.
     splits: bool,
@@ -102,7 +102,7 @@ pub(crate) struct Tolerance {
 
 /// What a pin holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pinned {
+pub(crate) struct PinSpan {
     /// Of which file.
     pub(crate) file: FileId,
     /// Which of its bytes.
@@ -111,13 +111,13 @@ pub(crate) struct Pinned {
 
 /// What a program has come to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stage {
+pub(crate) struct Situation {
     /// Mappings by process and name.
     pub(crate) maps: BTreeMap<(u32, MapId), FileId>,
     /// Where in its file each begins that does not at its beginning.
     pub(crate) offsets: BTreeMap<(u32, MapId), u64>,
     /// What pins hold.
-    pub(crate) pinned: BTreeMap<PinId, Pinned>,
+    pub(crate) pinned: BTreeMap<PinId, PinSpan>,
     /// Files whose layout is being broken.
     pub(crate) breaking: Vec<FileId>,
     /// The DAX files have huge pages.
@@ -130,7 +130,7 @@ pub(crate) struct Stage {
     pub(crate) sizes: BTreeMap<FileId, u64>,
 }
 
-impl Stage {
+impl Situation {
     /// A task of `process` begins this.
     pub(crate) fn begin(&mut self, process: u32, action: &Action) {
         match action {
@@ -142,7 +142,7 @@ impl Stage {
                 let at = self.offsets.get(&(process, *map)).copied().unwrap_or(0);
                 let span = Span { at: at + span.at, ..*span };
                 let file = self.maps.get(&(process, *map)).copied();
-                self.pinned.extend(file.map(|file| (*pin, Pinned { file, span })));
+                self.pinned.extend(file.map(|file| (*pin, PinSpan { file, span })));
             }
             Action::Clone { .. } | Action::Dedupe { .. } => self.shared = true,
             _ => {}
@@ -244,7 +244,7 @@ impl Tolerance {
 
     /// Whether programs share blocks at all.
     pub(crate) fn shares(&self) -> bool {
-        self.fs == Fs::Xfs && !self.has(ONE_OWNER)
+        self.fs == FsType::Xfs && !self.has(ONE_OWNER)
     }
 
     /// Why a task of `process` is not to do this now, if it is not.
@@ -252,7 +252,7 @@ impl Tolerance {
         &self,
         process: u32,
         action: &Action,
-        stage: &Stage,
+        stage: &Situation,
     ) -> Option<&'static str> {
         match action {
             Action::DirectIo { file, span, map, buffer, direction } => {
@@ -321,12 +321,12 @@ impl Tolerance {
                 Some(SECOND_SPINS.reason())
             }
             Action::Fallocate { mode: Mode::Allocate, file, .. }
-                if self.fs == Fs::Xfs && stage.is_pinned(*file) =>
+                if self.fs == FsType::Xfs && stage.is_pinned(*file) =>
             {
                 Some("XFS breaks the layout for every mode of fallocate; to wait longer is safe")
             }
             Action::Fallocate { mode: Mode::Collapse | Mode::Insert, file, .. }
-                if self.fs == Fs::Xfs && !is_dax(*file) && stage.is_pinned(*file) =>
+                if self.fs == FsType::Xfs && !is_dax(*file) && stage.is_pinned(*file) =>
             {
                 // xfs_prepare_shift() begins one block early.
                 Some(
@@ -359,7 +359,7 @@ impl Tolerance {
         (file, span): (FileId, Span),
         (map, behind): (MapId, Span),
         direction: Direction,
-        stage: &Stage,
+        stage: &Situation,
     ) -> Option<&'static str> {
         let actions = match direction {
             Direction::FromMemory => {
@@ -374,7 +374,7 @@ impl Tolerance {
 
     /// The same of what loses data on a stripe: all of it is about more than one page, for what lies
     /// side by side in a file does not on the device.
-    fn avoids_on_stripe(&self, action: &Action, stage: &Stage) -> Option<&'static str> {
+    fn avoids_on_stripe(&self, action: &Action, stage: &Situation) -> Option<&'static str> {
         let (find, file, span) = match action {
             Action::Dedupe { to, span, .. } => (DEDUPE_ALONG_DEVICE, to, span),
             Action::Write { file, span, .. } if stage.shared => (COW_SPILLS, file, span),
@@ -432,7 +432,7 @@ impl Tolerance {
         action: &Action,
         seen: &Seen,
         expected: &Seen,
-        stage: &Stage,
+        stage: &Situation,
     ) -> Option<&'static str> {
         match (action, seen, expected) {
             // A kernel looks at all pages of an entry, and of a folio, together.
@@ -454,7 +454,9 @@ impl Tolerance {
                 Action::Fallocate { mode: Mode::Allocate, .. },
                 Seen::Blocked(_),
                 Seen::Returned(Ok(_)),
-            ) if self.fs == Fs::Xfs => Some("XFS breaks the layout for every mode of fallocate"),
+            ) if self.fs == FsType::Xfs => {
+                Some("XFS breaks the layout for every mode of fallocate")
+            }
             (Action::Clone { .. } | Action::Dedupe { .. }, Seen::Spinning, Seen::Blocked(_))
                 if self.has(SECOND_SPINS) =>
             {
@@ -506,8 +508,8 @@ fn writes(action: &Action) -> bool {
 /// what is written, and has a page then where the reference has none (see `zeros-stay-mapped`).
 ///
 /// Linux fs/ext4/extents.c, `ext4_ext_convert_to_initialized`.
-pub(crate) fn write_no_zeros(fs: Fs, device: &Path) -> anyhow::Result<()> {
-    if fs != Fs::Ext4 {
+pub(crate) fn write_no_zeros(fs: FsType, device: &Path) -> anyhow::Result<()> {
+    if fs != FsType::Ext4 {
         return Ok(());
     }
     let device = device.canonicalize()?;
@@ -544,7 +546,7 @@ mod tests {
     use crate::verdict::Witness;
 
     fn xfs(find: FindId) -> Tolerance {
-        Tolerance { fs: Fs::Xfs, finds: [find].into(), splits: false }
+        Tolerance { fs: FsType::Xfs, finds: [find].into(), splits: false }
     }
 
     #[test]
@@ -554,13 +556,13 @@ mod tests {
         }
     }
 
-    fn stage() -> Stage {
+    fn stage() -> Situation {
         let file = FILES[0].0;
-        Stage {
+        Situation {
             maps: [((0, MapId(1)), file)].into(),
-            pinned: [(PinId(9), Pinned { file, span: page(1) })].into(),
+            pinned: [(PinId(9), PinSpan { file, span: page(1) })].into(),
             breaking: vec![file],
-            ..Stage::default()
+            ..Situation::default()
         }
     }
 
@@ -574,7 +576,7 @@ mod tests {
         assert!(xfs(UNMAPPED).avoids(0, &unmap, &twice).is_none());
         assert!(
             xfs(UNMAPPED)
-                .avoids(0, &unmap, &Stage { pinned: BTreeMap::new(), ..stage() })
+                .avoids(0, &unmap, &Situation { pinned: BTreeMap::new(), ..stage() })
                 .is_none()
         );
     }
@@ -592,12 +594,12 @@ mod tests {
     #[test]
     fn a_huge_page_is_waited_for_as_a_whole_and_no_other() {
         let (file, mode) = (FILES[0].0, Mode::Punch);
-        let blocked = |stage: &Stage, at| {
+        let blocked = |stage: &Situation, at| {
             let punch = Action::Fallocate { file, mode, span: page(at) };
             let (seen, expected) = (Seen::Blocked(String::new()), Seen::Returned(Ok(Reply::Done)));
             xfs(UNMAPPED).reason(&punch, &seen, &expected, stage)
         };
-        let huge = Stage { huge: true, ..stage() };
+        let huge = Situation { huge: true, ..stage() };
         assert!(blocked(&huge, 511).is_some());
         assert!(blocked(&huge, 512).is_none());
         assert!(blocked(&stage(), 511).is_none());
@@ -611,7 +613,7 @@ mod tests {
             |letters: &[u8]| Content(letters.iter().map(|b| Sector::Uniform(*b)).collect());
         let file = FILES[0].0;
         let mut stage = stage();
-        let tolerated = |stage: &Stage, seen: Content| {
+        let tolerated = |stage: &Situation, seen: Content| {
             let all = Span { at: 0, len: 4 * SECTOR };
             stage.is_zeroed_behind_end(MapId(1), all, &seen, &sectors(b"avvv"))
         };
@@ -645,7 +647,7 @@ mod tests {
         assert!(xfs(UNMAPPED).avoids(0, &touch, &stage()).is_none());
         assert!(
             xfs(FAULT_KEEPS_WAITING)
-                .avoids(0, &touch, &Stage { breaking: Vec::new(), ..stage() })
+                .avoids(0, &touch, &Situation { breaking: Vec::new(), ..stage() })
                 .is_none()
         );
     }

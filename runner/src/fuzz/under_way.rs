@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use nix::fcntl::OFlag;
 
-use crate::output::{self, Wanted};
+use crate::output::{self, PathKind};
 use crate::print;
 
 use super::keep::{self, Kept};
@@ -32,7 +32,7 @@ impl UnderWay {
     /// said to be, with the command that runs it again, which `again` knows.
     pub(crate) fn begin(folder: &Path, again: &dyn Fn(&Path) -> String) -> anyhow::Result<Self> {
         let path = folder.join(NAME);
-        output::free_or(&path, Wanted::File)?;
+        output::free_or(&path, PathKind::File)?;
         match fs::metadata(&path) {
             Ok(there) if there.len() > 0 => recover(&path, folder, again)?,
             Err(why) if why.kind() != ErrorKind::NotFound => {

@@ -61,10 +61,10 @@ fn journal(plan: &Plan, kernel: &str, most: usize) -> Vec<Entry> {
         history.add(&entry);
         entries.push(entry);
     };
-    let begun = Event::Begun { plan: plan.clone().into(), machine: machine(kernel) };
+    let begun = RunEvent::Begun { plan: plan.clone().into(), machine: machine(kernel) };
     add(&mut history, begun);
     let (mkfs, mount) = ("mkfs.xfs".to_owned(), "dax=always".to_owned());
-    add(&mut history, Event::Prepared { mkfs, mount });
+    add(&mut history, RunEvent::Prepared { mkfs, mount });
     let all = (0..plan.iterations.unwrap_or(1))
         .flat_map(|iteration| plan.cases.iter().map(move |case| (case.clone(), iteration)));
     for (number, (case, iteration)) in all.enumerate() {
@@ -72,14 +72,14 @@ fn journal(plan: &Plan, kernel: &str, most: usize) -> Vec<Entry> {
             return entries;
         }
         let seed = plan.seed_of(&case, iteration);
-        add(&mut history, Event::CaseBegun { case: case.clone(), iteration, seed });
+        add(&mut history, RunEvent::CaseBegun { case: case.clone(), iteration, seed });
         if number == most {
             return entries;
         }
-        add(&mut history, Event::CaseEnded(Box::new(outcome(&case, iteration))));
+        add(&mut history, RunEvent::CaseEnded(Box::new(outcome(&case, iteration))));
     }
     let end = history.end(Exit::at_end(&history));
-    add(&mut history, Event::Ended(end));
+    add(&mut history, RunEvent::Ended(end));
     entries
 }
 
@@ -108,10 +108,10 @@ fn refused(named: Vec<(PathBuf, Vec<Entry>)>) -> String {
 }
 
 /// Events without what may differ: when, and in which folder.
-fn plain(entries: &[Entry]) -> Vec<Event> {
+fn plain(entries: &[Entry]) -> Vec<RunEvent> {
     let mut events: Vec<_> = entries.iter().map(|entry| entry.event.clone()).collect();
     for event in &mut events {
-        if let Event::CaseEnded(outcome) = event
+        if let RunEvent::CaseEnded(outcome) = event
             && let Some(folder) = &outcome.folder
         {
             let start = folder.components().position(|part| part.as_os_str() == "cases").unwrap();
@@ -149,7 +149,7 @@ fn a_shard_that_is_missing_is_named_and_nothing_is_green_without_it() {
         assert_eq!(incomplete.why, why);
         assert_eq!((incomplete.finished, incomplete.planned), (2 * had as u64, Some(14)));
         assert_ne!(Exit::of(&suite.history), Exit::Expected);
-        let Some(Event::Ended(end)) = suite.entries.last().map(|entry| &entry.event) else {
+        let Some(RunEvent::Ended(end)) = suite.entries.last().map(|entry| &entry.event) else {
             panic!("it has no end");
         };
         assert!(!end.complete && end.exit == 1);
@@ -212,7 +212,7 @@ fn one_case_has_one_run_and_twice_is_refused() {
 fn kernels_and_file_systems_stay_apart() {
     let ext4 = |kernel| {
         let mut plan = whole();
-        plan.target.fs = Fs::Ext4;
+        plan.target.fs = FsType::Ext4;
         journal(&plan, kernel, ALL)
     };
     let xfs = |kernel| journal(&whole(), kernel, ALL);

@@ -16,7 +16,7 @@ use super::{Reporter as _, github, html, json, junit, kcidb, ktap, terminal};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
-use crate::journal::{Entry, Event, Outcome};
+use crate::journal::{Entry, Outcome, RunEvent};
 use crate::machine::Machine;
 use crate::merge::{self, Suite};
 use crate::plan::{self, Plan};
@@ -77,7 +77,7 @@ struct Story {
 }
 
 /// A run as it was written down.
-struct Run {
+struct WrittenRun {
     entries: Vec<Entry>,
     /// Whether the last boot had the time to end it.
     finished: bool,
@@ -86,7 +86,7 @@ struct Run {
 }
 
 impl Story {
-    fn play(&self) -> Run {
+    fn play(&self) -> WrittenRun {
         let machine = Machine { kernel: "6.12.1-x".to_owned(), cpus: 2, ..Machine::default() };
         let mut history = History::default();
         let mut entries = Vec::new();
@@ -97,11 +97,11 @@ impl Story {
         };
         emit(
             &mut history,
-            Event::Begun { plan: self.plan.clone().into(), machine: machine.clone() },
+            RunEvent::Begun { plan: self.plan.clone().into(), machine: machine.clone() },
         );
         let silenced = |number| {
             let its = self.silences.iter().filter(move |(at, _)| *at == number);
-            its.map(|(_, what)| Event::Silenced { what: (*what).to_owned() })
+            its.map(|(_, what)| RunEvent::Silenced { what: (*what).to_owned() })
         };
         silenced(0).for_each(|event| emit(&mut history, event));
         let mut fates = self.fates.iter().copied();
@@ -109,9 +109,9 @@ impl Story {
         let mut good = false;
         for boot in 0..=self.fates.len() {
             if boot > 0 {
-                emit(&mut history, Event::Resumed { machine: machine.clone() });
+                emit(&mut history, RunEvent::Resumed { machine: machine.clone() });
                 if let Some(died) = history.died() {
-                    emit(&mut history, Event::CaseEnded(Box::new(died)));
+                    emit(&mut history, RunEvent::CaseEnded(Box::new(died)));
                 }
             }
             let fate = fates.next();
@@ -119,25 +119,25 @@ impl Story {
             let exit = loop {
                 if let Some((_, fate)) = fate.filter(|(after, _)| *after == ran) {
                     match fate {
-                        Fate::Interrupted => emit(&mut history, Event::Interrupted),
+                        Fate::Interrupted => emit(&mut history, RunEvent::Interrupted),
                         Fate::InterruptedInCase => {
                             if let Some((case, iteration)) = self.next(&history) {
                                 let begun =
-                                    Event::CaseBegun { case: case.clone(), iteration, seed: 1 };
+                                    RunEvent::CaseBegun { case: case.clone(), iteration, seed: 1 };
                                 emit(&mut history, begun);
-                                emit(&mut history, Event::CaseCut { case, iteration });
+                                emit(&mut history, RunEvent::CaseCut { case, iteration });
                             }
-                            emit(&mut history, Event::Interrupted);
+                            emit(&mut history, RunEvent::Interrupted);
                         }
                         Fate::Wedged => {
-                            emit(&mut history, Event::Wedged { why: "task 1".to_owned() });
+                            emit(&mut history, RunEvent::Wedged { why: "task 1".to_owned() });
                         }
                         _ => {}
                     }
                     if matches!(fate, Fate::CouldNotGoOnInCase | Fate::KilledInCase)
                         && let Some((case, iteration)) = self.next(&history)
                     {
-                        emit(&mut history, Event::CaseBegun { case, iteration, seed: 1 });
+                        emit(&mut history, RunEvent::CaseBegun { case, iteration, seed: 1 });
                     }
                     break match fate {
                         Fate::Interrupted | Fate::InterruptedInCase => Some(Exit::Interrupted),
@@ -149,16 +149,16 @@ impl Story {
                 let Some((case, iteration)) = self.next(&history) else {
                     break Some(Exit::at_end(&history));
                 };
-                emit(&mut history, Event::CaseBegun { case: case.clone(), iteration, seed: 1 });
+                emit(&mut history, RunEvent::CaseBegun { case: case.clone(), iteration, seed: 1 });
                 let number = history.outcomes.len();
                 silenced(number + 1).for_each(|event| emit(&mut history, event));
                 let ended = self.outcome(case, iteration, number);
-                emit(&mut history, Event::CaseEnded(Box::new(ended)));
+                emit(&mut history, RunEvent::CaseEnded(Box::new(ended)));
                 ran += 1;
                 if self.trouble == Some(history.outcomes.len()) {
                     let problem =
                         Problem::new(Witness::Case, "xfs_repair found damage", "evidence");
-                    emit(&mut history, Event::Trouble(problem));
+                    emit(&mut history, RunEvent::Trouble(problem));
                 }
             };
             finished = exit.is_some();
@@ -167,13 +167,13 @@ impl Story {
                 && history.troubles.is_empty();
             if let Some(exit) = exit {
                 let end = history.end(exit);
-                emit(&mut history, Event::Ended(end));
+                emit(&mut history, RunEvent::Ended(end));
                 if matches!(exit, Exit::Expected | Exit::Unexpected) {
                     break;
                 }
             }
         }
-        Run { entries, finished, good }
+        WrittenRun { entries, finished, good }
     }
 
     /// What runs next, if the plan wants anything to.
@@ -272,7 +272,7 @@ fn stories() -> impl Strategy<Value = Story> {
 
 /// What a report tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Reading {
     verdicts: BTreeMap<String, usize>,
     /// The cases that need attention.
     cases: BTreeSet<String>,
@@ -282,7 +282,7 @@ struct Told {
     silenced: BTreeSet<String>,
 }
 
-impl Told {
+impl Reading {
     fn take(&mut self, verdict: &str, title: &str) {
         *self.verdicts.entry(verdict.to_owned()).or_default() += 1;
         let verdict = Verdict::ALL.iter().find(|known| known.word() == verdict).unwrap();
@@ -309,9 +309,9 @@ fn pattern(text: &str) -> &'static Regex {
     known.entry(text.to_owned()).or_insert_with(|| Box::leak(Box::new(Regex::new(text).unwrap())))
 }
 
-fn of_terminal(text: &str) -> Told {
+fn of_terminal(text: &str) -> Reading {
     let text = anstream::adapter::strip_str(text).to_string();
-    let mut told = Told::default();
+    let mut told = Reading::default();
     let head = pattern(r"(?m)^\d+ results? in [\d.]+ s(?:: (.*))?$").captures(&text).unwrap();
     for (_, [count, verdict]) in pattern(r"(\d+) +([A-Z]+)")
         .captures_iter(head.get(1).map_or("", |counts| counts.as_str()))
@@ -333,10 +333,10 @@ fn of_terminal(text: &str) -> Told {
     told
 }
 
-fn of_junit(xml: &str) -> Told {
+fn of_junit(xml: &str) -> Reading {
     let document = Document::parse(xml).unwrap();
     junit::tests::keeps_to_the_schemas(&document);
-    let mut told = Told::default();
+    let mut told = Reading::default();
     for property in document.descendants().filter(|node| node.attribute("name") == Some("silenced"))
     {
         told.hear("^", property.attribute("value").unwrap());
@@ -378,14 +378,14 @@ fn of_junit(xml: &str) -> Told {
 }
 
 /// What a KTAP reader that knows nothing of daxtests makes of it.
-struct Ktap {
-    told: Told,
+struct KtapReader {
+    told: Reading,
     red: bool,
 }
 
-fn of_ktap(text: &str) -> Ktap {
+fn of_ktap(text: &str) -> KtapReader {
     let result = pattern(r"^( *)(ok|not ok) (\d+) ([^#]*?)(?: # ([A-Z]+) ?(.*))?$");
-    let mut told = Told::default();
+    let mut told = Reading::default();
     told.hear("(?m)^ *# note: ", text);
     let mut plans: BTreeMap<usize, u64> = BTreeMap::new();
     let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
@@ -432,12 +432,12 @@ fn of_ktap(text: &str) -> Ktap {
         }
     }
     red |= plans[&0] != counts.get(&0).copied().unwrap_or(0);
-    Ktap { told, red }
+    KtapReader { told, red }
 }
 
 /// Both the story and whether it says that all is well.
-fn of_json(text: &str) -> (Told, bool) {
-    let mut told = Told::default();
+fn of_json(text: &str) -> (Reading, bool) {
+    let mut told = Reading::default();
     let mut open = None;
     let mut exit = None;
     let mut last = None;
@@ -469,8 +469,8 @@ fn of_json(text: &str) -> (Told, bool) {
     (told, begun && last.as_deref() == Some("ended") && exit == Some((0, true)))
 }
 
-fn of_html(text: &str) -> Told {
-    let mut told = Told::default();
+fn of_html(text: &str) -> Reading {
+    let mut told = Reading::default();
     let result = pattern("data-case=\"([^\"]*)\" data-verdict=\"([A-Z]+)\" data-times=\"(\\d+)\"");
     for (_, [title, verdict, times]) in result.captures_iter(text).map(|found| found.extract()) {
         for _ in 0..times.parse().unwrap() {
@@ -489,9 +489,9 @@ fn of_html(text: &str) -> Told {
 }
 
 /// What the job's summary on GitHub tells, and whether it says that all is well.
-fn of_github(history: &History) -> (Told, bool) {
+fn of_github(history: &History) -> (Reading, bool) {
     let text = github::markdown(&[history]);
-    let mut told = Told::default();
+    let mut told = Reading::default();
     let mut tables = text.split("\n\n").filter(|part| part.starts_with("| "));
     let counts: Vec<Vec<&str>> =
         tables.next().unwrap().lines().map(|row| row.split('|').map(str::trim).collect()).collect();
@@ -512,9 +512,9 @@ fn of_github(history: &History) -> (Told, bool) {
 }
 
 /// What GitHub's annotations tell: what is wrong, and nothing else.
-fn of_annotations(history: &History) -> Told {
+fn of_annotations(history: &History) -> Reading {
     let annotation = pattern(r"^::error title=([A-Z]+) (.*?) ?\([^():]*\)::(.*)$");
-    let mut told = Told::default();
+    let mut told = Reading::default();
     for line in github::annotations(&[history]) {
         let [word, title, text] = annotation.captures(&line).unwrap().extract().1;
         match (word, title) {
@@ -527,7 +527,7 @@ fn of_annotations(history: &History) -> Told {
 }
 
 /// What KCIDB is told, and whether it finds anything wrong that is not known.
-fn of_kcidb(history: &History) -> (Told, bool) {
+fn of_kcidb(history: &History) -> (Reading, bool) {
     let submission = kcidb::Submission {
         origin: kcidb::Origin::parse("ours").unwrap(),
         build: "ours:1".to_owned(),
@@ -539,7 +539,7 @@ fn of_kcidb(history: &History) -> (Told, bool) {
         .iter()
         .map(|incident| incident["test_id"].as_str().unwrap().to_owned())
         .collect();
-    let mut told = Told::default();
+    let mut told = Reading::default();
     let mut red = false;
     let mut ids = BTreeSet::new();
     for test in list(&report["tests"]) {
@@ -571,7 +571,7 @@ fn retold(entries: &[Entry]) -> (String, String) {
 }
 
 /// Checks that programs are told what people are, as KTAP and as JSON.
-fn programs_are_told(ktap: &str, json: &str, told: &Told, whole: bool) {
+fn programs_are_told(ktap: &str, json: &str, told: &Reading, whole: bool) {
     let ktap = of_ktap(ktap);
     assert_eq!(ktap.red, told.is_red(), "{:?}", ktap.told);
     if whole {
@@ -585,7 +585,7 @@ fn programs_are_told(ktap: &str, json: &str, told: &Told, whole: bool) {
 
 /// What the reporters printed that watched the last boot.
 fn watched(entries: &[Entry], finished: bool) -> (String, String) {
-    let resumed = entries.iter().rposition(|e| matches!(e.event, Event::Resumed { .. }));
+    let resumed = entries.iter().rposition(|e| matches!(e.event, RunEvent::Resumed { .. }));
     let (before, live) = entries.split_at(resumed.unwrap_or(0));
     let mut history = History::of(before);
     let (mut ktap_out, mut json_out) = (Vec::new(), Vec::new());
@@ -618,12 +618,12 @@ fn agree(entries: &[Entry], finished: bool) -> bool {
     assert_eq!(of_github(&history), (told.clone(), good));
     let annotated = of_annotations(&history);
     let (verdicts, silenced) = (told.verdicts.clone(), told.silenced.clone());
-    assert_eq!(Told { verdicts, silenced, ..annotated }, told);
+    assert_eq!(Reading { verdicts, silenced, ..annotated }, told);
     let (of_kcidb, red) = of_kcidb(&history);
     assert_eq!((of_kcidb, red), (told.clone(), !good));
     let (ktap, json) = retold(entries);
     programs_are_told(&ktap, &json, &told, true);
-    if matches!(entries.first().map(|e| &e.event), Some(Event::Begun { .. })) {
+    if matches!(entries.first().map(|e| &e.event), Some(RunEvent::Begun { .. })) {
         let (ktap, json) = watched(entries, finished);
         programs_are_told(&ktap, &json, &told, finished);
     }
@@ -728,7 +728,7 @@ fn the_missing_are_counted() {
     };
     let entries = story.play().entries;
     // What the first boot left.
-    let cut = entries.iter().position(|e| matches!(e.event, Event::Resumed { .. })).unwrap();
+    let cut = entries.iter().position(|e| matches!(e.event, RunEvent::Resumed { .. })).unwrap();
     let incomplete = History::of(&entries[..cut]).incomplete().unwrap();
     assert_eq!((incomplete.finished, incomplete.planned), (77, Some(80)));
     assert!(incomplete.to_string().starts_with("INCOMPLETE: 77 of 80: "));

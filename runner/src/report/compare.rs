@@ -38,7 +38,7 @@ pub(crate) enum Form {
 /// How a case of the new run differs from the same case of the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Change {
+enum Shift {
     /// It needs attention and did not, or was not there.
     NewlyFailing,
     /// The new run was to run it and has no result of it.
@@ -57,7 +57,7 @@ enum Change {
     Gone,
 }
 
-impl Change {
+impl Shift {
     const ALL: [Self; 8] = [
         Self::NewlyFailing,
         Self::NoResult,
@@ -92,7 +92,7 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Row {
     case: String,
-    change: Change,
+    change: Shift,
     /// How often it ended how, in the old run.
     old: BTreeMap<&'static str, usize>,
     /// And in the new one.
@@ -124,7 +124,7 @@ struct Side {
 pub(crate) struct Comparison {
     old: Side,
     new: Side,
-    /// Cases that differ, in the order of [`Change`] and then of their names.
+    /// Cases that differ, in the order of [`Shift`] and then of their names.
     changes: Vec<Row>,
     /// Cases that need attention in both runs and that are not flaky.
     still_failing: Vec<String>,
@@ -176,44 +176,44 @@ fn compare((old, before): (&Path, &History), (new, after): (&Path, &History)) ->
 }
 
 /// All results of one case. Never empty.
-type Ends = Vec<Outcome>;
+type Outcomes = Vec<Outcome>;
 
-fn by_case(history: &History) -> BTreeMap<String, Ends> {
-    let mut found: BTreeMap<String, Ends> = BTreeMap::new();
+fn by_case(history: &History) -> BTreeMap<String, Outcomes> {
+    let mut found: BTreeMap<String, Outcomes> = BTreeMap::new();
     for outcome in history.all_outcomes() {
         found.entry(outcome.case.clone()).or_default().push(outcome);
     }
     found
 }
 
-fn change(old: Option<&Ends>, new: Option<&Ends>, planned: bool) -> Option<Change> {
+fn change(old: Option<&Outcomes>, new: Option<&Outcomes>, planned: bool) -> Option<Shift> {
     let (old, new) = match (old, new) {
-        (None, None) => return Some(Change::NoResult),
-        (Some(_), None) => return Some(if planned { Change::NoResult } else { Change::Gone }),
+        (None, None) => return Some(Shift::NoResult),
+        (Some(_), None) => return Some(if planned { Shift::NoResult } else { Shift::Gone }),
         (None, Some(new)) => {
-            return Some(if fails(new) { Change::NewlyFailing } else { Change::New });
+            return Some(if fails(new) { Shift::NewlyFailing } else { Shift::New });
         }
         (Some(old), Some(new)) => (old, new),
     };
-    let mixed = |ends: &Ends| counts(ends).len() > 1;
+    let mixed = |ends: &Outcomes| counts(ends).len() > 1;
     match (fails(old), fails(new)) {
-        (false, true) => Some(Change::NewlyFailing),
-        _ if mixed(old) || mixed(new) => Some(Change::Flaky),
-        (true, false) => Some(Change::NewlyPassing),
+        (false, true) => Some(Shift::NewlyFailing),
+        _ if mixed(old) || mixed(new) => Some(Shift::Flaky),
+        (true, false) => Some(Shift::NewlyPassing),
         (true, true) => None,
-        (false, false) if counts(old).keys().ne(counts(new).keys()) => Some(Change::Changed),
+        (false, false) if counts(old).keys().ne(counts(new).keys()) => Some(Shift::Changed),
         (false, false) => {
             let (old, new) = (median(old), median(new));
-            (new >= old * SLOWER && new - old >= LONGER).then_some(Change::Slower)
+            (new >= old * SLOWER && new - old >= LONGER).then_some(Shift::Slower)
         }
     }
 }
 
-fn fails(ends: &Ends) -> bool {
+fn fails(ends: &Outcomes) -> bool {
     ends.iter().any(|outcome| outcome.verdict.needs_attention())
 }
 
-fn counts(ends: &Ends) -> BTreeMap<&'static str, usize> {
+fn counts(ends: &Outcomes) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for outcome in ends {
         *counts.entry(outcome.verdict.word()).or_default() += 1;
@@ -221,14 +221,14 @@ fn counts(ends: &Ends) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-fn median(ends: &Ends) -> f64 {
+fn median(ends: &Outcomes) -> f64 {
     let mut seconds: Vec<f64> = ends.iter().map(|outcome| outcome.seconds).collect();
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
 }
 
 /// What the first execution that needs attention says; else the first that is no plain pass.
-fn gist(ends: &Ends) -> Option<String> {
+fn gist(ends: &Outcomes) -> Option<String> {
     let first = |wanted: &dyn Fn(Verdict) -> bool| ends.iter().find(|o| wanted(o.verdict));
     let outcome =
         first(&Verdict::needs_attention).or_else(|| first(&|verdict| verdict != Verdict::Pass))?;
@@ -317,8 +317,8 @@ impl Comparison {
         text
     }
 
-    fn groups(&self) -> impl Iterator<Item = (Change, Vec<&Row>)> {
-        Change::ALL.into_iter().filter_map(|change| {
+    fn groups(&self) -> impl Iterator<Item = (Shift, Vec<&Row>)> {
+        Shift::ALL.into_iter().filter_map(|change| {
             let rows: Vec<_> = self.changes.iter().filter(|row| row.change == change).collect();
             (!rows.is_empty()).then_some((change, rows))
         })
@@ -363,7 +363,7 @@ impl Row {
                 .join(", "),
         };
         let times = match (self.change, self.old_seconds, self.new_seconds) {
-            (Change::Slower, Some(old), Some(new)) => format!(" ({old:.1} s → {new:.1} s)"),
+            (Shift::Slower, Some(old), Some(new)) => format!(" ({old:.1} s → {new:.1} s)"),
             _ => String::new(),
         };
         format!("{} → {}{times}", said(&self.old), said(&self.new))
@@ -373,7 +373,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Entry, Event};
+    use crate::journal::{Entry, RunEvent};
     use crate::machine::Machine;
     use crate::plan;
     use crate::verdict::{Problem, Witness};
@@ -394,14 +394,14 @@ mod tests {
         let most = cases.iter().map(|(name, ..)| cases.iter().filter(|c| c.0 == *name).count());
         plan.iterations = Some(most.max().unwrap_or(1) as u64);
         let mut add = |event| history.add(&Entry::now(event));
-        add(Event::Begun { plan: plan.into(), machine: Machine::default() });
+        add(RunEvent::Begun { plan: plan.into(), machine: Machine::default() });
         let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
         for (case, verdict, seconds) in cases {
             let iteration = seen.entry(case).or_default();
             let problem = Problem::new(Witness::Case, format!("{case} | seen"), "at length");
             let (case, problems) = ((*case).to_owned(), vec![problem]);
-            add(Event::CaseBegun { case: case.clone(), iteration: *iteration, seed: 1 });
-            add(Event::CaseEnded(Box::new(Outcome {
+            add(RunEvent::CaseBegun { case: case.clone(), iteration: *iteration, seed: 1 });
+            add(RunEvent::CaseEnded(Box::new(Outcome {
                 case,
                 iteration: *iteration,
                 verdict: *verdict,
@@ -416,7 +416,7 @@ mod tests {
         }
         if ends {
             let end = history.end(Exit::at_end(&history));
-            history.add(&Entry::now(Event::Ended(end)));
+            history.add(&Entry::now(RunEvent::Ended(end)));
         }
         history
     }
@@ -425,7 +425,7 @@ mod tests {
         compare((Path::new("old"), old), (Path::new("new"), new))
     }
 
-    fn changes(comparison: &Comparison) -> Vec<(&str, Change)> {
+    fn changes(comparison: &Comparison) -> Vec<(&str, Shift)> {
         comparison.changes.iter().map(|row| (row.case.as_str(), row.change)).collect()
     }
 
@@ -474,14 +474,14 @@ mod tests {
         assert_eq!(
             changes(&comparison),
             [
-                ("broke", Change::NewlyFailing),
-                ("excused", Change::NewlyFailing),
-                ("fresh-and-bad", Change::NewlyFailing),
-                ("mended", Change::NewlyPassing),
-                ("dropped", Change::Changed),
-                ("slow", Change::Slower),
-                ("fresh", Change::New),
-                ("gone", Change::Gone),
+                ("broke", Shift::NewlyFailing),
+                ("excused", Shift::NewlyFailing),
+                ("fresh-and-bad", Shift::NewlyFailing),
+                ("mended", Shift::NewlyPassing),
+                ("dropped", Shift::Changed),
+                ("slow", Shift::Slower),
+                ("fresh", Shift::New),
+                ("gone", Shift::Gone),
             ]
         );
         assert_eq!(comparison.still_failing, ["still"]);
@@ -493,10 +493,10 @@ mod tests {
     fn verdicts_that_differ_within_a_run_are_flaky() {
         let sometimes = run(&[("a", Pass, 1.0), ("a", Fail, 1.0)], &[], true);
         let never = run(&[("a", Pass, 1.0), ("a", Pass, 1.0)], &[], true);
-        assert_eq!(changes(&compared(&sometimes, &never)), [("a", Change::Flaky)]);
-        assert_eq!(changes(&compared(&sometimes, &sometimes)), [("a", Change::Flaky)]);
+        assert_eq!(changes(&compared(&sometimes, &never)), [("a", Shift::Flaky)]);
+        assert_eq!(changes(&compared(&sometimes, &sometimes)), [("a", Shift::Flaky)]);
         // Whatever it will be called: it failed, and never did before.
-        assert_eq!(changes(&compared(&never, &sometimes)), [("a", Change::NewlyFailing)]);
+        assert_eq!(changes(&compared(&never, &sometimes)), [("a", Shift::NewlyFailing)]);
     }
 
     #[test]
@@ -504,7 +504,7 @@ mod tests {
         let old = run(&[("a", Pass, 1.0), ("b", Pass, 1.0)], &[], true);
         let cut = run(&[("a", Pass, 1.0)], &["b"], false);
         let comparison = compared(&old, &cut);
-        assert_eq!(changes(&comparison), [("b", Change::NoResult)]);
+        assert_eq!(changes(&comparison), [("b", Shift::NoResult)]);
         assert_eq!(comparison.exit(), Exit::Unexpected);
         assert!(comparison.text(Form::Text).contains("the new run is INCOMPLETE: 1 of 2"));
         // The other way round everything is there.

@@ -36,7 +36,7 @@ const QUIET: [(Verdict, &str); 3] = [
 
 /// A result, and the run that it is of.
 #[derive(Clone, Copy)]
-struct Told<'t> {
+struct ShownResult<'t> {
     history: &'t History,
     alike: Alike<'t>,
     /// What that run is called, where there are several.
@@ -51,13 +51,13 @@ pub(crate) fn page(histories: &[&History], folder: &Path) -> String {
         several => format!("{} suites", several.len()),
     };
     let outcomes: Vec<_> = histories.iter().map(|history| history.all_outcomes()).collect();
-    let results: Vec<Told<'_>> = histories
+    let results: Vec<ShownResult<'_>> = histories
         .iter()
         .zip(&outcomes)
         .zip(&names)
         .flat_map(|((history, outcomes), name)| {
             let suite = (histories.len() > 1).then_some(name.as_str());
-            alike(outcomes).into_iter().map(move |alike| Told { history, alike, suite })
+            alike(outcomes).into_iter().map(move |alike| ShownResult { history, alike, suite })
         })
         .collect();
     let mut out = format!(
@@ -81,7 +81,7 @@ pub(crate) fn page(histories: &[&History], folder: &Path) -> String {
 }
 
 /// Whether all is well, in a line.
-fn conclusion(out: &mut String, histories: &[&History], results: &[Told<'_>]) {
+fn conclusion(out: &mut String, histories: &[&History], results: &[ShownResult<'_>]) {
     let good = Exit::of_all(histories.iter().copied()) == Exit::Expected;
     let bad: usize = results
         .iter()
@@ -214,7 +214,7 @@ fn options(history: &History) -> Option<String> {
 }
 
 /// The bar that the script brings to life.
-fn filter(out: &mut String, results: &[Told<'_>]) {
+fn filter(out: &mut String, results: &[ShownResult<'_>]) {
     out.push_str(
         "<nav id=\"filter\" hidden><input type=\"search\" placeholder=\"Filter: words of a name or \
          text\" aria-label=\"Filter\">",
@@ -265,7 +265,7 @@ fn text(problem: &Problem) -> String {
 }
 
 /// What needs attention, open.
-fn attention(out: &mut String, results: &[Told<'_>], folder: &Path) {
+fn attention(out: &mut String, results: &[ShownResult<'_>], folder: &Path) {
     let bad: Vec<_> =
         results.iter().filter(|told| told.alike.first.verdict.needs_attention()).collect();
     if bad.is_empty() {
@@ -280,7 +280,13 @@ fn attention(out: &mut String, results: &[Told<'_>], folder: &Path) {
 }
 
 /// A group of results that need none, folded away.
-fn quiet(out: &mut String, verdict: Verdict, title: &str, results: &[Told<'_>], folder: &Path) {
+fn quiet(
+    out: &mut String,
+    verdict: Verdict,
+    title: &str,
+    results: &[ShownResult<'_>],
+    folder: &Path,
+) {
     let group: Vec<_> = results.iter().filter(|told| told.alike.first.verdict == verdict).collect();
     if group.is_empty() {
         return;
@@ -302,7 +308,7 @@ fn quiet(out: &mut String, verdict: Verdict, title: &str, results: &[Told<'_>], 
 }
 
 /// Where the files of a result are: for this program, and for a page in `folder`.
-fn place(told: &Told<'_>, folder: &Path) -> (PathBuf, String) {
+fn folder_of(told: &ShownResult<'_>, folder: &Path) -> (PathBuf, String) {
     let outcome = told.alike.first;
     let inside = Results::inside(&outcome.case, outcome.iteration);
     let path = match told.history.source_of(&outcome.case) {

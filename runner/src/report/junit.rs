@@ -21,7 +21,7 @@ use junit_report::{
     ReportBuilder, TestCase, TestCaseBuilder, TestResult, TestSuite, TestSuiteBuilder,
 };
 
-use super::clean;
+use super::{clean, problems};
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::Outcome;
@@ -42,7 +42,7 @@ pub(crate) fn xml(histories: &[&History]) -> anyhow::Result<Vec<u8>> {
 
 /// A run, and what junit-report cannot say of it.
 fn suite(history: &History) -> (TestSuite, Addition) {
-    let place = place(history);
+    let place = package(history);
     let mut suite = TestSuiteBuilder::new(&clean::line(&history.name()));
     suite.testsuite.package.clone_from(&place);
     let began = history.began.unwrap_or(SystemTime::UNIX_EPOCH);
@@ -78,7 +78,7 @@ fn suite(history: &History) -> (TestSuite, Addition) {
 }
 
 /// The package of all classes. A dot ends a package's name, so a kernel's release has none.
-fn place(history: &History) -> String {
+fn package(history: &History) -> String {
     let on = history.plan.as_ref().map_or("unknown".to_owned(), Plan::configuration);
     let kernel = match history.machine.kernel.as_str() {
         "" => "unknown",
@@ -168,7 +168,7 @@ fn case(repeated: &Repeated<'_>, place: &str) -> TestCase {
     // The builder gives what was skipped no time and no text, but a known deviation ran.
     case.time = time;
     if let TestResult::SkippedWithCause { cause, .. } = &mut case.result {
-        *cause = Some(cdata(&problems(outcome)));
+        *cause = Some(cdata(&problems::text(&outcome.problems)));
     }
     case
 }
@@ -188,20 +188,7 @@ fn rerun(repeated: &Repeated<'_>, outcome: &Outcome) -> Rerun {
 
 /// What is wrong with an execution, and what was seen.
 fn evidence(repeated: &Repeated<'_>, outcome: &Outcome) -> String {
-    format!("{}{}{}", repeated.head(outcome), problems(outcome), notes(outcome, ""))
-}
-
-fn problems(outcome: &Outcome) -> String {
-    outcome
-        .problems
-        .iter()
-        .map(|problem| {
-            let fields = problem.finding.as_ref();
-            let fields = fields.map_or(String::new(), |found| format!("{}\n", found.fields()));
-            format!("{}\n{fields}\n{}\n", problem.title, problem.text.trim_end())
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
+    format!("{}{}{}", repeated.head(outcome), problems::text(&outcome.problems), notes(outcome, ""))
 }
 
 fn notes(outcome: &Outcome, margin: &str) -> String {

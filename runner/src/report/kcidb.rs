@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::clean;
+use super::{clean, problems};
 use crate::history::History;
 use crate::incomplete;
 use crate::journal::Outcome;
@@ -62,7 +62,7 @@ pub(crate) fn parse_build(text: &str) -> Result<String, String> {
 #[derive(Debug, Serialize)]
 struct Report {
     version: Version,
-    tests: Vec<Test>,
+    tests: Vec<KcidbTest>,
     issues: Vec<Issue>,
     incidents: Vec<Incident>,
 }
@@ -84,7 +84,7 @@ enum Status {
 }
 
 #[derive(Debug, Serialize)]
-struct Test {
+struct KcidbTest {
     build_id: String,
     id: String,
     origin: String,
@@ -167,7 +167,7 @@ impl Report {
         for outcome in history.all_outcomes() {
             let run = history.source_of(&outcome.case).map_or(history, |source| &source.history);
             let name = format!("{}#{}", outcome.case, outcome.iteration + 1);
-            let mut test = Test::of(run, submission, &outcome.case, &name, status(&outcome));
+            let mut test = KcidbTest::of(run, submission, &outcome.case, &name, status(&outcome));
             test.comment = outcome.gist().map(|gist| clean::line(&gist));
             test.log_excerpt = excerpt(&outcome.problems);
             test.duration = Some(outcome.seconds);
@@ -179,21 +179,21 @@ impl Report {
         }
         for (number, problem) in (1..).zip(&history.troubles) {
             let name = format!("run/trouble-{number}");
-            let mut test = Test::of(history, submission, &name, &name, Status::Fail);
+            let mut test = KcidbTest::of(history, submission, &name, &name, Status::Fail);
             test.comment = Some(clean::line(&problem.title));
             test.log_excerpt = excerpt(std::slice::from_ref(problem));
             self.tests.push(test);
         }
         if let Some(incomplete) = history.incomplete() {
             let name = incomplete::NAME;
-            let mut test = Test::of(history, submission, name, name, Status::Miss);
+            let mut test = KcidbTest::of(history, submission, name, name, Status::Miss);
             test.comment = Some(clean::line(&incomplete.to_string()));
             self.tests.push(test);
         }
     }
 
     /// Says that what the test saw is known.
-    fn link(&mut self, test: &Test, outcome: &Outcome, submission: &Submission) {
+    fn link(&mut self, test: &KcidbTest, outcome: &Outcome, submission: &Submission) {
         let find = outcome.find.as_deref().unwrap_or("known-deviation");
         let origin = &submission.origin.0;
         let id = format!("{origin}:daxtests-{find}");
@@ -218,7 +218,7 @@ impl Report {
     }
 }
 
-impl Test {
+impl KcidbTest {
     fn of(run: &History, asked: &Submission, path: &str, name: &str, status: Status) -> Self {
         let on = run.plan.as_ref().map_or("unknown".to_owned(), Plan::configuration);
         let seed = run.plan.as_ref().map_or(0, |plan| plan.seed);
@@ -288,11 +288,7 @@ fn notes(outcome: &Outcome) -> BTreeMap<String, String> {
 
 /// What went wrong, as much of it as fits.
 fn excerpt(problems: &[Problem]) -> Option<String> {
-    let texts: Vec<_> = problems
-        .iter()
-        .map(|problem| format!("{}\n\n{}\n", problem.title, problem.text.trim_end()))
-        .collect();
-    let text = clean::text(&texts.join("\n"));
+    let text = clean::text(&problems::text(problems));
     (!text.is_empty()).then(|| text.chars().take(EXCERPT).collect())
 }
 

@@ -13,7 +13,7 @@ use super::{Reporter, clean};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::incomplete;
-use crate::journal::{Entry, Event, Outcome};
+use crate::journal::{Entry, Outcome, RunEvent};
 use crate::merge::Suite;
 use crate::plan::Plan;
 use crate::print;
@@ -75,12 +75,12 @@ impl<W: Write> Ktap<W> {
     }
 
     fn tell(&mut self, entry: &Entry) {
-        if self.nested.is_none() && !matches!(entry.event, Event::Begun { .. }) {
+        if self.nested.is_none() && !matches!(entry.event, RunEvent::Begun { .. }) {
             self.begin(None);
         }
         let margin = self.margin();
         match &entry.event {
-            Event::Begun { plan, machine } => {
+            RunEvent::Begun { plan, machine } => {
                 self.begin(Some(plan));
                 let margin = self.margin();
                 let on = format!(
@@ -91,15 +91,15 @@ impl<W: Write> Ktap<W> {
                 );
                 self.say(&format!("{margin}# {}", clean::line(&on)));
             }
-            Event::Resumed { machine } => {
+            RunEvent::Resumed { machine } => {
                 let on = clean::line(&machine.kernel);
                 self.say(&format!("{margin}# resumed on Linux {on}"));
             }
-            Event::Silenced { what } => {
+            RunEvent::Silenced { what } => {
                 self.say(&format!("{margin}# note: {}", clean::line(what)));
             }
-            Event::CaseEnded(outcome) => self.case(outcome),
-            Event::Trouble(problem) => self.problem(problem),
+            RunEvent::CaseEnded(outcome) => self.case(outcome),
+            RunEvent::Trouble(problem) => self.problem(problem),
             _ => {}
         }
     }
@@ -297,11 +297,11 @@ mod tests {
         assert_eq!(line(2, &second), "ok 2 waits/punch/splice/mapped (iteration 2)");
     }
 
-    fn told(plan: Plan, events: Vec<Event>) -> String {
+    fn told(plan: Plan, events: Vec<RunEvent>) -> String {
         let mut ktap = Ktap::to(Vec::new());
         let machine = Machine { kernel: "6.12".to_owned(), ..Machine::default() };
         let mut history = History::default();
-        for event in std::iter::once(Event::Begun { plan: plan.into(), machine }).chain(events) {
+        for event in std::iter::once(RunEvent::Begun { plan: plan.into(), machine }).chain(events) {
             let entry = Entry::now(event);
             history.add(&entry);
             ktap.entry(&entry, &history);
@@ -312,9 +312,13 @@ mod tests {
 
     #[test]
     fn what_went_wrong_outside_of_cases_fails_the_run() {
-        let trouble =
-            Event::Trouble(Problem::new(Witness::Case, "xfs_repair found damage", "bad\rok 9 x"));
-        let text = told(plan::example(), vec![trouble, Event::Wedged { why: "task 1".to_owned() }]);
+        let trouble = RunEvent::Trouble(Problem::new(
+            Witness::Case,
+            "xfs_repair found damage",
+            "bad\rok 9 x",
+        ));
+        let text =
+            told(plan::example(), vec![trouble, RunEvent::Wedged { why: "task 1".to_owned() }]);
         assert_eq!(
             text,
             "KTAP version 1\n\
@@ -335,7 +339,7 @@ mod tests {
     #[test]
     fn an_open_end_needs_no_late_plan() {
         let plan = Plan { iterations: None, until_fail: true, ..plan::example() };
-        let text = told(plan, vec![Event::CaseEnded(Box::new(outcome(Verdict::Fail, 0, None)))]);
+        let text = told(plan, vec![RunEvent::CaseEnded(Box::new(outcome(Verdict::Fail, 0, None)))]);
         assert!(
             text.starts_with(
                 "KTAP version 1\n1..2\n  KTAP version 1\n  # Subtest: cases\n  # xfs on Linux \

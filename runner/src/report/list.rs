@@ -8,7 +8,7 @@ use cases::{Case, Excluded, Patience};
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Item {
+struct ListedCase {
     name: &'static str,
     description: String,
     groups: Vec<&'static str>,
@@ -17,7 +17,7 @@ struct Item {
     origin: &'static str,
 }
 
-impl Item {
+impl ListedCase {
     fn of(case: &Case) -> Self {
         Self {
             name: case.name,
@@ -32,7 +32,7 @@ impl Item {
 
 /// For programs: one array.
 pub(crate) fn json(cases: &[&Case]) -> String {
-    let items: Vec<_> = cases.iter().map(|case| Item::of(case)).collect();
+    let items: Vec<_> = cases.iter().map(|case| ListedCase::of(case)).collect();
     let mut text = serde_json::to_string_pretty(&items).expect("an item has string keys only");
     text.push('\n');
     text
@@ -43,7 +43,7 @@ pub(crate) fn text(cases: &[&Case]) -> String {
     let bold = Style::new().bold();
     let dim = Style::new().dimmed();
     let mut text = String::new();
-    for item in cases.iter().map(|case| Item::of(case)) {
+    for item in cases.iter().map(|case| ListedCase::of(case)) {
         let _ = writeln!(text, "{bold}{}{bold:#}", item.name);
         let _ = writeln!(text, "    {}", item.description);
         let _ = write!(text, "    {dim}groups: {}", item.groups.join(", "));

@@ -17,7 +17,7 @@ use super::alike::{Alike, alike};
 use super::{Reporter, clean};
 use crate::exit::Exit;
 use crate::history::History;
-use crate::journal::{Entry, Event, Outcome};
+use crate::journal::{Entry, Outcome, RunEvent};
 use crate::judge::gist;
 use crate::plan::Plan;
 use crate::print;
@@ -74,11 +74,11 @@ impl Terminal {
 impl Reporter for Terminal {
     fn entry(&mut self, entry: &Entry, history: &History) {
         match &entry.event {
-            Event::Begun { plan, .. } => {
+            RunEvent::Begun { plan, .. } => {
                 self.begin(plan);
                 self.say(&headline(plan, history));
             }
-            Event::Resumed { .. } => {
+            RunEvent::Resumed { .. } => {
                 if let Some(plan) = &history.plan {
                     self.begin(plan);
                     self.bar.set_position(history.outcomes.len() as u64);
@@ -86,24 +86,24 @@ impl Reporter for Terminal {
                     self.say(&format!("resumed after {} results", history.outcomes.len()));
                 }
             }
-            Event::CaseBegun { case, .. } => self.bar.set_message(case.clone()),
-            Event::CaseEnded(outcome) => {
+            RunEvent::CaseBegun { case, .. } => self.bar.set_message(case.clone()),
+            RunEvent::CaseEnded(outcome) => {
                 self.bar.inc(1);
                 self.say(&result(outcome));
             }
-            Event::CaseCut { case, .. } => self.say(&format!("    CUT  {case}")),
-            Event::Trouble(problem) => {
+            RunEvent::CaseCut { case, .. } => self.say(&format!("    CUT  {case}")),
+            RunEvent::Trouble(problem) => {
                 let text = indent(&problem_text(problem));
                 self.say(&format!("{} {}", word(Verdict::Fail), text.trim_start()));
             }
-            Event::Wedged { why } => {
+            RunEvent::Wedged { why } => {
                 let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
                 self.say(&format!("{red}the machine needs a reboot:{red:#} {why}"));
             }
-            Event::Silenced { what } => self.say(&format!("note: {what}")),
-            Event::Down { why } => self.say(&format!("the machine went down: {why}")),
-            Event::Interrupted => self.say("interrupted"),
-            Event::Prepared { .. } | Event::Lacking { .. } | Event::Ended(_) => {}
+            RunEvent::Silenced { what } => self.say(&format!("note: {what}")),
+            RunEvent::Down { why } => self.say(&format!("the machine went down: {why}")),
+            RunEvent::Interrupted => self.say("interrupted"),
+            RunEvent::Prepared { .. } | RunEvent::Lacking { .. } | RunEvent::Ended(_) => {}
         }
     }
 

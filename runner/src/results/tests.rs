@@ -31,9 +31,9 @@ fn ran(results: &Results, cases: &[&str]) {
     results.check().unwrap();
     let mut journal = results.begin().unwrap();
     let mut say = |event| journal.append(&Entry::now(event)).unwrap();
-    say(Event::Begun { plan: plan::example().into(), machine: Machine::default() });
+    say(RunEvent::Begun { plan: plan::example().into(), machine: Machine::default() });
     for case in cases {
-        say(Event::CaseBegun { case: (*case).to_owned(), iteration: 1, seed: 0 });
+        say(RunEvent::CaseBegun { case: (*case).to_owned(), iteration: 1, seed: 0 });
         results.begin_case(case, 1).unwrap();
         let inside = Results::inside(case, 1);
         results.write(&inside, CaseFile::Problems, case.as_bytes()).unwrap();
@@ -117,7 +117,7 @@ fn a_run_that_came_to_nothing_takes_nobodys_place() {
     ran(&results, &["pin/a"]);
     for _ in 0..2 {
         ran(&results, &[]);
-        let begun = |entry: &Entry| matches!(&entry.event, Event::CaseBegun { .. });
+        let begun = |entry: &Entry| matches!(&entry.event, RunEvent::CaseBegun { .. });
         assert!(results.last_entries().unwrap().iter().any(begun));
         assert!(folder.path().join("previous/cases/pin/a.2/problems.txt").exists());
     }
@@ -141,7 +141,7 @@ fn what_the_journal_does_not_name_stays() {
     let mut journal = Journal::resume(&at(journal::NAME)).unwrap().0;
     for case in ["../../elsewhere", "pin/c"] {
         let case = case.to_owned();
-        journal.append(&Entry::now(Event::CaseBegun { case, iteration: 1, seed: 0 })).unwrap();
+        journal.append(&Entry::now(RunEvent::CaseBegun { case, iteration: 1, seed: 0 })).unwrap();
     }
     drop(journal);
     for _ in 0..3 {

@@ -1,6 +1,6 @@
 //! The timeline for programs: an event a line, with the fields that it has.
 
-use protocol::{Event, Kind, Operation, flag};
+use protocol::{Event, Kind, OperationKind, flag};
 use serde::Serialize;
 
 use super::{Timeline, locks, name};
@@ -71,8 +71,9 @@ fn of(event: &Event) -> Line<'static> {
         cpu: event.cpu,
         task: event.task,
         event: name(event),
-        operation: is(&[Kind::Begin, Kind::End])
-            .then(|| Operation::from_number(event.detail).map_or("unknown", Operation::name)),
+        operation: is(&[Kind::Begin, Kind::End]).then(|| {
+            OperationKind::from_number(event.detail).map_or("unknown", OperationKind::name)
+        }),
         inode: (event.inode != 0).then_some(event.inode),
         page: has_page.then_some(event.page),
         index: ((has_page && event.inode != 0) || (!has_page && is_ranged)).then_some(event.index),

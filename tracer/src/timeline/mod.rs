@@ -10,7 +10,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 
-use protocol::{Event, Finding, Kind, Operation, flag};
+use protocol::{Event, Finding, Kind, OperationKind, flag};
 
 use crate::unseen::Unseen;
 
@@ -69,7 +69,7 @@ impl Timeline {
 
     /// The file and the index of a finding's page. A page whose mapping entry is gone names no file;
     /// then the last event before that did counts.
-    pub fn place(&self, finding: &Finding) -> Option<(u64, Option<u64>)> {
+    pub fn page_of(&self, finding: &Finding) -> Option<(u64, Option<u64>)> {
         if finding.inode != 0 || finding.page == 0 {
             return (finding.inode != 0).then_some((finding.inode, finding.index));
         }
@@ -125,7 +125,8 @@ pub fn fields(event: &Event) -> String {
     let mut parts = Vec::new();
     let kind = Kind::from_number(event.kind);
     if matches!(kind, Some(Kind::Begin | Kind::End)) {
-        let operation = Operation::from_number(event.detail).map_or("unknown", Operation::name);
+        let operation =
+            OperationKind::from_number(event.detail).map_or("unknown", OperationKind::name);
         parts.push(format!("op={operation}"));
     }
     if event.inode != 0 {
@@ -200,7 +201,7 @@ pub(crate) mod example {
             events: vec![
                 Event { value: 0x1000, ..page(at(0, 41, Kind::Pin), 2) },
                 Event {
-                    detail: Operation::Truncate as u16,
+                    detail: OperationKind::Truncate as u16,
                     count: u64::MAX,
                     ..at(10_000, 42, Kind::Begin)
                 },
@@ -216,7 +217,7 @@ pub(crate) mod example {
                 Event { stack: 3, value: 0x2000, ..page(at(2_063_000, 41, Kind::Pin), 2) },
                 Event { detail: flag::BREAK, stack: 4, ..page(at(2_070_000, 42, Kind::Remove), 2) },
                 Event { count: 4, ..page(at(2_090_000, 42, Kind::Free), 2) },
-                Event { detail: Operation::Truncate as u16, ..at(2_100_000, 42, Kind::End) },
+                Event { detail: OperationKind::Truncate as u16, ..at(2_100_000, 42, Kind::End) },
             ],
             first: 100,
             evidence: BTreeMap::new(),

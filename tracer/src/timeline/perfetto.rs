@@ -13,7 +13,7 @@ use super::slice::{Lasting, Slice, slices};
 use super::{Timeline, fields, name};
 
 #[derive(Clone, PartialEq, Message)]
-struct Trace {
+struct PerfettoTrace {
     #[prost(message, repeated, tag = "1")]
     packet: Vec<Packet>,
 }
@@ -81,8 +81,8 @@ const NOBODY: u64 = 1 << 62;
 /// The trace file's bytes.
 pub fn write(timeline: &Timeline) -> Vec<u8> {
     let slices = slices(&timeline.events);
-    let mut writer = Writer {
-        trace: Trace::default(),
+    let mut writer = PerfettoWriter {
+        trace: PerfettoTrace::default(),
         tracks: BTreeSet::new(),
         wakes: BTreeMap::new(),
         woken: BTreeMap::new(),
@@ -127,8 +127,8 @@ fn by_place<'s>(
     places
 }
 
-struct Writer<'s> {
-    trace: Trace,
+struct PerfettoWriter<'s> {
+    trace: PerfettoTrace,
     tracks: BTreeSet<u64>,
     /// The flow that a page's last wake begins.
     wakes: BTreeMap<u64, u64>,
@@ -140,7 +140,7 @@ struct Writer<'s> {
     ends: BTreeMap<usize, Vec<&'s Slice>>,
 }
 
-impl Writer<'_> {
+impl PerfettoWriter<'_> {
     fn track(&mut self, uuid: u64, name: &str) {
         if self.tracks.insert(uuid) {
             let track_descriptor =
@@ -283,7 +283,7 @@ mod tests {
     fn a_missed_wait_is_the_golden_trace() {
         let bytes = write(&example::missed_wait());
         example::golden("missed-wait.pftrace", &bytes);
-        let trace = Trace::decode(bytes.as_slice()).unwrap();
+        let trace = PerfettoTrace::decode(bytes.as_slice()).unwrap();
         assert!(trace.packet.len() > 20);
     }
     /// What Perfetto takes offence at, or draws wrongly without a word.
@@ -292,7 +292,7 @@ mod tests {
         let mut tracks = HashMap::new();
         let mut open: HashMap<u64, Vec<String>> = HashMap::new();
         let mut time = 0;
-        for packet in Trace::decode(bytes).unwrap().packet {
+        for packet in PerfettoTrace::decode(bytes).unwrap().packet {
             if let Some(track) = &packet.track_descriptor {
                 tracks.insert(track.uuid(), track.name().to_owned());
             }

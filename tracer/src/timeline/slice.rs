@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Event, Kind, Operation};
+use protocol::{Event, Kind, OperationKind};
 
 /// Something that lasted. Those of one task lie within each other or apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Lasting {
     Wait,
     /// A layout break.
     Break,
-    /// An [`Operation`], by number.
+    /// An [`OperationKind`], by number.
     Operation(u16),
 }
 
@@ -57,7 +57,7 @@ impl Lasting {
             Self::Wait => "wait",
             Self::Break => "break",
             Self::Operation(number) => {
-                Operation::from_number(number).map_or("operation", Operation::name)
+                OperationKind::from_number(number).map_or("operation", OperationKind::name)
             }
         }
     }

@@ -36,7 +36,7 @@ pub fn write(timeline: &Timeline) -> String {
     for finding in &timeline.findings {
         let _ = writeln!(out, "\n{finding}");
         let mut place = Vec::new();
-        let (inode, index) = timeline.place(finding).unwrap_or_default();
+        let (inode, index) = timeline.page_of(finding).unwrap_or_default();
         if inode != 0 {
             place.push(format!("inode {inode}"));
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::folders::Folders;
 use super::pin::Flight;
-use super::sys::{Mapping, Vars};
+use super::sys::{Mapping, SharedVars};
 use crate::action::{FileId, MapId, PinId};
 use crate::patience::Patience;
 
@@ -31,13 +31,13 @@ pub(crate) struct Actor {
     tables: Arc<Mutex<Tables>>,
     pub(super) folders: Arc<Folders>,
     /// Shared by all processes.
-    pub(crate) vars: Vars,
+    pub(crate) vars: SharedVars,
     pub(super) patience: Patience,
 }
 
 impl Actor {
     /// The first task of a process.
-    pub(super) fn new(folders: Folders, vars: Vars, patience: Patience) -> Self {
+    pub(super) fn new(folders: Folders, vars: SharedVars, patience: Patience) -> Self {
         Self { tables: Arc::default(), folders: Arc::new(folders), vars, patience }
     }
 

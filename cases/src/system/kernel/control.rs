@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::bench::trouble;
 use super::proc;
-use super::wire::{self, Request, Response};
-use crate::oracle::{Bystander, Inspection, Stood, View};
+use super::wire::{self, Response, TaskRequest};
+use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::system::{Errno, Tried, Trouble};
 
 /// The task, and how far it has come.
@@ -67,7 +67,7 @@ impl Control {
             self.rounds_end()?;
         }
         if self.passed == self.begun && self.refused.is_none() {
-            wire::send(self.socket.as_fd(), &Request::Control(self.begun), &[])
+            wire::send(self.socket.as_fd(), &TaskRequest::Control(self.begun), &[])
                 .map_err(trouble("the control"))?;
             self.begun += 1;
         }
@@ -88,8 +88,12 @@ impl Control {
     }
 
     /// Lets it make a file that nobody touches, once the round that is under way is done.
-    pub(super) fn bystand(&mut self, what: &Bystander, limit: Duration) -> Tried<Option<Stood>> {
-        let view = self.see(&Request::Bystand(what.clone()), limit)?;
+    pub(super) fn bystand(
+        &mut self,
+        what: &BystanderSpec,
+        limit: Duration,
+    ) -> Tried<Option<Stood>> {
+        let view = self.see(&TaskRequest::Bystand(what.clone()), limit)?;
         Ok(view.bystanders.into_iter().next().flatten())
     }
 
@@ -97,14 +101,14 @@ impl Control {
     pub(super) fn inspect(
         &mut self,
         files: &[Inspection],
-        bystanders: &[Bystander],
+        bystanders: &[BystanderSpec],
         limit: Duration,
     ) -> Tried<View> {
-        self.see(&Request::Inspect(files.to_vec(), bystanders.to_vec()), limit)
+        self.see(&TaskRequest::Inspect(files.to_vec(), bystanders.to_vec()), limit)
     }
 
     /// Asks for what ends with a look.
-    fn see(&mut self, request: &Request, limit: Duration) -> Tried<View> {
+    fn see(&mut self, request: &TaskRequest, limit: Duration) -> Tried<View> {
         let until = Instant::now() + limit;
         self.rest(until, limit)?;
         wire::send(self.socket.as_fd(), request, &[]).map_err(trouble("a look at the files"))?;

@@ -12,9 +12,9 @@ use super::bench::{self, trouble};
 use super::control::Control;
 use super::folders::Folders;
 use super::spare::Spare;
-use super::sys::Vars;
-use super::wire::{self, Request, Response};
-use super::{Config, Devices, Task, first_task, kill, proc};
+use super::sys::SharedVars;
+use super::wire::{self, Response, TaskRequest};
+use super::{Devices, KernelSetup, TaskHandle, first_task, kill, proc};
 use crate::system::{Done, Tried};
 
 /// The control, the main task, and threads of its process that nobody uses yet.
@@ -22,20 +22,20 @@ use crate::system::{Done, Tried};
 pub(super) struct Crew {
     directory: PathBuf,
     pub(super) control: Control,
-    pub(super) main: Task,
-    pub(super) threads: Vec<Task>,
+    pub(super) main: TaskHandle,
+    pub(super) threads: Vec<TaskHandle>,
 }
 
 impl Crew {
-    /// A new one, whose files are in the directory of `config`.
-    pub(super) fn new(config: &Config, devices: &Devices, vars: Vars) -> Tried<Self> {
+    /// A new one, whose files are in the directory of `setup`.
+    pub(super) fn new(setup: &KernelSetup, devices: &Devices, vars: SharedVars) -> Tried<Self> {
         let folders = Folders {
-            dax: config.directory.clone(),
+            dax: setup.directory.clone(),
             page_cache: bench::cache_mount(devices.owner),
-            spare: spare(config, devices).ok(),
+            spare: spare(setup, devices).ok(),
         };
         // Both before there is any pin, of which a fork would be another holder.
-        let patience = config.patience;
+        let patience = setup.patience;
         let (socket, control) = first_task(c"control", &folders, vars, patience)?;
         let control = Control::new(socket, control.pid);
         let (socket, main) = match first_task(c"daxtests-case", &folders, vars, patience) {
@@ -45,8 +45,8 @@ impl Crew {
                 return Err(trouble);
             }
         };
-        let directory = config.directory.clone();
-        Ok(Self { directory, control, main: Task::new(socket, main), threads: Vec::new() })
+        let directory = setup.directory.clone();
+        Ok(Self { directory, control, main: TaskHandle::new(socket, main), threads: Vec::new() })
     }
 
     /// One that has let go of everything within `limit`; none if it has not. Its processes are then
@@ -54,7 +54,7 @@ impl Crew {
     pub(super) fn rested(
         directory: &Path,
         control: &mut Control,
-        tasks: Vec<Task>,
+        tasks: Vec<TaskHandle>,
         limit: Duration,
     ) -> Option<Self> {
         let mut tasks = tasks.into_iter();
@@ -74,16 +74,16 @@ impl Crew {
 }
 
 /// The file system that is the case's own, or why there is none.
-pub(super) fn spare(config: &Config, devices: &Devices) -> Result<Spare, String> {
-    let Some(device) = &config.spare else {
+pub(super) fn spare(setup: &KernelSetup, devices: &Devices) -> Result<Spare, String> {
+    let Some(device) = &setup.spare else {
         return Err("no device for a file system of its own: --shape spare".to_owned());
     };
-    Spare::new(device, &config.directory, devices.owner)
+    Spare::new(device, &setup.directory, devices.owner)
 }
 
 /// Has the process of this task close and unmap all that it has; whether it did in time.
 fn lets_go(main: &OwnedFd, limit: Duration) -> Tried<bool> {
-    wire::send(main.as_fd(), &Request::LetGo, &[]).map_err(trouble("the main task"))?;
+    wire::send(main.as_fd(), &TaskRequest::LetGo, &[]).map_err(trouble("the main task"))?;
     if !wire::readable_until(main, Instant::now() + limit)? {
         return Ok(false);
     }

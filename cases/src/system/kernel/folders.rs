@@ -14,7 +14,7 @@ use super::dax::{choose_dax, is_dax};
 use super::spare::Spare;
 use super::{storage, sys};
 use crate::action::{FileId, Medium, PAGE, page};
-use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood, View};
+use crate::oracle::{BystanderSpec, Inspected, Inspection, LOOKED_AT, Stood, View};
 
 /// Where the files of a case live.
 #[derive(Clone, Debug)]
@@ -88,7 +88,11 @@ impl Folders {
     }
 
     /// Looks at files of the DAX file system, each of which is open no longer than that takes.
-    pub(super) fn look(&self, files: &[Inspection], bystanders: &[Bystander]) -> io::Result<View> {
+    pub(super) fn look(
+        &self,
+        files: &[Inspection],
+        bystanders: &[BystanderSpec],
+    ) -> io::Result<View> {
         Ok(View {
             files: files.iter().map(|what| self.inspect(what)).collect::<io::Result<_>>()?,
             bystanders: bystanders
@@ -127,7 +131,7 @@ impl Folders {
     }
 
     /// Makes a file of the DAX file system that nobody touches, if it is not there.
-    pub(super) fn bystand(&self, what: &Bystander) -> io::Result<()> {
+    pub(super) fn bystand(&self, what: &BystanderSpec) -> io::Result<()> {
         let path = self.path(Medium::Dax, what.file);
         let file = match OpenOptions::new().write(true).create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -138,7 +142,7 @@ impl Folders {
     }
 
     /// What is to be seen of it.
-    fn stood(&self, what: &Bystander) -> io::Result<Option<Stood>> {
+    fn stood(&self, what: &BystanderSpec) -> io::Result<Option<Stood>> {
         let Some(file) = self.open(what.file)? else {
             return Ok(None);
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use protocol::HoldPoint;
 use protocol::hold::Slot;
 
-use super::{Kernel, PATIENCE, sys};
+use super::{KernelSystem, PATIENCE, sys};
 use crate::patience::Limit;
 use crate::system::{HoldEnd, HoldId, System as _, TaskId, Tried, Trouble};
 
@@ -20,16 +20,16 @@ const DEADLINE: Limit = Limit::millis(500);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The control page as it is lent: where it is, or why there is none.
-pub type Lent = Result<Page, String>;
+pub type Lent = Result<HoldPageFd, String>;
 
 /// A descriptor of the control page.
 #[derive(Clone, Copy, Debug)]
-pub struct Page {
+pub struct HoldPageFd {
     process: i32,
     descriptor: i32,
 }
 
-impl Page {
+impl HoldPageFd {
     /// One of the process that started this one.
     pub fn of_parent(descriptor: i32) -> Self {
         Self { process: std::os::unix::process::parent_id().cast_signed(), descriptor }
@@ -43,13 +43,13 @@ impl Page {
 
 /// Who is held.
 #[derive(Debug)]
-pub(super) struct Holds {
+pub(super) struct ArmedHolds {
     lent: Lent,
     page: Option<sys::HoldPage>,
     armed: Vec<(HoldPoint, TaskId)>,
 }
 
-impl Holds {
+impl ArmedHolds {
     /// Nobody yet.
     pub(super) const fn new(lent: Lent) -> Self {
         Self { lent, page: None, armed: Vec::new() }
@@ -60,7 +60,7 @@ impl Holds {
         let page = if let Some(page) = self.page.take() {
             page
         } else {
-            let Page { process, descriptor } = self.lent.clone()?;
+            let HoldPageFd { process, descriptor } = self.lent.clone()?;
             sys::HoldPage::borrow(process, descriptor)
                 .map_err(|error| format!("the control page of holds: {error}"))?
         };
@@ -73,7 +73,7 @@ impl Holds {
     }
 }
 
-impl Kernel {
+impl KernelSystem {
     /// Whether tasks can be held at a point.
     pub(super) fn offers_hold(&mut self, point: HoldPoint) -> Result<(), String> {
         self.holds.slot(point).map(drop)
@@ -82,7 +82,7 @@ impl Kernel {
     /// As [`crate::system::System::hold`].
     pub(super) fn held(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
         let thread = self.task(task)?.tid;
-        let deadline = self.config.patience.of(DEADLINE).as_nanos();
+        let deadline = self.setup.patience.of(DEADLINE).as_nanos();
         let deadline = u64::try_from(deadline).unwrap_or(u64::MAX);
         let slot = self.holds.slot(point).map_err(Trouble::NotOffered)?;
         if !slot.arm(thread.cast_unsigned(), point, deadline) {
@@ -159,7 +159,7 @@ impl Kernel {
     }
 
     fn not_longer(&mut self, begun: Instant, what: &str) -> Tried<()> {
-        if begun.elapsed() < self.config.patience.of(PATIENCE) {
+        if begun.elapsed() < self.setup.patience.of(PATIENCE) {
             return Ok(());
         }
         Err(Trouble::Stuck {

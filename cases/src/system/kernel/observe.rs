@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Round;
 use super::proc::Glance;
-use super::{Kernel, PATIENCE};
+use super::{KernelSystem, PATIENCE};
 use crate::action::PinId;
 use crate::patience::{Limit, pause};
 use crate::system::{Done, HoldId, Look, OpId, Released, System as _, Tried, Trouble, WaitChannel};
@@ -56,7 +56,7 @@ const LEAP: u64 = 10;
 
 /// Tasks that are looked at again and again.
 #[derive(Debug)]
-struct Scene {
+struct WatchedTasks {
     tasks: Vec<Option<Glance>>,
     /// How many looks in a row found them as they are.
     looks: u32,
@@ -64,7 +64,7 @@ struct Scene {
     mark: Round,
 }
 
-impl Scene {
+impl WatchedTasks {
     fn new() -> Self {
         Self { tasks: Vec::new(), looks: 0, since: Instant::now(), mark: Round::default() }
     }
@@ -93,7 +93,7 @@ impl Scene {
     /// comes.
     fn is_known_to_be_closed(&self) -> bool {
         let breaks =
-            |glance: &Glance| glance.sleeps() && glance.place() == WaitChannel::LayoutBreak;
+            |glance: &Glance| glance.sleeps() && glance.wait_channel() == WaitChannel::LayoutBreak;
         self.tasks.iter().flatten().any(breaks)
             && self
                 .tasks
@@ -129,7 +129,7 @@ impl Ticks {
     }
 }
 
-impl Kernel {
+impl KernelSystem {
     fn glance(&self, op: OpId) -> Tried<Option<Glance>> {
         let task = self.task(self.operation(op)?.task)?;
         Ok(Glance::at(task.pid, task.tid))
@@ -153,7 +153,7 @@ impl Kernel {
             return Ok(end);
         }
         Ok(match self.glance(op)? {
-            Some(glance) if glance.sleeps() => Look::Blocked(glance.place()),
+            Some(glance) if glance.sleeps() => Look::Blocked(glance.wait_channel()),
             _ => Look::Running,
         })
     }
@@ -182,16 +182,16 @@ impl Kernel {
         }
         let now = self.glance(op)?;
         let then = self.rested.get(&op).map(|rested| &rested.glance);
-        Ok(now.filter(|now| Some(now) == then).map(|now| now.place()))
+        Ok(now.filter(|now| Some(now) == then).map(|now| now.wait_channel()))
     }
 
     /// Looks until it is clear what `op` does; none if it stands at `hold`.
     ///
     /// While anybody is held, sleeping on without having moved is all that there is to see.
     pub(super) fn judged(&mut self, op: OpId, hold: Option<HoldId>) -> Tried<Option<Look>> {
-        let patience = self.config.patience;
+        let patience = self.setup.patience;
         let begun = Instant::now();
-        let (mut own, mut all) = (Scene::new(), Scene::new());
+        let (mut own, mut all) = (WatchedTasks::new(), WatchedTasks::new());
         let mut ticks = None;
         loop {
             // Nearly all return before the first look.
@@ -209,7 +209,7 @@ impl Kernel {
             if ticks.ran > patience.count(SPIN) {
                 return Ok(Some(Look::Running));
             }
-            let place = glance.as_ref().map(Glance::place);
+            let place = glance.as_ref().map(Glance::wait_channel);
             own.see(vec![glance], self.control.mark());
             let late = begun.elapsed() > patience.of(PATIENCE);
             if let (true, Some(place)) = (own.rests(), place) {
@@ -235,8 +235,8 @@ impl Kernel {
     }
 
     /// Whether nothing but a pin or another operation of the case can hold `own` up.
-    fn is_blocked(&mut self, own: &Scene, all: &Scene) -> Tried<bool> {
-        let rested = own.since.elapsed() > self.config.patience.of(REST);
+    fn is_blocked(&mut self, own: &WatchedTasks, all: &WatchedTasks) -> Tried<bool> {
+        let rested = own.since.elapsed() > self.setup.patience.of(REST);
         if self.control.rounds_since(own.mark)? >= ROUNDS {
             return Ok(rested || all.rests() && self.control.rounds_since(all.mark)? >= ROUNDS);
         }
@@ -245,9 +245,9 @@ impl Kernel {
 
     /// As [`crate::system::System::wait`].
     pub(super) fn awaited(&mut self, op: OpId) -> Tried<Done> {
-        let patience = self.config.patience;
+        let patience = self.setup.patience;
         let begun = Instant::now();
-        let mut all = Scene::new();
+        let mut all = WatchedTasks::new();
         loop {
             if let Some(done) = self.done_within(op, APART)? {
                 return Ok(done);
@@ -277,11 +277,11 @@ impl Kernel {
         let Some(glance) = self.glance(op)?.filter(Glance::sleeps) else {
             return Ok(false);
         };
-        let limit = self.config.patience.of(FORGOTTEN);
+        let limit = self.setup.patience.of(FORGOTTEN);
         if self.sleeps_through(op, &glance, FORGOTTEN_ROUNDS, limit)?.is_some() {
             return Ok(true);
         }
-        Ok(still > limit && glance.place() == WaitChannel::LayoutBreak)
+        Ok(still > limit && glance.wait_channel() == WaitChannel::LayoutBreak)
     }
 
     fn stuck(&mut self, op: OpId, begun: Instant, why: &str) -> Tried<Trouble> {
@@ -300,7 +300,7 @@ impl Kernel {
             return Ok(stuck);
         };
         if unmoved && self.let_all_go()? {
-            let patience = self.config.patience.of(FORGOTTEN).as_secs();
+            let patience = self.setup.patience.of(FORGOTTEN).as_secs();
             if self.wait_for(op, patience)?.is_some() {
                 return Ok(Trouble::HeldUp { what, seconds, state });
             }
@@ -312,7 +312,7 @@ impl Kernel {
     /// Where `op`, which sleeps as `before` shows, sleeps on while the control experiment goes
     /// through; none if it moves, or if the experiment does not go through.
     pub(super) fn sleeps_on(&mut self, op: OpId, before: &Glance) -> Tried<Option<WaitChannel>> {
-        self.sleeps_through(op, before, ROUNDS, self.config.patience.of(REST))
+        self.sleeps_through(op, before, ROUNDS, self.setup.patience.of(REST))
     }
 
     /// The same with so many rounds of the experiment, which may take as long as `limit`.
@@ -332,7 +332,7 @@ impl Kernel {
                 return Ok(None);
             }
             if self.control.rounds_since(mark)? >= rounds {
-                return Ok(Some(before.place()));
+                return Ok(Some(before.wait_channel()));
             }
             if self.control.is_refused() || begun.elapsed() > limit {
                 return Ok(None);
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    fn look(scene: &mut Scene, times: u32, tasks: &[Glance]) {
+    fn look(scene: &mut WatchedTasks, times: u32, tasks: &[Glance]) {
         for _ in 0..times {
             scene.see(tasks.iter().cloned().map(Some).collect(), Round::default());
         }
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_task_rests_once_it_was_seen_asleep_and_unmoved_for_some_looks() {
-        let mut scene = Scene::new();
+        let mut scene = WatchedTasks::new();
         look(&mut scene, LOOKS, &[asleep("layout_nap", 1)]);
         assert!(!scene.rests());
         look(&mut scene, 1, &[asleep("layout_nap", 1)]);
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn one_that_runs_keeps_all_from_resting() {
         let runs = Glance { state: 'R', ..asleep("xfs_ilock", 1) };
-        let mut scene = Scene::new();
+        let mut scene = WatchedTasks::new();
         look(&mut scene, 2 * LOOKS, &[asleep("layout_nap", 1), runs]);
         assert!(!scene.rests());
     }
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn only_known_names_spare_the_experiment() {
         let closed = |functions: &[&str]| {
-            let mut scene = Scene::new();
+            let mut scene = WatchedTasks::new();
             let tasks: Vec<_> = functions.iter().map(|function| asleep(function, 1)).collect();
             look(&mut scene, 1, &tasks);
             scene.is_known_to_be_closed()

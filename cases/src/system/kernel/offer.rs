@@ -1,10 +1,10 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
-use super::{Kernel, bench, sys};
+use super::{KernelSystem, bench, sys};
 use crate::action::{Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, page};
 use crate::system::{MAIN, Need, System};
 
-impl Kernel {
+impl KernelSystem {
     /// Does an action that nothing blocks, for the controller's own purposes.
     fn try_out(&mut self, action: Action) -> Result<Reply, String> {
         let words = action.to_string();
@@ -38,7 +38,7 @@ impl Kernel {
             }
             Need::PageCache => {
                 let mount = bench::cache_mount(self.devices.owner);
-                return self.bench().prepare_cache(&self.config.directory, &mount);
+                return self.bench().prepare_cache(&self.setup.directory, &mount);
             }
             Need::Reflink
             | Need::Fallocate(_)

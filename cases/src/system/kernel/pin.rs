@@ -1,7 +1,7 @@
 //! A pin's life: what a task does to take it, what holds it meanwhile, and what lets it go.
 //!
-//! The controller prepares what a pin takes and keeps its side of it ([`Kernel::equip`]), and lets it
-//! go ([`Kernel::let_go`]); the task takes it ([`Actor::pin`]) and collects the end of direct I/O.
+//! The controller prepares what a pin takes and keeps its side of it ([`KernelSystem::equip`]), and lets it
+//! go ([`KernelSystem::let_go`]); the task takes it ([`Actor::pin`]) and collects the end of direct I/O.
 
 mod direct;
 mod remote;
@@ -17,7 +17,7 @@ pub(super) use self::direct::Flight;
 use self::remote::Peer;
 use super::actor::Actor;
 use super::bench::{HeldSlice, trouble};
-use super::{Kernel, PATIENCE, task};
+use super::{KernelSystem, PATIENCE, task};
 use crate::action::{Action, Content, Engine, MapId, PAGE, PinId, PinKind, Span, TaskId};
 use crate::system::{Need, OpId, System as _, Tried, Trouble};
 
@@ -54,13 +54,13 @@ impl Holder {
 
 /// All pins of a case.
 #[derive(Debug, Default)]
-pub(super) struct Pins {
+pub(super) struct HeldPins {
     holders: BTreeMap<PinId, Holder>,
     peer: Option<Peer>,
 }
 
 impl Actor {
-    /// Pins `span` of a mapping, with what [`Kernel::equip`] sent along.
+    /// Pins `span` of a mapping, with what [`KernelSystem::equip`] sent along.
     pub(super) fn pin(
         &self,
         pin: PinId,
@@ -109,7 +109,7 @@ fn pipe(len: u64) -> io::Result<[OwnedFd; 2]> {
     Ok([reader, writer])
 }
 
-impl Kernel {
+impl KernelSystem {
     /// Whether pages can be pinned so.
     pub(super) fn offers_pin(&mut self, kind: PinKind) -> Result<(), String> {
         match kind {
@@ -123,7 +123,7 @@ impl Kernel {
             }
             PinKind::Remote { .. } => {
                 if self.pins.peer.is_none() {
-                    let peer = Peer::new(self.config.patience)
+                    let peer = Peer::new(self.setup.patience)
                         .map_err(|error| format!("userfaultfd: {error}"))?;
                     self.pins.peer = Some(peer);
                 }
@@ -201,7 +201,7 @@ impl Kernel {
     /// As [`crate::system::System::release`].
     pub(super) fn let_go(&mut self, pin: PinId) -> Tried<u64> {
         self.stirred += 1;
-        let (patience, before) = (self.config.patience.of(PATIENCE), task::now());
+        let (patience, before) = (self.setup.patience.of(PATIENCE), task::now());
         let refuse = |why: &str| {
             let what = format!("the release of pin {}", pin.0);
             Err(Trouble::Machinery { what, why: why.to_owned() })

@@ -117,7 +117,7 @@ impl Glance {
     }
 
     /// Where it sleeps.
-    pub(crate) fn place(&self) -> WaitChannel {
+    pub(crate) fn wait_channel(&self) -> WaitChannel {
         match self.stack.first() {
             Some(function) if WAITS.iter().any(|wait| plain(function) == *wait) => {
                 WaitChannel::LayoutBreak
@@ -245,13 +245,16 @@ mod tests {
     #[test]
     fn only_the_innermost_function_tells_the_layout_break() {
         assert_eq!(
-            asleep(&["xfs_break_dax_layouts", "xfs_break_layouts"]).place(),
+            asleep(&["xfs_break_dax_layouts", "xfs_break_layouts"]).wait_channel(),
             WaitChannel::LayoutBreak
         );
-        assert_eq!(asleep(&["dax_break_layout.constprop.0"]).place(), WaitChannel::LayoutBreak);
+        assert_eq!(
+            asleep(&["dax_break_layout.constprop.0"]).wait_channel(),
+            WaitChannel::LayoutBreak
+        );
         // Retaking the invalidate lock after the wait is not waiting for a page.
         assert_eq!(
-            asleep(&["rwsem_down_write_slowpath", "xfs_ilock", "xfs_wait_dax_page"]).place(),
+            asleep(&["rwsem_down_write_slowpath", "xfs_ilock", "xfs_wait_dax_page"]).wait_channel(),
             WaitChannel::Elsewhere("rwsem_down_write_slowpath".to_owned())
         );
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::actor::Actor;
 use super::sys::{self, Aio, Buffer};
 use crate::action::{Action, Instruction, Reply, Script, Span, VarId};
-use crate::system::dice::Dice;
+use crate::system::dice::Pauses;
 
 /// How many turns a task waits for another with its processor in hand.
 const PATIENCE: u32 = 1024;
@@ -48,7 +48,7 @@ pub(crate) fn run(
 ) -> io::Result<u64> {
     let var = |var: VarId| actor.vars.var(var.0);
     let stopped = || var(script.stop).load(Ordering::Acquire) != 0;
-    let mut dice = Dice::new(script.seed);
+    let mut dice = Pauses::new(script.seed);
     let mut pipes = Pipes::default();
     let mut held = HashMap::new();
     let mut sleeps = sys::sleeps();

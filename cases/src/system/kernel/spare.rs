@@ -26,12 +26,12 @@ const DRIVERS: &str = "/sys/bus/nd/drivers";
 
 /// A kind of file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SpareFs {
     Xfs,
     Ext4,
 }
 
-impl Kind {
+impl SpareFs {
     const fn name(self) -> &'static str {
         match self {
             Self::Xfs => "xfs",
@@ -46,7 +46,7 @@ pub(crate) struct Spare {
     device: PathBuf,
     /// What mkfs gets besides.
     options: Vec<String>,
-    kind: Kind,
+    kind: SpareFs,
     mount: PathBuf,
     /// Of the device: the driver's folder, and what the driver calls it.
     driver: Option<(PathBuf, String)>,
@@ -58,8 +58,8 @@ impl Spare {
         use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
         let of = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
         let kind = match statfs(like).map_err(|why| of(like, &why))?.filesystem_type() {
-            XFS_SUPER_MAGIC => Kind::Xfs,
-            EXT4_SUPER_MAGIC => Kind::Ext4,
+            XFS_SUPER_MAGIC => SpareFs::Xfs,
+            EXT4_SUPER_MAGIC => SpareFs::Ext4,
             other => {
                 return Err(of(like, &format!("of type {:#x}, neither xfs nor ext4", other.0)));
             }
@@ -100,8 +100,8 @@ impl Spare {
             Whole::Grow => {
                 let blocks = self.bytes()? / PAGE;
                 match self.kind {
-                    Kind::Xfs => sys::grow_xfs(&root()?, blocks),
-                    Kind::Ext4 => sys::grow_ext4(&root()?, blocks),
+                    SpareFs::Xfs => sys::grow_xfs(&root()?, blocks),
+                    SpareFs::Ext4 => sys::grow_ext4(&root()?, blocks),
                 }
             }
             Whole::Unbind => self.drive("unbind"),
@@ -131,13 +131,13 @@ impl Spare {
         let name = format!("mkfs.{}", self.kind.name());
         let mut mkfs = Command::new(name);
         match self.kind {
-            Kind::Xfs => mkfs
+            SpareFs::Xfs => mkfs
                 .args(["-q", "-f", "-L", "daxtests", "-b", &format!("size={PAGE}")])
                 .args(["-d", &format!("size={SIZE}m")])
                 .args(self.unless_given(&["reflink=1", "rmapbt=1"]))
                 .args(&self.options)
                 .arg(&self.device),
-            Kind::Ext4 => mkfs
+            SpareFs::Ext4 => mkfs
                 .args(["-q", "-F", "-L", "daxtests", "-b", &PAGE.to_string()])
                 .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
                 .args(&self.options)
@@ -167,8 +167,8 @@ impl Spare {
 
     fn check(&self) -> io::Result<()> {
         let (program, option) = match self.kind {
-            Kind::Xfs => ("xfs_repair", "-n"),
-            Kind::Ext4 => ("e2fsck", "-fn"),
+            SpareFs::Xfs => ("xfs_repair", "-n"),
+            SpareFs::Ext4 => ("e2fsck", "-fn"),
         };
         run(Command::new(program).arg(option).arg(&self.device), libc::EUCLEAN)
     }

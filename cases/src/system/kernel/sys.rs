@@ -21,6 +21,7 @@ mod protect;
 mod shared;
 mod thread;
 mod uring;
+pub(crate) mod userfault;
 mod whole;
 
 pub(crate) use self::aio::Aio;
@@ -34,7 +35,7 @@ pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};
 pub(crate) use self::mapping::{Buffer, Mapping, can_poison};
 pub(crate) use self::protect::can_write_protect;
-pub(crate) use self::shared::Vars;
+pub(crate) use self::shared::SharedVars;
 pub(crate) use self::thread::{faults, fork, kill_thread, process, sleeps};
 pub(crate) use self::uring::Uring;
 pub(crate) use self::whole::{freeze, grow_ext4, grow_xfs, scrub, shut_down, thaw};

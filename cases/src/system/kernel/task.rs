@@ -18,8 +18,8 @@ use super::folders::Folders;
 use super::pin;
 use super::script;
 use super::storage;
-use super::sys::{self, Aligned, Mapping, Uring, Vars};
-use super::wire::{self, Made, Request, Response};
+use super::sys::{self, Aligned, Mapping, SharedVars, Uring};
+use super::wire::{self, MadeFile, Response, TaskRequest};
 use crate::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Partner, Reply, Sharing, Span,
 };
@@ -37,7 +37,7 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn serve_process(
     socket: OwnedFd,
     folders: Folders,
-    vars: Vars,
+    vars: SharedVars,
     patience: Patience,
 ) -> i32 {
     let actor = Actor::new(folders, vars, patience);
@@ -73,37 +73,37 @@ impl Actor {
         wire::send(socket.as_fd(), &hello, &[])?;
         while let Some((command, fds)) = wire::receive(socket.as_fd(), true)? {
             match command {
-                Request::Do(number, action) => {
+                TaskRequest::Do(number, action) => {
                     let began = now();
                     let result = self.perform(&action, fds).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
                     let made = if done.result.is_ok() { self.made(&action) } else { None };
                     wire::send(socket.as_fd(), &Response::Done(number, done, made), &[])?;
                 }
-                Request::Control(number) => {
+                TaskRequest::Control(number) => {
                     let began = now();
                     let result = self.folders.exercise().map(done).map_err(|error| errno(&error));
                     let done = Done { result, began, ended: now() };
                     wire::send(socket.as_fd(), &Response::Done(number, done, None), &[])?;
                 }
-                Request::Inspect(files, bystanders) => {
+                TaskRequest::Inspect(files, bystanders) => {
                     let seen = self.folders.look(&files, &bystanders);
                     let seen = seen.map_err(|error| errno(&error));
                     wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
                 }
-                Request::Bystand(what) => {
+                TaskRequest::Bystand(what) => {
                     let made = self.folders.bystand(&what);
                     let seen = made.and_then(|()| self.folders.look(&[], &[what]));
                     let seen = seen.map_err(|error| errno(&error));
                     wire::send(socket.as_fd(), &Response::Inspected(seen), &[])?;
                 }
-                Request::LetGo => {
+                TaskRequest::LetGo => {
                     let began = now();
                     self.let_go();
                     let done = Done { result: Ok(Reply::Done), began, ended: now() };
                     wire::send(socket.as_fd(), &Response::Done(0, done, None), &[])?;
                 }
-                Request::Spawn(kinship) => {
+                TaskRequest::Spawn(kinship) => {
                     let Some(theirs) = fds.into_iter().next() else {
                         return Err(io::Error::other("a new task came without its socket"));
                     };
@@ -117,14 +117,14 @@ impl Actor {
     }
 
     /// The file that `action`, which went well, made on the file system under test.
-    fn made(&self, action: &Action) -> Option<Made> {
+    fn made(&self, action: &Action) -> Option<MadeFile> {
         let (Action::Create { file, medium: Medium::Dax, .. } | Action::CreateHuge { file, .. }) =
             action
         else {
             return None;
         };
         let inode = self.file(*file).and_then(|file| file.metadata()).ok()?.ino();
-        Some(Made { file: *file, inode })
+        Some(MadeFile { file: *file, inode })
     }
 
     /// Makes a new task, which serves `socket`.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::trouble;
 use crate::action::{Action, FileId};
-use crate::oracle::{Bystander, Inspection, View};
+use crate::oracle::{BystanderSpec, Inspection, View};
 use crate::system::{Done, Errno, Kinship, Tried};
 
 /// The largest message: the content of a few MiB, sector by sector.
@@ -31,7 +31,7 @@ const LARGEST: usize = 1 << 19;
 
 /// To a task.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Request {
+pub(crate) enum TaskRequest {
     /// Do this and report it under the number.
     Do(u32, Action),
     /// Make a new task that talks over the descriptor sent along.
@@ -39,16 +39,16 @@ pub(crate) enum Request {
     /// Do a round of the control experiment and report it under the number.
     Control(u32),
     /// Look at files of the case, and at some that nobody touches.
-    Inspect(Vec<Inspection>, Vec<Bystander>),
+    Inspect(Vec<Inspection>, Vec<BystanderSpec>),
     /// Make a file that nobody touches, and look at it.
-    Bystand(Bystander),
+    Bystand(BystanderSpec),
     /// Close and unmap all that the process has.
     LetGo,
 }
 
 /// A file of the file system under test that was made.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Made {
+pub(crate) struct MadeFile {
     /// Which.
     pub(crate) file: FileId,
     /// By what the kernel knows it.
@@ -61,7 +61,7 @@ pub(crate) enum Response {
     /// It is there.
     Hello { pid: i32, tid: i32 },
     /// The numbered action ended, and made this file.
-    Done(u32, Done, Option<Made>),
+    Done(u32, Done, Option<MadeFile>),
     /// What was seen in files.
     Inspected(Result<View, Errno>),
     /// It could not make a new task.

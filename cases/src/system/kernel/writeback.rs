@@ -78,7 +78,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
 
 /// What a case reads of its run's recording.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct WritebackReader {
     /// The records, or why there are none.
     pipe: Result<File, String>,
     /// The file system's device, as records name it.
@@ -89,7 +89,7 @@ pub(super) struct Reader {
     rest: Vec<u8>,
 }
 
-impl Reader {
+impl WritebackReader {
     /// Reads what `owner` records of the file system that `directory` is on, from now on.
     pub(super) fn open(owner: Owner, directory: &Path) -> io::Result<Self> {
         let device = fs::metadata(directory)?.dev();
@@ -128,15 +128,15 @@ impl Reader {
         self.rest = bytes.split_off(whole);
         for line in String::from_utf8_lossy(&bytes).lines() {
             match record(line) {
-                Record::WrittenBack { device, inode, pages } => {
+                TraceLine::WrittenBack { device, inode, pages } => {
                     if device == self.device
                         && let Some(file) = self.files.get(&inode)
                     {
                         seen.pages.push((*file, pages));
                     }
                 }
-                Record::Lost => seen.missed = Some("the kernel lost records".to_owned()),
-                Record::Unknown => seen.missed = Some(format!("trace_pipe has \"{line}\"")),
+                TraceLine::Lost => seen.missed = Some("the kernel lost records".to_owned()),
+                TraceLine::Unknown => seen.missed = Some(format!("trace_pipe has \"{line}\"")),
             }
         }
         seen
@@ -156,7 +156,7 @@ fn open(owner: Owner) -> io::Result<File> {
 
 /// A line of trace_pipe.
 #[derive(Debug, PartialEq, Eq)]
-enum Record<'l> {
+enum TraceLine<'l> {
     WrittenBack { device: &'l str, inode: u64, pages: Range<u64> },
     Lost,
     Unknown,
@@ -164,9 +164,9 @@ enum Record<'l> {
 
 /// Reads a line: the task's name and number, CPU, flags and time, then the tracepoint's name and
 /// its fields, as `TP_printk` in include/trace/events/fs_dax.h has them.
-fn record(line: &str) -> Record<'_> {
+fn record(line: &str) -> TraceLine<'_> {
     if line.starts_with("CPU:") && line.ends_with(" EVENTS]") {
-        return Record::Lost;
+        return TraceLine::Lost;
     }
     // A task may have any name.
     let parsed = || {
@@ -180,9 +180,9 @@ fn record(line: &str) -> Record<'_> {
             u64::from_str_radix(value.trim_start_matches("0x"), 16).ok()
         };
         let (inode, first, count) = (field("ino")?, field("pgoff")?, field("pglen")?);
-        Some(Record::WrittenBack { device, inode, pages: first..first + count })
+        Some(TraceLine::WrittenBack { device, inode, pages: first..first + count })
     };
-    parsed().unwrap_or(Record::Unknown)
+    parsed().unwrap_or(TraceLine::Unknown)
 }
 
 #[cfg(test)]
@@ -194,19 +194,22 @@ mod tests {
         let line = "   daxtests-case-412     [001] .....    31.405718: dax_writeback_one: dev 259:0 \
                     ino 0x83 pgoff 0x200 pglen 0x2";
         let pages = 0x200..0x202;
-        assert_eq!(record(line), Record::WrittenBack { device: "dev 259:0 ", inode: 0x83, pages });
+        assert_eq!(
+            record(line),
+            TraceLine::WrittenBack { device: "dev 259:0 ", inode: 0x83, pages }
+        );
         let first = line.replace("pgoff 0x200", "pgoff 0");
         let pages = 0..2;
         assert_eq!(
             record(&first),
-            Record::WrittenBack { device: "dev 259:0 ", inode: 0x83, pages }
+            TraceLine::WrittenBack { device: "dev 259:0 ", inode: 0x83, pages }
         );
     }
 
     #[test]
     fn what_is_lost_or_not_understood_is_no_silence() {
-        assert_eq!(record("CPU:1 [LOST 12 EVENTS]"), Record::Lost);
-        assert_eq!(record("dax_writeback_one: dev 259:0 ino 0x83"), Record::Unknown);
-        assert_eq!(record("a line"), Record::Unknown);
+        assert_eq!(record("CPU:1 [LOST 12 EVENTS]"), TraceLine::Lost);
+        assert_eq!(record("dax_writeback_one: dev 259:0 ino 0x83"), TraceLine::Unknown);
+        assert_eq!(record("a line"), TraceLine::Unknown);
     }
 }

@@ -7,22 +7,22 @@ use protocol::oracle::Written;
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Answer, Errno, Fs, Inode, Process, Task, Vma, WaitQueue};
 
-use super::pin::Pin;
+use super::pin::PinState;
 use crate::action::{Action, FileId, MapId, Medium, PAGE, PinId, VarId};
-use crate::oracle::{Bystander, Inspected, Inspection, LOOKED_AT, Stood};
+use crate::oracle::{BystanderSpec, Inspected, Inspection, LOOKED_AT, Stood};
 use crate::system::{Done, Kinship};
 
 /// What all tasks share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Commons {
     pub(super) fs: Arc<Fs>,
     /// Files by the names that the case gave them.
     pub(super) files: Leaf<BTreeMap<FileId, Arc<Inode>>>,
-    pub(super) pins: Leaf<BTreeMap<PinId, Pin>>,
+    pub(super) pins: Leaf<BTreeMap<PinId, PinState>>,
     pub(super) vars: Vars,
 }
 
-impl Shared {
+impl Commons {
     pub(super) fn new(fs: Arc<Fs>) -> Self {
         Self { fs, files: Leaf::default(), pins: Leaf::default(), vars: Vars::default() }
     }
@@ -34,7 +34,7 @@ impl Shared {
     }
 
     /// Makes a file that nobody touches, in the name of `task`.
-    pub(super) fn bystand(&self, task: &Task, what: &Bystander) -> Answer<()> {
+    pub(super) fn bystand(&self, task: &Task, what: &BystanderSpec) -> Answer<()> {
         let inode = self.fs.create(Medium::Dax);
         self.files.with(|files| files.insert(what.file, Arc::clone(&inode)));
         let pages = what.fill.iter().flat_map(|byte| [*byte; PAGE as usize]);
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     /// What is to be seen of it.
-    pub(super) fn stood(&self, what: &Bystander) -> Option<Stood> {
+    pub(super) fn stood(&self, what: &BystanderSpec) -> Option<Stood> {
         let inode = self.named(what.file)?;
         let shown = Fs::shown(&inode, what.fill.len() as u64 * PAGE);
         let mut each = shown.iter().enumerate();
@@ -123,28 +123,28 @@ impl Vars {
     }
 }
 
-pub(super) type Order = (Action, Arc<Leaf<Option<Done>>>);
+pub(super) type TaskOrder = (Action, Arc<Leaf<Option<Done>>>);
 
 /// A task.
 #[derive(Clone, Debug)]
-pub(super) struct Actor {
+pub(super) struct Worker {
     pub(super) task: Task,
     pub(super) process: Arc<Process>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) order: Arc<Leaf<Slot>>,
+    pub(super) shared: Arc<Commons>,
+    pub(super) order: Arc<Leaf<Duty>>,
 }
 
 /// What a task was told to do.
 #[derive(Debug, Default)]
-pub(super) enum Slot {
+pub(super) enum Duty {
     #[default]
     Free,
-    Ordered(Order),
+    Ordered(TaskOrder),
     Busy,
 }
 
-impl Actor {
-    fn new(shared: &Arc<Shared>, process: Arc<Process>) -> Self {
+impl Worker {
+    fn new(shared: &Arc<Commons>, process: Arc<Process>) -> Self {
         process.task_begins();
         Self {
             task: shared.fs.board.add(process.number),
@@ -155,7 +155,7 @@ impl Actor {
     }
 
     /// The first task of the first process.
-    pub(super) fn first(shared: &Arc<Shared>) -> Self {
+    pub(super) fn first(shared: &Arc<Commons>) -> Self {
         Self::new(shared, Process::new(&shared.fs))
     }
 
@@ -171,11 +171,11 @@ impl Actor {
     /// Tells the task what to do; whether it was idle.
     pub(super) fn order(&self, action: Action, end: Arc<Leaf<Option<Done>>>) -> bool {
         let taken = self.order.with(|slot| match slot {
-            Slot::Free => {
-                *slot = Slot::Ordered((action, end));
+            Duty::Free => {
+                *slot = Duty::Ordered((action, end));
                 true
             }
-            Slot::Ordered(_) | Slot::Busy => false,
+            Duty::Ordered(_) | Duty::Busy => false,
         });
         if taken {
             self.task.wake();

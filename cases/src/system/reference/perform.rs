@@ -3,18 +3,18 @@
 use reference::sync::Arc;
 use reference::{Answer, Dropper, Errno, Failure, Fs, Inode, Remap};
 
-use super::actor::{Actor, Slot};
+use super::actor::{Duty, Worker};
 use super::script;
 use crate::action::{Action, Content, FileId, Medium, PAGE, Partner, Reply, Whole};
 use crate::system::Done;
 
-impl Actor {
+impl Worker {
     /// Does what it is told until it is killed or the run is over.
     pub(super) fn serve(&self) {
         let fs = &self.shared.fs;
         while self.task.handle_signals() && self.task.check().is_ok() {
-            let order = self.order.with(|slot| match std::mem::replace(slot, Slot::Busy) {
-                Slot::Ordered(order) => Some(order),
+            let order = self.order.with(|slot| match std::mem::replace(slot, Duty::Busy) {
+                Duty::Ordered(order) => Some(order),
                 other => {
                     *slot = other;
                     None
@@ -38,7 +38,7 @@ impl Actor {
                 },
             };
             let ended = fs.log.now();
-            self.order.with(|slot| *slot = Slot::Free);
+            self.order.with(|slot| *slot = Duty::Free);
             end.with(|end| *end = Some(Done { result, began, ended }));
             fs.board.tell();
         }

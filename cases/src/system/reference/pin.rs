@@ -4,12 +4,12 @@ use nix::libc;
 use reference::sync::Arc;
 use reference::{Answer, Dropper, Errno, Failure, Pins, Ring, Task, Transfer};
 
-use super::actor::{Actor, Shared};
+use super::actor::{Commons, Worker};
 use crate::action::{Content, MapId, PinEnd, PinId, PinKind, Span};
 
 /// A pin that the case can release, in each of its states.
 #[derive(Debug)]
-pub(super) enum Pin {
+pub(super) enum PinState {
     /// In something that lets go of it when it is told to.
     Held { pins: Pins, kind: PinKind },
     /// In direct I/O that the device withholds.
@@ -22,7 +22,7 @@ pub(super) enum Pin {
     OwnPipe(u32, Option<Pins>),
 }
 
-impl Actor {
+impl Worker {
     /// Pins bytes of a mapping.
     pub(super) fn pin(&self, map: MapId, span: Span, write: bool) -> Answer<Pins> {
         let vma = self.vma(map)?;
@@ -35,11 +35,11 @@ impl Actor {
         let (direction, byte) = (kind.direction(), kind.byte());
         let pins = self.pin(map, span, kind.writes())?;
         let held = match kind.end() {
-            PinEnd::Release => Pin::Held { pins, kind },
+            PinEnd::Release => PinState::Held { pins, kind },
             PinEnd::Device => {
-                Pin::Direct(Transfer { pins, direction, byte, tag: 0, ring: Arc::default() })
+                PinState::Direct(Transfer { pins, direction, byte, tag: 0, ring: Arc::default() })
             }
-            PinEnd::Process => Pin::OwnPipe(self.process.number, Some(pins)),
+            PinEnd::Process => PinState::OwnPipe(self.process.number, Some(pins)),
         };
         self.shared.pins.with(|pins| pins.insert(pin, held));
         Ok(())
@@ -50,7 +50,9 @@ impl Actor {
         self.shared.pins.with(|pins| {
             pins.values_mut()
                 .filter_map(|pin| match pin {
-                    Pin::OwnPipe(process, held) if *process == self.process.number => held.take(),
+                    PinState::OwnPipe(process, held) if *process == self.process.number => {
+                        held.take()
+                    }
                     _ => None,
                 })
                 .collect()
@@ -60,32 +62,32 @@ impl Actor {
     /// Waits for the end of direct I/O that was let go; the bytes transferred.
     pub(super) fn reap(&self, pin: PinId) -> Answer<u64> {
         let ring = self.shared.pins.with(|pins| match pins.get(&pin) {
-            Some(Pin::Direct(transfer)) => Some(Arc::clone(&transfer.ring)),
-            Some(Pin::Submitted(ring)) => Some(Arc::clone(ring)),
+            Some(PinState::Direct(transfer)) => Some(Arc::clone(&transfer.ring)),
+            Some(PinState::Submitted(ring)) => Some(Arc::clone(ring)),
             _ => None,
         });
         let (_, bytes) = ring.ok_or(Failure::Errno(Errno(libc::ENOENT)))?.reap(&self.task)?;
-        self.shared.pins.with(|pins| pins.insert(pin, Pin::Over(Content::of(&bytes))));
+        self.shared.pins.with(|pins| pins.insert(pin, PinState::Over(Content::of(&bytes))));
         Ok(bytes.len() as u64)
     }
 }
 
-impl Shared {
+impl Commons {
     /// Has `hand` let go of a pin. Whether that can be done from here.
     pub(super) fn let_go(&self, hand: &Task, pin: PinId) -> bool {
         let put = |state| self.pins.with(|pins| pins.insert(pin, state));
         match self.pins.with(|pins| pins.remove(&pin)) {
-            Some(Pin::Held { pins, kind }) => {
+            Some(PinState::Held { pins, kind }) => {
                 let moved = self.fs.transfer(hand, &pins, kind.direction(), kind.byte());
                 let content = Content::of(&moved);
                 // unpin_user_page() is the device's way, whoever takes it.
                 let dropper = if kind.is_reference() { Dropper::Process } else { Dropper::Device };
                 self.fs.unpin(hand, &pins, dropper);
-                put(Pin::Over(content));
+                put(PinState::Over(content));
                 true
             }
-            Some(Pin::Direct(transfer)) => {
-                put(Pin::Submitted(Arc::clone(&transfer.ring)));
+            Some(PinState::Direct(transfer)) => {
+                put(PinState::Submitted(Arc::clone(&transfer.ring)));
                 self.fs.device.submit(transfer);
                 true
             }
@@ -100,7 +102,7 @@ impl Shared {
     /// What went through a pin that is gone.
     pub(super) fn content(&self, pin: PinId) -> Option<Content> {
         self.pins.with(|pins| match pins.get(&pin) {
-            Some(Pin::Over(content)) => Some(content.clone()),
+            Some(PinState::Over(content)) => Some(content.clone()),
             _ => None,
         })
     }

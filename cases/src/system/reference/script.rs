@@ -6,13 +6,13 @@ use nix::libc;
 use reference::sync::{Arc, thread};
 use reference::{Answer, Dropper, Errno, Failure, Pins, Ring, Transfer};
 
-use super::actor::Actor;
+use super::actor::Worker;
 use crate::action::{Action, Direction, Instruction, MapId, Reply, Script, Span, VarId};
-use crate::system::dice::Dice;
+use crate::system::dice::Pauses;
 
 /// Runs a script, whose actions `perform` does; the number of rounds it completed.
 pub(super) fn run(
-    actor: &Actor,
+    actor: &Worker,
     script: &Script,
     perform: &dyn Fn(&Action) -> Answer<Reply>,
 ) -> Answer<u64> {
@@ -20,7 +20,7 @@ pub(super) fn run(
         actor,
         perform,
         stop: script.stop,
-        dice: Dice::new(script.seed),
+        dice: Pauses::new(script.seed),
         held: BTreeMap::new(),
         sleeps: actor.task.sleeps(),
     };
@@ -32,10 +32,10 @@ pub(super) fn run(
 }
 
 struct Runner<'a> {
-    actor: &'a Actor,
+    actor: &'a Worker,
     perform: &'a dyn Fn(&Action) -> Answer<Reply>,
     stop: VarId,
-    dice: Dice,
+    dice: Pauses,
     held: BTreeMap<u8, Pins>,
     sleeps: u64,
 }
@@ -62,7 +62,7 @@ impl Runner<'_> {
     }
 
     fn step(&mut self, step: &Instruction, round: u64) -> Answer<()> {
-        let Actor { task, shared, .. } = self.actor;
+        let Worker { task, shared, .. } = self.actor;
         let vars = &shared.vars;
         match step {
             Instruction::Do(action) => drop((self.perform)(action)?),
@@ -154,7 +154,7 @@ pub(super) struct Load {
 
 impl Load {
     /// Runs until it is stopped; how many I/Os completed.
-    pub(super) fn run(&self, actor: &Actor) -> Answer<u64> {
+    pub(super) fn run(&self, actor: &Worker) -> Answer<u64> {
         let vars = &actor.shared.vars;
         let ring = Arc::default();
         let mut waiting: Vec<u64> = (0..u64::from(self.inflight)).collect();
@@ -194,7 +194,7 @@ impl Load {
     /// The inode lock of the mapped file is taken for the submission, as direct I/O takes that
     /// of the file it is done to: in the load that the protocol was made for, both are the same
     /// file. This is what a break holds new pins off with, by keeping that lock.
-    fn submit(&self, actor: &Actor, ring: &Arc<Ring>, slot: u64) -> Answer<()> {
+    fn submit(&self, actor: &Worker, ring: &Arc<Ring>, slot: u64) -> Answer<()> {
         let vma = actor.vma(self.map)?;
         let _lock = vma.inode.lock.read(&actor.task)?;
         let at = self.span.at + slot % (self.span.len / self.piece) * self.piece;

@@ -15,13 +15,13 @@ const LINES: usize = 300;
 
 /// The files of a result that a page shows.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct ShownFiles {
     /// Those that are there.
     pub(super) files: Vec<CaseFile>,
     /// What the case did, unless that is what is compared.
     pub(super) transcript: String,
     /// What was expected and what was seen, line by line.
-    pub(super) comparison: Option<Comparison>,
+    pub(super) comparison: Option<Diff>,
     pub(super) log: String,
     pub(super) stacks: String,
     pub(super) stderr: String,
@@ -29,7 +29,7 @@ pub(super) struct Evidence {
 
 /// What was expected beside what was seen.
 #[derive(Debug)]
-pub(super) struct Comparison {
+pub(super) struct Diff {
     /// "the transcript", "what was observed".
     pub(super) what: &'static str,
     pub(super) differs: bool,
@@ -37,7 +37,7 @@ pub(super) struct Comparison {
     pub(super) lines: String,
 }
 
-impl Evidence {
+impl ShownFiles {
     /// What is in `folder`, the folder of `case`.
     pub(super) fn read(folder: &Path, case: &str) -> Self {
         let text = |file: CaseFile| {
@@ -48,7 +48,7 @@ impl Evidence {
         let expected = text(CaseFile::Expected);
         let observed = text(CaseFile::Observed);
         let (what, seen) = expected::compared(case, &transcript, &observed);
-        let comparison = (!expected.is_empty()).then(|| Comparison {
+        let comparison = (!expected.is_empty()).then(|| Diff {
             what,
             differs: expected != seen,
             lines: compared(&expected, seen),

@@ -6,8 +6,8 @@ use std::path::Path;
 use protocol::Rule;
 use tracer::timeline::svg::{self, escape};
 
-use super::evidence::{Evidence, files, picture, shortened};
-use super::{Told, place};
+use super::evidence::{ShownFiles, files, picture, shortened};
+use super::{ShownResult, folder_of};
 use crate::case_file::CaseFile;
 use crate::journal::Outcome;
 use crate::judge::gist;
@@ -43,12 +43,17 @@ impl Allowance {
 }
 
 /// A result that needs attention.
-pub(super) fn open(out: &mut String, told: &Told<'_>, folder: &Path, allowance: &mut Allowance) {
+pub(super) fn open(
+    out: &mut String,
+    told: &ShownResult<'_>,
+    folder: &Path,
+    allowance: &mut Allowance,
+) {
     let outcome = told.alike.first;
     let is_open = allowance.open > 0;
     allowance.open = allowance.open.saturating_sub(1);
-    let (path, link) = place(told, folder);
-    let evidence = Evidence::read(&path, &outcome.case);
+    let (path, link) = folder_of(told, folder);
+    let evidence = ShownFiles::read(&path, &outcome.case);
     let mut body = String::new();
     introduction(&mut body, told);
     let mut details = String::new();
@@ -71,9 +76,9 @@ pub(super) fn open(out: &mut String, told: &Told<'_>, folder: &Path, allowance: 
 }
 
 /// A known deviation: what it is, and where to look.
-pub(super) fn known(out: &mut String, told: &Told<'_>, folder: &Path) {
+pub(super) fn known(out: &mut String, told: &ShownResult<'_>, folder: &Path) {
     let outcome = told.alike.first;
-    let (path, link) = place(told, folder);
+    let (path, link) = folder_of(told, folder);
     let mut body = String::new();
     introduction(&mut body, told);
     for problem in &outcome.problems {
@@ -85,9 +90,9 @@ pub(super) fn known(out: &mut String, told: &Told<'_>, folder: &Path) {
 }
 
 /// A result that nobody needs to look at.
-pub(super) fn line(out: &mut String, told: &Told<'_>, folder: &Path) {
+pub(super) fn line(out: &mut String, told: &ShownResult<'_>, folder: &Path) {
     let outcome = told.alike.first;
-    let (path, link) = place(told, folder);
+    let (path, link) = folder_of(told, folder);
     let mut what = outcome.gist().unwrap_or_default();
     let traced = outcome.notes.iter().find(|(name, _)| name == "trace");
     if let Some((_, text)) = traced.filter(|_| what.is_empty()) {
@@ -115,7 +120,7 @@ pub(super) fn line(out: &mut String, told: &Told<'_>, folder: &Path) {
     );
 }
 
-fn folded(out: &mut String, told: &Told<'_>, is_open: bool, body: &str) {
+fn folded(out: &mut String, told: &ShownResult<'_>, is_open: bool, body: &str) {
     let outcome = told.alike.first;
     let gist = headline(outcome).map_or(String::new(), |gist| {
         format!("<span class=\"gist\">{}</span>", escape(&clean::line(&gist)))
@@ -133,7 +138,7 @@ fn folded(out: &mut String, told: &Told<'_>, is_open: bool, body: &str) {
     );
 }
 
-fn data(told: &Told<'_>) -> String {
+fn data(told: &ShownResult<'_>) -> String {
     let outcome = told.alike.first;
     format!(
         "data-case=\"{}\" data-verdict=\"{}\" data-times=\"{}\"",
@@ -147,12 +152,12 @@ fn badge(verdict: Verdict) -> String {
     format!("<span class=\"badge {verdict}\">{verdict}</span>")
 }
 
-fn suite(told: &Told<'_>) -> String {
+fn suite(told: &ShownResult<'_>) -> String {
     told.suite
         .map_or(String::new(), |suite| format!(" <span class=\"suite\">{}</span>", escape(suite)))
 }
 
-fn times(told: &Told<'_>) -> String {
+fn times(told: &ShownResult<'_>) -> String {
     match told.alike.times {
         1 => String::new(),
         n => format!(" <span class=\"dim\">{n} times</span>"),
@@ -160,7 +165,7 @@ fn times(told: &Told<'_>) -> String {
 }
 
 /// What the case is about, and how to do it again.
-fn introduction(out: &mut String, told: &Told<'_>) {
+fn introduction(out: &mut String, told: &ShownResult<'_>) {
     let outcome = told.alike.first;
     // The journal may be of another version, which has other cases.
     if let Some(case) = cases::find(&outcome.case) {
@@ -186,7 +191,7 @@ fn introduction(out: &mut String, told: &Told<'_>) {
 }
 
 /// What went wrong, each thing once: what a section of the page shows at length has its title here.
-fn problems(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
+fn problems(out: &mut String, outcome: &Outcome, evidence: &ShownFiles) {
     let warned = outcome.problems.iter().any(|problem| problem.witness == Witness::KernelLog);
     let told = headline(outcome);
     for problem in &outcome.problems {
@@ -231,7 +236,7 @@ fn headline(outcome: &Outcome) -> Option<String> {
 }
 
 /// A problem's text without what its title says, and without the stacks, if they are shown apart.
-fn text_of(problem: &Problem, evidence: &Evidence) -> String {
+fn text_of(problem: &Problem, evidence: &ShownFiles) -> String {
     let stacks = evidence.stacks.trim();
     let text =
         if stacks.is_empty() { problem.text.clone() } else { problem.text.replace(stacks, "") };
@@ -250,7 +255,7 @@ fn text_of(problem: &Problem, evidence: &Evidence) -> String {
 }
 
 /// What the files tell.
-fn shown(out: &mut String, outcome: &Outcome, evidence: &Evidence) {
+fn shown(out: &mut String, outcome: &Outcome, evidence: &ShownFiles) {
     let has = |witness| outcome.problems.iter().any(|problem| problem.witness == witness);
     if let Some(comparison) = &evidence.comparison {
         let how = if comparison.differs { "expected (-) and seen (+)" } else { "as expected" };

@@ -8,16 +8,16 @@ use regex::Regex;
 use roxmltree::{Document, Node};
 
 use super::*;
-use crate::fs::Fs;
-use crate::journal::{Entry, Event};
+use crate::fs::FsType;
+use crate::journal::{Entry, RunEvent};
 use crate::machine::Machine;
 use crate::plan;
 use crate::target::Target;
 
-type Names = &'static [&'static str];
+type NameList = &'static [&'static str];
 
 /// Element, attributes that must be there, attributes that may, children in their order.
-const RULES: &[(&str, Names, Names, Names)] = &[
+const RULES: &[(&str, NameList, NameList, NameList)] = &[
     ("testsuites", &[], &[], &["testsuite"]),
     (
         "testsuite",
@@ -44,14 +44,14 @@ const RULES: &[(&str, Names, Names, Names)] = &[
 ];
 
 /// Elements that hold text.
-const TEXT: Names = &["failure", "error", "skipped", "stackTrace", "system-out", "system-err"];
+const TEXT: NameList = &["failure", "error", "skipped", "stackTrace", "system-out", "system-err"];
 
 /// The further failures of a case, in the order that they came in.
-const RERUNS: Names = &["rerunFailure", "rerunError"];
+const RERUNS: NameList = &["rerunFailure", "rerunError"];
 
 /// Elements that stand once at most where they may, and those that must.
-const ONCE: Names = &["properties", "system-out", "system-err", "failure", "error", "skipped"];
-const MUST: &[(&str, Names)] = &[("testsuite", &["properties", "system-out", "system-err"])];
+const ONCE: NameList = &["properties", "system-out", "system-err", "failure", "error", "skipped"];
+const MUST: &[(&str, NameList)] = &[("testsuite", &["properties", "system-out", "system-err"])];
 
 /// The form of an attribute's value, whatever its element.
 fn form(attribute: &str) -> Option<Regex> {
@@ -161,23 +161,23 @@ fn outcome(case: &str, verdict: Verdict) -> Outcome {
 
 fn entries() -> Vec<Entry> {
     let mut events = vec![
-        Event::Begun {
+        RunEvent::Begun {
             plan: plan::example().into(),
             machine: Machine { kernel: "6.12.107+deb12-amd64".to_owned(), ..Machine::default() },
         },
-        Event::Prepared {
+        RunEvent::Prepared {
             mkfs: "mkfs.xfs -f /dev/pmem0".to_owned(),
             mount: "dax=always".to_owned(),
         },
     ];
     for verdict in Verdict::ALL {
         let case = format!("pin/{}", verdict.word().to_lowercase());
-        events.push(Event::CaseBegun { case: case.clone(), iteration: 0, seed: 1 });
-        events.push(Event::Silenced { what: "lockdep has switched itself\noff".to_owned() });
-        events.push(Event::CaseEnded(Box::new(outcome(&case, verdict))));
+        events.push(RunEvent::CaseBegun { case: case.clone(), iteration: 0, seed: 1 });
+        events.push(RunEvent::Silenced { what: "lockdep has switched itself\noff".to_owned() });
+        events.push(RunEvent::CaseEnded(Box::new(outcome(&case, verdict))));
     }
-    events.push(Event::Trouble(Problem::new(Witness::Case, "xfs_repair complains", "bad")));
-    events.push(Event::CaseBegun { case: "race/retry".to_owned(), iteration: 2, seed: 3 });
+    events.push(RunEvent::Trouble(Problem::new(Witness::Case, "xfs_repair complains", "bad")));
+    events.push(RunEvent::CaseBegun { case: "race/retry".to_owned(), iteration: 2, seed: 3 });
     events.into_iter().map(Entry::now).collect()
 }
 
@@ -199,7 +199,7 @@ fn times_have_three_decimals() {
         let seconds = 0.1 + f64::from(number) / 1000.0;
         let outcome =
             Outcome { seconds, iteration: 9 + number as u64, ..outcome("a/b", Verdict::Pass) };
-        entries.push(Entry::now(Event::CaseEnded(Box::new(outcome))));
+        entries.push(Entry::now(RunEvent::CaseEnded(Box::new(outcome))));
         keeps_to_the_schemas(&Document::parse(&told(&entries)).unwrap());
     }
 }
@@ -210,7 +210,7 @@ fn a_case_that_failed_now_and_then_has_one_name_and_all_its_failures() {
     let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Error, Verdict::Fail];
     for (iteration, verdict) in (0..).zip(verdicts) {
         let one = Outcome { iteration, ..outcome("race/again", verdict) };
-        entries.push(Entry::now(Event::CaseEnded(Box::new(one))));
+        entries.push(Entry::now(RunEvent::CaseEnded(Box::new(one))));
     }
     let xml = told(&entries);
     let document = Document::parse(&xml).unwrap();
@@ -241,7 +241,7 @@ fn what_came_now_and_then_and_is_known_is_not_told_as_passed() {
     let of = |verdicts: &[Verdict]| {
         let ended = (0..).zip(verdicts).map(|(iteration, verdict)| {
             let one = Outcome { iteration, ..outcome("race/again", *verdict) };
-            Entry::now(Event::CaseEnded(Box::new(one)))
+            Entry::now(RunEvent::CaseEnded(Box::new(one)))
         });
         let xml = told(&entries().into_iter().chain(ended).collect::<Vec<_>>());
         let document = Document::parse(&xml).unwrap();
@@ -260,7 +260,7 @@ fn what_came_now_and_then_and_is_known_is_not_told_as_passed() {
 fn each_configuration_has_classes_of_its_own() {
     let class = |plan: Plan, kernel: &str| {
         let machine = Machine { kernel: kernel.to_owned(), ..Machine::default() };
-        place(&History { plan: Some(plan), machine, ..History::default() })
+        package(&History { plan: Some(plan), machine, ..History::default() })
     };
     let xfs = plan::example;
     let of = |fs, shapes: &[&str]| {
@@ -268,10 +268,10 @@ fn each_configuration_has_classes_of_its_own() {
         Target { fs, shapes, ..xfs().target }
     };
     assert_eq!(class(xfs(), "6.12.107+deb12-amd64"), "linux-6_12_107+deb12-amd64.xfs");
-    let ext4 = Plan { target: of(Fs::Ext4, &[]), ..xfs() };
+    let ext4 = Plan { target: of(FsType::Ext4, &[]), ..xfs() };
     assert_eq!(class(ext4, "7.2"), "linux-7_2.ext4");
     assert_eq!(
-        class(Plan { target: of(Fs::Xfs, &["no-reflink"]), ..xfs() }, "7.2"),
+        class(Plan { target: of(FsType::Xfs, &["no-reflink"]), ..xfs() }, "7.2"),
         "linux-7_2.xfs-no-reflink"
     );
 }

@@ -26,7 +26,7 @@ use crate::system::{Errno, Tried, Trouble};
 
 /// What a thread of the peer is asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Transfer {
+struct PeerTransfer {
     pid: i32,
     address: u64,
     len: u64,
@@ -75,7 +75,7 @@ impl Drop for Peer {
 /// Has the peer pin `buffer`, which is this process's.
 pub(super) fn take(line: &OwnedFd, buffer: &Buffer, direction: Direction) -> io::Result<()> {
     let pid = nix::unistd::getpid().as_raw();
-    let transfer = Transfer { pid, address: buffer.address, len: buffer.len(), direction };
+    let transfer = PeerTransfer { pid, address: buffer.address, len: buffer.len(), direction };
     wire::send(line.as_fd(), &transfer, &[])?;
     match wire::receive::<Result<(), Errno>>(line.as_fd(), true)? {
         Some((Ok(()), _)) => Ok(()),
@@ -125,7 +125,7 @@ fn serve(socket: &OwnedFd) -> i32 {
 
 /// One pin, from its beginning to its end. Nothing is released if nobody asks for it.
 fn hold(line: &OwnedFd) -> io::Result<()> {
-    let Some((transfer, _)) = wire::receive::<Transfer>(line.as_fd(), true)? else {
+    let Some((transfer, _)) = wire::receive::<PeerTransfer>(line.as_fd(), true)? else {
         return Ok(());
     };
     let waiting = match Waiting::begin(transfer) {
@@ -153,13 +153,13 @@ struct Waiting {
 
 impl Waiting {
     /// Returns once the pages are pinned.
-    fn begin(transfer: Transfer) -> io::Result<Self> {
+    fn begin(transfer: PeerTransfer) -> io::Result<Self> {
         let memory = Arc::new(Withheld::new(transfer.len)?);
         let (over, ends) = nix::unistd::pipe()?;
         let thread = {
             let memory = Arc::clone(&memory);
             std::thread::spawn(move || {
-                let Transfer { pid, address, direction, .. } = transfer;
+                let PeerTransfer { pid, address, direction, .. } = transfer;
                 let moved = memory.transfer(pid, address, direction);
                 drop(ends);
                 moved
@@ -204,29 +204,13 @@ mod sys {
     #![allow(unsafe_code, reason = "raw memory, and calls that have no safe wrapper")]
 
     use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, OwnedFd};
 
     use crate::action::{Direction, PAGE};
+    use crate::system::kernel::sys::userfault;
 
     fn check(result: i64) -> io::Result<u64> {
         u64::try_from(result).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// `struct uffdio_api`.
-    #[repr(C)]
-    struct Api {
-        version: u64,
-        features: u64,
-        ioctls: u64,
-    }
-
-    /// `struct uffdio_register`.
-    #[repr(C)]
-    struct Register {
-        start: u64,
-        len: u64,
-        mode: u64,
-        ioctls: u64,
     }
 
     /// `struct uffdio_copy`.
@@ -239,12 +223,7 @@ mod sys {
         copied: i64,
     }
 
-    nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
-    nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
     nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
-
-    /// `UFFD_API`.
-    const API: u64 = 0xaa;
 
     /// `UFFDIO_REGISTER_MODE_MISSING`.
     const MISSING: u64 = 1;
@@ -262,14 +241,7 @@ mod sys {
         /// `len` bytes.
         pub(super) fn new(len: u64) -> io::Result<Self> {
             // Not UFFD_USER_MODE_ONLY: it is the kernel that must wait.
-            let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-            // SAFETY: no memory is involved.
-            let events = check(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?;
-            // SAFETY: it was made just now, and nobody else knows of it.
-            let events = unsafe { OwnedFd::from_raw_fd(events as i32) };
-            let mut api = Api { version: API, features: 0, ioctls: 0 };
-            // SAFETY: the structure is the call's and outlives it.
-            unsafe { uffdio_api(events.as_raw_fd(), &raw mut api) }?;
+            let events = userfault::open(libc::O_NONBLOCK, 0)?;
             let (access, flags) =
                 (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
             // SAFETY: a null hint lets the kernel choose a free range; nothing is overwritten.
@@ -279,14 +251,7 @@ mod sys {
                 return Err(io::Error::last_os_error());
             }
             let memory = Self { address: address as usize, len: len as usize, events };
-            let mut register = Register {
-                start: memory.address as u64,
-                len: memory.whole(),
-                mode: MISSING,
-                ioctls: 0,
-            };
-            // SAFETY: as above, and the range is our own.
-            unsafe { uffdio_register(memory.events.as_raw_fd(), &raw mut register) }?;
+            userfault::register(&memory.events, memory.address as u64, memory.whole(), MISSING)?;
             Ok(memory)
         }
 
@@ -353,7 +318,7 @@ mod sys {
 mod tests {
     use crate::action::{Action, FileId, MapId, Medium, PinId, PinKind, Reply, Sharing, page};
     use crate::patience::Patience;
-    use crate::system::kernel::{Config, Owner, open};
+    use crate::system::kernel::{KernelSetup, Owner, open};
     use crate::system::{MAIN, Need, System};
 
     use super::*;
@@ -367,8 +332,8 @@ mod tests {
     fn the_transfer_waits_for_the_release() {
         let folder = tempfile::tempdir().unwrap();
         let (directory, patience) = (folder.path().to_owned(), Patience::default());
-        let config = Config { directory, patience, spare: None };
-        let mut system = open(&config, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
+        let setup = KernelSetup { directory, patience, spare: None };
+        let mut system = open(&setup, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
         let system = system.as_mut();
         let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
         let fill = b"ab".to_vec();

@@ -22,12 +22,12 @@ struct DmIoctl {
     name: [u8; 128],
     uuid: [u8; 129],
     data: [u8; 7],
-    target: DmTarget,
+    target: DmTargetSpec,
 }
 
 /// `struct dm_target_spec` with its parameters behind it.
 #[repr(C)]
-struct DmTarget {
+struct DmTargetSpec {
     start: u64,
     sectors: u64,
     status: i32,
@@ -75,7 +75,7 @@ pub(crate) fn device_mapper(control: BorrowedFd<'_>, name: &str, what: &Dm<'_>) 
         Dm::Load { device, offset, sectors } => {
             call.target_count = 1;
             call.target.sectors = *sectors;
-            call.target.next = size_of::<DmTarget>() as u32;
+            call.target.next = size_of::<DmTargetSpec>() as u32;
             put(&mut call.target.kind, "linear")?;
             put(&mut call.target.parameters, &format!("{device} {offset}"))?;
             9

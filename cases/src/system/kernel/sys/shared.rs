@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicU64;
 
 /// Memory shared by a process and all that descend from it, as vars.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vars(usize);
+pub(crate) struct SharedVars(usize);
 
-impl Vars {
+impl SharedVars {
     /// How many there are.
     pub(crate) const COUNT: usize = 8192;
 

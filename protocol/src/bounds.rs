@@ -7,7 +7,7 @@ use crate::event::Counting;
 
 /// The page counting and the bounds that [`crate::Rules`] judges with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Config {
+pub struct Bounds {
     /// How references of a page are counted.
     pub shape: Counting,
     /// A break may find a busy page this often without sleeping in between. It is not one: a
@@ -30,7 +30,7 @@ pub struct Config {
 
 const SECOND: u64 = 1_000_000_000;
 
-impl Config {
+impl Bounds {
     /// Bounds for a kernel trace, whose times are nanoseconds.
     ///
     /// They are wide, because the kernel may run in an emulator with fewer processors than it
