@@ -159,6 +159,12 @@ pub enum Action {
         /// Which.
         file: FileId,
     },
+    /// `XFS_IOC_SCRUB_METADATA` of the file's inode and extent map, which are to be repaired if they are
+    /// corrupt (`XFS_SCRUB_IFLAG_REPAIR`). Replies as [`Action::Scrub`].
+    Repair {
+        /// Which.
+        file: FileId,
+    },
     /// Closes the process's descriptor of the file. Later actions of that process fail with
     /// `EBADF`.
     Close {
@@ -288,6 +294,12 @@ pub enum Action {
     },
     /// fstat(2). Replies [`Reply::Stat`].
     Stat {
+        /// Which.
+        file: FileId,
+    },
+    /// cachestat(2) of all of a file. Replies [`Reply::Count`], how many pages are in the page cache, or
+    /// were.
+    CacheStat {
         /// Which.
         file: FileId,
     },
@@ -449,6 +461,7 @@ impl Action {
             Self::SoftOffline { .. } => "soft-offline",
             Self::WriteProtect { .. } => "write-protect",
             Self::Scrub { .. } => "scrub",
+            Self::Repair { .. } => "repair",
             Self::Close { .. } => "close",
             Self::Reopen { .. } => "reopen",
             Self::FlipDax { .. } => "flip-dax",
@@ -467,6 +480,7 @@ impl Action {
             Self::Fsync { data_only: false, .. } => "fsync",
             Self::Fsync { data_only: true, .. } => "fdatasync",
             Self::Stat { .. } => "stat",
+            Self::CacheStat { .. } => "cachestat",
             Self::Blocks { .. } => "blocks",
             Self::FindBlock { .. } => "find-block",
             Self::IsFree { .. } => "is-free",

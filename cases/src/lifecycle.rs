@@ -454,6 +454,34 @@ fn unbind_mapped(t: &mut Test<'_>) -> Checked {
     Ok(())
 }
 
+case! {
+    /// A file with a pinned page is repaired online, which finds nothing to do. If that does not wait for
+    /// the pin, it must not forget it: a truncate waits.
+    repair: "lifecycle/repair-of-pinned",
+    groups: ["quick"], needs: [Spare, Repair], limit: 240, origin: origin::SCRUB,
+}
+fn repair(t: &mut Test<'_>) -> Checked {
+    let it = pinned(t)?;
+    let repair = t.begin(Action::Repair { file: it.data.id })?;
+    let early = t.settled(&repair)?;
+    t.is_open(&repair);
+    if early {
+        t.succeeded(&repair)?;
+        let truncate = it.truncate(t)?;
+        t.settled(&truncate)?;
+        it.kept(t, "the repair, which forgets what was mapped, and with it what is pinned")?;
+        t.release(it.pin)?;
+        t.finished(&truncate)?;
+    } else {
+        t.release(it.pin)?;
+        t.succeeded(&repair)?;
+        let truncate = it.truncate(t)?;
+        t.finished(&truncate)?;
+    }
+    t.transferred(it.pin, "c")?;
+    it.emptied(t)
+}
+
 /// How many files leave memory together: more than others leave behind meanwhile.
 const MANY: u64 = 64;
 

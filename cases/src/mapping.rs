@@ -3,7 +3,7 @@
 use crate::action::{Action, Mode, PAGE, SECTOR, Sharing, Span, page, pages};
 use crate::case::case;
 use crate::origin;
-use crate::test::{Checked, File, Test};
+use crate::test::{Checked, File, Test, fail};
 
 case! {
     /// What write(2) puts where a mapping has read zeros shows in that mapping, in each of two
@@ -91,4 +91,24 @@ fn write_protected(t: &mut Test<'_>) -> Checked {
         t.finished(&op)?;
     }
     t.reads(data, "asc.")
+}
+
+case! {
+    /// cachestat(2) of a DAX file of which pages were mapped finds nothing in the page cache, and nothing that
+    /// was there. Kernels that take what is mapped for what was evicted stop, so this runs only if it is asked
+    /// for.
+    cachestat: "mapping/cachestat",
+    groups: ["dangerous"], needs: [CacheStat], limit: 120, origin: origin::CACHESTAT,
+}
+fn cachestat(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "ab..")?;
+    let map = t.map(data)?;
+    // A block, and the zeros of a hole.
+    t.loads(map, pages(0, 4), "ab..")?;
+    let cached = t.ask(Action::CacheStat { file: data.id })?;
+    if cached != 0 {
+        return fail("cachestat finds no page", &cached.to_string(), "");
+    }
+    t.say("cachestat finds no page");
+    Ok(())
 }

@@ -56,6 +56,9 @@ pub(crate) const DONT_CACHE: &str =
 /// What was mapped before a block was there.
 pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid page invalidation races and unnecessary radix \
      tree traversals\")";
+/// What of a file is in the page cache.
+pub(crate) const CACHESTAT: &str =
+    "Pham, \"cachestat: implement cachestat syscall\", 2023, in v6.5";
 /// Which pages are written.
 pub(crate) const WRITE_PROTECT: &str =
     "Xu, \"userfaultfd: UFFD_FEATURE_WP_ASYNC\", 2023-08-21, in v6.7";

@@ -61,8 +61,12 @@ pub enum Need {
     Poison,
     /// [`Action::WriteProtect`].
     WriteProtect,
+    /// cachestat(2).
+    CacheStat,
     /// `XFS_IOC_SCRUB_METADATA`.
     Scrub,
+    /// `XFS_SCRUB_IFLAG_REPAIR`.
+    Repair,
     /// A spare device whose driver can be taken from it: of persistent memory.
     Unbind,
     /// A task that is held at this point.
@@ -90,7 +94,9 @@ impl fmt::Display for Need {
             Self::ShutDown => "shut-down",
             Self::Poison => "poison",
             Self::WriteProtect => "write-protect",
+            Self::CacheStat => "cachestat",
             Self::Scrub => "scrub",
+            Self::Repair => "repair",
             Self::Unbind => "unbind",
             Self::Hold(point) => return write!(f, "a hold at {point}"),
         })

@@ -105,6 +105,8 @@ impl Names {
                 format!("soft-offline {span} of the {}", self.map(*map))
             }
             Action::Scrub { file } => format!("scrub {}", self.file(*file)),
+            Action::CacheStat { file } => format!("cachestat of {}", self.file(*file)),
+            Action::Repair { file } => format!("repair {}", self.file(*file)),
             Action::Close { file } => format!("close {}", self.file(*file)),
             Action::Reopen { file } => format!("open {} again", self.file(*file)),
             Action::FlipDax { file } => {

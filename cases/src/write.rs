@@ -66,6 +66,20 @@ fn failed(t: &mut Test<'_>) -> Checked {
 const SECTORS: &str = "did the write end with the buffer";
 
 case! {
+    /// A read of a hole into memory that is none fails; it does not say that the file ends there.
+    read_nowhere: "write/hole-to-bad-buffer",
+    groups: ["quick"], needs: [], limit: 120, origin: origin::WRITE,
+}
+fn read_nowhere(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "..")?;
+    let map = short_buffer(t)?;
+    let direction = Direction::IntoMemory;
+    let action = Action::DirectIo { file: data.id, span: page(0), map, buffer: PAGE, direction };
+    t.refused_as(MAIN, action, libc::EFAULT)?;
+    t.reads(data, "..")
+}
+
+case! {
     /// A write to a part of a page that two files share ends early, with its buffer: the file has what was
     /// written, and around it what it had.
     short: "write/short-to-shared",

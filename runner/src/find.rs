@@ -19,6 +19,8 @@ pub(crate) enum Severity {
     DataLoss,
     /// Data shows to who must not see it.
     InformationLeak,
+    /// The kernel stops at a BUG or an access to memory that is none.
+    Crash,
     /// A task hangs, and not even SIGKILL ends it.
     Unkillable,
     /// A task hangs until a signal ends it.
@@ -32,9 +34,10 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::DataLoss,
         Self::InformationLeak,
+        Self::Crash,
         Self::Unkillable,
         Self::Hang,
         Self::MemoryLeak,
@@ -47,6 +50,7 @@ impl Severity {
         match self {
             Self::DataLoss => "data loss",
             Self::InformationLeak => "information leak",
+            Self::Crash => "crash",
             Self::Unkillable => "hang that cannot be killed",
             Self::Hang => "hang",
             Self::MemoryLeak => "memory leak",

@@ -306,13 +306,16 @@ impl CWriter {
                 let fill = letters(fill)?;
                 format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
+            Action::WriteProtect { .. } | Action::CacheStat { .. } => {
+                return Err(format!("no program does this yet: {words}"));
+            }
             Action::CreateSpare { .. }
             | Action::Whole(_)
             | Action::DropCaches
             | Action::Poison { .. }
-            | Action::WriteProtect { .. }
             | Action::SoftOffline { .. }
-            | Action::Scrub { .. } => {
+            | Action::Scrub { .. }
+            | Action::Repair { .. } => {
                 return Err(format!(
                     "a program cannot do this to a file system of its own: {words}"
                 ));

@@ -98,7 +98,9 @@ impl Requirement {
             | Need::ShutDown
             | Need::Poison
             | Need::WriteProtect
+            | Need::CacheStat
             | Need::Scrub
+            | Need::Repair
             | Need::Unbind
             | Need::Hold(_) => {
                 return Err(format!("a program cannot look for what it needs: {need}"));

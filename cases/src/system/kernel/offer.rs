@@ -31,6 +31,11 @@ impl KernelSystem {
             Need::WriteProtect => {
                 return sys::can_write_protect().map_err(|why| format!("userfaultfd: {why}"));
             }
+            Need::CacheStat => {
+                let own = std::fs::File::open("/proc/self/exe");
+                let cached = own.and_then(|file| sys::cached(&file));
+                return cached.map(drop).map_err(|why| format!("cachestat: {why}"));
+            }
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {
@@ -46,6 +51,7 @@ impl KernelSystem {
             | Need::SwapExtents
             | Need::ExchangeRange
             | Need::Scrub
+            | Need::Repair
             | Need::SwapBoot => {
                 let name = "probe".to_owned();
                 self.try_out(Action::Create {
@@ -85,6 +91,7 @@ impl KernelSystem {
                 .map_err(|why| format!("{why}: --shape exchange makes a file system that can")),
             Need::WithoutDax => Ok(()),
             Need::Scrub => self.try_out(Action::Scrub { file }).map(drop),
+            Need::Repair => self.try_out(Action::Repair { file }).map(drop),
             Need::MoveExtents => self.moves_into_another(file),
             // Twice: what the boot loader has is its own.
             Need::SwapBoot => {

@@ -28,8 +28,8 @@ pub(crate) use self::aio::Aio;
 pub(crate) use self::aligned::Aligned;
 pub(crate) use self::fault::install_handlers;
 pub(crate) use self::file::{
-    blocks, clone_range, dedupe_range, exchange_range, find_block, free_one, is_free, move_extents,
-    swap_boot, swap_extents, written_block, written_blocks, xflags,
+    blocks, cached, clone_range, dedupe_range, exchange_range, find_block, free_one, is_free,
+    move_extents, swap_boot, swap_extents, written_block, written_blocks, xflags,
 };
 pub(crate) use self::hold_page::HoldPage;
 pub(crate) use self::mapper::{Dm, device_mapper};
@@ -38,4 +38,4 @@ pub(crate) use self::protect::can_write_protect;
 pub(crate) use self::shared::SharedVars;
 pub(crate) use self::thread::{faults, fork, kill_thread, process, sleeps};
 pub(crate) use self::uring::Uring;
-pub(crate) use self::whole::{freeze, grow_ext4, grow_xfs, scrub, shut_down, thaw};
+pub(crate) use self::whole::{freeze, grow_ext4, grow_xfs, repair, scrub, shut_down, thaw};

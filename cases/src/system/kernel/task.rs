@@ -184,6 +184,10 @@ impl Actor {
             Action::Scrub { file } => {
                 sys::scrub(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
             }
+            Action::CacheStat { file } => sys::cached(&*self.file(*file)?).map(Reply::Count),
+            Action::Repair { file } => {
+                sys::repair(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
+            }
             Action::CreateHuge { file, len, byte, .. } => self.create_huge(*file, *len, *byte),
             Action::Close { file } => {
                 self.file(*file)?;

@@ -431,3 +431,35 @@ mod tests {
         assert_eq!(std::mem::offset_of!(Bulkstat, changed), 72);
     }
 }
+
+/// `struct cachestat_range`.
+#[repr(C)]
+struct CacheStatRange {
+    at: u64,
+    len: u64,
+}
+
+/// `struct cachestat`.
+#[repr(C)]
+#[derive(Default)]
+struct CacheStat {
+    cached: u64,
+    dirty: u64,
+    written_back: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+/// cachestat(2), since v6.5: how many pages of all of a file are in the page cache, or were.
+pub(crate) fn cached(file: &File) -> io::Result<u64> {
+    let all = CacheStatRange { at: 0, len: 0 };
+    let mut found = CacheStat::default();
+    // SAFETY: both structures are the call's and outlive it.
+    check(unsafe {
+        libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const all, &raw mut found, 0)
+    })?;
+    Ok(found.cached + found.evicted)
+}
+
+/// include/uapi/asm-generic/unistd.h.
+const SYS_CACHESTAT: libc::c_long = 451;

@@ -68,6 +68,9 @@ const OF_GROUPS: [u32; 3] = [5, REVERSE_MAP, 10];
 /// `XFS_SCRUB_TYPE_INODE` and `XFS_SCRUB_TYPE_BMBTD`.
 const OF_FILES: [u32; 2] = [11, 12];
 
+/// `XFS_SCRUB_IFLAG_REPAIR`: repair it if need be.
+const REPAIR: u32 = 1;
+
 /// `XFS_SCRUB_OFLAG_CORRUPT`, and `XCORRUPT`: two structures contradict each other.
 const CORRUPT: u32 = 1 << 1 | 1 << 4;
 
@@ -75,11 +78,11 @@ const CORRUPT: u32 = 1 << 1 | 1 << 4;
 pub(crate) fn scrub(file: &File) -> io::Result<bool> {
     let mut corrupt = false;
     for what in OF_FILES {
-        corrupt |= scrub_one(file, what, 0)?;
+        corrupt |= scrub_one(file, what, 0, 0)?;
     }
     for what in OF_GROUPS {
         for group in 0.. {
-            match scrub_one(file, what, group) {
+            match scrub_one(file, what, group, 0) {
                 Ok(seen) => corrupt |= seen,
                 // There is no such structure, or no such group.
                 Err(why)
@@ -95,8 +98,17 @@ pub(crate) fn scrub(file: &File) -> io::Result<bool> {
     Ok(corrupt)
 }
 
-fn scrub_one(file: &File, what: u32, group: u32) -> io::Result<bool> {
-    let mut scrub = Scrub { what, flags: 0, inode: 0, generation: 0, group, reserved: [0; 5] };
+/// The same of a file's inode and extent map, which are to be repaired if they are corrupt.
+pub(crate) fn repair(file: &File) -> io::Result<bool> {
+    let mut corrupt = false;
+    for what in OF_FILES {
+        corrupt |= scrub_one(file, what, 0, REPAIR)?;
+    }
+    Ok(corrupt)
+}
+
+fn scrub_one(file: &File, what: u32, group: u32, flags: u32) -> io::Result<bool> {
+    let mut scrub = Scrub { what, flags, inode: 0, generation: 0, group, reserved: [0; 5] };
     call(file, libc::_IOWR::<Scrub>(u32::from(b'X'), 60) as _, &raw mut scrub)?;
     Ok(scrub.flags & CORRUPT != 0)
 }
