@@ -3,7 +3,7 @@
 //!
 //! On a DAX file it copies straight into the blocks, so what a block held before shows wherever it was
 //! given to the file and not filled. A buffer that ends before the write does is a mapping that goes on
-//! behind the end of its file.
+//! behind the end of its file. One case has read(2) fail in that way.
 
 use nix::libc;
 
