@@ -191,11 +191,7 @@ fn shutdown(t: &mut Test<'_>) -> Checked {
     t.say("the truncate has ended");
     t.transferred(it.pin, "c")?;
     it.let_go(t)?;
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Mount))?;
-    for file in [it.data, it.other] {
-        t.run(Action::Reopen { file: file.id })?;
-    }
+    mounted_again(t, [it.data, it.other])?;
     let map = t.map(it.data)?;
     PinnedFile { map, ..it }.intact(t)
 }
@@ -539,6 +535,16 @@ fn unused_inodes(t: &mut Test<'_>) -> Checked<u64> {
     Ok(least)
 }
 
+/// The file system is unmounted and mounted, and its files opened.
+fn mounted_again(t: &mut Test<'_>, files: [File; 2]) -> Checked {
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Mount))?;
+    for file in files {
+        t.run(Action::Reopen { file: file.id })?;
+    }
+    Ok(())
+}
+
 /// A store through a `MAP_SYNC` mapping has returned, and then the file system stops: when it is mounted
 /// again, the file has a block with what was stored.
 fn sync_store(t: &mut Test<'_>, data: File, copy: File, expected: &str) -> Checked {
@@ -549,11 +555,7 @@ fn sync_store(t: &mut Test<'_>, data: File, copy: File, expected: &str) -> Check
     for file in [data, copy] {
         t.run(Action::Close { file: file.id })?;
     }
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Mount))?;
-    for file in [data, copy] {
-        t.run(Action::Reopen { file: file.id })?;
-    }
+    mounted_again(t, [data, copy])?;
     t.reads(data, expected)
 }
 

@@ -39,6 +39,11 @@ pub enum Ending {
 /// How many files are made to get one that is locked after another.
 const MOST_IN_VAIN: u32 = 32;
 
+/// Pages as [`Action::Create`] takes them, of a letter each (`.`: a hole).
+pub(crate) fn fill(letters: &[u8]) -> Vec<u8> {
+    letters.iter().map(|letter| if *letter == b'.' { 0 } else { *letter }).collect()
+}
+
 /// Why a case stops before its end.
 #[derive(Debug)]
 pub struct Stop(pub(crate) Ending);
@@ -607,7 +612,7 @@ impl Test<'_> {
         fill: &str,
         create: impl FnOnce(FileId, String, Vec<u8>) -> Action,
     ) -> Checked<File> {
-        let fill: Vec<u8> = fill.bytes().map(|byte| if byte == b'.' { 0 } else { byte }).collect();
+        let fill = self::fill(fill.as_bytes());
         let file = File { id: FileId(self.fresh()), pages: fill.len() as u64 };
         self.run(create(file.id, self.attempts.name(name), fill))?;
         self.names.call(file.id, name);

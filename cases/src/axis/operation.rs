@@ -107,7 +107,7 @@ impl Operand {
 }
 
 /// How a page is written that holds nothing.
-pub(super) const HOLE: u8 = b'.';
+const HOLE: u8 = b'.';
 
 /// Pages that truncation beyond the end adds.
 const ADDED: u64 = 2;

@@ -6,14 +6,14 @@
 
 use std::fmt::Write as _;
 
-use super::operation::{HOLE, Operand, Operation};
+use super::operation::{Operand, Operation};
 use super::pin::{HeldPin, Pin};
 use super::value::{Value, value};
 use crate::action::{Action, FileId, MapId, Medium, PAGE, Sharing, Span, TaskId, page, pages};
 use crate::huge;
 use crate::origin;
 use crate::system::{MAIN, Need, Signal};
-use crate::test::{Checked, File, Op, Test, fail};
+use crate::test::{Checked, File, Op, Test, fail, fill};
 
 /// What the file is, and with it what maps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -500,11 +500,6 @@ impl Scene {
     pub(crate) fn ends(self, t: &mut Test<'_>, op: &Op, operation: &Operation) -> Checked {
         self.ends_with(t, op)?.is_changed_by(t, operation)
     }
-}
-
-/// Pages as [`Action::Create`] takes them.
-fn fill(content: &[u8]) -> Vec<u8> {
-    content.iter().map(|byte| if *byte == HOLE { 0 } else { *byte }).collect()
 }
 
 /// Pages as [`crate::action::Content`] writes them.

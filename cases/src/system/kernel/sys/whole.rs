@@ -76,10 +76,7 @@ const CORRUPT: u32 = 1 << 1 | 1 << 4;
 
 /// `XFS_IOC_SCRUB_METADATA` of all that has to do with the blocks of a file; whether any is corrupt.
 pub(crate) fn scrub(file: &File) -> io::Result<bool> {
-    let mut corrupt = false;
-    for what in OF_FILES {
-        corrupt |= scrub_one(file, what, 0, 0)?;
-    }
+    let mut corrupt = scrub_file(file, 0)?;
     for what in OF_GROUPS {
         for group in 0.. {
             match scrub_one(file, what, group, 0) {
@@ -100,9 +97,13 @@ pub(crate) fn scrub(file: &File) -> io::Result<bool> {
 
 /// The same of a file's inode and extent map, which are to be repaired if they are corrupt.
 pub(crate) fn repair(file: &File) -> io::Result<bool> {
+    scrub_file(file, REPAIR)
+}
+
+fn scrub_file(file: &File, flags: u32) -> io::Result<bool> {
     let mut corrupt = false;
     for what in OF_FILES {
-        corrupt |= scrub_one(file, what, 0, REPAIR)?;
+        corrupt |= scrub_one(file, what, 0, flags)?;
     }
     Ok(corrupt)
 }
