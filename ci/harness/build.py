@@ -14,6 +14,11 @@ from .say import run, say
 PROGRAMS = ("runner", "tracer")
 
 
+def profile(release: bool) -> str:
+    """cargo's profile for the programs, which is the name of its folder as well."""
+    return "release" if release else "guest"
+
+
 def metadata() -> dict:
     """What cargo says of the workspace."""
     if shutil.which("cargo") is None:
@@ -33,7 +38,7 @@ def named(required: tuple[str, ...], release: bool) -> dict[str, Path]:
     for name in required:
         if name not in members:
             raise Failure(f"the workspace has no member `{name}` with a program in it, which this needs")
-    folder = Path(workspace["target_directory"]) / ("release" if release else "debug")
+    folder = Path(workspace["target_directory"]) / profile(release)
     return {name: folder / name for name in PROGRAMS if name in members}
 
 
@@ -42,7 +47,7 @@ def build(required: tuple[str, ...], release: bool = False) -> list[Path]:
     programs = named(required, release)
     if programs:
         packages = [word for name in programs for word in ("--package", name)]
-        command = ["cargo", "build", "--bins", *(["--release"] if release else []), *packages]
+        command = ["cargo", "build", "--bins", "--profile", profile(release), *packages]
         # What cargo says is for the user; stdout is the command's alone.
         done = child.finish(command, "building the programs", child.LONG, cwd=ROOT, stdout=sys.stderr)
         if done.returncode != 0:

@@ -22,8 +22,8 @@ export PATH="$HOME/.cargo/bin:$PATH"
 if ! command -v rustup >/dev/null; then
 	curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
 fi
-cargo build --locked --package runner
+cargo build --locked --profile guest --package runner
 
 # SELECTION has several words.
 # shellcheck disable=SC2086
-exec target/debug/runner --fs "$FS" --dev "$DEVICE" --results "$TMT_TEST_DATA/results" $SELECTION
+exec target/guest/runner --fs "$FS" --dev "$DEVICE" --results "$TMT_TEST_DATA/results" $SELECTION
