@@ -41,6 +41,8 @@ pub enum PinKind {
         /// What is written to them.
         byte: u8,
     },
+    /// send(2) with MSG_ZEROCOPY over loopback TCP, to a peer that does not read.
+    Zerocopy,
 }
 
 /// What ends a pin.
@@ -99,6 +101,7 @@ impl PinKind {
                 is_reference: false,
                 end: PinEnd::Release,
             },
+            Self::Zerocopy => KindRow { words: "MSG_ZEROCOPY send of it", ..Self::Splice.facts() },
         }
     }
 

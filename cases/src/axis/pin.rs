@@ -43,7 +43,7 @@ const fn remote(direction: Direction) -> PinKind {
 
 /// All of them.
 pub(crate) const ALL: &[Pin] =
-    &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE, VM_READ, VM_WRITE];
+    &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE, VM_READ, VM_WRITE, ZEROCOPY];
 
 /// One that is read and one that is written, by different means, where more would show no more.
 pub(crate) const PAIR: &[Pin] = &[SPLICE, AIO_READ];
@@ -97,6 +97,14 @@ const VM_WRITE: Pin = Pin {
     needs: &[Need::Pin(remote(Direction::IntoMemory))],
     origin: None,
     kind: remote(Direction::IntoMemory),
+};
+
+const ZEROCOPY: Pin = Pin {
+    name: "zerocopy",
+    phrase: "a MSG_ZEROCOPY send",
+    needs: &[Need::Pin(PinKind::Zerocopy)],
+    origin: None,
+    kind: PinKind::Zerocopy,
 };
 
 value!(Pin, "pin");

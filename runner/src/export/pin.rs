@@ -32,6 +32,7 @@ impl PinCode {
                 ..Self::default()
             },
             PinKind::OwnPipe => Self { takes: format!("pin_own({buffer})"), ..Self::default() },
+            PinKind::Zerocopy => return Err("a socket needs a peer that does not read"),
             PinKind::Direct { .. } => return Err("direct I/O needs a device that holds it"),
             PinKind::Remote { byte, .. } => Self {
                 variable: format!("static struct remote *{name};\n"),

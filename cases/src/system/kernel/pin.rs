@@ -5,6 +5,7 @@
 
 mod direct;
 mod remote;
+mod zerocopy;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,6 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag};
 
 pub(super) use self::direct::Flight;
 use self::remote::Peer;
+use self::zerocopy::Connection;
 use super::actor::Actor;
 use super::bench::{HeldSlice, trouble};
 use super::{KernelSystem, PATIENCE, task};
@@ -35,7 +37,9 @@ enum Holder {
         line: OwnedFd,
         byte: u8,
     },
-    /// Read out of the pipe, or told by the peer, at release.
+    /// A socket that is sending them.
+    Socket(Connection),
+    /// Read out of the pipe or the socket, or told by the peer, at release.
     Released(Content),
     /// The task keeps it.
     Task(TaskId),
@@ -45,7 +49,7 @@ impl Holder {
     /// Whether it is held on this side.
     fn is_ours(&self) -> bool {
         match self {
-            Self::Pipe { .. } | Self::Peer { .. } => true,
+            Self::Pipe { .. } | Self::Peer { .. } | Self::Socket(_) => true,
             Self::Device(slice) => !slice.is_resumed(),
             Self::Released(_) | Self::Task(_) => false,
         }
@@ -87,6 +91,7 @@ impl Actor {
             PinKind::Remote { direction, .. } => {
                 remote::take(&sent(fds)?, &mapping.buffer(span)?, direction)
             }
+            PinKind::Zerocopy => zerocopy::take(&sent(fds)?, &mapping.buffer(span)?),
         }
     }
 
@@ -129,6 +134,9 @@ impl KernelSystem {
                 }
                 Ok(())
             }
+            PinKind::Zerocopy => {
+                Connection::open().map(drop).map_err(|error| format!("MSG_ZEROCOPY: {error}"))
+            }
         }
     }
 
@@ -160,6 +168,12 @@ impl KernelSystem {
                 };
                 let [line, theirs] = peer.line().map_err(trouble("the peer"))?;
                 (Holder::Peer { line, byte }, Some(theirs))
+            }
+            PinKind::Zerocopy => {
+                let patience = self.setup.patience.of(PATIENCE);
+                let (ours, theirs) =
+                    Connection::filled(len, patience).map_err(trouble("a full connection"))?;
+                (Holder::Socket(ours), Some(theirs))
             }
         };
         self.pins.holders.insert(pin, ours);
@@ -193,7 +207,7 @@ impl KernelSystem {
     }
 
     /// Whether the release of `pin` drops its references before it returns. The end of direct
-    /// I/O comes in its own time.
+    /// I/O comes in its own time, and a socket says that it is done just before it drops its own.
     pub(super) fn is_let_go_at_once(&self, pin: PinId) -> bool {
         matches!(self.pins.holders.get(&pin), Some(Holder::Pipe { .. } | Holder::Peer { .. }))
     }
@@ -212,6 +226,7 @@ impl KernelSystem {
         let content = match holder {
             Holder::Pipe { reader, len } => drain(reader, *len).map_err(trouble("a pipe"))?,
             Holder::Peer { line, byte } => remote::release(line, *byte, patience)?,
+            Holder::Socket(connection) => connection.release(patience)?,
             Holder::Device(slice) => {
                 slice.resume().map_err(trouble("the held device"))?;
                 return Ok(before);
@@ -272,4 +287,66 @@ fn drain(reader: &OwnedFd, len: u64) -> io::Result<Content> {
         }
     }
     Ok(Content::of(&bytes[..filled]))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::action::{
+        Action, Direction, FileId, MapId, Medium, PinId, PinKind, Reply, Sharing, page, pages,
+    };
+    use crate::patience::Patience;
+    use crate::system::kernel::{KernelSetup, Owner, open};
+    use crate::system::{MAIN, Need, System};
+
+    fn did(system: &mut dyn System, action: Action) -> Reply {
+        let op = system.start(MAIN, action).unwrap();
+        system.wait(op).unwrap().result.unwrap()
+    }
+
+    #[test]
+    fn what_is_stored_before_the_release_goes_through_the_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let (directory, patience) = (folder.path().to_owned(), Patience::default());
+        let setup = KernelSetup { directory, patience, spare: None };
+        let mut system = open(&setup, Owner::here().unwrap(), Err("none".to_owned())).unwrap();
+        let system = system.as_mut();
+        let kinds = [
+            PinKind::Splice,
+            PinKind::Zerocopy,
+            PinKind::Remote { direction: Direction::FromMemory, byte: b'z' },
+            PinKind::Remote { direction: Direction::IntoMemory, byte: b'z' },
+        ];
+        // A kernel without it, or one that keeps it from this user.
+        let kinds: Vec<_> = kinds
+            .into_iter()
+            .filter(|kind| match system.offers(Need::Pin(*kind)) {
+                Ok(()) => true,
+                Err(why) => {
+                    let named =
+                        why.starts_with("userfaultfd: ") || why.starts_with("MSG_ZEROCOPY: ");
+                    assert!(named, "{kind}: {why}");
+                    false
+                }
+            })
+            .collect();
+        let (file, map, name) = (FileId(1), MapId(1), "data".to_owned());
+        let fill = vec![b'a'; kinds.len()];
+        did(system, Action::Create { file, name, medium: Medium::Dax, fill });
+        let span = pages(0, kinds.len() as u64);
+        did(system, Action::Map { map, file, span, sharing: Sharing::Shared });
+        for (number, kind) in (0..).zip(&kinds) {
+            let (pin, span) = (PinId(number), page(number.into()));
+            did(system, Action::Pin { pin, map, span, kind: *kind });
+        }
+        did(system, Action::Store { map, span, byte: b'x' });
+        for (number, kind) in (0..).zip(&kinds) {
+            system.release(PinId(number)).unwrap();
+            let (seen, page) = (if kind.writes() { "z" } else { "x" }, page(number.into()));
+            assert_eq!(system.transferred(PinId(number)).unwrap().to_string(), seen, "{kind}");
+            match did(system, Action::Load { map, span: page }) {
+                Reply::Content(content) => assert_eq!(content.to_string(), seen, "{kind}"),
+                other => panic!("{other}"),
+            }
+        }
+    }
 }
