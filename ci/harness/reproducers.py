@@ -54,6 +54,12 @@ each /run/dax "$RESULTS/said"
 SHAPES = {
     # As the runner leaves it.
     "": ("--dev /dev/pmem0", "mount -o dax=always /dev/pmem0 /run/dax"),
+    # What the runner does to a file system on the second device, a program does to its own.
+    "spare": ("--dev /dev/pmem0 --dev /dev/pmem1 --shape spare", "mount -o dax=always /dev/pmem0 /run/dax"),
+    "spare,fast-commit": (
+        "--dev /dev/pmem0 --dev /dev/pmem1 --shape spare --shape fast-commit",
+        "mount -o dax=always /dev/pmem0 /run/dax",
+    ),
     "dax-inode": ("--dev /dev/pmem0 --shape dax-inode", "mount -o dax=inode /dev/pmem0 /run/dax"),
     "stripe-4k": (
         "--dev /dev/pmem0 --dev /dev/pmem1 --shape stripe-4k",

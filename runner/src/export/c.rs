@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use cases::action::{
     Action, Content, Direction, FileId, MapId, Medium, Partner, PinId, Reply, Sector, Sharing,
-    Span, TaskId,
+    Span, TaskId, Whole,
 };
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 use cases::{Case, Deed};
@@ -206,13 +206,17 @@ impl CWriter {
             self.line(&format!("expect_end({}, {expected});", operation(op)));
             return Ok(());
         }
+        if matches!(action, Action::Whole(Whole::Make)) {
+            // It is there.
+            return Ok(());
+        }
         if matches!(action, Action::Blocks { .. }) {
             // Where they lie decides whether what comes can show anything, and differs from place to place.
             self.is_by_luck = true;
             return Ok(());
         }
         let call = self.call(&action, Some(result), &words)?;
-        if matches!(action, Action::Create { .. }) {
+        if matches!(action, Action::Create { .. } | Action::CreateSpare { .. }) {
             self.line(&format!("{call};"));
         } else {
             let expected = expected(&action, result)?;
@@ -247,8 +251,9 @@ impl CWriter {
         if let Action::Create { medium: Medium::PageCache, .. } = action {
             return Err(format!("{words}: needs a second file system"));
         }
-        if let Action::Create { file, name, .. } | Action::CreateWithoutDax { file, name, .. } =
-            action
+        if let Action::Create { file, name, .. }
+        | Action::CreateSpare { file, name, .. }
+        | Action::CreateWithoutDax { file, name, .. } = action
         {
             has.files.insert(*file);
             self.names.insert(*file, name.clone());
@@ -306,11 +311,16 @@ impl CWriter {
                 let fill = letters(fill)?;
                 format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
-            Action::WriteProtect { .. } | Action::CacheStat { .. } => {
-                return Err(format!("no program does this yet: {words}"));
+            // The file system that the program is given is its own.
+            Action::CreateSpare { file, name, fill } => {
+                format!("create(&{}, {}, {})", descriptor(*file), quoted(name), letters(fill)?)
             }
-            Action::CreateSpare { .. }
-            | Action::Whole(_)
+            Action::Whole(Whole::Unmount) => "unmount()".to_owned(),
+            Action::Whole(Whole::Mount) => format!("mount_again(\"{}\")", self.mount),
+            Action::Whole(Whole::ShutDown) => "shut_down()".to_owned(),
+            Action::WriteProtect { map } => format!("write_protect(&{})", mapping(*map)),
+            Action::CacheStat { file } => format!("pages_cached({})", descriptor(*file)),
+            Action::Whole(_)
             | Action::DropCaches
             | Action::Poison { .. }
             | Action::SoftOffline { .. }
@@ -529,8 +539,13 @@ fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Audience
         Audience::Anybody => format!(
             " *\tgcc -Wall -Wextra -pthread -o repro repro.c\n\
              \x20*\t./repro /mnt\t\t{}, mounted with -o {mount}\n\
-             \x20*\n",
-            requirement::only_on(requirements).map_or("XFS or ext4", |fs| fs.title)
+             {}\x20*\n",
+            requirement::only_on(requirements).map_or("XFS or ext4", |fs| fs.title),
+            if requirements.contains(&Requirement::Whole) {
+                " *\n * The program unmounts and mounts it, so nobody else may use it. It wants the mount point.\n"
+            } else {
+                ""
+            },
         ),
         Audience::Xfstests => String::new(),
     };
@@ -701,6 +716,7 @@ fn files(action: &Action) -> Vec<FileId> {
         | Action::Fallocate { file, .. }
         | Action::Fsync { file, .. }
         | Action::Stat { file }
+        | Action::CacheStat { file }
         | Action::Map { file, .. }
         | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
@@ -729,6 +745,7 @@ fn maps(action: &Action) -> Vec<MapId> {
         | Action::Store { map, .. }
         | Action::Load { map, .. }
         | Action::Msync { map }
+        | Action::WriteProtect { map }
         | Action::DirectIo { map, .. }
         | Action::Pin { map, .. }
         | Action::PinLongterm { map, .. } => vec![*map],

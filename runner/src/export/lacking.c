@@ -106,7 +106,9 @@ void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t off
 long syscall(long number, ...)
 {
 	(void)number;
-	return is_lacking("io_uring") || is_lacking("userfaultfd") ? refused(EPERM) : dup(0);
+	return is_lacking("io_uring") || is_lacking("userfaultfd") ? refused(EPERM) :
+	       is_lacking("cachestat")				      ? refused(ENOSYS) :
+									dup(0);
 }
 
 ssize_t process_vm_readv(pid_t pid, const struct iovec *own, unsigned long count, const struct iovec *theirs,

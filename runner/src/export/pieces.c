@@ -189,6 +189,82 @@ static void in_order(int *first, int *second)
 	*second = fd;
 }
 
+//: find_mount
+#include <mntent.h>
+
+static struct {
+	char device[PATH_MAX], point[PATH_MAX], type[64];
+} whole;
+
+/* Finds the mount that the folder is below, at once. */
+static long find_mount(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	char point[PATH_MAX + 4], path[PATH_MAX];
+	struct mntent *mount;
+
+	snprintf(point, sizeof(point), "%s/..", folder);
+	if (!mounts || !realpath(point, path))
+		return -errno;
+	/* The last of those at one place is on top. */
+	while ((mount = getmntent(mounts)))
+		if (!strcmp(mount->mnt_dir, path)) {
+			snprintf(whole.device, sizeof(whole.device), "%s", mount->mnt_fsname);
+			snprintf(whole.point, sizeof(whole.point), "%s", mount->mnt_dir);
+			snprintf(whole.type, sizeof(whole.type), "%s", mount->mnt_type);
+		}
+	endmntent(mounts);
+	return *whole.device ? 0 : -EINVAL;
+}
+
+//: unmount answer find_mount
+#include <sys/mount.h>
+
+static long unmount(void)
+{
+	return answer(umount(whole.point));
+}
+
+//: mount_again unmount
+static long mount_again(const char *options)
+{
+	return answer(mount(whole.device, whole.point, whole.type, 0, options));
+}
+
+//: shut_down answer
+/*
+ * XFS_IOC_GOINGDOWN, which is EXT4_IOC_SHUTDOWN, too: nothing reaches the device any more, as in a crash. 2 says
+ * not even what is in the log.
+ */
+static long shut_down(void)
+{
+	int how = 2, fd = open(folder, O_RDONLY | O_DIRECTORY);
+	long said;
+
+	if (fd < 0)
+		return -errno;
+	said = answer(ioctl(fd, _IOR('X', 125, int), &how));
+	if (said == -ENOTTY || said == -EOPNOTSUPP)
+		cannot("shutting down");
+	close(fd);
+	return said;
+}
+
+//: pages_cached answer
+/* cachestat(2), which not every C library has: pages of a file that are in the page cache, or were. */
+static long pages_cached(int fd)
+{
+	struct {
+		__u64 at, length;
+	} all = { 0, 0 };
+	struct {
+		__u64 cached, dirty, written_back, evicted, recently_evicted;
+	} found;
+	long said = answer(syscall(451, fd, &all, &found, 0));
+
+	return said ? said : (long)(found.cached + found.evicted);
+}
+
 //: unlink_file answer
 static long unlink_file(const char *name)
 {
@@ -493,6 +569,31 @@ static long shows(const struct map *map, size_t at, size_t length, const char *e
 	bus = NULL;
 	same(bytes, (long)length, expected, what);
 	free(bytes);
+	return 0;
+}
+
+//: write_protect map_file
+#include <linux/userfaultfd.h>
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+
+/* Write-protects a mapping for as long as the process lives; the kernel undoes it page by page. */
+static long write_protect(struct map *map)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC };
+	struct uffdio_range range = { (__u64)map->at, map->length };
+	struct uffdio_register registered = { .range = range, .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_writeprotect protect = { .range = range, .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &registered) ||
+	    ioctl(fd, UFFDIO_WRITEPROTECT, &protect))
+		return -errno;
 	return 0;
 }
 

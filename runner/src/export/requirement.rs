@@ -42,6 +42,14 @@ pub(super) enum Requirement {
     RegisteredBuffer,
     /// Another process that reads or writes this one's memory, and waits meanwhile.
     Peer,
+    /// A file system that nobody else uses, by its mount point.
+    Whole,
+    /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
+    ShutDown,
+    /// `UFFDIO_WRITEPROTECT` with `UFFD_FEATURE_WP_ASYNC`.
+    WriteProtect,
+    /// cachestat(2).
+    CacheStat,
 }
 
 /// What is known of one.
@@ -89,16 +97,16 @@ impl Requirement {
             Need::WithoutDax => Self::WithoutDax,
             Need::Uring => Self::RegisteredBuffer,
             Need::Pin(kind) if PinCode::is_tried(kind) => Self::Peer,
+            Need::Spare => Self::Whole,
+            Need::ShutDown => Self::ShutDown,
+            Need::WriteProtect => Self::WriteProtect,
+            Need::CacheStat => Self::CacheStat,
             Need::Pin(_)
             | Need::HeldIo
             | Need::SlowIo
             | Need::Huge
             | Need::PageCache
-            | Need::Spare
-            | Need::ShutDown
             | Need::Poison
-            | Need::WriteProtect
-            | Need::CacheStat
             | Need::Scrub
             | Need::Repair
             | Need::Unbind
@@ -229,6 +237,25 @@ impl Requirement {
             },
             // Each that a program has tries it for itself when it begins.
             Self::Peer => none(),
+            Self::Whole => Row {
+                tries: tries("find_mount()", "the mount point of a file system of its own"),
+                ..none()
+            },
+            // It cannot be tried without being done; the program says so then.
+            Self::ShutDown => {
+                Row { group: Some("shutdown"), line: Some("_require_scratch_shutdown"), ..none() }
+            }
+            Self::WriteProtect => Row {
+                tries: format!(
+                    "need(map_file(&map, probe, 0, PAGE, MAP_SHARED), \"a mapping\");\n\
+                     {}munmap(map.at, map.length);\n",
+                    tries("write_protect(&map)", "userfaultfd(2) with UFFD_FEATURE_WP_ASYNC")
+                ),
+                ..none()
+            },
+            Self::CacheStat => {
+                Row { tries: tries("pages_cached(probe)", "cachestat(2)"), ..none() }
+            }
         }
     }
 }
