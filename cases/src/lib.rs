@@ -52,6 +52,6 @@ pub use catalogue::{all, axes, find, find_only};
 pub use cell::{Excluded, excluded};
 pub use patience::{Limit, Patience, pause};
 pub use perform::perform;
-pub use record::{Deed, record};
+pub use record::{Deed, record, record_what};
 pub use test::Ending;
 pub use transcript::Telling;

@@ -74,15 +74,22 @@ pub enum Deed {
 
 /// Runs `case` on the reference and writes it down; how it ended if it did not pass.
 pub fn record(case: &Case, seed: u64) -> Result<Vec<Deed>, Ending> {
+    let (ending, deeds) = record_what(seed, |system| perform(case, system, seed, &mut |_| {}));
+    match ending {
+        Ending::Pass => Ok(deeds),
+        other => Err(other),
+    }
+}
+
+/// Has `what` go on with the reference and writes it down.
+pub fn record_what<T>(seed: u64, what: impl FnOnce(&mut dyn System) -> T) -> (T, Vec<Deed>) {
     let mut recorder = Recorder {
         system: Reference::new(&ReferenceSetup { seed, ..ReferenceSetup::default() }),
         names: Names::default(),
         deeds: Vec::new(),
     };
-    match perform(case, &mut recorder, seed, &mut |_| {}) {
-        Ending::Pass => Ok(recorder.deeds),
-        other => Err(other),
-    }
+    let said = what(&mut recorder);
+    (said, recorder.deeds)
 }
 
 /// Stands before the reference and writes down.

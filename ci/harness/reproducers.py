@@ -56,9 +56,9 @@ SHAPES = {
     "": ("--dev /dev/pmem0", "mount -o dax=always /dev/pmem0 /run/dax"),
     # What the runner does to a file system on the second device, a program does to its own.
     "spare": ("--dev /dev/pmem0 --dev /dev/pmem1 --shape spare", "mount -o dax=always /dev/pmem0 /run/dax"),
-    "spare,fast-commit": (
-        "--dev /dev/pmem0 --dev /dev/pmem1 --shape spare --shape fast-commit",
-        "mount -o dax=always /dev/pmem0 /run/dax",
+    "fast-commit,spare": (
+        "--dev /dev/pmem0 --dev /dev/pmem1 --shape fast-commit --shape spare",
+        "mkfs.{filesystem} -q {force} -O fast_commit /dev/pmem1 && mount -o dax=always /dev/pmem1 /run/dax",
     ),
     "dax-inode": ("--dev /dev/pmem0 --shape dax-inode", "mount -o dax=inode /dev/pmem0 /run/dax"),
     "stripe-4k": (

@@ -14,6 +14,7 @@ use reference::Variant;
 
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
+use crate::export::Exportable;
 use crate::finds;
 use crate::fs::FsType;
 use crate::fuzz::FuzzRequest;
@@ -102,10 +103,12 @@ enum TypedCommand {
     },
     /// Print a case as a C program that needs nothing of daxtests
     ///
-    /// The program does what the case does. It exits with 0 if the kernel does what it must, 1 if
+    /// The program does what the case, or a program of the fuzzer, does. It exits with 0 if the kernel does what it must, 1 if
     /// not, and 2 if it could not be tried.
     Export {
-        /// Case to export
+        /// Case to export, its folder in the results, or a program that `runner fuzz` left (its
+        /// .json)
+        #[arg(value_name = "CASE|FILE")]
         case: String,
         /// Add it as a test to this checkout of xfstests instead: a program below src/, a test and
         /// its output below tests/generic/. Files that are there stay as they are
@@ -599,6 +602,20 @@ fn results_of(typed: Option<PathBuf>, command: &str) -> Vec<PathBuf> {
     }
 }
 
+/// What is exported: a case, by its name or its folder in some results, or a program in a file.
+fn exportable(named: String) -> anyhow::Result<Exportable> {
+    let path = Path::new(&named);
+    if path.is_file() {
+        return Ok(Exportable::Replay(path.to_owned()));
+    }
+    let name = if path.is_dir() { Results::case_of(path)? } else { named };
+    let one = Selection { names: vec![name], ..Selection::default() };
+    match one.of(&cases::all())?[..] {
+        [case] => Ok(Exportable::Case(case)),
+        ref many => bail!("{} cases match; name one", many.len()),
+    }
+}
+
 fn known_variant(text: &str) -> Result<Variant, String> {
     text.parse().map_err(|unknown: String| {
         let names = Variant::ALL.iter().map(|variant| variant.name());
@@ -698,7 +715,7 @@ pub(crate) enum Command {
         format: Form,
     },
     /// Print a case as a C program.
-    Export(&'static Case, Option<PathBuf>),
+    Export(Exportable, Option<PathBuf>),
     /// Tell of the finds.
     Finds(finds::FindsRequest),
     /// Hold a file system against the reference.
@@ -763,11 +780,7 @@ impl Typed {
                 Command::Compare { old, new, format }
             }
             Some(TypedCommand::Export { case, xfstests }) => {
-                let one = Selection { names: vec![case], ..Selection::default() };
-                match one.of(&cases::all())?[..] {
-                    [case] => Command::Export(case, xfstests),
-                    ref many => bail!("{} cases match; name one", many.len()),
-                }
+                Command::Export(exportable(case)?, xfstests)
             }
             Some(TypedCommand::Finds(finds)) => Command::Finds(finds.understand()?),
             Some(TypedCommand::Fuzz(fuzz)) => {

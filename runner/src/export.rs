@@ -7,12 +7,14 @@
 
 mod c;
 mod pin;
+mod replay;
 mod requirement;
 mod xfstests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
+use cases::system::Need;
 use cases::{Case, Deed, Ending};
 
 use c::Audience;
@@ -46,31 +48,79 @@ pub(crate) struct ExportedProgram {
     pub(crate) mount: &'static str,
 }
 
-/// The C program of `case`.
+/// What can be exported.
+#[derive(Clone, Debug)]
+pub(crate) enum Exportable {
+    /// A case.
+    Case(&'static Case),
+    /// A program of the fuzzer, by the file that it is in.
+    Replay(PathBuf),
+}
+
+/// Something that ran on the reference, written down.
+#[derive(Debug)]
+struct Recorded {
+    name: String,
+    /// A case, or a program of the fuzzer.
+    what: &'static str,
+    /// What it is about, in sentences.
+    about: String,
+    needs: Vec<Need>,
+    deeds: Vec<Deed>,
+    /// The kernel commits that mend what it shows.
+    fixes: Vec<String>,
+}
+
+impl Recorded {
+    fn of(what: &Exportable) -> anyhow::Result<Self> {
+        match what {
+            Exportable::Case(case) => Self::case(case),
+            Exportable::Replay(path) => replay::record(path),
+        }
+    }
+
+    fn case(case: &Case) -> anyhow::Result<Self> {
+        let deviations = Deviations::built_in("")?;
+        let fixes = deviations.finds_in(case).flat_map(|find| find.fixed_by.iter().cloned());
+        Ok(Self {
+            name: case.name.to_owned(),
+            what: "case",
+            about: case.description().clone(),
+            needs: case.needs.to_vec(),
+            deeds: deeds(case)?,
+            fixes: fixes.collect(),
+        })
+    }
+
+    fn c(&self) -> anyhow::Result<ExportedProgram> {
+        Ok(ExportedProgram { text: self.program(Audience::Anybody)?, mount: c::mount(&self.deeds) })
+    }
+
+    fn program(&self, reader: Audience) -> anyhow::Result<String> {
+        c::program(self, reader).map_err(|why| refusal(&self.name, &why))
+    }
+}
+
+/// The C program of a case.
 pub(crate) fn c(case: &Case) -> anyhow::Result<ExportedProgram> {
-    let deeds = deeds(case)?;
-    Ok(ExportedProgram { text: program(case, &deeds, Audience::Anybody)?, mount: c::mount(&deeds) })
+    Recorded::case(case)?.c()
 }
 
-/// Adds `case` as a test to the checkout of xfstests in `folder`.
-pub(crate) fn xfstests(case: &Case, folder: &Path) -> anyhow::Result<Added> {
-    let deeds = deeds(case)?;
-    let program = program(case, &deeds, Audience::Xfstests)?;
-    let deviations = Deviations::built_in("")?;
-    let fixes: Vec<_> = deviations
-        .finds_in(case)
-        .flat_map(|find| find.fixed_by.iter().map(String::as_str))
-        .collect();
-    let requirements = Requirement::all(case, &deeds).map_err(|why| refusal(case, &why))?;
-    xfstests::add(case, &deeds, &requirements, program, &fixes, folder)
+/// The text of the C program of what can be exported.
+pub(crate) fn text(what: &Exportable) -> anyhow::Result<String> {
+    Ok(Recorded::of(what)?.c()?.text)
 }
 
-fn program(case: &Case, deeds: &[Deed], reader: Audience) -> anyhow::Result<String> {
-    c::program(case, deeds, reader).map_err(|why| refusal(case, &why))
+/// Adds it as a test to the checkout of xfstests in `folder`.
+pub(crate) fn xfstests(what: &Exportable, folder: &Path) -> anyhow::Result<Added> {
+    let recorded = Recorded::of(what)?;
+    let program = recorded.program(Audience::Xfstests)?;
+    let requirements = Requirement::all(&recorded).map_err(|why| refusal(&recorded.name, &why))?;
+    xfstests::add(&recorded, &requirements, program, folder)
 }
 
-fn refusal(case: &Case, why: &str) -> anyhow::Error {
-    anyhow!("{} cannot be exported: {why}", case.name)
+fn refusal(name: &str, why: &str) -> anyhow::Error {
+    anyhow!("{name} cannot be exported: {why}")
 }
 
 /// What `case` does, written down.
@@ -78,7 +128,7 @@ fn deeds(case: &Case) -> anyhow::Result<Vec<Deed>> {
     let oracle = ONLY_ORACLES.iter().find(|(name, _)| *name == case.name).map(|(_, why)| *why);
     // The program would say that all is well whatever the kernel does.
     if let Some(why) = oracle.or((case.group() == "durable").then_some(WRITTEN_BACK)) {
-        return Err(refusal(case, why));
+        return Err(refusal(case.name, why));
     }
     match cases::record(case, SEED) {
         Ok(deeds) => Ok(deeds),
@@ -100,6 +150,7 @@ mod tests {
     use cases::action::Mode;
 
     use super::*;
+    use crate::fuzz::keep;
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
     /// expresses.
@@ -260,6 +311,10 @@ mod tests {
         ),
     ];
 
+    fn exportable(case: &str) -> Exportable {
+        Exportable::Case(cases::find(case).unwrap())
+    }
+
     /// Has gcc make `output` of a text.
     fn gcc(words: &[&str], output: &Path, text: &str) {
         let mut gcc = Command::new("gcc")
@@ -297,7 +352,7 @@ mod tests {
         for (requirement, name, lacks, says) in rows.chain(all) {
             let case = cases::find(name).unwrap();
             if let Some(requirement) = requirement {
-                let all = Requirement::all(case, &deeds(case).unwrap()).unwrap();
+                let all = Requirement::all(&Recorded::case(case).unwrap()).unwrap();
                 assert!(all.contains(&requirement), "{name}: {requirement:?}");
             }
             let text = c(case).unwrap().text;
@@ -324,6 +379,49 @@ mod tests {
         for name in SAMPLE {
             let text = c(cases::find(name).unwrap()).unwrap().text;
             gcc(&["-S"], Path::new("/dev/null"), &text);
+        }
+    }
+
+    /// A program of the fuzzer is one in C, or refused with its reason.
+    #[test]
+    fn programs_of_the_fuzzer_are_exported_or_refused() {
+        let reasons = [
+            "a device that holds it",
+            "huge files",
+            "a load is not exported",
+            "overlaps its own buffer",
+        ];
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../expected/corpus");
+        let mut exported = 0;
+        for (path, _) in keep::read_all(&[corpus]).unwrap() {
+            match text(&Exportable::Replay(path.clone())) {
+                Ok(text) => {
+                    if exported % 8 == 0 {
+                        gcc(&["-S"], Path::new("/dev/null"), &text);
+                    }
+                    exported += 1;
+                    assert!(text.contains("\texpect"), "{}", path.display());
+                }
+                Err(why) => {
+                    let why = why.to_string();
+                    assert!(reasons.iter().any(|reason| why.contains(reason)), "{why}");
+                }
+            }
+        }
+        assert!(exported > 30, "{exported}");
+    }
+
+    #[test]
+    fn a_program_of_the_fuzzer_demands_what_the_reference_does() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../expected/corpus");
+        for (name, has) in [
+            ("no-unmap", "expect_blocked(&operations"),
+            ("leak-lock-on-signal", "interrupt(&operations"),
+            ("dedupe-one-extent", "expect(dedupe_range(fd"),
+        ] {
+            let path = corpus.join(name).with_extension("json");
+            let text = text(&Exportable::Replay(path)).unwrap();
+            assert!(text.contains(has), "{name}: {has}\n{text}");
         }
     }
 
@@ -395,8 +493,8 @@ mod tests {
     #[test]
     fn a_test_of_xfstests_says_what_it_needs_and_which_commit_mends_it() {
         let folder = checkout();
-        let case = cases::find("waits/punch/splice/unmapped").unwrap();
-        let added = xfstests(case, folder.path()).unwrap();
+        let case = exportable("waits/punch/splice/unmapped");
+        let added = xfstests(&case, folder.path()).unwrap();
         assert_eq!(added.program, "t_dax_waits_punch_splice_unmapped");
         let names: Vec<_> =
             added.files.iter().map(|path| path.strip_prefix(folder.path()).unwrap()).collect();
@@ -423,14 +521,13 @@ mod tests {
         );
         // The next is the next, and what is there stays.
         let next =
-            xfstests(cases::find("interrupted/dedupe/splice/handled").unwrap(), folder.path())
-                .unwrap();
+            xfstests(&exportable("interrupted/dedupe/splice/handled"), folder.path()).unwrap();
         assert!(next.files[1].ends_with("tests/generic/104"));
         let script = std::fs::read_to_string(&next.files[1]).unwrap();
         for line in [". ./common/reflink", "_require_scratch_dedupe"] {
             assert!(script.lines().any(|has| has == line), "{line}\n{script}");
         }
-        let error = format!("{:#}", xfstests(case, folder.path()).unwrap_err());
+        let error = format!("{:#}", xfstests(&case, folder.path()).unwrap_err());
         assert!(error.contains("File exists"), "{error}");
         assert!(!folder.path().join("tests/generic/105").exists());
         assert_eq!(std::fs::read(folder.path().join("tests/generic/102")).unwrap(), b"theirs");
@@ -439,7 +536,7 @@ mod tests {
     /// The script of the test that `case` is added as, and its number.
     fn script(case: &str) -> (String, String) {
         let folder = checkout();
-        let added = xfstests(cases::find(case).unwrap(), folder.path()).unwrap();
+        let added = xfstests(&exportable(case), folder.path()).unwrap();
         let number = added.files[1].strip_prefix(folder.path()).unwrap().display().to_string();
         (std::fs::read_to_string(&added.files[1]).unwrap(), number)
     }
@@ -478,8 +575,8 @@ mod tests {
     #[test]
     fn what_is_no_checkout_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let case = cases::find("waits/punch/splice/unmapped").unwrap();
-        let error = xfstests(case, folder.path()).unwrap_err().to_string();
+        let case = exportable("waits/punch/splice/unmapped");
+        let error = xfstests(&case, folder.path()).unwrap_err().to_string();
         assert!(
             error.ends_with("is no checkout of xfstests: it has no common/preamble"),
             "{error}"
@@ -498,7 +595,7 @@ mod tests {
             {
                 exported += 1;
                 // Each is shown to be looked for, but for one that says so when it is done.
-                let all = Requirement::all(case, &deeds(case).unwrap()).unwrap();
+                let all = Requirement::all(&Recorded::case(case).unwrap()).unwrap();
                 for one in all.into_iter().filter(|one| *one != Requirement::ShutDown) {
                     assert!(LACKING.iter().any(|(shown, ..)| *shown == one), "{one:?}");
                 }

@@ -8,21 +8,21 @@
 #[cfg(test)]
 mod corpus;
 mod dice;
-mod execute;
+pub(crate) mod execute;
 pub(crate) mod interleave;
 pub(crate) mod keep;
 #[cfg(test)]
 mod once;
 pub(crate) mod program;
 mod request;
-mod scene;
+pub(crate) mod scene;
 pub(crate) mod seen;
 mod shrink;
 mod skeleton;
 mod spent;
 mod tally;
 pub(crate) mod testbed;
-mod tolerance;
+pub(crate) mod tolerance;
 pub(crate) mod trial;
 mod under_way;
 

@@ -159,12 +159,12 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             print::text(comparison.text(format));
             Ok(comparison.exit())
         }
-        Command::Export(case, None) => {
-            print::text(export::c(case)?.text);
+        Command::Export(what, None) => {
+            print::text(export::text(&what)?);
             Ok(Exit::Expected)
         }
-        Command::Export(case, Some(folder)) => {
-            let added = export::xfstests(case, &folder)?;
+        Command::Export(what, Some(folder)) => {
+            let added = export::xfstests(&what, &folder)?;
             for file in &added.files {
                 print::line(file.display());
             }

@@ -15,7 +15,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::fcntl::OFlag;
 
 use crate::case_file::CaseFile;
@@ -372,6 +372,18 @@ impl Results {
             name = format!("{name}.{}", iteration + 1);
         }
         Path::new(CASES).join(name)
+    }
+
+    /// The case whose folder this is.
+    pub(crate) fn case_of(folder: &Path) -> anyhow::Result<String> {
+        let text = folder.display().to_string();
+        let inside = text.trim_end_matches('/').rsplit_once(&format!("{CASES}/"));
+        let Some((_, name)) = inside else {
+            bail!("{text} is no folder of a case: those are RESULTS/{CASES}/CASE");
+        };
+        // A later iteration has its number behind the name.
+        let numbered = name.rsplit_once('.').filter(|(_, number)| number.parse::<u64>().is_ok());
+        Ok(numbered.map_or(name, |(name, _)| name).to_owned())
     }
 
     /// Removes what an interrupted run may have left of a case that begins: its files must not

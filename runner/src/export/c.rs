@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use cases::Deed;
 use cases::action::{
     Action, Content, Direction, FileId, MapId, Medium, Partner, PinId, Reply, Sector, Sharing,
     Span, TaskId, Whole,
 };
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
-use cases::{Case, Deed};
 
+use super::Recorded;
 use super::pin::PinCode;
 use super::requirement::{self, Requirement};
 use crate::target::{DAX, PER_FILE};
@@ -76,16 +77,17 @@ pub(super) fn mount(deeds: &[Deed]) -> &'static str {
     if deeds.iter().any(per_file) { PER_FILE } else { DAX }
 }
 
-/// The program of `case`; why there is none.
-pub(super) fn program(case: &Case, deeds: &[Deed], reader: Audience) -> Sayable<String> {
+/// The program of what was recorded; why there is none.
+pub(super) fn program(recorded: &Recorded, reader: Audience) -> Sayable<String> {
+    let deeds = &recorded.deeds;
     let mut writer = CWriter { mount: mount(deeds), ..CWriter::default() };
     writer.place.insert(MAIN, 0);
     writer.processes.insert(0, CProcess::default());
     for (index, deed) in deeds.iter().enumerate() {
         writer.deed(deed, deeds.get(index + 1))?;
     }
-    let requirements = Requirement::all(case, deeds)?;
-    Ok(writer.text(case, &requirements, reader))
+    let requirements = Requirement::all(recorded)?;
+    Ok(writer.text(recorded, &requirements, reader))
 }
 
 impl CWriter {
@@ -461,7 +463,7 @@ impl CWriter {
         )
     }
 
-    fn text(&self, case: &Case, requirements: &[Requirement], reader: Audience) -> String {
+    fn text(&self, recorded: &Recorded, requirements: &[Requirement], reader: Audience) -> String {
         let mut body: String = self.pins.values().map(|pin| &pin.begins[..]).collect();
         let calls = |names: &[&str]| {
             names.iter().any(|name| self.body.contains(name) || self.calls.contains(name))
@@ -504,7 +506,7 @@ impl CWriter {
             body.push_str(&self.body);
         }
         let needs = self.needs(requirements);
-        let mut text = head(case, requirements, self.mount, reader);
+        let mut text = head(recorded, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
         let most = self.apart.iter().map(|op| op.0 + 1).max();
         if let Some(most) = most {
@@ -522,16 +524,21 @@ impl CWriter {
 }
 
 /// The comment that a program begins with.
-fn head(case: &Case, requirements: &[Requirement], mount: &str, reader: Audience) -> String {
+fn head(
+    recorded: &Recorded,
+    requirements: &[Requirement],
+    mount: &str,
+    reader: Audience,
+) -> String {
     let licence = match reader {
         Audience::Anybody => "MIT OR Apache-2.0",
         Audience::Xfstests => "GPL-2.0",
     };
     let mut text = format!(
-        "// SPDX-License-Identifier: {licence}\n/*\n * {}: made by daxtests from the case of that name.\n *\n",
-        case.name
+        "// SPDX-License-Identifier: {licence}\n/*\n * {}: made by daxtests from the {} of that name.\n *\n",
+        recorded.name, recorded.what
     );
-    for line in wrap::lines(&case.description(), WIDTH) {
+    for line in wrap::lines(&recorded.about, WIDTH) {
         let _ = writeln!(text, " * {line}");
     }
     text.push_str(" *\n");
@@ -705,7 +712,7 @@ fn sign(sector: Sector) -> Sayable<char> {
     }
 }
 
-fn files(action: &Action) -> Vec<FileId> {
+pub(super) fn files(action: &Action) -> Vec<FileId> {
     match action {
         Action::Close { file }
         | Action::Reopen { file }
@@ -728,7 +735,7 @@ fn files(action: &Action) -> Vec<FileId> {
 }
 
 /// The file that it goes to by its name.
-fn named(action: &Action) -> Option<FileId> {
+pub(super) fn named(action: &Action) -> Option<FileId> {
     match action {
         Action::Reopen { file }
         | Action::Unlink { file }
@@ -738,7 +745,7 @@ fn named(action: &Action) -> Option<FileId> {
     }
 }
 
-fn maps(action: &Action) -> Vec<MapId> {
+pub(super) fn maps(action: &Action) -> Vec<MapId> {
     match action {
         Action::Unmap { map }
         | Action::Touch { map, .. }

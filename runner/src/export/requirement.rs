@@ -7,10 +7,11 @@
 
 use std::fmt::Write as _;
 
+use cases::Deed;
 use cases::action::{Action, Mode, Partner, Sharing};
 use cases::system::Need;
-use cases::{Case, Deed};
 
+use super::Recorded;
 use super::pin::PinCode;
 use crate::fs::{self, FsType};
 use crate::target::PER_FILE;
@@ -66,11 +67,11 @@ pub(super) struct Row {
 }
 
 impl Requirement {
-    /// All that the program of `case` takes; why it cannot be a program.
-    pub(super) fn all(case: &Case, deeds: &[Deed]) -> Result<Vec<Self>, String> {
+    /// All that a program takes; why it cannot be one.
+    pub(super) fn all(recorded: &Recorded) -> Result<Vec<Self>, String> {
         let mut all: Vec<Self> = Vec::new();
-        let needs = case.needs.iter().map(|need| Self::of_need(*need).map(Some));
-        let actions = deeds.iter().map(|deed| match deed {
+        let needs = recorded.needs.iter().map(|need| Self::of_need(*need).map(Some));
+        let actions = recorded.deeds.iter().map(|deed| match deed {
             Deed::Start { action, .. } => Ok(Self::of_action(action)),
             _ => Ok(None),
         });

@@ -12,10 +12,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use cases::{Case, Deed};
 
-use super::c;
 use super::requirement::{Requirement, only_on};
+use super::{Recorded, c};
 use crate::target::DAX;
 use crate::wrap;
 
@@ -41,11 +40,9 @@ pub(crate) struct Added {
 ///
 /// If `folder` is no checkout of xfstests, or a file of the name is there.
 pub(super) fn add(
-    case: &Case,
-    deeds: &[Deed],
+    recorded: &Recorded,
     requirements: &[Requirement],
     source: String,
-    fixes: &[&str],
     folder: &Path,
 ) -> anyhow::Result<Added> {
     for part in ["common/preamble", "src/Makefile", "tests/generic"] {
@@ -55,7 +52,7 @@ pub(super) fn add(
             folder.display()
         );
     }
-    let program = format!("t_dax_{}", case.name.replace(['/', '-'], "_"));
+    let program = format!("t_dax_{}", recorded.name.replace(['/', '-'], "_"));
     let tests = folder.join("tests").join(only_on(requirements).map_or("generic", |fs| fs.name));
     let number = free_number(&tests)?;
     let files = [
@@ -67,7 +64,7 @@ pub(super) fn add(
         TestFile {
             path: tests.join(&number),
             mode: 0o755,
-            text: test(case, deeds, requirements, &number, fixes, &program),
+            text: test(recorded, requirements, &number, &program),
         },
         TestFile { path: tests.join(format!("{number}.out")), mode: 0o644, text: golden(&number) },
     ];
@@ -114,18 +111,11 @@ fn lines(of: impl Iterator<Item = String>) -> String {
 }
 
 /// The script.
-fn test(
-    case: &Case,
-    deeds: &[Deed],
-    requirements: &[Requirement],
-    number: &str,
-    fixes: &[&str],
-    program: &str,
-) -> String {
+fn test(recorded: &Recorded, requirements: &[Requirement], number: &str, program: &str) -> String {
     let rows: Vec<_> = requirements.iter().map(|one| one.row()).collect();
     let groups: BTreeSet<_> = rows.iter().filter_map(|row| row.group).collect();
     let requires: BTreeSet<_> = rows.iter().filter_map(|row| row.line).collect();
-    let mount = c::mount(deeds);
+    let mount = c::mount(&recorded.deeds);
     let shares = groups.contains("clone") || groups.contains("dedupe");
     let imports = if shares { ". ./common/reflink\n\n" } else { "" };
     // Tests in tests/ext4 run on its forerunners, too.
@@ -133,10 +123,10 @@ fn test(
         Some(fs) if fs.name == "ext4" => "_exclude_fs ext2\n_exclude_fs ext3\n\n",
         _ => "",
     };
-    let about = lines(wrap::lines(&case.description(), 76).iter().map(|line| format!("# {line}")));
+    let about = lines(wrap::lines(&recorded.about, 76).iter().map(|line| format!("# {line}")));
     let groups: Vec<_> = ["auto", "quick", "dax", "mmap"].into_iter().chain(groups).collect();
     let groups = groups.join(" ");
-    let fixes = lines(fixes.iter().map(|fix| fixed_by(fix)));
+    let fixes = lines(recorded.fixes.iter().map(|fix| fixed_by(fix)));
     let requires = lines(requires.iter().map(ToString::to_string));
     format!(
         "#! /bin/bash\n\

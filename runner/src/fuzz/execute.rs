@@ -460,7 +460,7 @@ pub(super) fn machinery(why: String) -> Divergence {
 }
 
 /// Whether it matters to others in which order it is done.
-fn changes(action: &Action) -> bool {
+pub(crate) fn changes(action: &Action) -> bool {
     match action {
         Action::Store { .. } | Action::DirectIo { .. } => true,
         // Who takes more than a reference to a shared page copies it first.

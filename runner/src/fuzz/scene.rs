@@ -6,12 +6,15 @@ use cases::system::{Kinship, MAIN, Need, System};
 use super::program::{FILES, LOADER, Program, TASKS, first_map, is_dax};
 use super::tolerance::Situation;
 
+/// What each file holds, a letter a page.
+pub(crate) const FILLS: [&[u8]; 3] = [b"abcd", b"wxyz", b"klmn"];
+
 /// Makes that of `program`, which must succeed.
 pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), String> {
     for need in [Need::HeldIo, Need::PageCache] {
         system.offers(need)?;
     }
-    for ((file, medium), fill) in FILES.into_iter().zip([b"abcd", b"wxyz", b"klmn"]) {
+    for ((file, medium), fill) in FILES.into_iter().zip(FILLS) {
         let (name, fill) = (format!("f{}", file.0), fill.to_vec());
         let (map, sharing) = (first_map(file), Sharing::Shared);
         let span = pages(0, program.first_pages(file));
@@ -48,7 +51,7 @@ pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Situat
 }
 
 /// The process of a task, by the number of its first one.
-pub(super) fn process(task: u32) -> u32 {
+pub(crate) fn process(task: u32) -> u32 {
     if (3..TASKS).contains(&task) { task } else { 0 }
 }
 

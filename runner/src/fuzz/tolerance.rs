@@ -162,7 +162,7 @@ impl Situation {
     }
 
     /// Whether a file has bytes behind its end that a mapping shows.
-    fn ends_within_page(&self, file: FileId) -> bool {
+    pub(crate) fn ends_within_page(&self, file: FileId) -> bool {
         self.sizes.get(&file).is_some_and(|size| !size.is_multiple_of(PAGE))
     }
 
@@ -219,7 +219,7 @@ impl Situation {
         self.pinned.values().any(|held| held.file == file)
     }
 
-    fn file_of(&self, process: u32, map: MapId) -> Option<FileId> {
+    pub(crate) fn file_of(&self, process: u32, map: MapId) -> Option<FileId> {
         self.maps.get(&(process, map)).copied().filter(|file| is_dax(*file))
     }
 }
@@ -236,6 +236,11 @@ impl Tolerance {
         }
         let splits = !machine::symbols(&[SPLITS].into())?.is_empty();
         Ok(Self { fs: target.fs, finds, splits })
+    }
+
+    /// What any kernel may do otherwise that has no bug.
+    pub(crate) const fn of_any(fs: FsType) -> Self {
+        Self { fs, finds: BTreeSet::new(), splits: true }
     }
 
     fn has(&self, find: FindId) -> bool {

@@ -198,3 +198,15 @@ fn a_report_does_not_go_over_the_journal() {
     results.open_other(&folder.path().join("junit.xml")).unwrap();
     results.open_other(&folder.path().join("other.xml")).unwrap();
 }
+
+#[test]
+fn a_folder_of_a_case_says_which_case_it_is() {
+    for (folder, case) in [
+        ("target/results/6.12-xfs/cases/waits/punch/splice/mapped", "waits/punch/splice/mapped"),
+        ("/r/cases/race/retry.2/", "race/retry"),
+    ] {
+        assert_eq!(Results::case_of(Path::new(folder)).unwrap(), case);
+    }
+    let error = Results::case_of(Path::new("/r")).unwrap_err().to_string();
+    assert!(error.starts_with("/r is no folder of a case"), "{error}");
+}

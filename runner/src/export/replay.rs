@@ -1,0 +1,286 @@
+//! A program of the fuzzer, written down as it runs on the reference.
+//!
+//! What it does in a kernel alone counts: files and tasks that it does not use are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::bail;
+use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Sharing, TaskId, pages};
+use cases::system::{Conclusion, Kinship, Look, MAIN, OpId, Signal, System, Tried};
+
+use super::{Recorded, c, refusal};
+use crate::fs::FsType;
+use crate::fuzz::execute::changes;
+use crate::fuzz::keep;
+use crate::fuzz::program::{FILES, PAGES, Program, Restraint, Step, first_map};
+use crate::fuzz::scene::{FILLS, process};
+use crate::fuzz::tolerance::{Situation, Tolerance};
+
+const ABOUT: &str = "What each task does, step by step, and what must come of it: a file system is to do \
+                     what the reference implementation of the protocol does. Where a block lies, and \
+                     whether pages are written back, is not looked at.";
+
+/// Writes down the program in a file.
+pub(super) fn record(path: &Path) -> anyhow::Result<Recorded> {
+    let program = keep::read(path)?;
+    let name = path.file_stem().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    if let Some(why) = lacks(&program) {
+        return Err(refusal(&name, why));
+    }
+    let (said, deeds) =
+        cases::record_what(program.seed, |system| Recording::new(system, &program).run());
+    if let Err(why) = said {
+        bail!("{name} does not run on the reference: {why}");
+    }
+    Ok(Recorded {
+        name,
+        what: "random program",
+        about: ABOUT.to_owned(),
+        needs: Vec::new(),
+        deeds,
+        fixes: Vec::new(),
+    })
+}
+
+/// Why a program cannot be written down, if it cannot.
+fn lacks(program: &Program) -> Option<&'static str> {
+    if program.huge > 0 {
+        return Some("huge files are not exported yet");
+    }
+    let copies = |step: &Step| matches!(step, Step::Do(_, Action::DirectIo { .. }));
+    let any = Restraint { reflink: true, loads: true, evict: true, direct: true, huge: true };
+    if program.steps.iter().any(copies) && !program.fits(Restraint { direct: false, ..any }) {
+        return Some("what direct I/O leaves that overlaps its own buffer is each kernel's own");
+    }
+    program.steps.iter().find_map(|step| match step {
+        Step::Hold { .. } | Step::Go(_) => {
+            Some("a program of its own has no probes to hold a task with")
+        }
+        Step::Load(_) => Some("a load is not exported"),
+        Step::Do(_, Action::Pin { kind, .. }) if kind.is_reaped() => {
+            Some("direct I/O needs a device that holds it")
+        }
+        _ => None,
+    })
+}
+
+/// The program as it goes on.
+struct Recording<'a> {
+    system: &'a mut dyn System,
+    program: &'a Program,
+    tasks: BTreeMap<u32, TaskId>,
+    busy: BTreeMap<u32, (Action, OpId)>,
+    /// Pins that can be released.
+    pins: BTreeMap<PinId, PinKind>,
+    /// What the first process still has mapped.
+    mapped: BTreeSet<FileId>,
+    stage: Situation,
+}
+
+impl<'a> Recording<'a> {
+    fn new(system: &'a mut dyn System, program: &'a Program) -> Self {
+        Self {
+            system,
+            program,
+            tasks: BTreeMap::from([(0, MAIN)]),
+            busy: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            mapped: BTreeSet::new(),
+            stage: Situation::default(),
+        }
+    }
+
+    fn run(mut self) -> Tried<()> {
+        self.set_up()?;
+        for step in &self.program.steps {
+            self.step(step)?;
+        }
+        self.end()
+    }
+
+    fn set_up(&mut self) -> Tried<()> {
+        for ((file, medium), fill) in FILES.into_iter().zip(FILLS) {
+            if !used(self.program).contains(&file) {
+                continue;
+            }
+            let (name, fill) = (format!("f{}", file.0), fill.to_vec());
+            let (map, span, sharing) = (first_map(file), pages(0, PAGES), Sharing::Shared);
+            for action in [
+                Action::Create { file, name, medium, fill },
+                Action::Map { map, file, span, sharing },
+            ] {
+                let op = self.system.start(MAIN, action)?;
+                self.system.wait(op)?;
+            }
+            self.mapped.insert(file);
+            self.stage.sizes.insert(file, PAGES * PAGE);
+            self.stage.maps.extend([0, 3, 4].map(|process| ((process, map), file)));
+        }
+        let acting: BTreeSet<u32> = self
+            .program
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Do(task, _) if *task != 0 => Some(*task),
+                _ => None,
+            })
+            .collect();
+        for task in acting {
+            let kinship = if process(task) == 0 { Kinship::Thread } else { Kinship::Process };
+            let made = self.system.spawn(MAIN, kinship)?;
+            self.tasks.insert(task, made);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Tried<()> {
+        match step {
+            Step::Do(task, action) => {
+                let is_open =
+                    changes(action) && self.busy.values().any(|(other, _)| changes(other));
+                if self.busy.contains_key(task) || is_open || self.is_free(*task, action) {
+                    return Ok(());
+                }
+                self.stage.begin(process(*task), action);
+                let op = self.system.start(self.tasks[task], action.clone())?;
+                self.busy.insert(*task, (action.clone(), op));
+                self.rest(Some(*task))
+            }
+            Step::Release(pin) => self.release(*pin),
+            Step::Signal(task) if self.busy.contains_key(task) => {
+                self.system.signal(self.tasks[task], Signal::Handled)?;
+                self.rest(None)
+            }
+            Step::Signal(_) | Step::Load(_) | Step::Hold { .. } | Step::Go(_) => Ok(()),
+        }
+    }
+
+    /// Whether what comes of an action now is the kernel's to choose.
+    fn is_free(&self, task: u32, action: &Action) -> bool {
+        let process = process(task);
+        let tolerance = [FsType::Xfs, FsType::Ext4].map(Tolerance::of_any);
+        let behind_end = match action {
+            // What was stored there may be zeroed at any time.
+            Action::Load { map, .. } => self
+                .stage
+                .file_of(process, *map)
+                .is_some_and(|file| self.stage.ends_within_page(file)),
+            _ => false,
+        };
+        behind_end || tolerance.iter().any(|it| it.avoids(process, action, &self.stage).is_some())
+    }
+
+    fn release(&mut self, pin: PinId) -> Tried<()> {
+        let Some(kind) = self.pins.remove(&pin) else { return Ok(()) };
+        if kind.is_kept() {
+            return Ok(());
+        }
+        self.stage.pinned.remove(&pin);
+        self.system.release(pin)?;
+        self.system.transferred(pin)?;
+        self.rest(None)
+    }
+
+    /// Lets all operations come to rest, that of task `first` before the others.
+    fn rest(&mut self, first: Option<u32>) -> Tried<()> {
+        self.stage.breaking.clear();
+        let others = self.busy.keys().copied().filter(|task| Some(*task) != first);
+        for task in first.into_iter().chain(others).collect::<Vec<_>>() {
+            let Some((action, op)) = self.busy.get(&task).cloned() else { continue };
+            if let Look::Blocked(_) = self.system.settle(op)? {
+                self.system.conclude(Conclusion::Blocked(op));
+                self.stage.breaking.extend(action.breaks());
+                continue;
+            }
+            self.system.conclude(Conclusion::Returns(op));
+            self.busy.remove(&task);
+            self.ended(task, &action, op)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, task: u32, action: &Action, op: OpId) -> Tried<()> {
+        let is_done = self.system.wait(op)?.result.is_ok();
+        if is_done {
+            self.stage.end(action);
+        }
+        match action {
+            Action::Pin { pin, kind, .. } if is_done => {
+                self.pins.insert(*pin, *kind);
+            }
+            Action::Pin { pin, .. } => {
+                self.stage.pinned.remove(pin);
+            }
+            Action::Unmap { map } if is_done => {
+                self.stage.maps.remove(&(process(task), *map));
+                if process(task) == 0 {
+                    self.mapped.retain(|file| first_map(*file) != *map);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets everything end, and reads what is left.
+    fn end(&mut self) -> Tried<()> {
+        while let Some(pin) = self.pins.keys().next().copied() {
+            self.release(pin)?;
+        }
+        for (task, (action, op)) in std::mem::take(&mut self.busy) {
+            self.ended(task, &action, op)?;
+        }
+        let first: Vec<_> = FILES
+            .into_iter()
+            .filter(|(file, medium)| used(self.program).contains(file) && *medium == Medium::Dax)
+            .map(|(file, _)| file)
+            .collect();
+        let steps = &self.program.steps;
+        let is_closed = |file: &FileId| {
+            steps.iter().any(
+                |step| matches!(step, Step::Do(_, Action::Close { file: other }) if other == file),
+            )
+        };
+        let made = steps.iter().filter_map(|step| match step {
+            Step::Do(task, Action::Create { file, medium: Medium::Dax, .. })
+                if process(*task) == 0 && !is_closed(file) =>
+            {
+                Some(*file)
+            }
+            _ => None,
+        });
+        let mut looks = Vec::new();
+        for file in first.iter().copied().chain(made) {
+            looks.push(Action::Stat { file });
+            looks.push(Action::Read { file, span: pages(0, self.program.most_pages()) });
+        }
+        for file in first {
+            let size = self.stage.sizes[&file];
+            let whole = pages(0, (size / PAGE).min(PAGES));
+            if self.mapped.contains(&file) && size.is_multiple_of(PAGE) && whole.len > 0 {
+                looks.push(Action::Load { map: first_map(file), span: whole });
+            }
+        }
+        for look in looks {
+            let op = self.system.start(MAIN, look)?;
+            self.system.wait(op)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files that a program uses.
+fn used(program: &Program) -> BTreeSet<FileId> {
+    let mut used = BTreeSet::new();
+    for step in &program.steps {
+        let Step::Do(_, action) = step else { continue };
+        used.extend(c::files(action));
+        used.extend(c::named(action));
+        let maps = c::maps(action);
+        used.extend(
+            FILES.into_iter().map(|(file, _)| file).filter(|file| maps.contains(&first_map(*file))),
+        );
+    }
+    used
+}
