@@ -137,9 +137,10 @@ impl<'a> Recording<'a> {
     fn step(&mut self, step: &Step) -> Tried<()> {
         match step {
             Step::Do(task, action) => {
-                let is_open =
+                // When two that change things are let go by one release, their order is open.
+                let has_no_order =
                     changes(action) && self.busy.values().any(|(other, _)| changes(other));
-                if self.busy.contains_key(task) || is_open || self.is_free(*task, action) {
+                if self.busy.contains_key(task) || has_no_order || self.is_free(*task, action) {
                     return Ok(());
                 }
                 self.stage.begin(process(*task), action);
