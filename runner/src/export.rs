@@ -154,7 +154,7 @@ mod tests {
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
     /// expresses.
-    const SAMPLE: [&str; 17] = [
+    const SAMPLE: [&str; 19] = [
         "waits/punch/splice/unmapped",
         "waits/truncate-down/splice/other-process",
         "waits/collapse/splice/unlinked",
@@ -172,6 +172,8 @@ mod tests {
         "lifecycle/sync-store-to-shared",
         "mapping/write-protected",
         "mapping/cachestat",
+        "waits/truncate-down/aio-write/mapped",
+        "waits/punch/aio-read/other-process",
     ];
 
     /// For each requirement a case that has it, what `lacking.c` calls it, and what the program says
@@ -292,6 +294,12 @@ mod tests {
             "access to another process's memory (process_vm_readv(2)): Operation not permitted",
         ),
         (
+            Requirement::HeldIo,
+            "waits/punch/aio-read/mapped",
+            "held",
+            "a device that holds direct I/O (dm-linear, loop): Function not implemented",
+        ),
+        (
             Requirement::Whole,
             "lifecycle/sync-store-to-hole",
             "a mount point",
@@ -386,7 +394,7 @@ mod tests {
     #[test]
     fn programs_of_the_fuzzer_are_exported_or_refused() {
         let reasons = [
-            "a device that holds it",
+            "pins by direct I/O",
             "huge files",
             "a load is not exported",
             "overlaps its own buffer",
@@ -462,7 +470,7 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_refused_with_its_reason() {
         for (name, words) in [
-            ("waits/punch/aio-read/mapped", "a device that holds it"),
+            ("waits/punch/uring-read/mapped", "requests of io_uring"),
             ("race/retry", "script"),
             ("durable/punch/splice/mapped", "not to be seen"),
             ("fsync/part-written-beside-shared", "what was written back is not to be seen"),

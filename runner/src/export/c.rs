@@ -433,8 +433,12 @@ impl CWriter {
             Action::PinLongterm { map, span } => {
                 format!("register_buffer(&{}, {})", mapping(*map), range(*span))
             }
-            Action::Reap { .. } | Action::DirectLoad { .. } => {
-                return Err(format!("{words}: direct I/O needs a device that holds it"));
+            Action::Reap { pin } => match self.pins.get(pin) {
+                Some(pin) if !pin.reaps.is_empty() => pin.reaps.clone(),
+                _ => return Err(format!("{words}: the pin is not exported")),
+            },
+            Action::DirectLoad { .. } => {
+                return Err(format!("{words}: direct I/O needs a device that is slow"));
             }
             Action::Blocks { .. }
             | Action::FindBlock { .. }
@@ -505,6 +509,12 @@ impl CWriter {
         } else {
             body.push_str(&self.body);
         }
+        let ends: String = self
+            .pins
+            .values()
+            .filter(|pin| !pin.ends.is_empty())
+            .map(|pin| format!("\t{}\n", pin.ends))
+            .collect();
         let needs = self.needs(requirements);
         let mut text = head(recorded, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
@@ -515,10 +525,14 @@ impl CWriter {
                 "\n/* Shared with forked processes. */\n#define OPERATIONS {most}\nstatic struct operation *operations;"
             );
         }
-        text.push_str(&pieces(&format!("{needs}{body}{}{globals}", self.calls)));
+        text.push_str(&pieces(&format!("{needs}{body}{}{globals}{ends}", self.calls)));
         let _ = write!(text, "{globals}\n{handlers}{}{needs}\n", self.calls);
         let names: Vec<_> = self.names.values().map(|name| quoted(name)).collect();
-        let _ = write!(text, "static void run(void)\n{{\n{body}}}\n\n{}", last(&names, attempts));
+        let _ = write!(
+            text,
+            "static void run(void)\n{{\n{body}}}\n\n{}",
+            last(&names, attempts, &ends)
+        );
         text
     }
 }
@@ -566,7 +580,7 @@ fn head(
 }
 
 /// How a program ends: the process that the user waits for, which cannot hang.
-fn last(names: &[String], attempts: u32) -> String {
+fn last(names: &[String], attempts: u32, ends: &str) -> String {
     let verdict = match attempts {
         1 => "as it must be".to_owned(),
         _ => format!(
@@ -611,11 +625,11 @@ fn last(names: &[String], attempts: u32) -> String {
 	verdict.fd = ends[0];
 	if (poll(&verdict, 1, 300000) == 0) {{
 		fputs("FAIL: it did not end within 5 min\n", stderr);
-		return 1;
+	{ends}	return 1;
 	}}
 	if (read(ends[0], &code, 1) != 1)
 		fputs("cannot tell: the test died\n", stderr);
-	if (code)
+{ends}	if (code)
 		return code;
 	waitpid(-1, &status, 0);
 	for (attempt = 0; attempt < {attempts}; attempt++)
@@ -683,6 +697,8 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Sayable<String> {
             // It may find that it cannot share, but not share what differs.
             Action::Dedupe { .. } if *count > 0 => "SOME".to_owned(),
             Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
+            // Compared where it is collected.
+            Action::Reap { .. } => "0".to_owned(),
             // How many faults it took is the kernel's to choose.
             _ => "0".to_owned(),
         },

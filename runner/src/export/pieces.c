@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -635,6 +636,158 @@ static void unpin(struct pin *pin)
 			cannot("reading the pipe");
 		done += (int)count;
 	}
+}
+
+//: make_held answer map_file
+#include <linux/aio_abi.h>
+#include <linux/dm-ioctl.h>
+#include <linux/loop.h>
+
+/*
+ * A device that holds direct I/O: dm-linear on a loop device on a file in memory. While it is suspended, what was
+ * submitted waits, with its pages pinned.
+ */
+struct held {
+	const char *name;
+	int memory, device;
+	aio_context_t context;
+	long length;
+	char bytes[65536];
+};
+
+struct dm_request {
+	struct dm_ioctl head;
+	struct dm_target_spec target;
+	char words[64];
+};
+
+static long dm_request(struct dm_request *request, unsigned long number, const char *name, pid_t owner, __u32 flags)
+{
+	int control = open("/dev/mapper/control", O_RDWR);
+	long said;
+
+	if (control < 0)
+		return -errno;
+	request->head.version[0] = DM_VERSION_MAJOR;
+	request->head.data_size = sizeof(*request);
+	request->head.data_start = offsetof(struct dm_request, target);
+	request->head.flags = flags;
+	request->head.dev = 0;
+	snprintf(request->head.name, sizeof(request->head.name), "daxtests-%d-%s", owner, name);
+	said = answer(ioctl(control, number, request));
+	close(control);
+	return said;
+}
+
+/* Makes it, full of `byte`, and suspends it. Forked processes share what is known of it. */
+static long make_held(struct held **made_held, const char *name, char byte)
+{
+	struct held *held = mmap(NULL, sizeof(*held), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct loop_config loop = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+	struct dm_request made = { .head.version = { 0 } }, table = { .head.target_count = 1 }, other = { .words = "" };
+	char page[PAGE], path[64];
+	int control, number, below;
+	pid_t owner = getppid();
+	long said;
+
+	if (held == MAP_FAILED)
+		return -errno;
+	*made_held = held;
+	held->name = name;
+	held->memory = memfd_create("held", MFD_CLOEXEC);
+	if (held->memory < 0)
+		return -errno;
+	memset(page, byte, PAGE);
+	for (size_t at = 0; at < sizeof(held->bytes); at += PAGE)
+		if (pwrite(held->memory, page, PAGE, (off_t)at) != PAGE)
+			return -EIO;
+	control = open("/dev/loop-control", O_RDWR);
+	number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	if (number < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/dev/loop%d", number);
+	loop.fd = (__u32)held->memory;
+	below = open(path, O_RDWR);
+	if (below < 0 || ioctl(below, LOOP_CONFIGURE, &loop))
+		return -errno;
+	table.target.length = sizeof(held->bytes) / SECTOR;
+	strcpy(table.target.target_type, "linear");
+	snprintf(table.words, sizeof(table.words), "/dev/loop%d 0", number);
+	if ((said = dm_request(&made, DM_DEV_CREATE, name, owner, 0)) ||
+	    (said = dm_request(&table, DM_TABLE_LOAD, name, owner, 0)) ||
+	    (said = dm_request(&other, DM_DEV_SUSPEND, name, owner, 0)))
+		return said;
+	snprintf(path, sizeof(path), "/dev/dm-%u", (unsigned int)((made.head.dev & 0xff) | (made.head.dev >> 12 & 0xfff00)));
+	held->device = open(path, O_RDWR | O_DIRECT);
+	if (held->device < 0)
+		return -errno;
+	close(below);
+	close(control);
+	return dm_request(&other, DM_DEV_SUSPEND, name, owner, DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG);
+}
+
+//: pin_held make_held
+/* Submits direct I/O between a mapping and the device. */
+static long pin_held(struct held *held, const struct map *map, size_t at, size_t length, int is_write)
+{
+	struct iocb io = {
+		.aio_lio_opcode = is_write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = (__u32)held->device,
+		.aio_buf = (__u64)(map->at + at),
+		.aio_nbytes = length,
+	}, *all[] = { &io };
+	struct io_event event;
+
+	if (length > sizeof(held->bytes) || syscall(SYS_io_setup, 1, &held->context))
+		cannot("io_setup");
+	if (syscall(SYS_io_submit, held->context, 1, all) != 1)
+		return -errno;
+	held->length = (long)length;
+	/* What pins no page is over at once; the device withholds every other. */
+	if (syscall(SYS_io_getevents, held->context, 0, 1, &event, NULL) == 1)
+		return event.res < 0 ? (long)event.res : -EIO;
+	return 0;
+}
+
+//: unpin_held make_held
+static void unpin_held(struct held *held)
+{
+	struct dm_request request = { .words = "" };
+
+	errno = (int)-dm_request(&request, DM_DEV_SUSPEND, held->name, getppid(), 0);
+	if (errno)
+		cannot("resuming the device");
+}
+
+//: reap pin_held
+/* Waits for the end of the direct I/O. */
+static long reap(const struct held *held)
+{
+	struct io_event event;
+
+	if (syscall(SYS_io_getevents, held->context, 1, 1, &event, NULL) != 1)
+		return -errno;
+	return event.res == held->length ? 0 : event.res < 0 ? (long)event.res : -EIO;
+}
+
+//: held_bytes make_held
+/* What went through: what the device holds now. */
+static const char *held_bytes(struct held *held)
+{
+	if (pread(held->memory, held->bytes, (size_t)held->length, 0) != held->length)
+		cannot("reading what the device holds");
+	return held->bytes;
+}
+
+//: remove_held make_held
+/* Lets go, whatever became of the test. */
+static void remove_held(const char *name)
+{
+	struct dm_request request = { .words = "" };
+
+	dm_request(&request, DM_DEV_SUSPEND, name, getpid(), 0);
+	memset(&request, 0, sizeof(request));
+	dm_request(&request, DM_DEV_REMOVE, name, getpid(), DM_DEFERRED_REMOVE);
 }
 
 //: pin_own map_file

@@ -1,6 +1,6 @@
 //! A pin in C: what a program says to make, take and release one, a row for each kind.
 
-use cases::action::PinKind;
+use cases::action::{Engine, PinKind};
 
 /// What a program says of a pin; nothing where there is nothing to say.
 #[derive(Debug, Default)]
@@ -17,6 +17,10 @@ pub(super) struct PinCode {
     pub(super) releases: String,
     /// What went through it then, and how many bytes that is.
     pub(super) seen: String,
+    /// A statement that collects its end, some time after its release.
+    pub(super) reaps: String,
+    /// A statement of the process that the user waits for, which undoes what outlives the others.
+    pub(super) ends: String,
 }
 
 impl PinCode {
@@ -33,7 +37,22 @@ impl PinCode {
             },
             PinKind::OwnPipe => Self { takes: format!("pin_own({buffer})"), ..Self::default() },
             PinKind::Zerocopy => return Err("a socket needs a peer that does not read"),
-            PinKind::Direct { .. } => return Err("direct I/O needs a device that holds it"),
+            PinKind::Direct { engine: Engine::Uring, .. } => {
+                return Err("requests of io_uring are not exported yet");
+            }
+            PinKind::Direct { engine: Engine::Aio, byte, .. } => Self {
+                variable: format!("static struct held *{name};\n"),
+                tries: format!(
+                    "need(make_held(&{name}, \"{name}\", '{}'), \"a device that holds direct I/O (dm-linear, loop)\");\n",
+                    char::from(byte)
+                ),
+                takes: format!("pin_held({name}, {buffer}, {})", u8::from(!kind.writes())),
+                releases: format!("unpin_held({name});"),
+                reaps: format!("reap({name})"),
+                seen: format!("held_bytes({name}), {name}->length"),
+                ends: format!("remove_held(\"{name}\");"),
+                ..Self::default()
+            },
             PinKind::Remote { byte, .. } => Self {
                 variable: format!("static struct remote *{name};\n"),
                 tries: format!("{name} = begin_remote();\n"),

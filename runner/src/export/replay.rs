@@ -58,8 +58,9 @@ fn lacks(program: &Program) -> Option<&'static str> {
             Some("a program of its own has no probes to hold a task with")
         }
         Step::Load(_) => Some("a load is not exported"),
+        // Who collects it is not written down.
         Step::Do(_, Action::Pin { kind, .. }) if kind.is_reaped() => {
-            Some("direct I/O needs a device that holds it")
+            Some("pins by direct I/O are not exported yet")
         }
         _ => None,
     })

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use cases::Deed;
-use cases::action::{Action, Mode, Partner, Sharing};
+use cases::action::{Action, Mode, Partner, PinKind, Sharing};
 use cases::system::Need;
 
 use super::Recorded;
@@ -43,6 +43,8 @@ pub(super) enum Requirement {
     RegisteredBuffer,
     /// Another process that reads or writes this one's memory, and waits meanwhile.
     Peer,
+    /// A device that holds direct I/O.
+    HeldIo,
     /// A file system that nobody else uses, by its mount point.
     Whole,
     /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
@@ -97,13 +99,13 @@ impl Requirement {
             Need::MoveExtents => Self::MoveExtents,
             Need::WithoutDax => Self::WithoutDax,
             Need::Uring => Self::RegisteredBuffer,
+            Need::Pin(PinKind::Direct { .. }) | Need::HeldIo => Self::HeldIo,
             Need::Pin(kind) if PinCode::is_tried(kind) => Self::Peer,
             Need::Spare => Self::Whole,
             Need::ShutDown => Self::ShutDown,
             Need::WriteProtect => Self::WriteProtect,
             Need::CacheStat => Self::CacheStat,
             Need::Pin(_)
-            | Need::HeldIo
             | Need::SlowIo
             | Need::Huge
             | Need::PageCache
@@ -130,6 +132,7 @@ impl Requirement {
             Action::MoveExtents { .. } => Self::MoveExtents,
             Action::CreateWithoutDax { .. } => Self::WithoutDax,
             Action::PinLongterm { .. } => Self::RegisteredBuffer,
+            Action::Pin { kind: PinKind::Direct { .. }, .. } => Self::HeldIo,
             Action::Pin { kind, .. } if PinCode::is_tried(*kind) => Self::Peer,
             _ => return None,
         })
@@ -237,7 +240,7 @@ impl Requirement {
                 ..none()
             },
             // Each that a program has tries it for itself when it begins.
-            Self::Peer => none(),
+            Self::Peer | Self::HeldIo => none(),
             Self::Whole => Row {
                 tries: tries("find_mount()", "the mount point of a file system of its own"),
                 ..none()
