@@ -306,7 +306,11 @@ impl CWriter {
                 let fill = letters(fill)?;
                 format!("create_without_dax(&{}, {}, {fill})", descriptor(*file), name(file))
             }
-            Action::WriteProtect { .. } | Action::CacheStat { .. } => {
+            Action::WriteProtect { .. }
+            | Action::CacheStat { .. }
+            | Action::Gather { .. }
+            | Action::FutexWait { .. }
+            | Action::FutexWake { .. } => {
                 return Err(format!("no program does this yet: {words}"));
             }
             Action::CreateSpare { .. }
@@ -314,6 +318,7 @@ impl CWriter {
             | Action::DropCaches
             | Action::Poison { .. }
             | Action::SoftOffline { .. }
+            | Action::SpoilBlocks { .. }
             | Action::Scrub { .. }
             | Action::Repair { .. } => {
                 return Err(format!(
@@ -351,7 +356,7 @@ impl CWriter {
                     range(*span)
                 )
             }
-            Action::CancelledFallocate { .. } => {
+            Action::CancelledFallocate { .. } | Action::CancelledOpenTruncate { .. } => {
                 return Err(format!("{words}: requests of io_uring are not exported yet"));
             }
             Action::Clone { from, span, to, at } => format!(

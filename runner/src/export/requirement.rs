@@ -99,6 +99,7 @@ impl Requirement {
             | Need::Poison
             | Need::WriteProtect
             | Need::CacheStat
+            | Need::BadBlocks
             | Need::Scrub
             | Need::Repair
             | Need::Unbind
