@@ -153,6 +153,14 @@ pub enum Action {
         /// The mapping.
         map: MapId,
     },
+    /// The driver of the spare device is told that the file's blocks there are bad: they cannot be read,
+    /// until somebody writes whole blocks.
+    SpoilBlocks {
+        /// Which file.
+        file: FileId,
+        /// Which pages.
+        span: Span,
+    },
     /// `XFS_IOC_SCRUB_METADATA` of the file's inode and extent map, and of what its file system knows
     /// of the space there. Replies [`Reply::Count`], 1 if any is found corrupt.
     Scrub {
@@ -218,6 +226,15 @@ pub enum Action {
         /// `FromMemory` is a write(2) to the file.
         direction: Direction,
     },
+    /// pwritev(2) of the first bytes of two mappings, one after the other. Replies [`Reply::Count`].
+    Gather {
+        /// To which file.
+        file: FileId,
+        /// Where in the file.
+        span: Span,
+        /// The mappings, each for half of it.
+        maps: [MapId; 2],
+    },
     /// ftruncate(2).
     Truncate {
         /// Which.
@@ -227,6 +244,11 @@ pub enum Action {
     },
     /// open(2) with `O_TRUNC`.
     OpenTruncate {
+        /// Which.
+        file: FileId,
+    },
+    /// open(2) with `O_TRUNC` by io_uring, which is cancelled as soon as it runs.
+    CancelledOpenTruncate {
         /// Which.
         file: FileId,
     },
@@ -380,6 +402,17 @@ pub enum Action {
         /// Which.
         map: MapId,
     },
+    /// `FUTEX_WAIT` for the first word of a mapping, which holds what it does, by whichever process.
+    FutexWait {
+        /// Which.
+        map: MapId,
+    },
+    /// `FUTEX_WAKE` of all who wait for the first word of a mapping. Replies [`Reply::Count`], how many
+    /// did.
+    FutexWake {
+        /// Which.
+        map: MapId,
+    },
     /// Pins pages of a mapping; returns once they are pinned. Released with `System::release`.
     Pin {
         /// Its identifier from now on.
@@ -460,6 +493,7 @@ impl Action {
             Self::Poison { .. } => "poison",
             Self::SoftOffline { .. } => "soft-offline",
             Self::WriteProtect { .. } => "write-protect",
+            Self::SpoilBlocks { .. } => "spoil",
             Self::Scrub { .. } => "scrub",
             Self::Repair { .. } => "repair",
             Self::Close { .. } => "close",
@@ -470,8 +504,9 @@ impl Action {
             Self::Write { .. } => "write",
             Self::DirectIo { direction: Direction::FromMemory, .. } => "direct-write",
             Self::DirectIo { direction: Direction::IntoMemory, .. } => "direct-read",
+            Self::Gather { .. } => "gather",
             Self::Truncate { .. } => "truncate",
-            Self::OpenTruncate { .. } => "open-truncate",
+            Self::OpenTruncate { .. } | Self::CancelledOpenTruncate { .. } => "open-truncate",
             Self::Fallocate { mode, .. } | Self::CancelledFallocate { mode, .. } => mode.name(),
             Self::Clone { .. } => "reflink",
             Self::Dedupe { .. } => "dedupe",
@@ -491,6 +526,8 @@ impl Action {
             Self::Store { .. } => "store",
             Self::Load { .. } => "load",
             Self::Msync { .. } => "msync",
+            Self::FutexWait { .. } => "futex-wait",
+            Self::FutexWake { .. } => "futex-wake",
             Self::Pin { .. } => "pin",
             Self::Reap { .. } => "reap",
             Self::PinLongterm { .. } => "pin-longterm",

@@ -89,6 +89,9 @@ impl Case {
     pub fn provokes(&self) -> &'static [&'static str] {
         if self.needs.contains(&Need::Poison) {
             &["memory failure"]
+        } else if self.needs.contains(&Need::BadBlocks) {
+            // Whoever reads ahead of what it is about meets them as well.
+            &["I/O error on"]
         } else if self.needs.contains(&Need::ShutDown) {
             &SHUT_DOWN
         } else {

@@ -59,6 +59,7 @@ impl Action {
         };
         match *self {
             Self::Write { file, span, .. }
+            | Self::Gather { file, span, .. }
             | Self::DirectIo { file, span, direction: Direction::FromMemory, .. } => {
                 vec![written(file, span)]
             }
@@ -75,6 +76,7 @@ impl Action {
                 vec![of(file, span.at..span.end(), change)]
             }
             Self::CancelledFallocate { file, .. }
+            | Self::CancelledOpenTruncate { file }
             | Self::Exchange { file, with: Partner::BootLoader } => vec![all(file, Change::Open)],
             Self::Exchange { file, with: Partner::File(other) | Partner::Range(other) } => {
                 vec![all(file, Change::Open), all(other, Change::Open)]

@@ -72,6 +72,64 @@ fn reopen_and_truncate(t: &mut Test<'_>, data: File, close: &Op) -> Checked<Op> 
 }
 
 case! {
+    /// A file goes with its last link and its last descriptor while a page of it is pinned, which another file
+    /// has as well and has mapped. Whoever closes it waits for the pin at most: nobody is to unmap the other.
+    shared_elsewhere: "evict/shared-mapped-elsewhere",
+    groups: ["quick"], needs: [Reflink], limit: 240, origin: origin::EVICT,
+}
+fn shared_elsewhere(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "a")?;
+    let copy = t.file("copy", ".")?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: copy.id, at: 0 })?;
+    // It can be killed, which ends its mapping, if all else hangs.
+    let other = t.fork()?;
+    t.run_as(other, Action::Close { file: data.id })?;
+    let theirs = t.map_as(other, copy, Sharing::Shared)?;
+    t.run_as(other, Action::Touch { map: theirs, span: page(0) })?;
+    let map = t.map(data)?;
+    let pin = t.pin(map, page(0))?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Unlink { file: data.id })?;
+    let close = t.begin(Action::Close { file: data.id })?;
+    t.settled(&close)?;
+    t.is_open(&close);
+    t.release(pin)?;
+    if !t.settled(&close)? {
+        let look = t.describe();
+        return fail("close returns once the pin is released", "it sleeps on", &look);
+    }
+    t.succeeded(&close)?;
+    t.transferred(pin, "a")?;
+    t.reads(copy, "a")
+}
+
+case! {
+    /// A file is to leave memory with its last user, for somebody changed whether it uses DAX, and a page of
+    /// it is pinned. Whoever opens it then may have to wait, but can be killed.
+    opened: "evict/opened-when-flipped",
+    groups: [], needs: [WithoutDax], limit: 240, origin: origin::DONT_CACHE,
+}
+fn opened(t: &mut Test<'_>) -> Checked {
+    let PinnedFile { data, map, pin, .. } = PinnedFile::new(t)?;
+    let other = t.fork()?;
+    t.run_as(other, Action::Unmap { map })?;
+    t.run_as(other, Action::Close { file: data.id })?;
+    t.run(Action::FlipDax { file: data.id })?;
+    t.run(Action::Unmap { map })?;
+    let close = t.begin(Action::Close { file: data.id })?;
+    t.settled(&close)?;
+    t.is_open(&close);
+    let open = t.begin_as(other, Action::Reopen { file: data.id })?;
+    t.settled(&open)?;
+    t.is_open(&open);
+    t.signal(other, Signal::Kill)?;
+    t.say("the process is gone");
+    t.release(pin)?;
+    t.succeeded(&close)?;
+    t.transferred(pin, "a")
+}
+
+case! {
     /// A process that keeps a pin to itself, and drops the last reference to the file first,
     /// can still end.
     selfish_exit: "evict/own-pin-at-exit",

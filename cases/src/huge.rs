@@ -87,6 +87,37 @@ fn beside_pin(t: &mut Test<'_>, act: fn(MapId) -> Action) -> Checked {
 }
 
 case! {
+    /// Two files share a huge page, and one of them has it mapped as such, and a page of it once more by
+    /// itself. Pins of the others are waited for. Kernels that get it wrong stop at a BUG_ON() once the file
+    /// is gone, so this runs only if it is asked for.
+    mapped_small: "huge/shared-and-mapped-twice-punch-waits",
+    groups: ["dangerous"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
+}
+fn mapped_small(t: &mut Test<'_>) -> Checked {
+    let all = Span { at: 0, len: 2 << 20 };
+    t.until(MAPPED, |t| {
+        let data = t.huge_file("data", all.len, FILLED)?;
+        let copy = t.huge_file("copy", all.len, b'c')?;
+        t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
+        let map = t.map(copy)?;
+        let touched = t.run(Action::Touch { map, span: all })?;
+        t.note("touching it took", &touched);
+        if touched != Reply::Count(1) {
+            return Ok(false);
+        }
+        let pin = t.pin(map, page(100))?;
+        let small = t.map_span(MAIN, copy, page(200), Sharing::Shared)?;
+        t.run(Action::Touch { map: small, span: page(0) })?;
+        let mode = Mode::Punch;
+        let op = t.begin(Action::Fallocate { file: copy.id, mode, span: page(100) })?;
+        t.blocked(&op)?;
+        t.ends_with(&op, pin)?;
+        t.transferred(pin, "h")?;
+        Ok(true)
+    })
+}
+
+case! {
     /// Two files share a huge page, and one page of it has been read through the first. The second is read
     /// through a mapping of its own.
     small_first: "huge/shared-and-mapped-small",

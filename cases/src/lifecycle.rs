@@ -6,7 +6,7 @@
 
 use nix::libc;
 
-use crate::action::{Action, Mode, Sharing, Whole, page, pages};
+use crate::action::{Action, FileId, Mode, SECTOR, Sharing, Span, Whole, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::pinned::PinnedFile;
@@ -476,6 +476,59 @@ fn repair(t: &mut Test<'_>) -> Checked {
     }
     t.transferred(it.pin, "c")?;
     it.emptied(t)
+}
+
+/// Files on a new file system, of a page each, of which the last cannot be read.
+fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checked<[File; N]> {
+    t.run(Action::Whole(Whole::Make))?;
+    let mut files = [File { id: FileId(0), pages: 0 }; N];
+    for ((name, fill), file) in named.into_iter().zip(&mut files) {
+        *file = t.file_on_spare(name, fill)?;
+        t.run(Action::Fsync { file: file.id, data_only: false })?;
+    }
+    t.run(Action::SpoilBlocks { file: files[N - 1].id, span: page(0) })?;
+    Ok(files)
+}
+
+/// Writing the page mends it, and the file system is consistent.
+fn mended<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
+    let bad = files[N - 1];
+    t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
+    t.reads(bad, "m")?;
+    for file in files {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Check))?;
+    Ok(())
+}
+
+case! {
+    /// A page of a file cannot be read, for the device has a bad block there. A write to a part of it fails,
+    /// as a read does: with EIO. A write of the whole page mends it.
+    write_bad: "lifecycle/write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn write_bad(t: &mut Test<'_>) -> Checked {
+    let [data] = spoiled(t, [("data", "a")])?;
+    t.refused_as(MAIN, Action::Read { file: data.id, span: page(0) }, libc::EIO)?;
+    let span = Span { at: SECTOR, len: SECTOR };
+    t.refused_as(MAIN, Action::Write { file: data.id, span, byte: b'w' }, libc::EIO)?;
+    mended(t, [data])
+}
+
+case! {
+    /// Dedupe compares what the files hold: if one of them cannot be read it fails, and does not say that
+    /// they hold the same.
+    dedupe_bad: "lifecycle/dedupe-of-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn dedupe_bad(t: &mut Test<'_>) -> Checked {
+    let [data, other] = spoiled(t, [("data", "a"), ("other", "b")])?;
+    let dedupe = Action::Dedupe { from: data.id, span: page(0), to: other.id, at: 0 };
+    t.refused_as(MAIN, dedupe, libc::EIO)?;
+    t.reads(data, "a")?;
+    mended(t, [data, other])
 }
 
 /// How many files leave memory together: more than others leave behind meanwhile.

@@ -1,8 +1,11 @@
 //! What a mapping shows: the file, whatever was there when it was first looked at.
 
-use crate::action::{Action, Mode, PAGE, SECTOR, Sharing, Span, page, pages};
+use crate::action::{
+    Action, MapId, Medium, Mode, PAGE, SECTOR, Sharing, Span, TaskId, page, pages,
+};
 use crate::case::case;
 use crate::origin;
+use crate::system::MAIN;
 use crate::test::{Checked, File, Test, fail};
 
 case! {
@@ -91,6 +94,99 @@ fn write_protected(t: &mut Test<'_>) -> Checked {
         t.finished(&op)?;
     }
     t.reads(data, "asc.")
+}
+
+/// Two files that share a page.
+fn sharing(t: &mut Test<'_>) -> Checked<[File; 2]> {
+    let data = t.file("data", "a")?;
+    let other = t.file("other", ".")?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: other.id, at: 0 })?;
+    Ok([data, other])
+}
+
+/// Two files that share a page, and two mappings of the first.
+struct TwiceMapped {
+    data: File,
+    other: File,
+    maps: [MapId; 2],
+}
+
+impl TwiceMapped {
+    fn new(t: &mut Test<'_>) -> Checked<Self> {
+        let files = sharing(t)?;
+        Self::of(t, files, MAIN)
+    }
+
+    /// The files are mapped by `task`.
+    fn of(t: &mut Test<'_>, [data, other]: [File; 2], task: TaskId) -> Checked<Self> {
+        let [first, second] = [Sharing::Shared; 2].map(|sharing| t.map_as(task, data, sharing));
+        Ok(Self { data, other, maps: [first?, second?] })
+    }
+
+    /// Who waits for a word in one of the mappings is woken through the other.
+    fn wakes(&self, t: &mut Test<'_>) -> Checked {
+        let [first, second] = self.maps;
+        let wait = t.begin(Action::FutexWait { map: first })?;
+        t.blocked(&wait)?;
+        let wake = Action::FutexWake { map: second };
+        let words = t.names.say(&wake);
+        let woken = t.ask(wake)?;
+        t.say(&format!("{words}: {woken}"));
+        if woken != 1 {
+            let expected = format!("{words}: 1 is woken");
+            return fail(&expected, &woken.to_string(), "by what the kernel tells the page");
+        }
+        t.finished(&wait).map(drop)
+    }
+}
+
+case! {
+    /// A page that two files share is mapped twice, and one write to a file in the page cache takes
+    /// something from either mapping.
+    gather: "mapping/shared-twice-in-a-write",
+    groups: ["quick"], needs: [Reflink, PageCache], limit: 120, origin: origin::COW,
+}
+fn gather(t: &mut Test<'_>) -> Checked {
+    let files = sharing(t)?;
+    let cached = t.file_on(Medium::PageCache, "cached", ".")?;
+    // Who spins is killed with its process.
+    let other = t.fork()?;
+    let it = TwiceMapped::of(t, files, other)?;
+    let span = Span { at: 0, len: 2 * SECTOR };
+    let op = t.begin_as(other, Action::Gather { file: cached.id, span, maps: it.maps })?;
+    t.settled(&op)?;
+    t.finished(&op)?;
+    t.reads(cached, "[aa......]")
+}
+
+case! {
+    /// Two files shared a page, and a store has copied it. Who waits for a word of the copy is woken,
+    /// through whichever mapping.
+    futex_copied: "mapping/futex-in-copied",
+    groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::COW,
+}
+fn futex_copied(t: &mut Test<'_>) -> Checked {
+    let it = TwiceMapped::new(t)?;
+    t.run(Action::Store { map: it.maps[0], span: page(0), byte: b's' })?;
+    it.wakes(t)?;
+    t.reads(it.data, "s")?;
+    t.reads(it.other, "a")
+}
+
+case! {
+    /// Two files shared a page, either had it mapped, and one of them has given it up. Who waits for a
+    /// word of it is woken, through whichever mapping.
+    futex_shared: "mapping/futex-in-once-shared",
+    groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::COW,
+}
+fn futex_shared(t: &mut Test<'_>) -> Checked {
+    let it = TwiceMapped::new(t)?;
+    let theirs = t.map(it.other)?;
+    t.loads(it.maps[0], page(0), "a")?;
+    t.loads(theirs, page(0), "a")?;
+    t.run(Action::Truncate { file: it.other.id, size: 0 })?;
+    it.wakes(t)?;
+    t.reads(it.data, "a")
 }
 
 case! {

@@ -82,8 +82,8 @@ pub(crate) const SWAP_BOOT: &str = "Linux commit 393d1d1d7693 (\"ext4: implement
 /// A file's data moves into the blocks of another.
 pub(crate) const DEFRAG: &str =
     "Linux commit 73f34a5e2ced (\"ext4: online defrag not supported with DAX\")";
-/// fallocate(2) by io_uring.
-pub(crate) const URING_FALLOCATE: &str =
+/// What io_uring does in the place of a system call.
+pub(crate) const URING: &str =
     "io_uring_enter(2): a request reports what its system call would have returned";
 /// What is stored through such a mapping is there after a crash.
 pub(crate) const MAP_SYNC: &str = "mmap(2), MAP_SYNC: \"will be visible in the same file at the same offset even after the system crashes\"";
@@ -95,6 +95,8 @@ pub(crate) const SHUTDOWN: &str =
 /// The memory of a DAX page fails.
 pub(crate) const MEMORY_FAILURE: &str =
     "Linux commit 6f643c57d57c (\"xfs: implement ->notify_failure() for XFS\"), in v6.0";
+/// Blocks that cannot be read.
+pub(crate) const BAD_BLOCKS: &str = "Linux Documentation/ABI/testing/sysfs-block, badblocks";
 /// The file system becomes larger.
 pub(crate) const GROW: &str = "xfs_growfs(8), resize2fs(8): a mounted file system grows";
 /// The file system looks at itself.

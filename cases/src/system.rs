@@ -63,6 +63,8 @@ pub enum Need {
     WriteProtect,
     /// cachestat(2).
     CacheStat,
+    /// A spare device of which blocks can be said to be bad: [`Action::SpoilBlocks`].
+    BadBlocks,
     /// `XFS_IOC_SCRUB_METADATA`.
     Scrub,
     /// `XFS_SCRUB_IFLAG_REPAIR`.
@@ -95,6 +97,7 @@ impl fmt::Display for Need {
             Self::Poison => "poison",
             Self::WriteProtect => "write-protect",
             Self::CacheStat => "cachestat",
+            Self::BadBlocks => "bad-blocks",
             Self::Scrub => "scrub",
             Self::Repair => "repair",
             Self::Unbind => "unbind",

@@ -104,6 +104,9 @@ impl Names {
             Action::SoftOffline { map, span } => {
                 format!("soft-offline {span} of the {}", self.map(*map))
             }
+            Action::SpoilBlocks { file, span } => {
+                format!("spoil the blocks of {span} of {}", self.file(*file))
+            }
             Action::Scrub { file } => format!("scrub {}", self.file(*file)),
             Action::CacheStat { file } => format!("cachestat of {}", self.file(*file)),
             Action::Repair { file } => format!("repair {}", self.file(*file)),
@@ -128,10 +131,19 @@ impl Names {
                     self.map(*map)
                 )
             }
+            Action::Gather { file, span, maps: [first, second] } => format!(
+                "write {span} of {} from the {} and the {}",
+                self.file(*file),
+                self.map(*first),
+                self.map(*second)
+            ),
             Action::Truncate { file, size } => {
                 format!("truncate {} to {size}", self.file(*file))
             }
             Action::OpenTruncate { file } => format!("open {} with O_TRUNC", self.file(*file)),
+            Action::CancelledOpenTruncate { file } => {
+                format!("open {} with O_TRUNC by io_uring and cancel it", self.file(*file))
+            }
             Action::Fallocate { file, mode, span } => {
                 format!("{mode} {span} of {}", self.file(*file))
             }
@@ -171,6 +183,10 @@ impl Names {
             }
             Action::Load { map, span } => format!("load {span} of the {}", self.map(*map)),
             Action::Msync { map } => format!("msync the {}", self.map(*map)),
+            Action::FutexWait { map } => format!("wait for a word of the {}", self.map(*map)),
+            Action::FutexWake { map } => {
+                format!("wake who waits for a word of the {}", self.map(*map))
+            }
             Action::Pin { map, span, kind, .. } => format!(
                 "pin {span} of the {} ({kind}){}",
                 self.map(*map),

@@ -81,6 +81,27 @@ fn read_nowhere(t: &mut Test<'_>) -> Checked {
 }
 
 case! {
+    /// A page that two files share is written to itself: a mapping of it is the buffer. The mapping shows
+    /// what is written next.
+    itself: "write/shared-onto-itself",
+    groups: ["quick"], needs: [Reflink], limit: 120, origin: origin::COW,
+}
+fn itself(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "a")?;
+    let other = t.file("other", ".")?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: other.id, at: 0 })?;
+    let map = t.map(data)?;
+    let written = write(t, data, page(0), (map, 0))?;
+    if written != Ok(PAGE) {
+        return fail("the write: 4096 bytes", &format!("{written:?}"), "");
+    }
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.reads(data, "w")?;
+    t.loads(map, page(0), "w")?;
+    t.reads(other, "a")
+}
+
+case! {
     /// A write to a part of a page that two files share ends early, with its buffer: the file has what was
     /// written, and around it what it had.
     short: "write/short-to-shared",

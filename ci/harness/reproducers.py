@@ -42,6 +42,8 @@ each() {{
 		echo "$? $name" >>"$2/codes"
 	done <{list}
 }}
+# Devices that hold direct I/O.
+modprobe --all dm_mod loop
 mkdir /run/dax /run/cached
 mkfs.ext4 -q -F /dev/pmem1 && mount -o dax=never /dev/pmem1 /run/cached || exit 2
 each /run/cached "$RESULTS/cached"

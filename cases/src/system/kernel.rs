@@ -5,6 +5,7 @@
 //! through their sockets and through /proc.
 
 mod actor;
+mod bad_blocks;
 mod bench;
 mod control;
 mod crew;

@@ -5,6 +5,7 @@
 //! of tasks. A run that cannot go on is therefore known to be stuck at once.
 
 mod actor;
+mod futex;
 mod perform;
 mod pin;
 mod script;
@@ -223,6 +224,7 @@ impl System for Reference {
     fn offers(&mut self, need: Need) -> Result<(), String> {
         match need {
             Need::Huge => Err("the reference has pages of one size".to_owned()),
+            Need::BadBlocks => Err("the memory of the reference does not fail".to_owned()),
             _ => Ok(()),
         }
     }

@@ -44,6 +44,8 @@ struct CWriter {
     place: BTreeMap<TaskId, u32>,
     processes: BTreeMap<u32, CProcess>,
     names: BTreeMap<FileId, String>,
+    /// Files of the page cache that may as well be in memory alone.
+    in_memory: BTreeSet<FileId>,
     /// Files of which the program knows the name only when it runs.
     swapped: BTreeSet<FileId>,
     pins: BTreeMap<PinId, PinCode>,
@@ -80,7 +82,8 @@ pub(super) fn mount(deeds: &[Deed]) -> &'static str {
 /// The program of what was recorded; why there is none.
 pub(super) fn program(recorded: &Recorded, reader: Audience) -> Sayable<String> {
     let deeds = &recorded.deeds;
-    let mut writer = CWriter { mount: mount(deeds), ..CWriter::default() };
+    let mut writer =
+        CWriter { mount: mount(deeds), in_memory: in_memory(deeds), ..CWriter::default() };
     writer.place.insert(MAIN, 0);
     writer.processes.insert(0, CProcess::default());
     for (index, deed) in deeds.iter().enumerate() {
@@ -250,7 +253,9 @@ impl CWriter {
     fn knows(&mut self, process: u32, action: &Action, words: &str) -> Sayable<()> {
         let (files, maps) = (files(action), maps(action));
         let has = self.processes.entry(process).or_default();
-        if let Action::Create { medium: Medium::PageCache, .. } = action {
+        if let Action::Create { file, medium: Medium::PageCache, .. } = action
+            && !self.in_memory.contains(file)
+        {
             return Err(format!("{words}: needs a second file system"));
         }
         if let Action::Create { file, name, .. }
@@ -306,6 +311,9 @@ impl CWriter {
             _ => Err(format!("{words}: the result is not known in advance")),
         };
         Ok(match action {
+            Action::Create { file, medium: Medium::PageCache, fill, .. } => {
+                format!("create_in_memory(&{}, {})", descriptor(*file), letters(fill)?)
+            }
             Action::Create { file, fill, .. } => {
                 format!("create(&{}, {}, {})", descriptor(*file), name(file), letters(fill)?)
             }
@@ -317,6 +325,15 @@ impl CWriter {
             Action::CreateSpare { file, name, fill } => {
                 format!("create(&{}, {}, {})", descriptor(*file), quoted(name), letters(fill)?)
             }
+            Action::Gather { file, span, maps: [first, second] } => format!(
+                "gather({}, {}, {}.at, {}.at)",
+                descriptor(*file),
+                range(*span),
+                mapping(*first),
+                mapping(*second)
+            ),
+            Action::FutexWait { map } => format!("futex_wait(&{})", mapping(*map)),
+            Action::FutexWake { map } => format!("futex_wake(&{})", mapping(*map)),
             Action::Whole(Whole::Unmount) => "unmount()".to_owned(),
             Action::Whole(Whole::Mount) => format!("mount_again(\"{}\")", self.mount),
             Action::Whole(Whole::ShutDown) => "shut_down()".to_owned(),
@@ -326,6 +343,7 @@ impl CWriter {
             | Action::DropCaches
             | Action::Poison { .. }
             | Action::SoftOffline { .. }
+            | Action::SpoilBlocks { .. }
             | Action::Scrub { .. }
             | Action::Repair { .. } => {
                 return Err(format!(
@@ -363,7 +381,7 @@ impl CWriter {
                     range(*span)
                 )
             }
-            Action::CancelledFallocate { .. } => {
+            Action::CancelledFallocate { .. } | Action::CancelledOpenTruncate { .. } => {
                 return Err(format!("{words}: requests of io_uring are not exported yet"));
             }
             Action::Clone { from, span, to, at } => format!(
@@ -669,6 +687,36 @@ fn pieces(program: &str) -> String {
     all.iter().filter(|(name, ..)| wanted.contains(name)).map(|(.., text)| *text).collect()
 }
 
+/// Files of the page cache into which is only written: any will do.
+fn in_memory(deeds: &[Deed]) -> BTreeSet<FileId> {
+    let actions = || {
+        deeds.iter().filter_map(|deed| match deed {
+            Deed::Start { action, .. } => Some(action),
+            _ => None,
+        })
+    };
+    let is_plain = |action: &Action| {
+        matches!(
+            action,
+            Action::Create { .. }
+                | Action::Gather { .. }
+                | Action::Read { .. }
+                | Action::Stat { .. }
+        )
+    };
+    actions()
+        .filter_map(|action| match action {
+            Action::Create { file, medium: Medium::PageCache, .. } => Some(*file),
+            _ => None,
+        })
+        .filter(|file| {
+            actions().all(|action| {
+                is_plain(action) || !files(action).contains(file) && named(action) != Some(*file)
+            })
+        })
+        .collect()
+}
+
 fn descriptor(file: FileId) -> String {
     format!("fd{}", file.0)
 }
@@ -697,6 +745,7 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Sayable<String> {
             // It may find that it cannot share, but not share what differs.
             Action::Dedupe { .. } if *count > 0 => "SOME".to_owned(),
             Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
+            Action::FutexWake { .. } => count.to_string(),
             // Compared where it is collected.
             Action::Reap { .. } => "0".to_owned(),
             // How many faults it took is the kernel's to choose.
@@ -740,6 +789,7 @@ pub(super) fn files(action: &Action) -> Vec<FileId> {
         | Action::Fsync { file, .. }
         | Action::Stat { file }
         | Action::CacheStat { file }
+        | Action::Gather { file, .. }
         | Action::Map { file, .. }
         | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
         Action::Clone { from, to, .. } | Action::Dedupe { from, to, .. } => vec![*from, *to],
@@ -769,9 +819,12 @@ pub(super) fn maps(action: &Action) -> Vec<MapId> {
         | Action::Load { map, .. }
         | Action::Msync { map }
         | Action::WriteProtect { map }
+        | Action::FutexWait { map }
+        | Action::FutexWake { map }
         | Action::DirectIo { map, .. }
         | Action::Pin { map, .. }
         | Action::PinLongterm { map, .. } => vec![*map],
+        Action::Gather { maps, .. } => maps.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -573,6 +573,51 @@ static long shows(const struct map *map, size_t at, size_t length, const char *e
 	return 0;
 }
 
+//: create_in_memory
+/* A file of the page cache, with a page of each letter. */
+static long create_in_memory(int *fd, const char *fill)
+{
+	char page[PAGE];
+
+	*fd = memfd_create("cached", MFD_CLOEXEC);
+	for (long i = 0; fill[i]; i++) {
+		memset(page, fill[i], PAGE);
+		if (pwrite(*fd, page, PAGE, i * PAGE) != PAGE)
+			cannot("memfd_create");
+	}
+	return 0;
+}
+
+//: gather answer map_file
+/* One write of both buffers, each for half of it. */
+static long gather(int file, off_t at, size_t length, char *first, char *second)
+{
+	struct iovec iov[] = { { first, length / 2 }, { second, length / 2 } };
+	long moved = answer(pwritev(file, iov, 2, at));
+
+	return moved == (long)length ? 0 : moved < 0 ? moved : -EIO;
+}
+
+//: futex_wait answer map_file
+#include <linux/futex.h>
+
+/* Waits for the first word of a mapping, in which others may wait who have mapped it elsewhere. */
+static long futex_wait(const struct map *map)
+{
+	const volatile unsigned int *word = (const volatile unsigned int *)map->at;
+
+	return answer(syscall(SYS_futex, word, FUTEX_WAIT, *word, NULL, NULL, 0));
+}
+
+//: futex_wake answer map_file
+#include <linux/futex.h>
+
+/* Wakes all who wait for the first word of a mapping; how many did. */
+static long futex_wake(const struct map *map)
+{
+	return answer(syscall(SYS_futex, map->at, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
+}
+
 //: write_protect map_file
 #include <linux/userfaultfd.h>
 

@@ -72,7 +72,9 @@ impl Requirement {
     /// All that a program takes; why it cannot be one.
     pub(super) fn all(recorded: &Recorded) -> Result<Vec<Self>, String> {
         let mut all: Vec<Self> = Vec::new();
-        let needs = recorded.needs.iter().map(|need| Self::of_need(*need).map(Some));
+        // What a program cannot have of the page cache is refused where it would be made.
+        let needs = recorded.needs.iter().filter(|need| **need != Need::PageCache);
+        let needs = needs.map(|need| Self::of_need(*need).map(Some));
         let actions = recorded.deeds.iter().map(|deed| match deed {
             Deed::Start { action, .. } => Ok(Self::of_action(action)),
             _ => Ok(None),
@@ -110,6 +112,7 @@ impl Requirement {
             | Need::Huge
             | Need::PageCache
             | Need::Poison
+            | Need::BadBlocks
             | Need::Scrub
             | Need::Repair
             | Need::Unbind

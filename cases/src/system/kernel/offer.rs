@@ -22,10 +22,14 @@ impl KernelSystem {
         match need {
             Need::Pin(kind) => return self.offers_pin(kind),
             Need::Hold(point) => return self.offers_hold(point),
-            Need::Spare | Need::ShutDown | Need::Unbind => {
+            Need::Spare | Need::ShutDown | Need::Unbind | Need::BadBlocks => {
                 let spare = self.spare.clone()?;
                 self.bench().expect_spare();
-                return if need == Need::Unbind { spare.can_unbind() } else { Ok(()) };
+                return match need {
+                    Need::Unbind => spare.can_unbind(),
+                    Need::BadBlocks => spare.can_spoil(),
+                    _ => Ok(()),
+                };
             }
             Need::Poison => return sys::can_poison().map_err(|why| format!("madvise: {why}")),
             Need::WriteProtect => {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::MsFlags;
 
+use super::bad_blocks;
 use super::dax::is_dax;
 use super::owner::Owner;
 use super::{SpareDevice, sys};
@@ -85,6 +86,16 @@ impl Spare {
         self.driver.as_ref().map(drop).ok_or_else(why)
     }
 
+    /// Whether the driver of the device can be told of bad blocks, or why not.
+    pub(super) fn can_spoil(&self) -> Result<(), String> {
+        bad_blocks::known(&self.device).map(drop).map_err(|why| format!("bad blocks: {why}"))
+    }
+
+    /// These blocks are bad from now on.
+    pub(super) fn spoil(&self, blocks: &[u64]) -> io::Result<()> {
+        blocks.iter().try_for_each(|block| bad_blocks::add(&self.device, *block))
+    }
+
     /// Does something to it.
     pub(super) fn does(&self, what: Whole) -> io::Result<()> {
         let root = || File::open(&self.mount);
@@ -128,6 +139,7 @@ impl Spare {
     fn make(&self) -> io::Result<()> {
         // An attempt before this one may have left its own.
         let _ = nix::mount::umount(&self.mount);
+        bad_blocks::mend(&self.device)?;
         let name = format!("mkfs.{}", self.kind.name());
         let mut mkfs = Command::new(name);
         match self.kind {

@@ -14,6 +14,7 @@ mod aligned;
 mod check;
 mod fault;
 mod file;
+mod futex;
 mod hold_page;
 mod mapper;
 mod mapping;

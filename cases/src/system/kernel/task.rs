@@ -185,6 +185,10 @@ impl Actor {
                 sys::scrub(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
             }
             Action::CacheStat { file } => sys::cached(&*self.file(*file)?).map(Reply::Count),
+            Action::SpoilBlocks { file, span } => {
+                let blocks = sys::blocks(self.file(*file)?.as_raw_fd(), *span)?;
+                self.folders.spare()?.spoil(&blocks).map(done)
+            }
             Action::Repair { file } => {
                 sys::repair(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
             }
@@ -221,6 +225,11 @@ impl Actor {
             Action::DirectIo { file, span, map, buffer, direction } => {
                 self.direct_io(*file, *span, *map, *buffer, *direction)
             }
+            Action::Gather { file, span, maps: [first, second] } => {
+                let maps = [&*self.mapping(*first)?, &*self.mapping(*second)?];
+                Mapping::gather(maps, span.len / 2, self.file(*file)?.as_raw_fd(), span.at)
+                    .map(Reply::Count)
+            }
             Action::Truncate { file, size } => {
                 nix::unistd::ftruncate(self.file(*file)?, *size as i64)?;
                 Ok(Reply::Done)
@@ -231,6 +240,9 @@ impl Actor {
                 let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
                 nix::fcntl::open(&path, flags, nix::sys::stat::Mode::empty())?;
                 Ok(Reply::Done)
+            }
+            Action::CancelledOpenTruncate { file } => {
+                Uring::new()?.cancelled_open_truncate(&self.folders.find(*file)).map(done)
             }
             Action::Fallocate { file, mode, span } => {
                 let (at, len) = (span.at as i64, span.len as i64);
@@ -314,6 +326,8 @@ impl Actor {
                 self.mapping(*map)?.load(*span).map(|bytes| Reply::Content(Content::of(&bytes)))
             }
             Action::Msync { map } => self.mapping(*map)?.sync().map(done),
+            Action::FutexWait { map } => self.mapping(*map)?.futex_wait().map(done),
+            Action::FutexWake { map } => self.mapping(*map)?.futex_wake().map(Reply::Count),
             Action::Pin { pin, map, span, kind } => {
                 self.pin(*pin, *map, *span, *kind, fds).map(done)
             }

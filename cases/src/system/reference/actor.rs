@@ -7,6 +7,7 @@ use protocol::oracle::Written;
 use reference::sync::{Arc, Leaf, thread};
 use reference::{Answer, Errno, Fs, Inode, Process, Task, Vma, WaitQueue};
 
+use super::futex::Futexes;
 use super::pin::PinState;
 use crate::action::{Action, FileId, MapId, Medium, PAGE, PinId, VarId};
 use crate::oracle::{BystanderSpec, Inspected, Inspection, LOOKED_AT, Stood};
@@ -20,11 +21,18 @@ pub(super) struct Commons {
     pub(super) files: Leaf<BTreeMap<FileId, Arc<Inode>>>,
     pub(super) pins: Leaf<BTreeMap<PinId, PinState>>,
     pub(super) vars: Vars,
+    pub(super) futexes: Futexes,
 }
 
 impl Commons {
     pub(super) fn new(fs: Arc<Fs>) -> Self {
-        Self { fs, files: Leaf::default(), pins: Leaf::default(), vars: Vars::default() }
+        Self {
+            fs,
+            files: Leaf::default(),
+            pins: Leaf::default(),
+            vars: Vars::default(),
+            futexes: Futexes::default(),
+        }
     }
 
     /// A file that has a name.

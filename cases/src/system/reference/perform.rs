@@ -74,6 +74,8 @@ impl Worker {
                 self.vma(*map)?;
                 Err(Errno(libc::EIO).into())
             }
+            // Its memory does not fail.
+            Action::SpoilBlocks { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
             // Nothing of a DAX file is ever there.
             Action::CacheStat { file } | Action::Scrub { file } | Action::Repair { file } => {
                 self.on(*file, |_| Ok(Reply::Count(0)))
@@ -108,12 +110,25 @@ impl Worker {
                 })
                 .map(Reply::Count)
             }
+            Action::Gather { file, span, maps } => {
+                let mut bytes = Vec::new();
+                for map in maps {
+                    bytes.extend(fs.load(task, mm, &self.vma(*map)?, (0, span.len / 2))?);
+                }
+                self.on(*file, |inode| fs.write(task, inode, span.at, &bytes))
+                    .map(|()| Reply::Count(span.len))
+            }
             Action::Truncate { file, size } => {
                 let truncate =
                     |inode: &Arc<_>| fs.changing(task, inode, || fs.truncate(task, inode, *size));
                 self.on(*file, truncate).map(done)
             }
             Action::OpenTruncate { file } => {
+                let inode = self.find(*file)?;
+                fs.truncate(task, &inode, 0).map(done)
+            }
+            Action::CancelledOpenTruncate { file } => {
+                fs.board.signal(task.id(), false);
                 let inode = self.find(*file)?;
                 fs.truncate(task, &inode, 0).map(done)
             }
@@ -186,6 +201,12 @@ impl Worker {
             Action::Msync { map } => {
                 let vma = self.vma(*map)?;
                 fs.fsync(task, &vma.inode).map(done)
+            }
+            Action::FutexWait { map } => {
+                self.shared.futexes.at(&*self.vma(*map)?).wait(task).map(done)
+            }
+            Action::FutexWake { map } => {
+                Ok(Reply::Count(self.shared.futexes.at(&*self.vma(*map)?).wake()))
             }
             Action::Pin { pin, map, span, kind } => self.take(*pin, *map, *span, *kind).map(done),
             Action::Reap { pin } => self.reap(*pin).map(Reply::Count),

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use super::check::check;
-use super::{fault, protect};
+use super::{fault, futex, protect};
 use crate::action::{PAGE, Span};
 
 /// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
@@ -110,6 +110,18 @@ impl Mapping {
         protect::write_protect(self.address as u64, self.length as u64)
     }
 
+    /// `FUTEX_WAIT` for its first word.
+    pub(crate) fn futex_wait(&self) -> io::Result<()> {
+        let word = self.load(futex::WORD)?;
+        let value = u32::from_ne_bytes(word.try_into().expect("it is a word"));
+        futex::wait(self.part(futex::WORD)?, value)
+    }
+
+    /// `FUTEX_WAKE` of all who wait for its first word; how many did.
+    pub(crate) fn futex_wake(&self) -> io::Result<u64> {
+        futex::wake(self.part(futex::WORD)?)
+    }
+
     /// `MADV_SOFT_OFFLINE`.
     pub(crate) fn soft_offline(&self, span: Span) -> io::Result<()> {
         advise(self.part(span)?, span.len, libc::MADV_SOFT_OFFLINE)
@@ -166,6 +178,18 @@ impl Mapping {
                 libc::pread(fd, address, length, at)
             }
         };
+        check(moved as _).map(|moved| moved as u64)
+    }
+
+    /// pwritev(2) of the first `length` bytes of each.
+    pub(crate) fn gather(maps: [&Self; 2], length: u64, fd: RawFd, at: u64) -> io::Result<u64> {
+        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2];
+        for (map, vector) in maps.into_iter().zip(&mut vectors) {
+            vector.iov_base = map.part(Span { at: 0, len: length })?.cast();
+            vector.iov_len = length as usize;
+        }
+        // SAFETY: two valid iovecs; the kernel checks what they name, and reports EFAULT.
+        let moved = unsafe { libc::pwritev(fd, vectors.as_ptr(), 2, at as libc::off_t) };
         check(moved as _).map(|moved| moved as u64)
     }
 }

@@ -1,7 +1,10 @@
-//! io_uring: a ring for one transfer or one fallocate(2).
+//! io_uring: a ring for one transfer, or for one request that is cancelled.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::check::check;
@@ -62,17 +65,29 @@ impl Uring {
         mode: i32,
         span: Span,
     ) -> io::Result<()> {
+        let target = io_uring::types::Fd(fd.as_raw_fd());
+        self.cancelled(
+            &io_uring::opcode::Fallocate::new(target, span.len).offset(span.at).mode(mode).build(),
+        )
+    }
+
+    /// Has a file opened with `O_TRUNC`, and cancels that once it runs; what comes of it.
+    pub(crate) fn cancelled_open_truncate(&mut self, path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let target = io_uring::types::Fd(libc::AT_FDCWD);
+        let flags = libc::O_WRONLY | libc::O_TRUNC | libc::O_CLOEXEC;
+        let open = io_uring::opcode::OpenAt::new(target, path.as_ptr()).flags(flags).build();
+        self.cancelled(&open)
+    }
+
+    /// Has `request` done, whose memory lives until this returns, and cancels it once it runs.
+    fn cancelled(&mut self, request: &io_uring::squeue::Entry) -> io::Result<()> {
         const REQUEST: u64 = 1;
         // Milliseconds. On a busy machine a worker takes long to get there.
         let mut head_start = 1;
         loop {
-            let target = io_uring::types::Fd(fd.as_raw_fd());
-            let request = io_uring::opcode::Fallocate::new(target, span.len)
-                .offset(span.at)
-                .mode(mode)
-                .build()
-                .user_data(REQUEST);
-            // SAFETY: it has no buffer.
+            let request = request.clone().user_data(REQUEST);
+            // SAFETY: what it refers to is the caller's, and it is over when this returns.
             unsafe { self.0.submission().push(&request) }.map_err(io::Error::other)?;
             self.0.submit()?;
             std::thread::sleep(Duration::from_millis(head_start));
