@@ -527,12 +527,10 @@ impl CWriter {
         } else {
             body.push_str(&self.body);
         }
-        let ends: String = self
-            .pins
-            .values()
-            .filter(|pin| !pin.ends.is_empty())
-            .map(|pin| format!("\t{}\n", pin.ends))
-            .collect();
+        let mut ends = String::new();
+        for pin in self.pins.values().filter(|pin| !pin.ends.is_empty()) {
+            let _ = writeln!(ends, "\t{}", pin.ends);
+        }
         let needs = self.needs(requirements);
         let mut text = head(recorded, requirements, self.mount, reader);
         let mut globals = self.globals.clone();
@@ -744,11 +742,11 @@ fn expected(action: &Action, result: &Result<Reply, Errno>) -> Sayable<String> {
         Ok(Reply::Count(count)) => match action {
             // It may find that it cannot share, but not share what differs.
             Action::Dedupe { .. } if *count > 0 => "SOME".to_owned(),
-            Action::Dedupe { .. } | Action::DirectIo { .. } => count.to_string(),
-            Action::FutexWake { .. } => count.to_string(),
-            // Compared where it is collected.
-            Action::Reap { .. } => "0".to_owned(),
-            // How many faults it took is the kernel's to choose.
+            Action::Dedupe { .. } | Action::DirectIo { .. } | Action::FutexWake { .. } => {
+                count.to_string()
+            }
+            // How many faults it took is the kernel's to choose, and how much a reaped transfer moved is
+            // compared where it is reaped.
             _ => "0".to_owned(),
         },
         Ok(Reply::Blocks(_)) => return Err("blocks are not looked up by exports yet".to_owned()),

@@ -142,6 +142,7 @@ impl Requirement {
     }
 
     /// Its row.
+    #[expect(clippy::too_many_lines, reason = "one arm per requirement")]
     pub(super) fn row(self) -> Row {
         let tries = |call: &str, what: &str| format!("need({call}, \"{what}\");\n");
         let none = || Row { tries: String::new(), only_on: None, group: None, line: None };
