@@ -46,11 +46,16 @@ pub(crate) fn cases(typed: &OsStr) -> Vec<CompletionCandidate> {
                 offered.insert(&case.name[..=typed.len() + level.len()], None);
             }
             None => {
-                offered.insert(case.name, case.about.first().map(|line| line.trim()));
+                offered.insert(case.name, Some(case.description()));
             }
         }
     }
-    offered.into_iter().map(|(name, about)| candidate(name, about)).collect()
+    let sentence =
+        |about: String| about.split_inclusive(". ").next().map(|it| it.trim().to_owned());
+    let offer = |(name, about): (&str, Option<String>)| {
+        candidate(name, about.and_then(sentence).as_deref())
+    };
+    offered.into_iter().map(offer).collect()
 }
 
 /// What `--exclude` takes: a group, too.
