@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use cases::{Case, Excluded};
 use clap::builder::{PathBufValueParser, RangedU64ValueParser, TypedValueParser};
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, Shell};
+use program::suggest;
 use reference::Variant;
 
+use crate::complete;
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
 use crate::export::Exportable;
@@ -20,6 +22,7 @@ use crate::fs::FsType;
 use crate::fuzz::FuzzRequest;
 use crate::history::History;
 use crate::known::{Deviations, KnownFile};
+use crate::name;
 use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
 use crate::report::compare::Form;
@@ -29,7 +32,6 @@ use crate::retell::Retelling;
 use crate::run::RunRequest;
 use crate::select::{self, Exclusion, Selection, exclude_file};
 use crate::shard::{Shard, Share};
-use crate::suggest;
 use crate::target::{self, Target};
 
 /// Test the layout break of filesystem DAX on a real kernel.
@@ -40,7 +42,7 @@ use crate::target::{self, Target};
 #[derive(Debug, Parser)]
 #[command(
     name = "runner",
-    version,
+    version = program::VERSION,
     args_conflicts_with_subcommands = true,
     after_long_help = exit::table()
 )]
@@ -103,12 +105,12 @@ enum TypedCommand {
     },
     /// Print a case as a C program that needs nothing of daxtests
     ///
-    /// The program does what the case, or a program of the fuzzer, does. It exits with 0 if the kernel does what it must, 1 if
-    /// not, and 2 if it could not be tried.
+    /// The program does what the case, or a program of the fuzzer, does. It exits with 0 if the
+    /// kernel does what it must, 1 if not, and 2 if it could not be tried.
     Export {
         /// Case to export, its folder in the results, or a program that `runner fuzz` left (its
         /// .json)
-        #[arg(value_name = "CASE|FILE")]
+        #[arg(value_name = "CASE|FILE", add = ArgValueCompleter::new(complete::cases))]
         case: String,
         /// Add it as a test to this checkout of xfstests instead: a program below src/, a test and
         /// its output below tests/generic/. Files that are there stay as they are
@@ -197,13 +199,14 @@ enum FindsCommand {
         /// File system that was traced
         #[arg(long)]
         fs: FsType,
-        /// Output of 'tracer --json'; with '-' it is read from stdin
+        /// What the tracer printed with --json; with '-' it is read from stdin
         #[arg(value_name = "FILE")]
         findings: PathBuf,
     },
     /// Print a mail that reports a find to the maintainers of the code; send nothing
     Mail {
         /// Number or id of the find
+        #[arg(add = ArgValueCandidates::new(complete::finds))]
         find: String,
     },
 }
@@ -290,12 +293,12 @@ struct TargetArgs {
     #[arg(long, value_name = "PATH")]
     dev: Vec<PathBuf>,
     /// Make, mount or place the file system in this way (see --list-shapes); repeatable
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = ArgValueCandidates::new(complete::shapes))]
     shape: Vec<String>,
     /// Make XFS without reflink: --shape no-reflink
     #[arg(long)]
     no_reflink: bool,
-    /// Pass these options to mkfs, as in MKFS_OPTIONS of xfstests; they override the runner's own
+    /// Pass these options to mkfs, as in MKFS_OPTIONS of xfstests; they override the defaults
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     mkfs_options: Option<String>,
     /// Add mount options, as in MOUNT_OPTIONS of xfstests, with or without -o
@@ -339,23 +342,23 @@ impl TargetArgs {
 struct RunArgs {
     /// Cases to run: names or globs such as 'waits/punch/**' [default: all but those
     /// in group dangerous, which can crash the kernel]
-    #[arg(value_name = "CASE")]
+    #[arg(value_name = "CASE", add = ArgValueCompleter::new(complete::cases))]
     names: Vec<String>,
 
     #[command(flatten)]
     target: TargetArgs,
     /// Enable a historical bug in the reference; the run should fail
-    #[arg(long, value_name = "NAME", value_parser = variant)]
+    #[arg(long, value_name = "NAME", value_parser = variant, add = ArgValueCandidates::new(complete::variants))]
     variant: Option<String>,
 
     /// Run the cases of this group; repeatable
-    #[arg(short, long, value_name = "GROUP", help_heading = "Selection")]
+    #[arg(short, long, value_name = "GROUP", help_heading = "Selection", add = ArgValueCandidates::new(complete::groups))]
     group: Vec<String>,
     /// Run the cases that show this find of docs/finds.md, given by its id; repeatable
-    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    #[arg(long, value_name = "ID", help_heading = "Selection", add = ArgValueCandidates::new(complete::finds))]
     find: Vec<String>,
     /// Exclude a case, a glob or a group; repeatable
-    #[arg(short = 'x', long, value_name = "CASE", help_heading = "Selection")]
+    #[arg(short = 'x', long, value_name = "CASE", help_heading = "Selection", add = ArgValueCompleter::new(complete::excludable))]
     exclude: Vec<String>,
     /// Exclude what FILE lists, one a line; '#' starts a comment
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
@@ -441,7 +444,7 @@ struct FuzzArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Compare the reference with this bug to the reference without it
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "shape", "no_reflink", "mkfs_options", "mount_options", "force"], value_parser = known_variant)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["fs", "dev", "shape", "no_reflink", "mkfs_options", "mount_options", "force"], value_parser = known_variant, add = ArgValueCandidates::new(complete::variants))]
     against_variant: Option<Variant>,
     /// Run for this long: 10m, 1h30m [default: 1m]. With --replay, repeat the programs until one
     /// diverges or the time is up
@@ -510,12 +513,12 @@ impl FuzzArgs {
 #[derive(Args, Debug)]
 struct ExploreArgs {
     /// Pairs of operations to explore: names or globs such as 'punch+*' [default: all]
-    #[arg(value_name = "PAIR")]
+    #[arg(value_name = "PAIR", add = ArgValueCandidates::new(complete::pairs))]
     pairs: Vec<String>,
     #[command(flatten)]
     target: TargetArgs,
     /// Enable a historical bug in the reference; the exploration should find it
-    #[arg(long, value_name = "NAME", value_parser = known_variant)]
+    #[arg(long, value_name = "NAME", value_parser = known_variant, add = ArgValueCandidates::new(complete::variants))]
     variant: Option<Variant>,
     /// List the pairs instead of exploring them
     #[arg(long, conflicts_with_all = ["fs", "dev", "variant", "shape", "no_reflink", "mkfs_options", "mount_options", "force", "replay", "known", "results", "format"])]
@@ -620,7 +623,7 @@ fn known_variant(text: &str) -> Result<Variant, String> {
     text.parse().map_err(|unknown: String| {
         let names = Variant::ALL.iter().map(|variant| variant.name());
         match suggest::nearest(text, names) {
-            Some(name) => format!("did you mean {name}? `runner variants` shows all"),
+            Some(name) => format!("did you mean {name}? `{} variants` shows all", name::own()),
             None => unknown,
         }
     })
@@ -667,20 +670,9 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What clap says of arguments that it cannot use, without the usage that it adds.
-pub(crate) fn in_a_line(said: &clap::Error) -> String {
-    let text = said.render().to_string();
-    let mut line = String::new();
-    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
-        if part.starts_with("Usage:") || part.starts_with("For more information") {
-            break;
-        }
-        if !line.is_empty() {
-            line.push_str(if part.starts_with("tip:") { "; " } else { " " });
-        }
-        line.push_str(part);
-    }
-    format!("{} (see runner --help)", line.trim_start_matches("error: "))
+/// All that can be typed, under the name by which the program was called.
+pub(crate) fn command() -> clap::Command {
+    Typed::command().name(name::own())
 }
 
 /// What to do, ready to be done.
@@ -753,6 +745,11 @@ pub(crate) enum ManPages {
 }
 
 impl Typed {
+    /// Takes the arguments of this process.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches()?)
+    }
+
     /// Understands the arguments. `program` is the runner's own binary, `chance` a number that
     /// is new each time, `caller` who called it if no argument says otherwise.
     pub(crate) fn understand(
@@ -896,10 +893,13 @@ impl RunArgs {
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
-        let commands = Typed::command();
+        let commands = command();
         if let Some(name) = self.names.iter().find(|name| commands.find_subcommand(name).is_some())
         {
-            bail!("{name} is a command, not a case: put it first, as in runner {name} --help");
+            bail!(
+                "{name} is a command, not a case: put it first, as in {} {name} --help",
+                name::own()
+            );
         }
         let mut exclude: Vec<_> = self.exclude.iter().map(|name| Exclusion::typed(name)).collect();
         for path in &self.exclude_file {
@@ -1029,7 +1029,8 @@ mod tests {
                  a similar value exists: 'xfs' (see runner --help)",
             ),
         ] {
-            assert_eq!(in_a_line(&Typed::try_parse_from(args).unwrap_err()), line);
+            let said = Typed::try_parse_from(args).unwrap_err();
+            assert_eq!(program::in_a_line(&said, name::own()), line);
         }
     }
 

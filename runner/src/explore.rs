@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use program::suggest;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -28,9 +29,9 @@ use crate::fuzz::seen::Divergence;
 use crate::fuzz::testbed::{Testbed, Wedged};
 use crate::fuzz::trial::{Trial, Tries as _};
 use crate::interrupt::Interrupt;
+use crate::name;
 use crate::output;
 use crate::print;
-use crate::suggest;
 
 use self::count::{Count, HEAD, Shown, Totals};
 use self::interleaving::Interleaving;
@@ -60,7 +61,7 @@ pub(crate) fn select(wanted: &[String]) -> anyhow::Result<Vec<String>> {
         if chosen.len() == before {
             match suggest::nearest(pattern, all.iter().map(String::as_str)) {
                 Some(name) => bail!("no pair {pattern}; did you mean {name}?"),
-                None => bail!("no pair {pattern}; runner explore --list shows all"),
+                None => bail!("no pair {pattern}; {} explore --list shows all", name::own()),
             }
         }
     }

@@ -6,10 +6,10 @@
 use std::fmt;
 
 use cases::Case;
+use program::suggest;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::FsType;
-use crate::suggest;
 
 /// The worst that comes of a find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anstyle::Style;
 use anyhow::{Context as _, bail, ensure};
+use program::suggest;
 use serde::Serialize;
 
 use crate::find::{Facts, Find};
@@ -24,7 +25,7 @@ use crate::fs::FsType;
 use crate::known::{self, Deviation, Deviations};
 use crate::report::compare;
 use crate::target::Target;
-use crate::{machine, output, print, suggest};
+use crate::{machine, name, output, print};
 use index::in_order;
 use seen::{SeenOn, Sightings};
 
@@ -94,7 +95,7 @@ pub(crate) fn named(name: &str) -> anyhow::Result<(&'static Find, Facts)> {
     }
     match suggest::nearest(name, told.iter().map(|(find, _)| find.id.as_str())) {
         Some(near) => bail!("there is no find {name}; did you mean {near}?"),
-        None => bail!("there is no find {name}; runner finds list shows all"),
+        None => bail!("there is no find {name}; {} finds list shows all", name::own()),
     }
 }
 
@@ -170,13 +171,14 @@ fn with(
     deviations: &Deviations,
 ) -> anyhow::Result<Sightings> {
     for path in results {
-        let name = path.display();
+        let shown = path.display();
         let history = compare::read(path)?;
-        let place = SeenOn::of(&history, deviations).with_context(|| name.to_string())?;
+        let place = SeenOn::of(&history, deviations).with_context(|| shown.to_string())?;
         for id in seen::unknown(&history, deviations) {
             print::note(format_args!(
-                "runner: {name}: passed over what failed as {id}, a find that expected/known.toml \
-                 does not have"
+                "{}: {shown}: passed over what failed as {id}, a find that expected/known.toml \
+                 does not have",
+                name::own()
             ));
         }
         seen.add(place, deviations);

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context as _, bail, ensure};
 use cases::Case;
+use program::suggest;
 use serde::{Deserialize, Serialize};
 
 use crate::find::Find;
@@ -18,7 +19,6 @@ use crate::fs::FsType;
 use crate::machine;
 use crate::pattern::{Compile, Pattern};
 use crate::shape;
-use crate::suggest;
 use crate::target::Target;
 use crate::verdict::{Problem, Verdict, Witness};
 use crate::which::{Axes, Which};

@@ -11,6 +11,7 @@ mod bless;
 mod case_file;
 mod child;
 mod cli;
+mod complete;
 mod device;
 mod evidence;
 mod exit;
@@ -32,9 +33,9 @@ mod judge;
 mod kmsg;
 mod known;
 mod machine;
-mod man;
 mod mapper;
 mod merge;
+mod name;
 mod new;
 mod output;
 mod pattern;
@@ -52,7 +53,6 @@ mod shard;
 mod signature;
 mod silence;
 mod smallest;
-mod suggest;
 mod target;
 mod task;
 mod tool;
@@ -65,14 +65,15 @@ mod which;
 mod world;
 mod wrap;
 
-use std::env::{args_os, var, var_os};
+use std::env::{args_os, current_dir, var, var_os};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use cases::system::kernel;
-use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
+use program::pages;
 
 use child::Assignment;
 use cli::{Command, ManPages, Typed};
@@ -89,7 +90,14 @@ fn main() -> ExitCode {
         };
         return exit.into();
     }
-    let exit = match Typed::try_parse() {
+    name::keep(program::name(args_os().next().as_deref(), name::own()));
+    let shell = CompleteEnv::with_factory(cli::command).var(complete::ASKED);
+    match shell.try_complete(args_os(), current_dir().ok().as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Expected.into(),
+        Err(error) => return complain(&error.into()).into(),
+    }
+    let exit = match Typed::of_process() {
         Ok(typed) => {
             let github = Github::of(var_os("GITHUB_ACTIONS"), var_os("GITHUB_STEP_SUMMARY"));
             work(typed, github.as_ref()).unwrap_or_else(|error| {
@@ -101,7 +109,8 @@ fn main() -> ExitCode {
             })
         }
         Err(said) if said.use_stderr() => {
-            print::note(format_args!("runner: {}", cli::in_a_line(&said)));
+            let name = name::own();
+            print::note(format_args!("{name}: {}", program::in_a_line(&said, name)));
             Exit::CouldNotRun
         }
         // Help, or the version.
@@ -115,7 +124,7 @@ fn main() -> ExitCode {
 
 /// Tells why nothing came of it.
 fn complain(error: &anyhow::Error) -> Exit {
-    print::note(format_args!("runner: {error:#}"));
+    print::note(format_args!("{}: {error:#}", name::own()));
     Exit::CouldNotRun
 }
 
@@ -190,17 +199,15 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             Ok(variants::show(first, format == Format::Json))
         }
         Command::Completions(shell) => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Typed::command(), "runner", &mut script);
-            print::text(String::from_utf8_lossy(&script));
+            print::text(complete::script(shell)?);
             Ok(Exit::Expected)
         }
         Command::Man(ManPages::One(command)) => {
-            print::text(man::page(&command)?);
+            print::text(pages::page(cli::command(), &command)?);
             Ok(Exit::Expected)
         }
         Command::Man(ManPages::All(folder)) => {
-            for path in man::write(&folder)? {
+            for path in pages::write(cli::command(), &folder)? {
                 print::line(format!("wrote {}", path.display()));
             }
             Ok(Exit::Expected)

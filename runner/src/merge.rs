@@ -23,7 +23,8 @@ pub(crate) enum Refusal {
     #[error("{0} is named twice")]
     Named(PathBuf),
     #[error(
-        "{first} and {second} both run {case} ({name}); name one of them, and see runner compare for both"
+        "{first} and {second} both run {case} ({name}); name one of them, and see {} compare for both",
+        crate::name::own()
     )]
     Twice { first: PathBuf, second: PathBuf, case: String, name: String },
     #[error(

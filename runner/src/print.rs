@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit::Exit;
+use crate::name;
 
 /// Why standard output takes no more.
 static FAILED: OnceLock<io::Error> = OnceLock::new();
@@ -84,7 +85,7 @@ pub(crate) fn keep(error: &io::Error) {
 pub(crate) fn concluded(exit: Exit) -> Exit {
     match FAILED.get() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            note(format_args!("runner: standard output: {error}"));
+            note(format_args!("{}: standard output: {error}", name::own()));
             match exit {
                 Exit::Expected | Exit::Unexpected => Exit::CouldNotRun,
                 other => other,

@@ -13,6 +13,7 @@ use anyhow::bail;
 use crate::exit::Exit;
 use crate::history::History;
 use crate::merge;
+use crate::name;
 use crate::output::{self, Output};
 use crate::print;
 use crate::report::github::Github;
@@ -132,6 +133,6 @@ fn rebuild(results: &Results, history: &History, elsewhere: bool) -> anyhow::Res
         Err(why) => return Err(why.into()),
     };
     let folder = results.folder().display();
-    print::note(format_args!("runner: the reports in {folder} are not rebuilt: {why}"));
+    print::note(format_args!("{}: the reports in {folder} are not rebuilt: {why}", name::own()));
     Ok(())
 }

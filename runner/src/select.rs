@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use cases::{Case, DANGEROUS, Excluded};
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use program::suggest;
 
 use crate::shard::Shard;
-use crate::suggest;
 
 /// What was asked for. Empty lists ask for everything and exclude nothing.
 #[derive(Clone, Debug, Default)]

@@ -4,9 +4,9 @@
 //! the device is one.
 
 use anyhow::{bail, ensure};
+use program::suggest;
 
 use crate::fs::FsType;
-use crate::suggest;
 
 /// A way to make, mount or place a file system.
 #[derive(Debug)]

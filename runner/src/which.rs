@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail, ensure};
 use cases::Case;
 use globset::GlobMatcher;
+use program::suggest;
 
-use crate::{select, suggest};
+use crate::select;
 
 /// Each axis, with the values that some cell has on it.
 pub(crate) type Axes = BTreeMap<&'static str, Vec<&'static str>>;

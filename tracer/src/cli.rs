@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
+use program::pages;
 use protocol::event::Counting;
 use protocol::{Finding, HoldPoint, Ruling};
 use serde::Serialize;
@@ -22,7 +24,7 @@ use tracer::{globals, session};
 
 /// Watch the layout breaks of a mounted DAX file system and report what violates the protocol
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(name = "tracer", version = program::VERSION, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub(crate) struct Typed {
     #[command(subcommand)]
     command: Option<TypedCommand>,
@@ -87,6 +89,37 @@ enum TypedCommand {
         #[arg(long, value_parser = time, default_value = "5s")]
         duration: Duration,
     },
+    /// Print the manual page, or that of a command
+    Man {
+        /// Command to print it for
+        #[arg(conflicts_with = "output")]
+        command: Vec<String>,
+        /// Write a page for each command to FOLDER instead
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// The name by which the user called this program: what it prints names it so. An installed one is
+/// `daxtests-tracer`.
+static NAME: LazyLock<String> =
+    LazyLock::new(|| program::name(std::env::args_os().next().as_deref(), "tracer"));
+
+/// The name.
+pub(crate) fn name() -> &'static str {
+    &NAME
+}
+
+/// All that can be typed, under the name by which the program was called.
+fn command() -> clap::Command {
+    Typed::command().name(name())
+}
+
+impl Typed {
+    /// Takes the arguments of this process.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches()?)
+    }
 }
 
 /// What a BPF ring may be: bpf(2), BPF_MAP_TYPE_RINGBUF.
@@ -118,6 +151,16 @@ pub(crate) fn run(arguments: &Typed) -> Result<bool> {
             Ok(true)
         }
         (Some(TypedCommand::Holds { dev }), _) => check_holds(dev),
+        (Some(TypedCommand::Man { output: None, command: words }), _) => {
+            write!(std::io::stdout(), "{}", pages::page(command(), words)?)?;
+            Ok(true)
+        }
+        (Some(TypedCommand::Man { output: Some(folder), .. }), _) => {
+            for path in pages::write(command(), folder)? {
+                writeln!(std::io::stdout(), "wrote {}", path.display())?;
+            }
+            Ok(true)
+        }
         (None, Some(_)) => watch(arguments),
         (None, None) => unreachable!("clap asks for --dev"),
     }

@@ -7,18 +7,19 @@ mod cli;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let arguments = match cli::Typed::try_parse() {
+    let arguments = match cli::Typed::of_process() {
         Ok(arguments) => arguments,
-        // Help and version too; clap knows which of them goes where.
+        Err(said) if said.use_stderr() => {
+            let name = cli::name();
+            cli::note(&format!("{name}: {}", program::in_a_line(&said, name)));
+            return ExitCode::from(2);
+        }
+        // Help, or the version.
         Err(said) => {
-            let printed = said.print();
-            return match printed {
-                Err(error) => could_not_run(&error.into()),
-                Ok(()) if said.use_stderr() => ExitCode::from(2),
+            return match said.print() {
                 Ok(()) => ExitCode::SUCCESS,
+                Err(error) => could_not_run(&error.into()),
             };
         }
     };
@@ -36,6 +37,6 @@ fn could_not_run(error: &anyhow::Error) -> ExitCode {
     if closed == Some(ErrorKind::BrokenPipe) {
         return ExitCode::from(2);
     }
-    cli::note(&format!("tracer: {error:#}"));
+    cli::note(&format!("{}: {error:#}", cli::name()));
     ExitCode::from(2)
 }

@@ -14,6 +14,7 @@ use super::alike::{Alike, alike};
 use super::{Format, clean};
 use crate::exit::Exit;
 use crate::history::History;
+use crate::name;
 use crate::print;
 use crate::rerun;
 use crate::verdict::Verdict;
@@ -48,7 +49,7 @@ impl Github {
             }
         }
         if let Err(why) = self.append(&markdown(histories)) {
-            print::note(format_args!("runner: the job gets no summary: {why}"));
+            print::note(format_args!("{}: the job gets no summary: {why}", name::own()));
         }
     }
 

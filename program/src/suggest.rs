@@ -4,10 +4,7 @@
 const ALIKE: f64 = 0.8;
 
 /// The word of `known` that `typed` was probably to be.
-pub(crate) fn nearest<'a>(
-    typed: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|word| (strsim::jaro_winkler(typed, word), word))
