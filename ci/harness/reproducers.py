@@ -261,7 +261,7 @@ class Place:
 
 def try_in(place: Place, folder: Path, programs: Path, results: Path) -> tuple[bool, dict[str, str], journal.Journal]:
     """Run the cases and their programs in one machine: whether they agree, a word of each case, what the runner said."""
-    results = results / "-".join([*place.name.split(), *(["alone"] if place.alone else [])])
+    results = results / "-".join([*place.name.replace(",", " ").split(), *(["alone"] if place.alone else [])])
     listed = folder / f"{results.name}.list"
     listed.write_text("".join(f"{file_name(case)}\n" for case in place.cases))
     machine = ["--kernel", place.kernel, "--fs", place.filesystem, "--cpus", "1"]
