@@ -54,6 +54,24 @@ pub enum Partner {
     BootLoader,
 }
 
+/// How a process is told which pages of a mapping it has stored to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Tracker {
+    /// `/proc/PID/clear_refs`, and the bit soft-dirty in `/proc/PID/pagemap`.
+    SoftDirty,
+    /// `PAGEMAP_SCAN`, with pages that userfaultfd(2) write-protects (`UFFD_FEATURE_WP_ASYNC`).
+    Scan,
+}
+
+impl fmt::Display for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SoftDirty => "soft-dirty",
+            Self::Scan => "pagemap-scan",
+        })
+    }
+}
+
 /// What is done to a whole file system: the one on the spare device, which is the case's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Whole {
@@ -160,6 +178,31 @@ pub enum Action {
         file: FileId,
         /// Which pages.
         span: Span,
+    },
+    /// From now on stores to a mapping are told of, and those before are forgotten.
+    Track {
+        /// The mapping.
+        map: MapId,
+        /// How.
+        by: Tracker,
+    },
+    /// Which pages of a mapping were stored to since [`Action::Track`]. Replies [`Reply::Count`], how many.
+    StoredTo {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes, in whole pages.
+        span: Span,
+        /// How.
+        by: Tracker,
+    },
+    /// remap_file_pages(2): a part of a mapping shows another part of its file.
+    Remap {
+        /// The mapping.
+        map: MapId,
+        /// Which of its bytes, in whole pages.
+        span: Span,
+        /// The first byte of the file that is to show there.
+        at: u64,
     },
     /// `XFS_IOC_SCRUB_METADATA` of the file's inode and extent map, and of what its file system knows
     /// of the space there. Replies [`Reply::Count`], 1 if any is found corrupt.
@@ -493,6 +536,9 @@ impl Action {
             Self::Poison { .. } => "poison",
             Self::SoftOffline { .. } => "soft-offline",
             Self::WriteProtect { .. } => "write-protect",
+            Self::Track { .. } => "track",
+            Self::StoredTo { .. } => "stored-to",
+            Self::Remap { .. } => "remap",
             Self::SpoilBlocks { .. } => "spoil",
             Self::Scrub { .. } => "scrub",
             Self::Repair { .. } => "repair",

@@ -1,8 +1,9 @@
 //! Huge mappings, where more than one is at stake. What holds for a page inside a single one is a
 //! place of the cells.
 
-use crate::action::{Action, MapId, Mode, Reply, Sharing, Span, page};
+use crate::action::{Action, MapId, Mode, Reply, Sharing, Span, Tracker, page};
 use crate::case::case;
+use crate::mapping::tells_of_store;
 use crate::origin;
 use crate::system::MAIN;
 use crate::test::{Checked, File, Test};
@@ -139,6 +140,25 @@ fn small_first(t: &mut Test<'_>) -> Checked {
     t.ends_with(&op, pin)?;
     t.transferred(pin, "h")?;
     t.reads(small, "h*512")
+}
+
+case! {
+    /// Who asks which pages were stored to since he asked last, by `PAGEMAP_SCAN`, is told of a store to a
+    /// huge page, as of one to a page that is mapped by itself.
+    scanned: "huge/scan-tells-of-store",
+    groups: ["quick"], needs: [Huge, PagemapScan], limit: 180, origin: origin::PAGEMAP_SCAN,
+}
+fn scanned(t: &mut Test<'_>) -> Checked {
+    let map = |t: &mut Test<'_>, file| {
+        let map = t.map(file)?;
+        Ok((map, (file, map)))
+    };
+    mapped(t, map, |t, (data, map)| {
+        let small = t.map_span(MAIN, data, page(600), Sharing::Shared)?;
+        t.run(Action::Store { map: small, span: page(0), byte: b's' })?;
+        tells_of_store(t, small, page(0), Tracker::Scan)?;
+        tells_of_store(t, map, page(5), Tracker::Scan)
+    })
 }
 
 /// What a case needs of an allocator and of page tables that it does not control.

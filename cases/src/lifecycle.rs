@@ -6,13 +6,14 @@
 
 use nix::libc;
 
-use crate::action::{Action, FileId, Mode, SECTOR, Sharing, Span, Whole, page, pages};
+use crate::action::{Action, FileId, MapId, Mode, PAGE, SECTOR, Sharing, Span, Whole, page, pages};
 use crate::case::case;
 use crate::origin;
 use crate::pinned::PinnedFile;
 use crate::space::Given;
-use crate::system::MAIN;
+use crate::system::{MAIN, Signal};
 use crate::test::{Checked, Ending, File, Op, Stop, Test, fail};
+use crate::write::{short_buffer, write};
 
 /// A file with a pinned page, on a new file system.
 fn pinned(t: &mut Test<'_>) -> Checked<PinnedFile> {
@@ -230,7 +231,7 @@ fn poison(t: &mut Test<'_>) -> Checked {
     it.under_break(t, look, |t| t.run_as(other, poison).map(drop))?;
     t.transferred(it.pin, "c")?;
     t.say("the other process ends");
-    t.signal(other, crate::system::Signal::Kill)?;
+    t.signal(other, Signal::Kill)?;
     it.emptied(t)
 }
 
@@ -283,7 +284,7 @@ fn poison_shared(t: &mut Test<'_>) -> Checked {
     t.run_as(other, Action::Poison { map: theirs, span: page(2) })?;
     let later = t.file_on_spare("later", "l")?;
     t.reads(copy, "abcd")?;
-    t.signal(other, crate::system::Signal::Kill)?;
+    t.signal(other, Signal::Kill)?;
     t.release(pin)?;
     t.finished(&close)?;
     t.transferred(pin, "c")?;
@@ -439,7 +440,7 @@ fn unbind_mapped(t: &mut Test<'_>) -> Checked {
             );
         }
     }
-    t.signal(other, crate::system::Signal::Kill)?;
+    t.signal(other, Signal::Kill)?;
     t.succeeded(&unbind)?;
     t.say("unbind its device: done");
     for file in [it.data, it.other] {
@@ -531,6 +532,39 @@ fn dedupe_bad(t: &mut Test<'_>) -> Checked {
     mended(t, [data, other])
 }
 
+case! {
+    /// A page cannot be read, for the device has a bad block there, and a write to it fails, because its buffer
+    /// cannot be read. Nothing was written, so the page cannot be read now either.
+    failed_to_bad: "lifecycle/failed-write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
+}
+fn failed_to_bad(t: &mut Test<'_>) -> Checked {
+    stays_bad(t, PAGE)
+}
+
+case! {
+    /// A write to such a page ends after a few bytes, with its buffer. The rest of the page cannot be read
+    /// now either.
+    short_to_bad: "lifecycle/short-write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
+}
+fn short_to_bad(t: &mut Test<'_>) -> Checked {
+    stays_bad(t, PAGE - SECTOR)
+}
+
+/// A write from a buffer that ends before it has a page does not mend a page that is bad.
+fn stays_bad(t: &mut Test<'_>, buffer: u64) -> Checked {
+    let [data] = spoiled(t, [("data", "a")])?;
+    let read = Action::Read { file: data.id, span: page(0) };
+    t.refused_as(MAIN, read.clone(), libc::EIO)?;
+    let map = short_buffer(t)?;
+    // What it says is open: it may meet the bad block first.
+    let written = write(t, data, page(0), (map, buffer))?;
+    t.note("the write", &written.map_or_else(|errno| errno.to_string(), |count| count.to_string()));
+    t.refused_as(MAIN, read, libc::EIO)?;
+    mended(t, [data])
+}
+
 /// How many files leave memory together: more than others leave behind meanwhile.
 const MANY: u64 = 64;
 
@@ -589,7 +623,7 @@ fn unused_inodes(t: &mut Test<'_>) -> Checked<u64> {
 }
 
 /// The file system is unmounted and mounted, and its files opened.
-fn mounted_again(t: &mut Test<'_>, files: [File; 2]) -> Checked {
+fn mounted_again<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
     t.run(Action::Whole(Whole::Unmount))?;
     t.run(Action::Whole(Whole::Mount))?;
     for file in files {
@@ -603,13 +637,18 @@ fn mounted_again(t: &mut Test<'_>, files: [File; 2]) -> Checked {
 fn sync_store(t: &mut Test<'_>, data: File, copy: File, expected: &str) -> Checked {
     let map = t.map_as(MAIN, data, Sharing::Sync)?;
     t.run(Action::Store { map, span: page(1), byte: b's' })?;
+    crashes(t, map, [data, copy])?;
+    t.reads(data, expected)
+}
+
+/// The file system stops, and is mounted again, with these files open.
+fn crashes<const N: usize>(t: &mut Test<'_>, map: MapId, files: [File; N]) -> Checked {
     t.run(Action::Whole(Whole::ShutDown))?;
     t.run(Action::Unmap { map })?;
-    for file in [data, copy] {
+    for file in files {
         t.run(Action::Close { file: file.id })?;
     }
-    mounted_again(t, [data, copy])?;
-    t.reads(data, expected)
+    mounted_again(t, files)
 }
 
 case! {
@@ -625,6 +664,30 @@ fn sync_hole(t: &mut Test<'_>) -> Checked {
     t.run(Action::Fsync { file: data.id, data_only: false })?;
     t.run(Action::Fallocate { file: other.id, mode: Mode::Collapse, span: page(1) })?;
     sync_store(t, data, other, "as")
+}
+
+case! {
+    /// What was stored through a `MAP_SYNC` mapping where the file had a hole is there after a crash, also
+    /// where the mapping shows the pages of the file in another order.
+    sync_remapped: "lifecycle/sync-store-to-remapped",
+    groups: ["quick"], needs: [Spare, ShutDown, MapSync], limit: 240, origin: origin::MAP_SYNC,
+}
+fn sync_remapped(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", "....")?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    let map = t.map_as(MAIN, data, Sharing::Sync)?;
+    // A kernel need not offer it.
+    let remapped = t.quietly(MAIN, Action::Remap { map, span: page(0), at: 3 * PAGE })?.is_ok();
+    t.note("remap_file_pages", &remapped);
+    t.say("have the mapping show page 3 of data in place of page 0, if the kernel does that");
+    let span = page(if remapped { 0 } else { 3 });
+    if let Err(errno) = t.quietly(MAIN, Action::Store { map, span, byte: b's' })? {
+        return fail("page 3 can be stored to", &errno.to_string(), "");
+    }
+    t.say("store s to page 3 of data through it");
+    crashes(t, map, [data])?;
+    t.reads(data, "...s")
 }
 
 case! {

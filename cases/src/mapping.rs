@@ -1,7 +1,7 @@
 //! What a mapping shows: the file, whatever was there when it was first looked at.
 
 use crate::action::{
-    Action, MapId, Medium, Mode, PAGE, SECTOR, Sharing, Span, TaskId, page, pages,
+    Action, MapId, Medium, Mode, PAGE, SECTOR, Sharing, Span, TaskId, Tracker, page, pages,
 };
 use crate::case::case;
 use crate::origin;
@@ -187,6 +187,33 @@ fn futex_shared(t: &mut Test<'_>) -> Checked {
     t.run(Action::Truncate { file: it.other.id, size: 0 })?;
     it.wakes(t)?;
     t.reads(it.data, "a")
+}
+
+case! {
+    /// Who asks which pages of a mapping were stored to since he asked last, by the bit soft-dirty, is told of
+    /// a page that was stored to before as well.
+    soft_dirty: "mapping/soft-dirty-again",
+    groups: ["quick"], needs: [SoftDirty], limit: 120, origin: origin::SOFT_DIRTY,
+}
+fn soft_dirty(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "ab")?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(1), byte: b'x' })?;
+    tells_of_store(t, map, page(1), Tracker::SoftDirty)
+}
+
+/// A store to a page of a mapping, which was stored to before, is told of.
+pub(crate) fn tells_of_store(t: &mut Test<'_>, map: MapId, span: Span, by: Tracker) -> Checked {
+    t.run(Action::Track { map, by })?;
+    t.run(Action::Store { map, span, byte: b's' })?;
+    let asked = Action::StoredTo { map, span, by };
+    let words = t.names.say(&asked);
+    let seen = t.ask(asked)?;
+    t.say(&format!("{words}: {seen}"));
+    if seen == 0 {
+        return fail(&format!("{words}: it is told of"), "it is not", "");
+    }
+    Ok(())
 }
 
 case! {

@@ -59,6 +59,12 @@ pub(crate) const INVALIDATE: &str = "Linux commit e3fce68cdbed (\"dax: Avoid pag
 /// What of a file is in the page cache.
 pub(crate) const CACHESTAT: &str =
     "Pham, \"cachestat: implement cachestat syscall\", 2023, in v6.5";
+/// Which pages are written, by a bit in the page table.
+pub(crate) const SOFT_DIRTY: &str =
+    "Linux Documentation/admin-guide/mm/soft-dirty.rst: \"tracking which pages a task writes to\"";
+/// Which pages are written, by a scan.
+pub(crate) const PAGEMAP_SCAN: &str =
+    "Linux Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN, in v6.7";
 /// Which pages are written.
 pub(crate) const WRITE_PROTECT: &str =
     "Xu, \"userfaultfd: UFFD_FEATURE_WP_ASYNC\", 2023-08-21, in v6.7";
@@ -97,6 +103,9 @@ pub(crate) const MEMORY_FAILURE: &str =
     "Linux commit 6f643c57d57c (\"xfs: implement ->notify_failure() for XFS\"), in v6.0";
 /// Blocks that cannot be read.
 pub(crate) const BAD_BLOCKS: &str = "Linux Documentation/ABI/testing/sysfs-block, badblocks";
+/// Who writes whole blocks mends them.
+pub(crate) const RECOVERY_WRITE: &str =
+    "Linux commit f42e8e5088b9 (\"pmem: implement pmem_recovery_write()\"), in v5.19";
 /// The file system becomes larger.
 pub(crate) const GROW: &str = "xfs_growfs(8), resize2fs(8): a mounted file system grows";
 /// The file system looks at itself.

@@ -61,6 +61,10 @@ pub enum Need {
     Poison,
     /// [`Action::WriteProtect`].
     WriteProtect,
+    /// [`Tracker::SoftDirty`](crate::action::Tracker::SoftDirty).
+    SoftDirty,
+    /// [`Tracker::Scan`](crate::action::Tracker::Scan).
+    PagemapScan,
     /// cachestat(2).
     CacheStat,
     /// A spare device of which blocks can be said to be bad: [`Action::SpoilBlocks`].
@@ -96,6 +100,8 @@ impl fmt::Display for Need {
             Self::ShutDown => "shut-down",
             Self::Poison => "poison",
             Self::WriteProtect => "write-protect",
+            Self::SoftDirty => "soft-dirty",
+            Self::PagemapScan => "pagemap-scan",
             Self::CacheStat => "cachestat",
             Self::BadBlocks => "bad-blocks",
             Self::Scrub => "scrub",

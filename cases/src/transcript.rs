@@ -101,6 +101,15 @@ impl Names {
             Action::DropCaches => "drop caches".to_owned(),
             Action::Poison { map, span } => format!("poison {span} of the {}", self.map(*map)),
             Action::WriteProtect { map } => format!("write-protect the {}", self.map(*map)),
+            Action::Track { map, by } => {
+                format!("begin to track stores to the {} ({by})", self.map(*map))
+            }
+            Action::StoredTo { map, span, by } => {
+                format!("stores to {span} of the {} ({by})", self.map(*map))
+            }
+            Action::Remap { map, span, at } => {
+                format!("have {span} of the {} show the file from {at} on", self.map(*map))
+            }
             Action::SoftOffline { map, span } => {
                 format!("soft-offline {span} of the {}", self.map(*map))
             }

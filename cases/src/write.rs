@@ -16,13 +16,13 @@ use crate::system::{Errno, MAIN};
 use crate::test::{Checked, File, Test, answer, fail};
 
 /// A buffer of one page of "w", and nothing behind.
-fn short_buffer(t: &mut Test<'_>) -> Checked<MapId> {
+pub(crate) fn short_buffer(t: &mut Test<'_>) -> Checked<MapId> {
     let source = t.file("source", "w")?;
     t.map_span(MAIN, source, pages(0, 16), Sharing::Shared)
 }
 
 /// Writes to `span` of `file` what `map` has from `buffer` on.
-fn write(
+pub(crate) fn write(
     t: &mut Test<'_>,
     file: File,
     span: Span,

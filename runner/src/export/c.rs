@@ -339,6 +339,9 @@ impl CWriter {
             Action::Whole(Whole::ShutDown) => "shut_down()".to_owned(),
             Action::WriteProtect { map } => format!("write_protect(&{})", mapping(*map)),
             Action::CacheStat { file } => format!("pages_cached({})", descriptor(*file)),
+            Action::Track { .. } | Action::StoredTo { .. } | Action::Remap { .. } => {
+                return Err(format!("no program does this yet: {words}"));
+            }
             Action::Whole(_)
             | Action::DropCaches
             | Action::Poison { .. }

@@ -113,6 +113,8 @@ impl Requirement {
             | Need::PageCache
             | Need::Poison
             | Need::BadBlocks
+            | Need::SoftDirty
+            | Need::PagemapScan
             | Need::Scrub
             | Need::Repair
             | Need::Unbind

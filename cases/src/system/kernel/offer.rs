@@ -1,7 +1,9 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
 use super::{KernelSystem, bench, sys};
-use crate::action::{Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, page};
+use crate::action::{
+    Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, Tracker, page,
+};
 use crate::system::{MAIN, Need, System};
 
 impl KernelSystem {
@@ -34,6 +36,10 @@ impl KernelSystem {
             Need::Poison => return sys::can_poison().map_err(|why| format!("madvise: {why}")),
             Need::WriteProtect => {
                 return sys::can_write_protect().map_err(|why| format!("userfaultfd: {why}"));
+            }
+            Need::SoftDirty | Need::PagemapScan => {
+                let by = if need == Need::SoftDirty { Tracker::SoftDirty } else { Tracker::Scan };
+                return sys::can_track(by).map_err(|why| format!("{by}: {why}"));
             }
             Need::CacheStat => {
                 let own = std::fs::File::open("/proc/self/exe");

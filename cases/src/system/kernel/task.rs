@@ -180,6 +180,11 @@ impl Actor {
                 self.mapping(*map)?.poison(*span).map(|told| Reply::Count(u64::from(told)))
             }
             Action::WriteProtect { map } => self.mapping(*map)?.write_protect().map(done),
+            Action::Track { map, by } => self.mapping(*map)?.track(*by).map(done),
+            Action::StoredTo { map, span, by } => {
+                self.mapping(*map)?.stored_to(*span, *by).map(Reply::Count)
+            }
+            Action::Remap { map, span, at } => self.mapping(*map)?.remap(*span, *at).map(done),
             Action::SoftOffline { map, span } => self.mapping(*map)?.soft_offline(*span).map(done),
             Action::Scrub { file } => {
                 sys::scrub(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))

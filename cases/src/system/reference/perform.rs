@@ -68,7 +68,15 @@ impl Worker {
                 fs.poison(task, mm, &self.vma(*map)?, span.at).map(|()| Reply::Count(1))
             }
             // A page table that is not written to is none of the file's affairs.
-            Action::WriteProtect { map } => self.vma(*map).map(|_| Reply::Done),
+            Action::WriteProtect { map } | Action::Track { map, .. } => {
+                self.vma(*map).map(|_| Reply::Done)
+            }
+            // To name more than were stored to is no error.
+            Action::StoredTo { map, span, .. } => {
+                self.vma(*map).map(|_| Reply::Count(span.len / PAGE))
+            }
+            // A mapping shows its file in order, and a kernel need not offer more.
+            Action::Remap { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
             // What is storage cannot be moved elsewhere.
             Action::SoftOffline { map, .. } => {
                 self.vma(*map)?;

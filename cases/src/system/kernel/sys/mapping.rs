@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use super::check::check;
-use super::{fault, futex, protect};
-use crate::action::{PAGE, Span};
+use super::{fault, futex, protect, stores};
+use crate::action::{PAGE, Span, Tracker};
 
 /// A mapping of a file, and its range of addresses, which nothing else takes while this lives.
 ///
@@ -120,6 +120,24 @@ impl Mapping {
     /// `FUTEX_WAKE` of all who wait for its first word; how many did.
     pub(crate) fn futex_wake(&self) -> io::Result<u64> {
         futex::wake(self.part(futex::WORD)?)
+    }
+
+    /// Stores to it are told of from now on, those before are not.
+    pub(crate) fn track(&self, by: Tracker) -> io::Result<()> {
+        stores::track(self.address as u64, self.length as u64, by)
+    }
+
+    /// How many pages of `span` were stored to.
+    pub(crate) fn stored_to(&self, span: Span, by: Tracker) -> io::Result<u64> {
+        stores::stored_to(self.part(span)? as u64, span.len, by)
+    }
+
+    /// remap_file_pages(2): `span` shows what is in the mapped file from `at` on.
+    pub(crate) fn remap(&self, span: Span, at: u64) -> io::Result<()> {
+        let address = self.part(span)?.cast();
+        let (len, page) = (span.len as usize, (at / PAGE) as usize);
+        // SAFETY: the range stays mapped, and ours; only raw access uses it, which recovers from faults.
+        check(unsafe { libc::remap_file_pages(address, len, 0, page, 0) }.into()).map(drop)
     }
 
     /// `MADV_SOFT_OFFLINE`.

@@ -1,7 +1,7 @@
 //! Mappings that userfaultfd(2) write-protects, and whose faults the kernel resolves.
 
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use super::userfault;
 
@@ -38,14 +38,19 @@ pub(crate) fn can_write_protect() -> io::Result<()> {
     begin().map(drop)
 }
 
-/// Write-protects the mapped range, until the process ends.
-pub(super) fn write_protect(start: u64, len: u64) -> io::Result<()> {
+/// Pages of the mapped range can be write-protected from now on, until the process ends.
+pub(super) fn watch(start: u64, len: u64) -> io::Result<RawFd> {
     let fd = begin()?;
     userfault::register(&fd, start, len, REGISTER_WP)?;
+    // With the descriptor the protection would go.
+    Ok(fd.into_raw_fd())
+}
+
+/// Write-protects the mapped range, until the process ends.
+pub(super) fn write_protect(start: u64, len: u64) -> io::Result<()> {
+    let fd = watch(start, len)?;
     let mut protect = WriteProtect { start, len, mode: PROTECT };
     // SAFETY: the structure is the call's and outlives it; what is mapped stays as it is.
-    unsafe { uffdio_writeprotect(fd.as_raw_fd(), &raw mut protect) }?;
-    // With the descriptor the protection would go.
-    let _ = fd.into_raw_fd();
+    unsafe { uffdio_writeprotect(fd, &raw mut protect) }?;
     Ok(())
 }
