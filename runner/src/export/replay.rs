@@ -29,7 +29,7 @@ pub(super) fn record(path: &Path) -> anyhow::Result<Recorded> {
         return Err(refusal(&name, why));
     }
     let (said, deeds) =
-        cases::record_what(program.seed, |system| Recording::new(system, &program).run());
+        cases::record_what(program.seed, |system| ReplayRun::new(system, &program).run());
     if let Err(why) = said {
         bail!("{name} does not run on the reference: {why}");
     }
@@ -67,7 +67,7 @@ fn lacks(program: &Program) -> Option<&'static str> {
 }
 
 /// The program as it goes on.
-struct Recording<'a> {
+struct ReplayRun<'a> {
     system: &'a mut dyn System,
     program: &'a Program,
     tasks: BTreeMap<u32, TaskId>,
@@ -79,7 +79,7 @@ struct Recording<'a> {
     stage: Situation,
 }
 
-impl<'a> Recording<'a> {
+impl<'a> ReplayRun<'a> {
     fn new(system: &'a mut dyn System, program: &'a Program) -> Self {
         Self {
             system,
