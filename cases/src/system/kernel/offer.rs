@@ -6,6 +6,10 @@ use crate::action::{
 };
 use crate::system::{MAIN, Need, System};
 
+fn can_track(by: Tracker) -> Result<(), String> {
+    sys::can_track(by).map_err(|why| format!("{by}: {why}"))
+}
+
 impl KernelSystem {
     /// Does an action that nothing blocks, for the controller's own purposes.
     fn try_out(&mut self, action: Action) -> Result<Reply, String> {
@@ -37,10 +41,8 @@ impl KernelSystem {
             Need::WriteProtect => {
                 return sys::can_write_protect().map_err(|why| format!("userfaultfd: {why}"));
             }
-            Need::SoftDirty | Need::PagemapScan => {
-                let by = if need == Need::SoftDirty { Tracker::SoftDirty } else { Tracker::Scan };
-                return sys::can_track(by).map_err(|why| format!("{by}: {why}"));
-            }
+            Need::SoftDirty => return can_track(Tracker::SoftDirty),
+            Need::PagemapScan => return can_track(Tracker::Scan),
             Need::CacheStat => {
                 let own = std::fs::File::open("/proc/self/exe");
                 let cached = own.and_then(|file| sys::cached(&file));

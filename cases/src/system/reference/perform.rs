@@ -75,15 +75,15 @@ impl Worker {
             Action::StoredTo { map, span, .. } => {
                 self.vma(*map).map(|_| Reply::Count(span.len / PAGE))
             }
-            // A mapping shows its file in order, and a kernel need not offer more.
-            Action::Remap { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
             // What is storage cannot be moved elsewhere.
             Action::SoftOffline { map, .. } => {
                 self.vma(*map)?;
                 Err(Errno(libc::EIO).into())
             }
-            // Its memory does not fail.
-            Action::SpoilBlocks { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
+            // Its memory does not fail; a mapping shows its file in order, and a kernel need not offer more.
+            Action::SpoilBlocks { .. } | Action::Remap { .. } => {
+                Err(Errno(libc::EOPNOTSUPP).into())
+            }
             // Nothing of a DAX file is ever there.
             Action::CacheStat { file } | Action::Scrub { file } | Action::Repair { file } => {
                 self.on(*file, |_| Ok(Reply::Count(0)))
