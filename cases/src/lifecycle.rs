@@ -6,7 +6,9 @@
 
 use nix::libc;
 
-use crate::action::{Action, FileId, MapId, Mode, PAGE, SECTOR, Sharing, Span, Whole, page, pages};
+use crate::action::{
+    Action, FileId, MapId, Mode, PAGE, Reply, SECTOR, Sharing, Span, Whole, page, pages,
+};
 use crate::case::case;
 use crate::origin;
 use crate::pinned::PinnedFile;
@@ -563,6 +565,41 @@ fn stays_bad(t: &mut Test<'_>, buffer: u64) -> Checked {
     t.note("the write", &written.map_or_else(|errno| errno.to_string(), |count| count.to_string()));
     t.refused_as(MAIN, read, libc::EIO)?;
     mended(t, [data])
+}
+
+case! {
+    /// The memory of a page fails that one process has mapped by itself, of a file that another has mapped by
+    /// huge pages and does not map any more. The first is told.
+    poison_small: "lifecycle/poison-once-mapped-huge",
+    groups: ["quick"], needs: [Spare, Huge, Poison], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison_small(t: &mut Test<'_>) -> Checked {
+    let all = pages(0, 512);
+    t.until("was the file mapped by huge pages", |t| {
+        t.run(Action::Whole(Whole::Make))?;
+        let data = t.file_on_spare("data", "")?;
+        t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: all })?;
+        t.run(Action::Write { file: data.id, span: all, byte: b'h' })?;
+        let other = t.fork()?;
+        let theirs = t.map_span(other, data, page(100), Sharing::Shared)?;
+        let map = t.map_span(MAIN, data, all, Sharing::Shared)?;
+        let touched = t.run(Action::Touch { map, span: all })?;
+        t.note("touching it took", &touched);
+        t.run_as(other, Action::Touch { map: theirs, span: page(0) })?;
+        t.run(Action::Unmap { map })?;
+        let was_huge = touched == Reply::Count(1);
+        if was_huge {
+            let poison = Action::Poison { map: theirs, span: page(0) };
+            if t.run_as(other, poison)? != Reply::Count(1) {
+                return fail("who maps the page is told, by SIGBUS", "it is not", "collect_procs");
+            }
+        }
+        t.say("the other process ends");
+        t.signal(other, Signal::Kill)?;
+        t.run(Action::Close { file: data.id })?;
+        t.run(Action::Whole(Whole::Unmount))?;
+        Ok(was_huge)
+    })
 }
 
 /// How many files leave memory together: more than others leave behind meanwhile.

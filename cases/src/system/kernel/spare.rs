@@ -151,7 +151,7 @@ impl Spare {
                 .arg(&self.device),
             SpareFs::Ext4 => mkfs
                 .args(["-q", "-F", "-L", "daxtests", "-b", &PAGE.to_string()])
-                .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
+                .args(["-E", "stride=512,stripe_width=512,lazy_itable_init=0,lazy_journal_init=0"])
                 .args(&self.options)
                 .arg(&self.device)
                 .arg(format!("{SIZE}M")),
