@@ -1,7 +1,7 @@
 //! Huge mappings, where more than one is at stake. What holds for a page inside a single one is a
 //! place of the cells.
 
-use crate::action::{Action, MapId, Mode, Reply, Sharing, Span, Tracker, page};
+use crate::action::{Action, MapId, Mode, PinId, Reply, Sharing, Span, Tracker, page};
 use crate::case::case;
 use crate::mapping::tells_of_store;
 use crate::origin;
@@ -60,29 +60,46 @@ fn stored_in_parts(t: &mut Test<'_>) -> Checked {
     beside_pin(t, |map| Action::Store { map, span: page(200), byte: b's' })
 }
 
-/// Does `act` beside a pinned page of a huge page that is shared in parts only, then punches that page.
-fn beside_pin(t: &mut Test<'_>, act: fn(MapId) -> Action) -> Checked {
-    let all = Span { at: 0, len: 2 << 20 };
-    t.until(MAPPED, |t| {
+/// Two files that share a huge page, and a mapping of the second, which has it mapped as such.
+struct SharedHuge {
+    data: File,
+    copy: File,
+    map: MapId,
+}
+
+impl SharedHuge {
+    /// None if a page table has it in small pages.
+    fn new(t: &mut Test<'_>) -> Checked<Option<Self>> {
+        let all = Span { at: 0, len: 2 << 20 };
         let data = t.huge_file("data", all.len, FILLED)?;
         let copy = t.huge_file("copy", all.len, b'c')?;
         t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
         let map = t.map(copy)?;
         let touched = t.run(Action::Touch { map, span: all })?;
         t.note("touching it took", &touched);
-        if touched != Reply::Count(1) {
-            return Ok(false);
-        }
-        t.run(Action::Write { file: data.id, span: page(9), byte: b'w' })?;
-        t.run(Action::Unmap { map })?;
-        let map = t.map(copy)?;
-        let pin = t.pin(map, page(100))?;
-        t.run(act(map))?;
-        let mode = Mode::Punch;
-        let op = t.begin(Action::Fallocate { file: copy.id, mode, span: page(100) })?;
+        Ok((touched == Reply::Count(1)).then_some(Self { data, copy, map }))
+    }
+
+    /// A punch of page 100 of the second file waits for its pin.
+    fn punch_waits(&self, t: &mut Test<'_>, pin: PinId) -> Checked {
+        let (mode, span) = (Mode::Punch, page(100));
+        let op = t.begin(Action::Fallocate { file: self.copy.id, mode, span })?;
         t.blocked(&op)?;
         t.ends_with(&op, pin)?;
-        t.transferred(pin, "h")?;
+        t.transferred(pin, "h")
+    }
+}
+
+/// Does `act` beside a pinned page of a huge page that is shared in parts only, then punches that page.
+fn beside_pin(t: &mut Test<'_>, act: fn(MapId) -> Action) -> Checked {
+    t.until(MAPPED, |t| {
+        let Some(it) = SharedHuge::new(t)? else { return Ok(false) };
+        t.run(Action::Write { file: it.data.id, span: page(9), byte: b'w' })?;
+        t.run(Action::Unmap { map: it.map })?;
+        let map = t.map(it.copy)?;
+        let pin = t.pin(map, page(100))?;
+        t.run(act(map))?;
+        it.punch_waits(t, pin)?;
         Ok(true)
     })
 }
@@ -95,25 +112,12 @@ case! {
     groups: ["dangerous"], needs: [Huge, Reflink], limit: 180, origin: origin::COW,
 }
 fn mapped_small(t: &mut Test<'_>) -> Checked {
-    let all = Span { at: 0, len: 2 << 20 };
     t.until(MAPPED, |t| {
-        let data = t.huge_file("data", all.len, FILLED)?;
-        let copy = t.huge_file("copy", all.len, b'c')?;
-        t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
-        let map = t.map(copy)?;
-        let touched = t.run(Action::Touch { map, span: all })?;
-        t.note("touching it took", &touched);
-        if touched != Reply::Count(1) {
-            return Ok(false);
-        }
-        let pin = t.pin(map, page(100))?;
-        let small = t.map_span(MAIN, copy, page(200), Sharing::Shared)?;
+        let Some(it) = SharedHuge::new(t)? else { return Ok(false) };
+        let pin = t.pin(it.map, page(100))?;
+        let small = t.map_span(MAIN, it.copy, page(200), Sharing::Shared)?;
         t.run(Action::Touch { map: small, span: page(0) })?;
-        let mode = Mode::Punch;
-        let op = t.begin(Action::Fallocate { file: copy.id, mode, span: page(100) })?;
-        t.blocked(&op)?;
-        t.ends_with(&op, pin)?;
-        t.transferred(pin, "h")?;
+        it.punch_waits(t, pin)?;
         Ok(true)
     })
 }

@@ -74,8 +74,8 @@ struct ReplayRun<'a> {
     busy: BTreeMap<u32, (Action, OpId)>,
     /// Pins that can be released.
     pins: BTreeMap<PinId, PinKind>,
-    /// What the first process still has mapped.
-    mapped: BTreeSet<FileId>,
+    /// The files that it uses of those that a program begins with.
+    used: BTreeSet<FileId>,
     stage: Situation,
 }
 
@@ -87,7 +87,7 @@ impl<'a> ReplayRun<'a> {
             tasks: BTreeMap::from([(0, MAIN)]),
             busy: BTreeMap::new(),
             pins: BTreeMap::new(),
-            mapped: BTreeSet::new(),
+            used: used(program),
             stage: Situation::default(),
         }
     }
@@ -102,7 +102,7 @@ impl<'a> ReplayRun<'a> {
 
     fn set_up(&mut self) -> Tried<()> {
         for ((file, medium), fill) in FILES.into_iter().zip(FILLS) {
-            if !used(self.program).contains(&file) {
+            if !self.used.contains(&file) {
                 continue;
             }
             let (name, fill) = (format!("f{}", file.0), fill.to_vec());
@@ -114,7 +114,6 @@ impl<'a> ReplayRun<'a> {
                 let op = self.system.start(MAIN, action)?;
                 self.system.wait(op)?;
             }
-            self.mapped.insert(file);
             self.stage.sizes.insert(file, PAGES * PAGE);
             self.stage.maps.extend([0, 3, 4].map(|process| ((process, map), file)));
         }
@@ -216,9 +215,6 @@ impl<'a> ReplayRun<'a> {
             }
             Action::Unmap { map } if is_done => {
                 self.stage.maps.remove(&(process(task), *map));
-                if process(task) == 0 {
-                    self.mapped.retain(|file| first_map(*file) != *map);
-                }
             }
             _ => {}
         }
@@ -233,42 +229,43 @@ impl<'a> ReplayRun<'a> {
         for (task, (action, op)) in std::mem::take(&mut self.busy) {
             self.ended(task, &action, op)?;
         }
-        let first: Vec<_> = FILES
-            .into_iter()
-            .filter(|(file, medium)| used(self.program).contains(file) && *medium == Medium::Dax)
-            .map(|(file, _)| file)
-            .collect();
+        for look in self.looks() {
+            let op = self.system.start(MAIN, look)?;
+            self.system.wait(op)?;
+        }
+        Ok(())
+    }
+
+    /// What shows what is left of the DAX files.
+    fn looks(&self) -> Vec<Action> {
+        let first = FILES.into_iter().filter_map(|(file, medium)| {
+            (medium == Medium::Dax && self.used.contains(&file)).then_some(file)
+        });
         let steps = &self.program.steps;
-        let is_closed = |file: &FileId| {
-            steps.iter().any(
-                |step| matches!(step, Step::Do(_, Action::Close { file: other }) if other == file),
-            )
-        };
+        let closes = |step: &Step, closed: FileId| matches!(step, Step::Do(_, Action::Close { file }) if *file == closed);
+        let is_closed = |file: FileId| steps.iter().any(|step| closes(step, file));
         let made = steps.iter().filter_map(|step| match step {
             Step::Do(task, Action::Create { file, medium: Medium::Dax, .. })
-                if process(*task) == 0 && !is_closed(file) =>
+                if process(*task) == 0 && !is_closed(*file) =>
             {
                 Some(*file)
             }
             _ => None,
         });
         let mut looks = Vec::new();
-        for file in first.iter().copied().chain(made) {
+        for file in first.clone().chain(made) {
             looks.push(Action::Stat { file });
             looks.push(Action::Read { file, span: pages(0, self.program.most_pages()) });
         }
         for file in first {
-            let size = self.stage.sizes[&file];
-            let whole = pages(0, (size / PAGE).min(PAGES));
-            if self.mapped.contains(&file) && size.is_multiple_of(PAGE) && whole.len > 0 {
-                looks.push(Action::Load { map: first_map(file), span: whole });
+            let (map, size) = (first_map(file), self.stage.sizes[&file]);
+            let span = pages(0, (size / PAGE).min(PAGES));
+            let is_mapped = self.stage.maps.contains_key(&(0, map));
+            if is_mapped && size.is_multiple_of(PAGE) && span.len > 0 {
+                looks.push(Action::Load { map, span });
             }
         }
-        for look in looks {
-            let op = self.system.start(MAIN, look)?;
-            self.system.wait(op)?;
-        }
-        Ok(())
+        looks
     }
 }
 
