@@ -83,10 +83,11 @@ class List(unittest.TestCase):
         for one in step.listed("2/2"):
             if one.name in sharded:
                 self.assertEqual(step.after(one.command, "--shard"), "2/2")
-        self.assertRegex(step.share(), "^[123]/3$")
+        self.assertRegex(step.share(), f"^[1-{step.SHARES}]/{step.SHARES}$")
 
     def test_shares_are_everything_together_and_nothing_twice(self):
-        shares = [{one.name for one in step.due(step.listed(shard), shard)} for shard in ("1/3", "2/3", "3/3")]
+        each = [f"{number}/{step.SHARES}" for number in range(1, step.SHARES + 1)]
+        shares = [{one.name for one in step.due(step.listed(shard), shard)} for shard in each]
         everything = {one.name for one in step.listed("1/1")}
         self.assertEqual(set.union(*shares), everything)
         self.assertEqual({one.name for one in step.due(step.listed("1/1"), "1/1")}, everything)
