@@ -8,6 +8,8 @@ use std::fmt;
 use reference::Direction;
 use serde::{Deserialize, Serialize};
 
+use crate::origin;
+
 /// Which interface submits direct I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Engine {
@@ -55,6 +57,60 @@ pub enum PinEnd {
     Device,
     /// The end of the process that took it. `System::release` cannot help it.
     Process,
+}
+
+/// A kind that the catalogue has cells of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CatalogueKind {
+    pub(crate) kind: PinKind,
+    /// In the names of cells.
+    pub(crate) name: &'static str,
+    /// In their descriptions.
+    pub(crate) phrase: &'static str,
+    /// The mail thread or commit that asked for it, if one did.
+    pub(crate) origin: Option<&'static str>,
+}
+
+/// What a page gets, where it is written.
+const DEVICE: u8 = b'z';
+
+/// The kinds that last until they are released, in the order of their cells.
+pub(crate) const CATALOGUE: &[CatalogueKind] = &[
+    SPLICE,
+    AIO_READ,
+    aio(Direction::FromMemory, "aio-write", "an AIO direct write"),
+    uring(Direction::IntoMemory, "uring-read", "an io_uring direct read"),
+    uring(Direction::FromMemory, "uring-write", "an io_uring direct write"),
+    remote(Direction::FromMemory, "vm-read", "process_vm_readv by another process"),
+    remote(Direction::IntoMemory, "vm-write", "process_vm_writev by another process"),
+    CatalogueKind {
+        kind: PinKind::Zerocopy,
+        name: "zerocopy",
+        phrase: "a MSG_ZEROCOPY send",
+        origin: None,
+    },
+];
+
+/// vmsplice(2), for which nothing is needed.
+pub(crate) const SPLICE: CatalogueKind =
+    CatalogueKind { kind: PinKind::Splice, name: "splice", phrase: "vmsplice", origin: None };
+
+/// A pin through which the page is written.
+pub(crate) const AIO_READ: CatalogueKind =
+    aio(Direction::IntoMemory, "aio-read", "an AIO direct read");
+
+const fn aio(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
+    let kind = PinKind::Direct { engine: Engine::Aio, direction, byte: DEVICE };
+    CatalogueKind { kind, name, phrase, origin: Some(origin::LIVELOCK) }
+}
+
+const fn uring(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
+    let kind = PinKind::Direct { engine: Engine::Uring, direction, byte: DEVICE };
+    CatalogueKind { kind, name, phrase, origin: Some(origin::LIVELOCK) }
+}
+
+const fn remote(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
+    CatalogueKind { kind: PinKind::Remote { direction, byte: DEVICE }, name, phrase, origin: None }
 }
 
 /// What is known of a kind, whoever takes it: what each is, the method of that name says.

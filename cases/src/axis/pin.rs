@@ -1,9 +1,10 @@
-//! Pins: each kind by name, how long it lasts, and what its holder sees.
+//! Pins: how long each lasts, and what its holder sees.
 //!
-//! What is known of a kind whoever takes it stands in [`crate::kind`].
+//! What is known of a kind, its name included, stands in [`crate::kind`].
 
 use super::value::{Value, value};
-use crate::action::{Action, Direction, Engine, MapId, PinId, PinKind, Span, TaskId};
+use crate::action::{Action, MapId, PinId, PinKind, Span, TaskId};
+use crate::kind::{self, CATALOGUE, CatalogueKind};
 use crate::origin;
 use crate::system::Need;
 use crate::test::{Checked, Op, Test};
@@ -21,103 +22,62 @@ pub(crate) trait AnyPin: Value {
 }
 
 /// A kind of pin that lasts until it is released.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Pin {
-    name: &'static str,
-    phrase: &'static str,
-    needs: &'static [Need],
-    origin: Option<&'static str>,
-    kind: PinKind,
-}
-
-/// What a page gets, where it is written.
-const DEVICE: u8 = b'z';
-
-const fn direct(engine: Engine, direction: Direction) -> PinKind {
-    PinKind::Direct { engine, direction, byte: DEVICE }
-}
-
-const fn remote(direction: Direction) -> PinKind {
-    PinKind::Remote { direction, byte: DEVICE }
+    known: CatalogueKind,
+    needs: [Need; 1],
 }
 
 /// All of them.
-pub(crate) const ALL: &[Pin] =
-    &[SPLICE, AIO_READ, AIO_WRITE, URING_READ, URING_WRITE, VM_READ, VM_WRITE, ZEROCOPY];
+pub(crate) const ALL: &[Pin] = &all();
 
 /// One that is read and one that is written, by different means, where more would show no more.
-pub(crate) const PAIR: &[Pin] = &[SPLICE, AIO_READ];
+pub(crate) const PAIR: &[Pin] = &[SPLICE, Pin::new(kind::AIO_READ)];
 
-pub(crate) const SPLICE: Pin =
-    Pin { name: "splice", phrase: "vmsplice", needs: &[], origin: None, kind: PinKind::Splice };
+pub(crate) const SPLICE: Pin = Pin::new(kind::SPLICE);
 
-const AIO_READ: Pin = Pin {
-    name: "aio-read",
-    phrase: "an AIO direct read",
-    needs: &[Need::Pin(direct(Engine::Aio, Direction::IntoMemory))],
-    origin: Some(origin::LIVELOCK),
-    kind: direct(Engine::Aio, Direction::IntoMemory),
-};
+const fn all() -> [Pin; CATALOGUE.len()] {
+    let mut all = [SPLICE; CATALOGUE.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = Pin::new(CATALOGUE[i]);
+        i += 1;
+    }
+    all
+}
 
-const AIO_WRITE: Pin = Pin {
-    name: "aio-write",
-    phrase: "an AIO direct write",
-    needs: &[Need::Pin(direct(Engine::Aio, Direction::FromMemory))],
-    origin: Some(origin::LIVELOCK),
-    kind: direct(Engine::Aio, Direction::FromMemory),
-};
+impl Value for Pin {
+    const AXIS: &'static str = "pin";
 
-const URING_READ: Pin = Pin {
-    name: "uring-read",
-    phrase: "an io_uring direct read",
-    needs: &[Need::Pin(direct(Engine::Uring, Direction::IntoMemory))],
-    origin: Some(origin::LIVELOCK),
-    kind: direct(Engine::Uring, Direction::IntoMemory),
-};
+    fn name(&self) -> &'static str {
+        self.known.name
+    }
 
-const URING_WRITE: Pin = Pin {
-    name: "uring-write",
-    phrase: "an io_uring direct write",
-    needs: &[Need::Pin(direct(Engine::Uring, Direction::FromMemory))],
-    origin: Some(origin::LIVELOCK),
-    kind: direct(Engine::Uring, Direction::FromMemory),
-};
+    fn phrase(&self) -> &'static str {
+        self.known.phrase
+    }
 
-const VM_READ: Pin = Pin {
-    name: "vm-read",
-    phrase: "process_vm_readv by another process",
-    needs: &[Need::Pin(remote(Direction::FromMemory))],
-    origin: None,
-    kind: remote(Direction::FromMemory),
-};
+    fn needs(&self) -> &[Need] {
+        match self.known.kind {
+            PinKind::Splice => &[],
+            _ => &self.needs,
+        }
+    }
 
-const VM_WRITE: Pin = Pin {
-    name: "vm-write",
-    phrase: "process_vm_writev by another process",
-    needs: &[Need::Pin(remote(Direction::IntoMemory))],
-    origin: None,
-    kind: remote(Direction::IntoMemory),
-};
-
-const ZEROCOPY: Pin = Pin {
-    name: "zerocopy",
-    phrase: "a MSG_ZEROCOPY send",
-    needs: &[Need::Pin(PinKind::Zerocopy)],
-    origin: None,
-    kind: PinKind::Zerocopy,
-};
-
-value!(Pin, "pin");
+    fn origin(&self) -> Option<&'static str> {
+        self.known.origin
+    }
+}
 
 impl AnyPin for Pin {
     const EACH: &'static [Self] = ALL;
 
     fn writes(&self) -> bool {
-        self.kind.writes()
+        self.known.kind.writes()
     }
 
     fn is_in_flight(&self) -> bool {
-        self.kind.is_reaped()
+        self.known.kind.is_reaped()
     }
 }
 
@@ -133,6 +93,10 @@ pub(crate) struct HeldPin {
 }
 
 impl Pin {
+    const fn new(known: CatalogueKind) -> Self {
+        Self { known, needs: [Need::Pin(known.kind)] }
+    }
+
     /// Lets `task` pin `span` of `map`, which holds `content`.
     pub(crate) fn take(
         &self,
@@ -142,10 +106,11 @@ impl Pin {
         span: Span,
         content: &[u8],
     ) -> Checked<HeldPin> {
-        let id = t.pin_as(task, map, span, self.kind)?;
-        let given = self.writes().then(|| self.kind.byte());
+        let kind = self.known.kind;
+        let id = t.pin_as(task, map, span, kind)?;
+        let given = kind.writes().then(|| kind.byte());
         let seen = content.iter().map(|byte| char::from(given.unwrap_or(*byte))).collect();
-        Ok(HeldPin { id, kind: self.kind, task, span, seen })
+        Ok(HeldPin { id, kind, task, span, seen })
     }
 }
 

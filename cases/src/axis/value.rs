@@ -16,7 +16,7 @@ pub(crate) trait Value: Debug + Sync + Sized + 'static {
     fn phrase(&self) -> &'static str;
 
     /// What it cannot do without.
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         &[]
     }
 
@@ -40,7 +40,7 @@ macro_rules! value {
                 self.phrase
             }
 
-            fn needs(&self) -> &'static [$crate::system::Need] {
+            fn needs(&self) -> &[$crate::system::Need] {
                 self.needs
             }
 

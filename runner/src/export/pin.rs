@@ -36,7 +36,6 @@ impl PinCode {
                 ..Self::default()
             },
             PinKind::OwnPipe => Self { takes: format!("pin_own({buffer})"), ..Self::default() },
-            PinKind::Zerocopy => return Err("a socket needs a peer that does not read"),
             PinKind::Direct { engine: Engine::Uring, .. } => {
                 return Err("requests of io_uring are not exported yet");
             }
@@ -65,6 +64,7 @@ impl PinCode {
                 seen: format!("{name}->bytes, (long){name}->length"),
                 ..Self::default()
             },
+            _ => return Err("pins of this kind are not exported"),
         })
     }
 

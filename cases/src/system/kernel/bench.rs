@@ -135,22 +135,15 @@ pub(crate) struct HeldSlice {
     number: u64,
     bytes: u64,
     backing: File,
-    resumed: bool,
     /// The device, for direct I/O.
     opened: Option<OwnedFd>,
 }
 
 impl HeldSlice {
     /// Lets the I/O through.
-    pub(crate) fn resume(&mut self) -> io::Result<()> {
+    pub(crate) fn resume(&self) -> io::Result<()> {
         sys::device_mapper(self.control.as_fd(), &self.name, &Dm::Resume)?;
-        self.resumed = true;
         Ok(())
-    }
-
-    /// Whether it does.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.resumed
     }
 
     /// What the device holds.
@@ -264,12 +257,11 @@ impl Bench {
         let opened = opened.try_clone().map_err(trouble(&why))?;
         sys::device_mapper(slice.control.as_fd(), &slice.name, &Dm::Suspend)
             .map_err(trouble(&why))?;
-        slice.resumed = false;
         Ok((slice, opened))
     }
 
     /// Takes back a slice that lets everything through, for another to use.
-    pub(crate) fn give_back(&mut self, mut slice: HeldSlice) -> io::Result<()> {
+    pub(crate) fn give_back(&mut self, slice: HeldSlice) -> io::Result<()> {
         slice.resume()?;
         self.spare.push(slice);
         Ok(())
@@ -310,15 +302,8 @@ impl Bench {
         })
         .map_err(trouble("a held device"))?;
         let why = || format!("the held device {name}");
-        let mut slice = HeldSlice {
-            control,
-            name: name.clone(),
-            number,
-            bytes: 0,
-            backing,
-            resumed: true,
-            opened: None,
-        };
+        let mut slice =
+            HeldSlice { control, name: name.clone(), number, bytes: 0, backing, opened: None };
         let table =
             Dm::Load { device: &device, offset: number * SLICE / 512, sectors: SLICE / 512 };
         for what in [table, Dm::Resume] {

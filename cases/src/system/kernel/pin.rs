@@ -2,65 +2,107 @@
 //!
 //! The controller prepares what a pin takes and keeps its side of it ([`KernelSystem::equip`]), and lets it
 //! go ([`KernelSystem::let_go`]); the task takes it ([`Actor::pin`]) and collects the end of direct I/O.
+//! How each kind does that, a file of its own says.
 
 mod direct;
+mod pipe;
 mod remote;
 mod zerocopy;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-
-use nix::errno::Errno as Raw;
-use nix::fcntl::{FcntlArg, OFlag};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) use self::direct::Flight;
 use self::remote::Peer;
-use self::zerocopy::Connection;
 use super::actor::Actor;
-use super::bench::{HeldSlice, trouble};
+use super::bench::trouble;
+use super::sys::Mapping;
 use super::{KernelSystem, PATIENCE, task};
-use crate::action::{Action, Content, Engine, MapId, PAGE, PinId, PinKind, Span, TaskId};
-use crate::system::{Need, OpId, System as _, Tried, Trouble};
+use crate::action::{Action, Content, MapId, PinId, PinKind, Span, TaskId};
+use crate::system::{OpId, Tried, Trouble};
 
-/// Who holds a pin.
-#[derive(Debug)]
-enum Holder {
-    /// The only reader of the pipe.
-    Pipe {
-        reader: OwnedFd,
-        len: u64,
-    },
-    Device(HeldSlice),
-    /// Another process, and what it fills the pages with at release.
-    Peer {
-        line: OwnedFd,
-        byte: u8,
-    },
-    /// A socket that is sending them.
-    Socket(Connection),
-    /// Read out of the pipe or the socket, or told by the peer, at release.
-    Released(Content),
-    /// The task keeps it.
-    Task(TaskId),
+/// How pages are pinned in one way.
+trait Means {
+    /// Whether pages can be pinned so here; why not.
+    fn offered(&self, _kernel: &mut KernelSystem) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The controller's part, before there is a pin of `len` bytes.
+    fn prepare(&self, kernel: &mut KernelSystem, len: u64) -> Tried<Prepared>;
+
+    /// The task's part: pins the pages.
+    fn take(&self, actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()>;
 }
 
-impl Holder {
-    /// Whether it is held on this side.
-    fn is_ours(&self) -> bool {
-        match self {
-            Self::Pipe { .. } | Self::Peer { .. } | Self::Socket(_) => true,
-            Self::Device(slice) => !slice.is_resumed(),
-            Self::Released(_) | Self::Task(_) => false,
-        }
+/// What a pin takes.
+#[derive(Default)]
+struct Prepared {
+    /// Who holds it; nobody here if its task keeps it.
+    holder: Option<Box<dyn Holder>>,
+    /// What the task takes it with.
+    theirs: Option<OwnedFd>,
+}
+
+/// The controller's side of a pin.
+trait Holder: Debug + Send {
+    /// Lets go of it. What went through it, if that is known then: else once its task has reaped it.
+    fn release(&mut self, patience: Duration) -> Tried<Option<Content>>;
+
+    /// Whether the references are dropped before [`Self::release`] returns.
+    fn drops_at_once(&self) -> bool;
+
+    /// What went through it, once its task has reaped it.
+    fn content(&self) -> Tried<Option<Content>> {
+        Ok(None)
     }
+
+    /// Gives back what only the controller can.
+    fn give_up(self: Box<Self>, _kernel: &mut KernelSystem) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The pages of one pin.
+struct Pages {
+    pin: PinId,
+    mapping: Arc<Mapping>,
+    span: Span,
+}
+
+/// How far a pin is.
+#[derive(Debug)]
+enum PinStage {
+    Held(Box<dyn Holder>),
+    /// Let go, and to be reaped.
+    Ending(Box<dyn Holder>),
+    /// What went through it.
+    Released(Content),
+    /// The task keeps it.
+    Kept(TaskId),
 }
 
 /// All pins of a case.
 #[derive(Debug, Default)]
 pub(super) struct HeldPins {
-    holders: BTreeMap<PinId, Holder>,
+    stages: BTreeMap<PinId, PinStage>,
     peer: Option<Peer>,
+}
+
+fn means(kind: PinKind) -> Box<dyn Means> {
+    match kind {
+        PinKind::Splice => Box::new(pipe::Splice),
+        PinKind::OwnPipe => Box::new(pipe::OwnPipe),
+        PinKind::Direct { engine, direction, byte } => {
+            Box::new(direct::Direct { engine, direction, byte })
+        }
+        PinKind::Remote { direction, byte } => Box::new(remote::Remote { direction, byte }),
+        PinKind::Zerocopy => Box::new(zerocopy::Zerocopy),
+    }
 }
 
 impl Actor {
@@ -74,25 +116,7 @@ impl Actor {
         fds: Vec<OwnedFd>,
     ) -> io::Result<()> {
         let mapping = self.mapping(map)?;
-        match kind {
-            PinKind::Splice => mapping.splice(span, sent(fds)?.as_fd()),
-            PinKind::OwnPipe => {
-                let ends = pipe(span.len)?;
-                mapping.splice(span, ends[1].as_fd())?;
-                self.tables().kept.extend(ends);
-                Ok(())
-            }
-            PinKind::Direct { engine, direction, .. } => {
-                let ends = (sent(fds)?, mapping.buffer(span)?);
-                let flight = Flight::begin(engine, direction, ends, self.patience)?;
-                self.tables().flights.insert(pin, flight);
-                Ok(())
-            }
-            PinKind::Remote { direction, .. } => {
-                remote::take(&sent(fds)?, &mapping.buffer(span)?, direction)
-            }
-            PinKind::Zerocopy => zerocopy::take(&sent(fds)?, &mapping.buffer(span)?),
-        }
+        means(kind).take(self, &Pages { pin, mapping, span }, fds)
     }
 
     /// Waits for the end of direct I/O that was let go; the bytes transferred.
@@ -107,37 +131,10 @@ pub(super) fn sent(fds: Vec<OwnedFd>) -> io::Result<OwnedFd> {
     fds.into_iter().next().ok_or_else(|| io::Error::other("the action came without its descriptor"))
 }
 
-/// Both ends of a pipe that can have all pages of `len` bytes.
-fn pipe(len: u64) -> io::Result<[OwnedFd; 2]> {
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    nix::fcntl::fcntl(&writer, FcntlArg::F_SETPIPE_SZ(len.max(PAGE) as i32))?;
-    Ok([reader, writer])
-}
-
 impl KernelSystem {
     /// Whether pages can be pinned so.
     pub(super) fn offers_pin(&mut self, kind: PinKind) -> Result<(), String> {
-        match kind {
-            PinKind::Splice | PinKind::OwnPipe => Ok(()),
-            PinKind::Direct { engine, .. } => {
-                self.offers(Need::HeldIo)?;
-                match engine {
-                    Engine::Aio => Ok(()),
-                    Engine::Uring => self.offers(Need::Uring),
-                }
-            }
-            PinKind::Remote { .. } => {
-                if self.pins.peer.is_none() {
-                    let peer = Peer::new(self.setup.patience)
-                        .map_err(|error| format!("userfaultfd: {error}"))?;
-                    self.pins.peer = Some(peer);
-                }
-                Ok(())
-            }
-            PinKind::Zerocopy => {
-                Connection::open().map(drop).map_err(|error| format!("MSG_ZEROCOPY: {error}"))
-            }
-        }
+        means(kind).offered(self)
     }
 
     /// What `action` of `task` needs to be sent along: our side of a pin or device stays here.
@@ -147,55 +144,31 @@ impl KernelSystem {
             Action::DirectLoad { .. } => return Ok(vec![self.bench().slow()?]),
             _ => return Ok(Vec::new()),
         };
-        let (ours, theirs) = match kind {
-            PinKind::Splice => {
-                let [reader, writer] = pipe(len).map_err(trouble("a pipe"))?;
-                nix::fcntl::fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-                    .map_err(|error| trouble("a pipe")(error.into()))?;
-                (Holder::Pipe { reader, len }, Some(writer))
-            }
-            PinKind::OwnPipe => (Holder::Task(task), None),
-            PinKind::Direct { byte, .. } => {
-                let (slice, device) = self.bench().hold(len, byte)?;
-                (Holder::Device(slice), Some(device))
-            }
-            PinKind::Remote { byte, .. } => {
-                let Some(peer) = &self.pins.peer else {
-                    return Err(Trouble::Machinery {
-                        what: format!("a pin by {kind}"),
-                        why: "it was not checked whether it is offered".to_owned(),
-                    });
-                };
-                let [line, theirs] = peer.line().map_err(trouble("the peer"))?;
-                (Holder::Peer { line, byte }, Some(theirs))
-            }
-            PinKind::Zerocopy => {
-                let patience = self.setup.patience.of(PATIENCE);
-                let (ours, theirs) =
-                    Connection::filled(len, patience).map_err(trouble("a full connection"))?;
-                (Holder::Socket(ours), Some(theirs))
-            }
-        };
-        self.pins.holders.insert(pin, ours);
-        Ok(theirs.into_iter().collect())
+        let prepared = means(kind).prepare(self, len)?;
+        let stage = prepared.holder.map_or(PinStage::Kept(task), PinStage::Held);
+        self.pins.stages.insert(pin, stage);
+        Ok(prepared.theirs.into_iter().collect())
     }
 
     /// `pin` was refused, so nobody holds it. The pages that came before the one that could not be
     /// had may still lie in the pipe, and go with it.
     pub(super) fn refused(&mut self, pin: PinId) -> Tried<()> {
-        if let Some(Holder::Device(slice)) = self.pins.holders.remove(&pin) {
-            self.bench().give_back(slice).map_err(trouble("the held device"))?;
+        match self.pins.stages.remove(&pin) {
+            Some(PinStage::Held(holder) | PinStage::Ending(holder)) => {
+                holder.give_up(self).map_err(trouble("the held device"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether any pin may still be held, `op` aside.
     pub(super) fn holds(&self, op: OpId) -> bool {
         let is_there = |task: &TaskId| self.tasks.get(task).is_some_and(|task| !task.gone);
-        let held = self.pins.holders.values().any(|holder| match holder {
+        let held = self.pins.stages.values().any(|stage| match stage {
             // The pin goes with the process.
-            Holder::Task(task) => is_there(task),
-            other => other.is_ours(),
+            PinStage::Kept(task) => is_there(task),
+            PinStage::Held(_) => true,
+            PinStage::Ending(_) | PinStage::Released(_) => false,
         });
         // What a script or a load has pinned, only its task knows.
         held || self.operations.iter().any(|(other, operation)| {
@@ -206,10 +179,9 @@ impl KernelSystem {
         })
     }
 
-    /// Whether the release of `pin` drops its references before it returns. The end of direct
-    /// I/O comes in its own time, and a socket says that it is done just before it drops its own.
+    /// Whether the release of `pin` drops its references before it returns.
     pub(super) fn is_let_go_at_once(&self, pin: PinId) -> bool {
-        matches!(self.pins.holders.get(&pin), Some(Holder::Pipe { .. } | Holder::Peer { .. }))
+        matches!(self.pins.stages.get(&pin), Some(PinStage::Held(holder)) if holder.drops_at_once())
     }
 
     /// As [`crate::system::System::release`].
@@ -220,29 +192,27 @@ impl KernelSystem {
             let what = format!("the release of pin {}", pin.0);
             Err(Trouble::Machinery { what, why: why.to_owned() })
         };
-        let Some(holder) = self.pins.holders.get_mut(&pin) else {
-            return refuse("there is no such pin");
-        };
-        let content = match holder {
-            Holder::Pipe { reader, len } => drain(reader, *len).map_err(trouble("a pipe"))?,
-            Holder::Peer { line, byte } => remote::release(line, *byte, patience)?,
-            Holder::Socket(connection) => connection.release(patience)?,
-            Holder::Device(slice) => {
-                slice.resume().map_err(trouble("the held device"))?;
-                return Ok(before);
+        let holder = match self.pins.stages.get_mut(&pin) {
+            Some(PinStage::Held(holder)) => holder,
+            Some(PinStage::Kept(_)) => return refuse("its task keeps it"),
+            Some(PinStage::Ending(_) | PinStage::Released(_)) => {
+                return refuse("it was released before");
             }
-            Holder::Task(_) => return refuse("its task keeps it"),
-            Holder::Released(_) => return refuse("it was released before"),
+            None => return refuse("there is no such pin"),
         };
-        // With the reader goes what is left in the pipe.
-        *holder = Holder::Released(content);
+        let content = holder.release(patience)?;
+        if let Some(PinStage::Held(holder)) = self.pins.stages.remove(&pin) {
+            // With a holder that is done goes what it has left, as the rest in a pipe.
+            let stage = content.map_or(PinStage::Ending(holder), PinStage::Released);
+            self.pins.stages.insert(pin, stage);
+        }
         Ok(before)
     }
 
     /// Lets go of every pin that is held here. Whether there was one.
     pub(super) fn let_all_go(&mut self) -> Tried<bool> {
-        let ours = self.pins.holders.iter().filter(|(_, holder)| holder.is_ours());
-        let pins: Vec<_> = ours.map(|(pin, _)| *pin).collect();
+        let held = self.pins.stages.iter().filter(|(_, stage)| matches!(stage, PinStage::Held(_)));
+        let pins: Vec<_> = held.map(|(pin, _)| *pin).collect();
         for pin in &pins {
             self.let_go(*pin)?;
         }
@@ -252,41 +222,27 @@ impl KernelSystem {
     /// Gives up all pins at the end of a case. Held I/O goes before anything else ends: a process
     /// with direct I/O in flight cannot end before it completes.
     pub(super) fn give_up(&mut self) {
-        for holder in std::mem::take(&mut self.pins).holders.into_values() {
-            if let Holder::Device(slice) = holder {
-                let given = self.bench().give_back(slice);
-                if let Err(error) = given {
-                    eprintln!("a held device: {error}");
-                }
+        for stage in std::mem::take(&mut self.pins).stages.into_values() {
+            if let PinStage::Held(holder) | PinStage::Ending(holder) = stage
+                && let Err(error) = holder.give_up(self)
+            {
+                eprintln!("a held device: {error}");
             }
         }
     }
 
     /// As [`crate::system::System::transferred`].
     pub(super) fn content(&self, pin: PinId) -> Tried<Content> {
-        match self.pins.holders.get(&pin) {
-            Some(Holder::Released(content)) => Ok(content.clone()),
-            Some(Holder::Device(slice)) => slice.content().map_err(trouble("the held device")),
-            _ => Err(Trouble::Machinery {
-                what: format!("the content of pin {}", pin.0),
-                why: "it is not released".to_owned(),
-            }),
-        }
+        let content = match self.pins.stages.get(&pin) {
+            Some(PinStage::Released(content)) => Some(content.clone()),
+            Some(PinStage::Ending(holder)) => holder.content()?,
+            _ => None,
+        };
+        content.ok_or_else(|| Trouble::Machinery {
+            what: format!("the content of pin {}", pin.0),
+            why: "it is not released".to_owned(),
+        })
     }
-}
-
-fn drain(reader: &OwnedFd, len: u64) -> io::Result<Content> {
-    let mut bytes = vec![0; len as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match nix::unistd::read(reader, &mut bytes[filled..]) {
-            Ok(0) | Err(Raw::EAGAIN) => break,
-            Ok(count) => filled += count,
-            Err(Raw::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Content::of(&bytes[..filled]))
 }
 
 #[cfg(test)]

@@ -4,10 +4,64 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::action::{Direction, Engine};
+use super::{Holder, Means, Pages, Prepared, sent};
+use crate::action::{Content, Direction, Engine};
 use crate::patience::{Limit, Patience};
-use crate::system::kernel::proc;
+use crate::system::kernel::actor::Actor;
+use crate::system::kernel::bench::{HeldSlice, trouble};
 use crate::system::kernel::sys::{Aio, Buffer, Uring};
+use crate::system::kernel::{KernelSystem, proc};
+use crate::system::{Need, System as _, Tried};
+
+/// Between the pages and a device.
+pub(super) struct Direct {
+    pub(super) engine: Engine,
+    pub(super) direction: Direction,
+    /// What the device holds before.
+    pub(super) byte: u8,
+}
+
+impl Means for Direct {
+    fn offered(&self, kernel: &mut KernelSystem) -> Result<(), String> {
+        kernel.offers(Need::HeldIo)?;
+        match self.engine {
+            Engine::Aio => Ok(()),
+            Engine::Uring => kernel.offers(Need::Uring),
+        }
+    }
+
+    fn prepare(&self, kernel: &mut KernelSystem, len: u64) -> Tried<Prepared> {
+        let (slice, device) = kernel.bench().hold(len, self.byte)?;
+        Ok(Prepared { holder: Some(Box::new(slice)), theirs: Some(device) })
+    }
+
+    fn take(&self, actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let ends = (sent(fds)?, pages.mapping.buffer(pages.span)?);
+        let flight = Flight::begin(self.engine, self.direction, ends, actor.patience)?;
+        actor.tables().flights.insert(pages.pin, flight);
+        Ok(())
+    }
+}
+
+impl Holder for HeldSlice {
+    fn release(&mut self, _patience: Duration) -> Tried<Option<Content>> {
+        self.resume().map_err(trouble("the held device"))?;
+        Ok(None)
+    }
+
+    // Its end comes in its own time.
+    fn drops_at_once(&self) -> bool {
+        false
+    }
+
+    fn content(&self) -> Tried<Option<Content>> {
+        HeldSlice::content(self).map(Some).map_err(trouble("the held device"))
+    }
+
+    fn give_up(self: Box<Self>, kernel: &mut KernelSystem) -> io::Result<()> {
+        kernel.bench().give_back(*self)
+    }
+}
 
 /// A direct I/O in flight, with what it needs to live.
 #[derive(Debug)]
@@ -29,7 +83,7 @@ impl std::fmt::Debug for UringFlight {
 
 impl Flight {
     /// Submits one. The pages of `buffer` are pinned then.
-    pub(super) fn begin(
+    fn begin(
         engine: Engine,
         direction: Direction,
         (device, buffer): Ends,

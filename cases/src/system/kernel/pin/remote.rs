@@ -17,12 +17,88 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use self::sys::Withheld;
+use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, PAGE};
 use crate::patience::Patience;
+use crate::system::kernel::actor::Actor;
 use crate::system::kernel::bench::trouble;
-use crate::system::kernel::sys::{Buffer, fork};
-use crate::system::kernel::{GRACE, kill, proc, wire};
+use crate::system::kernel::sys::fork;
+use crate::system::kernel::{GRACE, KernelSystem, kill, proc, wire};
 use crate::system::{Errno, Tried, Trouble};
+
+/// By the peer.
+pub(super) struct Remote {
+    pub(super) direction: Direction,
+    /// What the peer's memory is filled with at the release.
+    pub(super) byte: u8,
+}
+
+impl Means for Remote {
+    fn offered(&self, kernel: &mut KernelSystem) -> Result<(), String> {
+        if kernel.pins.peer.is_none() {
+            let peer = Peer::new(kernel.setup.patience)
+                .map_err(|error| format!("userfaultfd: {error}"))?;
+            kernel.pins.peer = Some(peer);
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, kernel: &mut KernelSystem, _len: u64) -> Tried<Prepared> {
+        let Some(peer) = &kernel.pins.peer else {
+            return Err(Trouble::Machinery {
+                what: "a pin of another process's memory".to_owned(),
+                why: "it was not checked whether it is offered".to_owned(),
+            });
+        };
+        let [ours, theirs] = peer.line().map_err(trouble("the peer"))?;
+        let holder = Line { ours, byte: self.byte };
+        Ok(Prepared { holder: Some(Box::new(holder)), theirs: Some(theirs) })
+    }
+
+    /// Has the peer pin the pages, which are this process's.
+    fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let (line, buffer) = (sent(fds)?, pages.mapping.buffer(pages.span)?);
+        let pid = nix::unistd::getpid().as_raw();
+        let (address, len, direction) = (buffer.address, buffer.len(), self.direction);
+        wire::send(line.as_fd(), &PeerTransfer { pid, address, len, direction }, &[])?;
+        match wire::receive::<Result<(), Errno>>(line.as_fd(), true)? {
+            Some((Ok(()), _)) => Ok(()),
+            Some((Err(errno), _)) => Err(io::Error::from_raw_os_error(errno.0)),
+            None => Err(io::Error::other("the peer is gone")),
+        }
+    }
+}
+
+/// The case's end of a pin, and what the peer's memory is filled with at its release.
+#[derive(Debug)]
+struct Line {
+    ours: OwnedFd,
+    byte: u8,
+}
+
+impl Holder for Line {
+    /// Provides the memory, and waits for the end of the transfer: the pages are not pinned any more
+    /// then.
+    fn release(&mut self, patience: Duration) -> Tried<Option<Content>> {
+        let what = "the end of a process_vm transfer";
+        wire::send(self.ours.as_fd(), &self.byte, &[]).map_err(trouble(what))?;
+        if !wire::readable_until(&self.ours, Instant::now() + patience)? {
+            let (what, seconds) = (what.to_owned(), patience.as_secs());
+            return Err(Trouble::Stuck { what, seconds, state: String::new() });
+        }
+        let broken = |why: String| Err(Trouble::Machinery { what: what.to_owned(), why });
+        let ended = wire::receive::<Result<Content, Errno>>(self.ours.as_fd(), true);
+        match ended.map_err(trouble(what))? {
+            Some((Ok(content), _)) => Ok(Some(content)),
+            Some((Err(errno), _)) => broken(errno.to_string()),
+            None => broken("the peer is gone".to_owned()),
+        }
+    }
+
+    fn drops_at_once(&self) -> bool {
+        true
+    }
+}
 
 /// What a thread of the peer is asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -44,7 +120,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Makes it, if the kernel offers what it needs.
-    pub(super) fn new(patience: Patience) -> io::Result<Self> {
+    fn new(patience: Patience) -> io::Result<Self> {
         drop(Withheld::new(PAGE)?);
         let (ours, theirs) = wire::pair()?;
         let pid = fork(&[ours.as_fd()], || {
@@ -56,7 +132,7 @@ impl Peer {
     }
 
     /// Both ends of a pin: the case's, and one for the task whose memory is to be pinned.
-    pub(super) fn line(&self) -> io::Result<[OwnedFd; 2]> {
+    fn line(&self) -> io::Result<[OwnedFd; 2]> {
         let (ours, theirs) = wire::pair()?;
         wire::send(self.socket.as_fd(), &(), &[theirs.as_raw_fd()])?;
         Ok([ours.try_clone()?, ours])
@@ -69,35 +145,6 @@ impl Drop for Peer {
         if !proc::ends(self.pid, Instant::now() + self.grace) {
             eprintln!("the peer, process {}, does not end", self.pid);
         }
-    }
-}
-
-/// Has the peer pin `buffer`, which is this process's.
-pub(super) fn take(line: &OwnedFd, buffer: &Buffer, direction: Direction) -> io::Result<()> {
-    let pid = nix::unistd::getpid().as_raw();
-    let transfer = PeerTransfer { pid, address: buffer.address, len: buffer.len(), direction };
-    wire::send(line.as_fd(), &transfer, &[])?;
-    match wire::receive::<Result<(), Errno>>(line.as_fd(), true)? {
-        Some((Ok(()), _)) => Ok(()),
-        Some((Err(errno), _)) => Err(io::Error::from_raw_os_error(errno.0)),
-        None => Err(io::Error::other("the peer is gone")),
-    }
-}
-
-/// Provides the memory, filled with `byte`, and waits for the end of the transfer: what went
-/// through. The pages are not pinned any more then.
-pub(super) fn release(line: &OwnedFd, byte: u8, patience: Duration) -> Tried<Content> {
-    let what = "the end of a process_vm transfer";
-    wire::send(line.as_fd(), &byte, &[]).map_err(trouble(what))?;
-    if !wire::readable_until(line, Instant::now() + patience)? {
-        let (what, seconds) = (what.to_owned(), patience.as_secs());
-        return Err(Trouble::Stuck { what, seconds, state: String::new() });
-    }
-    let broken = |why: String| Err(Trouble::Machinery { what: what.to_owned(), why });
-    match wire::receive::<Result<Content, Errno>>(line.as_fd(), true).map_err(trouble(what))? {
-        Some((Ok(content), _)) => Ok(content),
-        Some((Err(errno), _)) => broken(errno.to_string()),
-        None => broken("the peer is gone".to_owned()),
     }
 }
 

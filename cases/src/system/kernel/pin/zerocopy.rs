@@ -12,11 +12,42 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, PAGE};
 use crate::patience::pause;
+use crate::system::kernel::actor::Actor;
 use crate::system::kernel::bench::trouble;
-use crate::system::kernel::sys::Buffer;
+use crate::system::kernel::{KernelSystem, PATIENCE};
 use crate::system::{Tried, Trouble};
+
+/// To a peer that does not read.
+pub(super) struct Zerocopy;
+
+impl Means for Zerocopy {
+    fn offered(&self, _kernel: &mut KernelSystem) -> Result<(), String> {
+        Connection::open().map(drop).map_err(|error| format!("MSG_ZEROCOPY: {error}"))
+    }
+
+    fn prepare(&self, kernel: &mut KernelSystem, len: u64) -> Tried<Prepared> {
+        let patience = kernel.setup.patience.of(PATIENCE);
+        let (ours, theirs) =
+            Connection::filled(len, patience).map_err(trouble("a full connection"))?;
+        Ok(Prepared { holder: Some(Box::new(ours)), theirs: Some(theirs) })
+    }
+
+    fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let (socket, buffer) = (sent(fds)?, pages.mapping.buffer(pages.span)?);
+        // A page that could not be had ends it early.
+        if sys::send(&socket, &buffer)? < buffer.len() {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let (_, unsent) = sys::queued(&socket)?;
+        if unsent < buffer.len() {
+            return Err(io::Error::other("pages were sent to a peer whose window was full"));
+        }
+        Ok(())
+    }
+}
 
 /// Bytes that the peer takes without being read; the kernel doubles them.
 const WINDOW: usize = 16 << 10;
@@ -29,7 +60,7 @@ const AHEAD: u64 = 2 * SEGMENT as u64;
 
 /// The case's side of a pin: both ends of a connection, whose sending end the task has as well.
 #[derive(Debug)]
-pub(super) struct Connection {
+struct Connection {
     sender: TcpStream,
     receiver: TcpStream,
     /// Bytes that fill the window, and wait before the pages.
@@ -40,7 +71,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// One that can send pages, with nothing in it.
-    pub(super) fn open() -> io::Result<Self> {
+    fn open() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         setsockopt(&listener, sockopt::RcvBuf, &WINDOW)?;
         setsockopt(&listener, sockopt::TcpMaxSeg, &SEGMENT)?;
@@ -53,7 +84,7 @@ impl Connection {
     }
 
     /// One whose window is full and that has room for `len` bytes behind that; the end of the task.
-    pub(super) fn filled(len: u64, patience: Duration) -> io::Result<(Self, OwnedFd)> {
+    fn filled(len: u64, patience: Duration) -> io::Result<(Self, OwnedFd)> {
         let mut connection = Self { len, ..Self::open()? };
         connection.fill(patience)?;
         let room = usize::try_from(2 * len).map_err(io::Error::other)? + (1 << 20);
@@ -83,9 +114,11 @@ impl Connection {
             }
         }
     }
+}
 
+impl Holder for Connection {
     /// Reads all of it, and waits until the kernel is done with the pages: what they held.
-    pub(super) fn release(&mut self, patience: Duration) -> Tried<Content> {
+    fn release(&mut self, patience: Duration) -> Tried<Option<Content>> {
         let what = "the end of a MSG_ZEROCOPY send";
         let stuck = || {
             let (what, seconds) = (what.to_owned(), patience.as_secs());
@@ -111,7 +144,12 @@ impl Connection {
                 Err(errno) => return Err(trouble(what)(errno.into())),
             }
         }
-        Ok(Content::of(&bytes[self.filler as usize..]))
+        Ok(Some(Content::of(&bytes[self.filler as usize..])))
+    }
+
+    // It says that it is done just before it drops its references.
+    fn drops_at_once(&self) -> bool {
+        false
     }
 }
 
@@ -119,19 +157,6 @@ impl Connection {
 fn is_full(sender: &TcpStream) -> io::Result<bool> {
     let (unacknowledged, unsent) = sys::queued(sender)?;
     Ok(unacknowledged == unsent && unsent >= AHEAD)
-}
-
-/// Sends `buffer`, whose pages are pinned then.
-pub(super) fn take(socket: &OwnedFd, buffer: &Buffer) -> io::Result<()> {
-    // A page that could not be had ends it early.
-    if sys::send(socket, buffer)? < buffer.len() {
-        return Err(io::Error::from_raw_os_error(libc::EFAULT));
-    }
-    let (_, unsent) = sys::queued(socket)?;
-    if unsent < buffer.len() {
-        return Err(io::Error::other("pages were sent to a peer whose window was full"));
-    }
-    Ok(())
 }
 
 mod sys {
