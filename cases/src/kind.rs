@@ -45,6 +45,8 @@ pub enum PinKind {
     },
     /// send(2) with MSG_ZEROCOPY over loopback TCP, to a peer that does not read.
     Zerocopy,
+    /// tee(2) of a pipe that vmsplice(2) has filled and that is closed then.
+    Tee,
 }
 
 /// What ends a pin.
@@ -89,6 +91,7 @@ pub(crate) const CATALOGUE: &[CatalogueKind] = &[
         phrase: "a MSG_ZEROCOPY send",
         origin: None,
     },
+    CatalogueKind { kind: PinKind::Tee, name: "tee", phrase: "tee of a pipe", origin: None },
 ];
 
 /// vmsplice(2), for which nothing is needed.
@@ -158,6 +161,7 @@ impl PinKind {
                 end: PinEnd::Release,
             },
             Self::Zerocopy => KindRow { words: "MSG_ZEROCOPY send of it", ..Self::Splice.facts() },
+            Self::Tee => KindRow { words: "tee of a pipe with it", ..Self::Splice.facts() },
         }
     }
 

@@ -102,6 +102,7 @@ fn means(kind: PinKind) -> Box<dyn Means> {
         }
         PinKind::Remote { direction, byte } => Box::new(remote::Remote { direction, byte }),
         PinKind::Zerocopy => Box::new(zerocopy::Zerocopy),
+        PinKind::Tee => Box::new(pipe::Tee),
     }
 }
 
@@ -269,6 +270,7 @@ mod tests {
         let kinds = [
             PinKind::Splice,
             PinKind::Zerocopy,
+            PinKind::Tee,
             PinKind::Remote { direction: Direction::FromMemory, byte: b'z' },
             PinKind::Remote { direction: Direction::IntoMemory, byte: b'z' },
         ];

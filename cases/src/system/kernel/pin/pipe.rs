@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 
 use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, PAGE};
@@ -26,6 +26,25 @@ impl Means for Splice {
 
     fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
         pages.mapping.splice(pages.span, sent(fds)?.as_fd())
+    }
+}
+
+/// The same, by way of another pipe, whose own references are dropped before anything else is done.
+pub(super) struct Tee;
+
+impl Means for Tee {
+    fn prepare(&self, kernel: &mut KernelSystem, len: u64) -> Tried<Prepared> {
+        Splice.prepare(kernel, len)
+    }
+
+    fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let [reader, writer] = pipe(pages.span.len)?;
+        pages.mapping.splice(pages.span, writer.as_fd())?;
+        let len = pages.span.len as usize;
+        match nix::fcntl::tee(reader, sent(fds)?, len, SpliceFFlags::SPLICE_F_NONBLOCK)? {
+            moved if moved == len => Ok(()),
+            moved => Err(io::Error::other(format!("tee moved {moved} bytes of {len}"))),
+        }
     }
 }
 
