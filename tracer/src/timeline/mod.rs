@@ -2,6 +2,7 @@
 //!
 //! [`Timeline`] holds what every drawing needs; each format has a file of its own.
 
+mod field;
 pub mod json;
 pub mod perfetto;
 mod slice;

@@ -1,118 +1,50 @@
-//! The timeline for Perfetto (ui.perfetto.dev): a track per task and per page, and a flow from a
-//! release to the wake and the scan after it.
+//! The timeline for Perfetto (ui.perfetto.dev): what each task did, in the group of its process; what
+//! happened to each page, and how long it was pinned by whom; and a flow from a release to the wake and
+//! the scan after it.
 //!
-//! The few messages that are used, with the field numbers of perfetto's
-//! protos/perfetto/trace/trace_packet.proto and track_event/*.proto.
+//! Each field of an event is an argument with a type of its own, by the name that it has in the JSON,
+//! so that SQL finds it: `extract_arg(arg_set_id, 'debug.inode')`. What an end tells that a beginning
+//! tells as well has `end_` before its name, for both are arguments of one slice.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod message;
+mod track;
+
+use std::collections::BTreeMap;
 
 use prost::Message;
-use protocol::{Event, Kind};
+use protocol::{Event, Finding, Kind};
 
+use super::field::{FieldValue, fields_of};
 use super::slice::{Lasting, Slice, slices};
-use super::{Timeline, fields, name};
-
-#[derive(Clone, PartialEq, Message)]
-struct PerfettoTrace {
-    #[prost(message, repeated, tag = "1")]
-    packet: Vec<Packet>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Packet {
-    #[prost(uint64, optional, tag = "8")]
-    timestamp: Option<u64>,
-    #[prost(uint32, optional, tag = "10")]
-    trusted_packet_sequence_id: Option<u32>,
-    #[prost(message, optional, tag = "11")]
-    track_event: Option<TrackEvent>,
-    #[prost(message, optional, tag = "60")]
-    track_descriptor: Option<TrackDescriptor>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TrackDescriptor {
-    #[prost(uint64, optional, tag = "1")]
-    uuid: Option<u64>,
-    #[prost(string, optional, tag = "2")]
-    name: Option<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TrackEvent {
-    #[prost(message, repeated, tag = "4")]
-    debug_annotations: Vec<Annotation>,
-    #[prost(int32, optional, tag = "9")]
-    r#type: Option<i32>,
-    #[prost(uint64, optional, tag = "11")]
-    track_uuid: Option<u64>,
-    #[prost(string, repeated, tag = "22")]
-    categories: Vec<String>,
-    #[prost(string, optional, tag = "23")]
-    name: Option<String>,
-    #[prost(fixed64, repeated, packed = "false", tag = "47")]
-    flow_ids: Vec<u64>,
-    #[prost(fixed64, repeated, packed = "false", tag = "48")]
-    terminating_flow_ids: Vec<u64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Annotation {
-    #[prost(string, optional, tag = "10")]
-    name: Option<String>,
-    #[prost(string, optional, tag = "6")]
-    string_value: Option<String>,
-}
-
-/// `TrackEvent.Type`.
-mod kind {
-    pub(super) const BEGIN: i32 = 1;
-    pub(super) const END: i32 = 2;
-    pub(super) const INSTANT: i32 = 3;
-}
-
-/// Tracks of pages are told from those of tasks by this bit of their number.
-const PAGE: u64 = 1 << 63;
-
-/// The track of what no task did: an interrupt on an idle processor, a loss. Perfetto takes 0 for
-/// another.
-const NOBODY: u64 = 1 << 62;
+use super::{Timeline, name};
+use message::{Annotation, Packet, PerfettoTrace, TrackEvent, kind};
+use track::{Pinned, Tracks};
 
 /// The trace file's bytes.
 pub fn write(timeline: &Timeline) -> Vec<u8> {
     let slices = slices(&timeline.events);
     let mut writer = PerfettoWriter {
         trace: PerfettoTrace::default(),
-        tracks: BTreeSet::new(),
+        tracks: Tracks::new(timeline),
         wakes: BTreeMap::new(),
         woken: BTreeMap::new(),
         begins: by_place(slices.iter().filter(|slice| !slice.begun), |slice| slice.from),
         ends: by_place(slices.iter(), |slice| slice.until),
+        pinned: BTreeMap::new(),
     };
     let mut before = timeline.begin();
     for ((place, event), number) in timeline.events.iter().enumerate().zip(timeline.first..) {
-        writer.begin_unseen(timeline, place, before);
-        writer.track(task_track(event.task), &label(timeline, event.task));
-        if event.page != 0 {
-            writer.track(PAGE | event.page, &format!("page {:#x}", event.page));
-        }
+        writer.begin_unseen(place, before);
         writer.event(event, place, number);
+        writer.page(event, number);
         for finding in timeline.found_at(number) {
-            writer.instant(event, format!("✗ {}", finding.rule), &finding.text);
+            writer.finding(timeline, event, finding);
         }
         writer.end_unseen(place, event.time, false);
         before = event.time;
     }
+    writer.end_pins(before);
     writer.trace.encode_to_vec()
-}
-
-/// A task's track.
-fn task_track(task: u32) -> u64 {
-    if task == 0 { NOBODY } else { u64::from(task) }
-}
-
-fn label(timeline: &Timeline, task: u32) -> String {
-    if task == 0 { "no task".to_owned() } else { timeline.task(task) }
 }
 
 /// Slices by the place where something is to be told of them.
@@ -127,29 +59,47 @@ fn by_place<'s>(
     places
 }
 
-struct PerfettoWriter<'s> {
+/// What `event` tells.
+fn arguments(event: &Event, number: u64) -> Vec<Annotation> {
+    let who = [
+        ("number", FieldValue::Unsigned(number)),
+        ("cpu", FieldValue::Unsigned(event.cpu.into())),
+        ("task", FieldValue::Unsigned(event.task.into())),
+    ];
+    let fields = who.into_iter().chain(fields_of(event));
+    fields.map(|(name, value)| Annotation::from(value).named(name)).collect()
+}
+
+/// What `event`, the end of something, tells beside its beginning, if that is there.
+fn at_end(event: &Event, number: u64, begun: bool) -> Vec<Annotation> {
+    let later = |mut argument: Annotation| {
+        let name = argument.name.take().unwrap_or_default();
+        let is_of_end = ["number", "cpu", "task", "refs", "maps"].contains(&name.as_str());
+        let named = if is_of_end { format!("end_{name}") } else { name };
+        let told = begun && !is_of_end && named != "result";
+        (!told).then(|| argument.named(named))
+    };
+    arguments(event, number).into_iter().filter_map(later).collect()
+}
+
+struct PerfettoWriter<'t> {
     trace: PerfettoTrace,
-    tracks: BTreeSet<u64>,
+    tracks: Tracks<'t>,
     /// The flow that a page's last wake begins.
     wakes: BTreeMap<u64, u64>,
     /// The flow that woke a task which has not scanned again yet.
     woken: BTreeMap<u32, u64>,
     /// Slices that are drawn from before an event, because where they began is not known.
-    begins: BTreeMap<usize, Vec<&'s Slice>>,
+    begins: BTreeMap<usize, Vec<&'t Slice>>,
     /// Slices that end with an event.
-    ends: BTreeMap<usize, Vec<&'s Slice>>,
+    ends: BTreeMap<usize, Vec<&'t Slice>>,
+    /// How often a page is pinned by a holder.
+    pinned: BTreeMap<Pinned, usize>,
 }
 
-impl PerfettoWriter<'_> {
-    fn track(&mut self, uuid: u64, name: &str) {
-        if self.tracks.insert(uuid) {
-            let track_descriptor =
-                Some(TrackDescriptor { uuid: Some(uuid), name: Some(name.to_owned()) });
-            self.trace.packet.push(Packet { track_descriptor, ..Packet::default() });
-        }
-    }
-
+impl<'t> PerfettoWriter<'t> {
     fn push(&mut self, time: u64, track_event: TrackEvent) {
+        self.trace.packet.append(&mut self.tracks.fresh());
         self.trace.packet.push(Packet {
             timestamp: Some(time),
             trusted_packet_sequence_id: Some(1),
@@ -158,36 +108,51 @@ impl PerfettoWriter<'_> {
         });
     }
 
-    fn instant(&mut self, event: &Event, name: String, text: &str) {
+    fn finding(&mut self, timeline: &Timeline, event: &Event, finding: &Finding) {
+        let numbers = |numbers: &[u64]| Annotation::array(numbers.iter().map(|&it| it.into()));
+        let tasks: Vec<u64> = finding.tasks.iter().map(|&task| task.into()).collect();
+        let (inode, index) = timeline.page_of(finding).unwrap_or_default();
+        let arguments = [
+            ("rule", Some(finding.rule.id().into())),
+            ("how", Some(finding.how.id().into())),
+            ("text", Some(finding.text.as_str().into())),
+            ("tasks", Some(numbers(&tasks))),
+            ("inode", (inode != 0).then(|| inode.into())),
+            ("page", (finding.page != 0).then(|| finding.page.into())),
+            ("index", index.map(Annotation::from)),
+            ("function", finding.function.as_deref().map(Annotation::from)),
+            ("events", Some(numbers(&finding.events))),
+            ("absence", Some(finding.absence.into())),
+        ];
+        let arguments = arguments.into_iter().filter_map(|(name, value)| Some(value?.named(name)));
         let track_event = TrackEvent {
             r#type: Some(kind::INSTANT),
-            track_uuid: Some(task_track(event.task)),
+            track_uuid: Some(self.tracks.task(event.task)),
             categories: vec!["finding".to_owned()],
-            name: Some(name),
-            debug_annotations: vec![annotation("finding", text)],
+            name: Some(format!("✗ {}", finding.rule)),
+            debug_annotations: arguments.collect(),
             ..TrackEvent::default()
         };
         self.push(event.time, track_event);
     }
 
     /// Begins what is not seen to begin and must have before the event at `place`.
-    fn begin_unseen(&mut self, timeline: &Timeline, place: usize, time: u64) {
+    fn begin_unseen(&mut self, place: usize, time: u64) {
         let mut slices = self.begins.remove(&place).unwrap_or_default();
         // The outer ones first.
         slices.sort_by_key(|slice| std::cmp::Reverse(slice.until));
         for slice in slices {
-            self.track(task_track(slice.task), &label(timeline, slice.task));
-            self.edge(kind::BEGIN, slice, time, "it began before, unseen");
+            self.edge(kind::BEGIN, slice, time, "begin_seen");
         }
     }
 
     /// Ends what is not seen to end and must with the event at `place`: what lies within a slice
     /// that this ends, or else all.
     fn end_unseen(&mut self, place: usize, time: u64, within: bool) {
+        let own = self.ended_by(place).map(|slice| (slice.task, slice.from));
         let Some(ending) = self.ends.get_mut(&place) else {
             return;
         };
-        let own = ending.iter().find(|slice| slice.ended).map(|slice| (slice.task, slice.from));
         let inner = |slice: &Slice| {
             own.is_some_and(|(task, from)| slice.task == task && slice.from >= from)
         };
@@ -196,22 +161,29 @@ impl PerfettoWriter<'_> {
         // The inner ones first.
         slices.sort_by_key(|slice| std::cmp::Reverse(slice.from));
         for slice in slices {
-            self.edge(kind::END, slice, time, "it ended later, or unseen");
+            self.edge(kind::END, slice, time, "end_seen");
         }
     }
 
-    fn edge(&mut self, r#type: i32, slice: &Slice, time: u64, why: &str) {
+    /// The slice that the event at `place` is seen to end.
+    fn ended_by(&self, place: usize) -> Option<&'t Slice> {
+        self.ends.get(&place)?.iter().copied().find(|slice| slice.ended)
+    }
+
+    /// The beginning or the end of a slice where no event tells of it.
+    fn edge(&mut self, r#type: i32, slice: &Slice, time: u64, what: &str) {
         let track_event = TrackEvent {
             r#type: Some(r#type),
-            track_uuid: Some(task_track(slice.task)),
+            track_uuid: Some(self.tracks.task(slice.task)),
             categories: vec!["dax".to_owned()],
             name: Some(slice.what.name().to_owned()),
-            debug_annotations: vec![annotation("cut", why)],
+            debug_annotations: vec![Annotation::from(false).named(what)],
             ..TrackEvent::default()
         };
         self.push(time, track_event);
     }
 
+    /// On the track of the task that did it.
     fn event(&mut self, event: &Event, place: usize, number: u64) {
         let what = Kind::from_number(event.kind);
         let (r#type, label) = match Lasting::of(event) {
@@ -219,9 +191,13 @@ impl PerfettoWriter<'_> {
             Some((lasting, false)) => (kind::END, lasting.name()),
             None => (kind::INSTANT, name(event)),
         };
-        if r#type == kind::END {
+        let debug_annotations = if r#type == kind::END {
+            let begun = self.ended_by(place).is_some_and(|slice| slice.begun);
             self.end_unseen(place, event.time, true);
-        }
+            at_end(event, number, begun)
+        } else {
+            arguments(event, number)
+        };
         let mut flow_ids = Vec::new();
         let mut terminating_flow_ids = Vec::new();
         match what {
@@ -244,35 +220,74 @@ impl PerfettoWriter<'_> {
         }
         let track_event = TrackEvent {
             r#type: Some(r#type),
-            track_uuid: Some(task_track(event.task)),
+            track_uuid: Some(self.tracks.task(event.task)),
             categories: vec!["dax".to_owned()],
             name: Some(label.to_owned()),
-            debug_annotations: vec![annotation("event", &fields(event))],
+            debug_annotations,
             flow_ids,
             terminating_flow_ids,
         };
         self.push(event.time, track_event);
-        if event.page != 0 && r#type == kind::INSTANT {
-            let track_event = TrackEvent {
-                r#type: Some(kind::INSTANT),
-                track_uuid: Some(PAGE | event.page),
-                categories: vec!["page".to_owned()],
-                name: Some(name(event).to_owned()),
-                debug_annotations: vec![annotation("event", &fields(event))],
-                ..TrackEvent::default()
-            };
-            self.push(event.time, track_event);
+    }
+
+    /// On the track of the page that it happened to, and of its pin.
+    fn page(&mut self, event: &Event, number: u64) {
+        if event.page == 0 || Lasting::of(event).is_some() {
+            return;
+        }
+        let track_event = TrackEvent {
+            r#type: Some(kind::INSTANT),
+            track_uuid: Some(self.tracks.page(event.page)),
+            categories: vec!["page".to_owned()],
+            name: Some(name(event).to_owned()),
+            debug_annotations: arguments(event, number),
+            ..TrackEvent::default()
+        };
+        self.push(event.time, track_event);
+        let pin = (event.page, event.value);
+        match Kind::from_number(event.kind) {
+            Some(Kind::Pin) => {
+                *self.pinned.entry(pin).or_default() += 1;
+                self.pinned(kind::BEGIN, pin, event.time, arguments(event, number));
+            }
+            // One that was taken before the timeline begins is not told from one that was not seen.
+            Some(Kind::Unpin) => {
+                if let Some(times) = self.pinned.get_mut(&pin).filter(|times| **times > 0) {
+                    *times -= 1;
+                    self.pinned(kind::END, pin, event.time, at_end(event, number, true));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The beginning or the end of a pin.
+    fn pinned(&mut self, r#type: i32, pin: Pinned, time: u64, arguments: Vec<Annotation>) {
+        let track_event = TrackEvent {
+            r#type: Some(r#type),
+            track_uuid: Some(self.tracks.pin(pin)),
+            categories: vec!["pin".to_owned()],
+            name: Some("pinned".to_owned()),
+            debug_annotations: arguments,
+            ..TrackEvent::default()
+        };
+        self.push(time, track_event);
+    }
+
+    /// Ends the pins that are still held where the timeline ends.
+    fn end_pins(&mut self, time: u64) {
+        for (pin, times) in std::mem::take(&mut self.pinned) {
+            for _ in 0..times {
+                let unseen = vec![Annotation::from(false).named("end_seen")];
+                self.pinned(kind::END, pin, time, unseen);
+            }
         }
     }
 }
 
-fn annotation(name: &str, value: &str) -> Annotation {
-    Annotation { name: Some(name.to_owned()), string_value: Some(value.to_owned()) }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeSet, HashMap};
 
     use proptest::prelude::*;
 
@@ -286,15 +301,39 @@ mod tests {
         let trace = PerfettoTrace::decode(bytes.as_slice()).unwrap();
         assert!(trace.packet.len() > 20);
     }
+
+    /// What an argument's value is, in a word.
+    fn type_of(argument: &Annotation) -> &'static str {
+        let types = [
+            (argument.bool_value.is_some(), "bool"),
+            (argument.uint_value.is_some(), "uint"),
+            (argument.int_value.is_some(), "int"),
+            (argument.string_value.is_some(), "string"),
+            (argument.pointer_value.is_some(), "pointer"),
+        ];
+        let mut found = types.into_iter().filter(|(is, _)| *is).map(|(_, name)| name);
+        match (found.next(), found.next()) {
+            (Some(one), None) => one,
+            (None, None) => "array",
+            _ => "of two types",
+        }
+    }
+
     /// What Perfetto takes offence at, or draws wrongly without a word.
     fn complaints(bytes: &[u8]) -> Vec<String> {
         let mut complaints = Vec::new();
-        let mut tracks = HashMap::new();
-        let mut open: HashMap<u64, Vec<String>> = HashMap::new();
+        let mut tracks = HashMap::from([(0, String::new())]);
+        let mut open: HashMap<u64, Vec<(String, Vec<String>)>> = HashMap::new();
+        let mut types: HashMap<String, &str> = HashMap::new();
         let mut time = 0;
         for packet in PerfettoTrace::decode(bytes).unwrap().packet {
             if let Some(track) = &packet.track_descriptor {
-                tracks.insert(track.uuid(), track.name().to_owned());
+                if !tracks.contains_key(&track.parent_uuid()) {
+                    complaints.push(format!("{} is declared before its group", track.name()));
+                }
+                if tracks.insert(track.uuid(), track.name().to_owned()).is_some() {
+                    complaints.push(format!("{} is declared again", track.name()));
+                }
             }
             let Some(event) = &packet.track_event else {
                 continue;
@@ -307,14 +346,32 @@ mod tests {
                 complaints.push(format!("{what} comes after what happened later"));
             }
             time = packet.timestamp();
-            let open = open.entry(track).or_default();
-            match event.r#type() {
-                kind::BEGIN => open.push(what.to_owned()),
-                kind::END if open.last().is_some_and(|inner| inner == what) => {
-                    open.pop();
+            for argument in &event.debug_annotations {
+                let is = type_of(argument);
+                let was = *types.entry(argument.name().to_owned()).or_insert(is);
+                if is != was || is.contains(' ') || argument.name().is_empty() {
+                    complaints.push(format!("{} is {is} and {was}", argument.name()));
                 }
-                kind::END => complaints.push(format!("{what} ends within {open:?}")),
-                _ => {}
+            }
+            let names = event.debug_annotations.iter().map(|it| it.name().to_owned());
+            let open = open.entry(track).or_default();
+            let told: Vec<String> = match event.r#type() {
+                kind::BEGIN => {
+                    open.push((what.to_owned(), names.clone().collect()));
+                    names.collect()
+                }
+                kind::END if open.last().is_some_and(|(inner, _)| inner == what) => {
+                    open.pop().into_iter().flat_map(|(_, told)| told).chain(names).collect()
+                }
+                kind::END => {
+                    complaints.push(format!("{what} ends within {open:?}"));
+                    Vec::new()
+                }
+                _ => names.collect(),
+            };
+            let all: BTreeSet<&String> = told.iter().collect();
+            if all.len() < told.len() {
+                complaints.push(format!("{what} has an argument twice: {told:?}"));
             }
         }
         let left = open.into_iter().filter(|(_, open)| !open.is_empty());
@@ -324,13 +381,15 @@ mod tests {
 
     /// Histories as they are after a cut and losses: anything of anybody in any order.
     fn timelines() -> impl Strategy<Value = Timeline> {
-        let event = (0..4_u32, 1..19_u16, 1..12_u16, 0..3_u64, 0..2_u64);
+        let event = (0..4_u32, 0..3_u32, 1..19_u16, 1..12_u16, 0..3_u64, 0..2_i64, 0..2_u64);
         prop::collection::vec(event, 0..60).prop_map(|events| {
             let mut time = 1_000;
-            let event = |(task, kind, detail, page, pause)| {
+            let event = |(task, process, kind, detail, page, value, pause)| {
                 time += pause;
                 let kind = Kind::from_number(kind).unwrap();
-                Event { time, task, detail, page, stack: -1, ..Event::new(kind) }
+                let inode = page;
+                let whose = Event { task, process, value, stack: -1, ..Event::new(kind) };
+                Event { time, detail, page, inode, ..whose }
             };
             Timeline { events: events.into_iter().map(event).collect(), ..Timeline::default() }
         })
