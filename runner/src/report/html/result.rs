@@ -178,7 +178,7 @@ fn introduction(out: &mut String, told: &ShownResult<'_>) {
             out,
             "<div class=\"command\"><code>{}</code><button type=\"button\" class=\"copy\" hidden>\
              copy</button></div>",
-            escape(&command)
+            unbroken(&command)
         );
         facts.push(format!("seed {}", plan.seed.wrapping_add(outcome.iteration)));
     }
@@ -188,6 +188,13 @@ fn introduction(out: &mut String, told: &ShownResult<'_>) {
     if let Some(reason) = outcome.reason.as_ref().filter(|it| Some(*it) != told.as_ref()) {
         let _ = writeln!(out, "<p>{}</p>", escape(reason));
     }
+}
+
+/// A command whose words are not broken where a line ends: a browser breaks `--seed` behind its
+/// hyphens.
+fn unbroken(command: &str) -> String {
+    let words = command.split(' ').map(|word| format!("<span>{}</span>", escape(word)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What went wrong, each thing once: what a section of the page shows at length has its title here.
@@ -258,10 +265,14 @@ fn text_of(problem: &Problem, evidence: &ShownFiles) -> String {
 fn shown(out: &mut String, outcome: &Outcome, evidence: &ShownFiles) {
     let has = |witness| outcome.problems.iter().any(|problem| problem.witness == witness);
     if let Some(comparison) = &evidence.comparison {
-        let how = if comparison.differs { "expected (-) and seen (+)" } else { "as expected" };
+        let (how, state) = if comparison.differs {
+            ("expected (-) and seen (+)", " open")
+        } else {
+            ("as expected", "")
+        };
         let _ = writeln!(
             out,
-            "<details open><summary>{}, {how}</summary><pre>{}</pre></details>",
+            "<details{state}><summary>{}, {how}</summary><pre>{}</pre></details>",
             comparison.what, comparison.lines
         );
     }
@@ -278,8 +289,11 @@ fn shown(out: &mut String, outcome: &Outcome, evidence: &ShownFiles) {
         }
         let _ = writeln!(
             out,
-            "<details {state}><summary>{title}, {} lines</summary><pre>{}</pre></details>",
-            text.lines().count(),
+            "<details {state}><summary>{title}, {}</summary><pre>{}</pre></details>",
+            match text.lines().count() {
+                1 => "1 line".to_owned(),
+                n => format!("{n} lines"),
+            },
             escape(&shortened(text, file.name())),
         );
     }
