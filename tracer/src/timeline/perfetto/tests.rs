@@ -121,7 +121,7 @@ fn a_timeline_is_whole_wherever_it_is_cut() {
     for begin in 0..whole.events.len() {
         for end in begin..=whole.events.len() {
             let events = whole.events[begin..end].to_vec();
-            let cut = Timeline { events, first: begin as u64, ..whole.clone() };
+            let cut = Timeline { events, first: whole.first + begin as u64, ..whole.clone() };
             assert_eq!(complaints(&write(&cut)), Vec::<String>::new(), "{begin}..{end}");
         }
     }
