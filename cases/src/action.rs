@@ -77,6 +77,10 @@ impl fmt::Display for Tracker {
 pub enum Whole {
     /// Makes it anew, with room to grow on its device, and mounts it.
     Make,
+    /// The same, on a device of device-mapper that is a part of its device.
+    MakeMapped,
+    /// Gives that device of device-mapper another part, which has the same.
+    Move,
     /// umount(2). It may wait for what is left of a file; it fails with `EBUSY` while one is in use.
     Unmount,
     /// mount(2).
@@ -145,6 +149,28 @@ pub enum Action {
         /// One byte per page.
         fill: Vec<u8>,
     },
+    /// As [`Action::CreateSpare`], in a folder of its own.
+    CreateInFolder {
+        /// Its identifier from now on.
+        file: FileId,
+        /// Its name, unique in the case.
+        name: String,
+        /// One byte per page.
+        fill: Vec<u8>,
+    },
+    /// rmdir(2) of the folder of such a file.
+    RemoveFolder {
+        /// Whose.
+        file: FileId,
+    },
+    /// `XFS_IOC_BULKSTAT` of one inode of the file system that [`Whole`] is about. Replies
+    /// [`Reply::Count`], how many were found.
+    BulkStat {
+        /// A file that has, or had, the inode.
+        file: FileId,
+        /// The inode's number.
+        inode: u64,
+    },
     /// Something that changes a whole file system.
     Whole(Whole),
     /// sync(2) and `drop_caches`: inodes that nobody uses leave memory, as when it is short. Replies
@@ -157,6 +183,13 @@ pub enum Action {
         map: MapId,
         /// Which of its bytes, a page.
         span: Span,
+    },
+    /// The memory of a physical block fails, as a machine check has it: nobody need have it mapped.
+    PoisonBlock {
+        /// Any file of the file system.
+        file: FileId,
+        /// The block, as [`Action::Blocks`] counts it.
+        block: u64,
     },
     /// `MADV_SOFT_OFFLINE` of a page of a mapping: the kernel is to move what it holds elsewhere.
     SoftOffline {
@@ -508,7 +541,8 @@ impl Whole {
     /// What is done, in a word, for programs.
     const fn name(self) -> &'static str {
         match self {
-            Self::Make => "make",
+            Self::Make | Self::MakeMapped => "make",
+            Self::Move => "move",
             Self::Unmount => "unmount",
             Self::Mount => "mount",
             Self::Check => "check",
@@ -530,10 +564,13 @@ impl Action {
             Self::Create { .. }
             | Self::CreateHuge { .. }
             | Self::CreateWithoutDax { .. }
-            | Self::CreateSpare { .. } => "create",
+            | Self::CreateSpare { .. }
+            | Self::CreateInFolder { .. } => "create",
+            Self::RemoveFolder { .. } => "rmdir",
+            Self::BulkStat { .. } => "bulkstat",
             Self::Whole(whole) => whole.name(),
             Self::DropCaches => "drop-caches",
-            Self::Poison { .. } => "poison",
+            Self::Poison { .. } | Self::PoisonBlock { .. } => "poison",
             Self::SoftOffline { .. } => "soft-offline",
             Self::WriteProtect { .. } => "write-protect",
             Self::Track { .. } => "track",

@@ -87,7 +87,7 @@ impl Case {
     /// What the kernel says because of what the case does to it, as parts of titles: that is no
     /// failure.
     pub fn provokes(&self) -> &'static [&'static str] {
-        if self.needs.contains(&Need::Poison) {
+        if self.needs.contains(&Need::Poison) || self.needs.contains(&Need::PoisonBlock) {
             &["memory failure"]
         } else if self.needs.contains(&Need::BadBlocks) {
             // Whoever reads ahead of what it is about meets them as well.

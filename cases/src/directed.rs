@@ -6,11 +6,17 @@
 //! only if it did. If it went on by itself, or did not come by, the case tries again, and in the
 //! end is not exercised.
 
-use crate::action::{Action, MapId, Mode, PinId, PinKind, SECTOR, Span, page, pages};
+use nix::libc;
+
+use crate::action::{
+    Action, Direction, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Span, page, pages,
+};
 use crate::case::case;
+use crate::huge::FILLED;
 use crate::origin;
 use crate::system::{HoldPoint, Kinship, MAIN};
 use crate::test::{Checked, File, Test, answer, fail};
+use crate::write::short_buffer;
 
 /// What must come true for a case to have shown something.
 const STOOD: &str = "did the task stand until it was let go";
@@ -340,6 +346,185 @@ fn store_in_copy(t: &mut Test<'_>) -> Checked {
                 return fail("the mapping shows what the file has", &shown, "");
             }
             t.reads_part(data, page(1))
+        },
+    )
+}
+
+case! {
+    /// A page that two files share is stored to while a write(2) to it and to the page before fails, for its
+    /// buffer cannot be read. What was stored is in the file.
+    store_in_failing: "directed/store-in-failing-write",
+    groups: [], needs: [Reflink, Hold(FaultEntered), Hold(CopyWritten)], limit: 180, origin: origin::COW,
+}
+fn store_in_failing(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "ab")?;
+        let other = t.file("other", "..")?;
+        t.run(Action::Clone { from: data.id, span: pages(0, 2), to: other.id, at: 0 })?;
+        let buffer = short_buffer(t)?;
+        let map = t.map(data)?;
+        let writer = t.spawn(MAIN, Kinship::Thread)?;
+        let storer = t.spawn(MAIN, Kinship::Thread)?;
+        let write = Action::DirectIo {
+            file: data.id,
+            span: pages(0, 2),
+            map: buffer,
+            buffer: PAGE,
+            direction: Direction::FromMemory,
+        };
+        let store = Action::Store { map, span: page(1), byte: b's' };
+        let order = t.order([
+            (writer, HoldPoint::FaultEntered, write),
+            (storer, HoldPoint::CopyWritten, store),
+        ])?;
+        let [write, store] = &order.ops;
+        // Whether it waits for the store is open.
+        t.rests(write)?;
+        let kept = t.end_order(&order)?;
+        t.failed(write, libc::EFAULT)?;
+        t.finished(store)?;
+        t.reads(data, "as")?;
+        t.loads(map, pages(0, 2), "as")?;
+        t.reads(other, "ab")?;
+        Ok(kept)
+    })
+}
+
+/// A file that shares pages with another one, and what is stored to it.
+struct Sharers {
+    data: File,
+    other: File,
+    /// What the other one holds.
+    holds: &'static str,
+    /// One after the other.
+    stored: &'static [Span],
+}
+
+/// `action` of page 0 of a file is held when it has found a block, and is about to copy; stores take that
+/// block from the file meanwhile, and another file grows, which is given it, if the kernel does that. Has
+/// `check` look afterwards.
+fn while_moved(
+    t: &mut Test<'_>,
+    sharers: fn(&mut Test<'_>) -> Checked<Sharers>,
+    action: fn(File) -> Action,
+    check: fn(&mut Test<'_>, File, &Reply) -> Checked,
+) -> Checked {
+    t.until(STOOD, |t| {
+        // It lies before the others, so what it grows by comes from where the next one has page 0.
+        let before = t.file("before", "n.")?;
+        let Sharers { data, other, holds, stored } = sharers(t)?;
+        let map = t.map(data)?;
+        let user = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(user, HoldPoint::BlockFound)?;
+        let op = t.begin_as(user, action(data))?;
+        t.arrived(&hold)?;
+        let mut stores = Vec::new();
+        for span in stored {
+            let storer = t.spawn(MAIN, Kinship::Thread)?;
+            let store = t.begin_as(storer, Action::Store { map, span: *span, byte: b's' })?;
+            // Whether it waits for the other is open.
+            t.settled(&store)?;
+            t.is_open(&store);
+            stores.push(store);
+        }
+        // So that what was freed can be used again.
+        t.run(fsync(data))?;
+        t.run(Action::Write { file: before.id, span: page(1), byte: b'n' })?;
+        let stood = t.go(&hold)?;
+        let done = t.finished(&op)?;
+        for store in &stores {
+            t.finished(store)?;
+        }
+        t.reads(before, "nn")?;
+        t.reads(other, holds)?;
+        if let Ok(reply) = &done.result {
+            check(t, data, reply)?;
+        }
+        Ok(stood)
+    })
+}
+
+/// Of two pages the second is shared, and stored to first.
+fn second_shared(t: &mut Test<'_>) -> Checked<Sharers> {
+    const STORED: &[Span] = &[Span { at: PAGE, len: SECTOR }, Span { at: 0, len: SECTOR }];
+    let data = t.file("data", "ab")?;
+    let other = t.file("other", "..")?;
+    t.run(Action::Clone { from: data.id, span: page(1), to: other.id, at: PAGE })?;
+    Ok(Sharers { data, other, holds: ".b", stored: STORED })
+}
+
+/// A file that can be mapped by huge pages is shared; the store goes to a page of it.
+fn huge_shared(t: &mut Test<'_>) -> Checked<Sharers> {
+    const STORED: &[Span] = &[Span { at: 100 * PAGE, len: PAGE }];
+    let all = Span { at: 0, len: 2 << 20 };
+    let data = t.huge_file("data", all.len, FILLED)?;
+    let other = t.file("other", "")?;
+    t.run(Action::Clone { from: data.id, span: all, to: other.id, at: 0 })?;
+    Ok(Sharers { data, other, holds: "h*512", stored: STORED })
+}
+
+/// `seen` must be one of these.
+fn is_one_of(t: &mut Test<'_>, what: &str, right: [&str; 2], seen: &str) -> Checked {
+    let [one, other] = right;
+    if !right.contains(&seen) {
+        return fail(&format!("{what} {one} or {other}"), seen, "");
+    }
+    t.say(&format!("{what} what it must, with the store or without"));
+    Ok(())
+}
+
+case! {
+    /// write(2) has found the block of a page and is about to copy to it when a store through a mapping moves
+    /// the page to another block. What was written is in the file, and in nobody else's.
+    moved_from_write: "directed/store-moves-written",
+    groups: [], needs: [Reflink, Hold(BlockFound)], limit: 180, origin: origin::COW,
+}
+fn moved_from_write(t: &mut Test<'_>) -> Checked {
+    while_moved(
+        t,
+        second_shared,
+        |data| Action::Write { file: data.id, span: page(0), byte: b'w' },
+        |t, data, _| {
+            let seen = answer(&t.quietly(MAIN, Action::Read { file: data.id, span: page(0) })?);
+            is_one_of(t, "page 0 of data reads", ["\"w\"", "\"[swwwwwww]\""], &seen)
+        },
+    )
+}
+
+case! {
+    /// read(2) has found the block of a page and is about to copy from it when a store through a mapping moves
+    /// the page to another block. It reads what the file holds, and nothing of anybody else's.
+    moved_from_read: "directed/store-moves-read",
+    groups: [], needs: [Reflink, Hold(BlockFound)], limit: 180, origin: origin::COW,
+}
+fn moved_from_read(t: &mut Test<'_>) -> Checked {
+    while_moved(
+        t,
+        second_shared,
+        |data| Action::Read { file: data.id, span: page(0) },
+        |t, _, reply| is_one_of(t, "it reads", ["\"a\"", "\"[saaaaaaa]\""], &reply.to_string()),
+    )
+}
+
+case! {
+    /// write(2) has a block for its copy of a page that is shared, and is about to copy to it, when a store
+    /// through a mapping to another page of the same 2 MiB faults. What was written is in the file, and in
+    /// nobody else's.
+    huge_fault_in_write: "directed/huge-fault-beside-write",
+    groups: [], needs: [Reflink, Huge, Hold(BlockFound)], limit: 180, origin: origin::COW,
+}
+fn huge_fault_in_write(t: &mut Test<'_>) -> Checked {
+    while_moved(
+        t,
+        huge_shared,
+        |data| Action::Write { file: data.id, span: page(0), byte: b'w' },
+        |t, data, _| {
+            let seen = answer(&t.quietly(MAIN, Action::Read { file: data.id, span: page(0) })?);
+            if seen != "\"w\"" {
+                return fail("page 0 of data reads \"w\"", &seen, "");
+            }
+            t.say("page 0 of data has what was written");
+            Ok(())
         },
     )
 }

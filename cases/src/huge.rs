@@ -166,7 +166,7 @@ fn scanned(t: &mut Test<'_>) -> Checked {
 }
 
 /// What a case needs of an allocator and of page tables that it does not control.
-const MAPPED: &str = "was the file mapped by huge pages";
+pub(crate) const MAPPED: &str = "was the file mapped by huge pages";
 
 /// Does `check` with what `map` made of a file of two huge pages, filled through the mapping. That
 /// the kernel can map huge pages does not say that the blocks of this file lie so that it does.

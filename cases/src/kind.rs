@@ -79,6 +79,7 @@ const DEVICE: u8 = b'z';
 /// The kinds that last until they are released, in the order of their cells.
 pub(crate) const CATALOGUE: &[CatalogueKind] = &[
     SPLICE,
+    CatalogueKind { kind: PinKind::Tee, name: "tee", phrase: "tee of a pipe", origin: None },
     AIO_READ,
     aio(Direction::FromMemory, "aio-write", "an AIO direct write"),
     uring(Direction::IntoMemory, "uring-read", "an io_uring direct read"),
@@ -91,7 +92,6 @@ pub(crate) const CATALOGUE: &[CatalogueKind] = &[
         phrase: "a MSG_ZEROCOPY send",
         origin: None,
     },
-    CatalogueKind { kind: PinKind::Tee, name: "tee", phrase: "tee of a pipe", origin: None },
 ];
 
 /// vmsplice(2), for which nothing is needed.

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod axis;
+mod bad_block;
 mod beside;
 mod cancel;
 mod case;
@@ -37,6 +38,7 @@ mod space;
 mod span;
 #[cfg(test)]
 mod stub;
+mod sync_map;
 mod write;
 
 pub mod action;

@@ -7,14 +7,14 @@
 use nix::libc;
 
 use crate::action::{
-    Action, FileId, MapId, Mode, PAGE, Reply, SECTOR, Sharing, Span, Whole, page, pages,
+    Action, FileId, MapId, Mode, PAGE, Reply, SECTOR, Sharing, Span, TaskId, Whole, page, pages,
 };
 use crate::case::case;
 use crate::origin;
 use crate::pinned::PinnedFile;
 use crate::space::Given;
-use crate::system::{MAIN, Signal};
-use crate::test::{Checked, Ending, File, Op, Stop, Test, fail};
+use crate::system::{HoldPoint, Kinship, MAIN, Signal};
+use crate::test::{Checked, Ending, File, Op, Stop, Test, answer, fail};
 use crate::write::{short_buffer, write};
 
 /// A file with a pinned page, on a new file system.
@@ -482,7 +482,10 @@ fn repair(t: &mut Test<'_>) -> Checked {
 }
 
 /// Files on a new file system, of a page each, of which the last cannot be read.
-fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checked<[File; N]> {
+pub(crate) fn spoiled<const N: usize>(
+    t: &mut Test<'_>,
+    named: [(&str, &str); N],
+) -> Checked<[File; N]> {
     t.run(Action::Whole(Whole::Make))?;
     let mut files = [File { id: FileId(0), pages: 0 }; N];
     for ((name, fill), file) in named.into_iter().zip(&mut files) {
@@ -494,10 +497,15 @@ fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checke
 }
 
 /// Writing the page mends it, and the file system is consistent.
-fn mended<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
+pub(crate) fn mended<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
     let bad = files[N - 1];
     t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
     t.reads(bad, "m")?;
+    checked(t, files)
+}
+
+/// These are all that is open, and what checks the file system finds nothing.
+pub(crate) fn checked<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
     for file in files {
         t.run(Action::Close { file: file.id })?;
     }
@@ -601,6 +609,261 @@ fn poison_small(t: &mut Test<'_>) -> Checked {
         Ok(was_huge)
     })
 }
+
+/// Two files on a new file system that share all they hold.
+fn sharing(t: &mut Test<'_>, fill: &str) -> Checked<[File; 2]> {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", fill)?;
+    let copy = t.file_on_spare("copy", &".".repeat(fill.len()))?;
+    let span = pages(0, fill.len() as u64);
+    t.run(Action::Clone { from: data.id, span, to: copy.id, at: 0 })?;
+    Ok([data, copy])
+}
+
+/// The memory of page 0 of a mapping fails: `task`, which has it mapped, is told, and ends.
+fn is_told(t: &mut Test<'_>, task: TaskId, map: MapId) -> Checked {
+    if t.run_as(task, Action::Poison { map, span: page(0) })? != Reply::Count(1) {
+        return fail("who maps the page is told, by SIGBUS", "it is not", "memory_failure");
+    }
+    t.say("the process that was told ends");
+    t.signal(task, Signal::Kill)
+}
+
+case! {
+    /// The memory of a page fails that two files share, and have both mapped. Who maps it is told. Kernels
+    /// that get it wrong stop in the middle of it, so this runs only if it is asked for.
+    poison_both: "lifecycle/poison-mapped-by-two",
+    groups: ["dangerous"], needs: [Spare, Poison, Reflink], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison_both(t: &mut Test<'_>) -> Checked {
+    let [data, copy] = sharing(t, "ab")?;
+    let other = t.fork()?;
+    let theirs = t.map_as(other, data, Sharing::Shared)?;
+    t.run_as(other, Action::Touch { map: theirs, span: page(0) })?;
+    let map = t.map(copy)?;
+    t.run(Action::Touch { map, span: page(0) })?;
+    is_told(t, other, theirs)?;
+    t.run(Action::Unmap { map })?;
+    goes_on(t, [(data, "ab"), (copy, "ab")])
+}
+
+case! {
+    /// The memory of a page fails that is one file's own, since a store copied it from one that two files
+    /// shared. Who maps it is told. Kernels that get it wrong stop in the middle of it, so this runs only if
+    /// it is asked for.
+    poison_copied: "lifecycle/poison-copied",
+    groups: ["dangerous"], needs: [Spare, Poison, Reflink], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison_copied(t: &mut Test<'_>) -> Checked {
+    let [data, copy] = sharing(t, "ab")?;
+    let other = t.fork()?;
+    let theirs = t.map_as(other, data, Sharing::Shared)?;
+    t.run_as(other, Action::Store { map: theirs, span: page(0), byte: b's' })?;
+    is_told(t, other, theirs)?;
+    goes_on(t, [(data, "sb"), (copy, "ab")])
+}
+
+/// A file can be made, these have what they had, and what checks the file system finds nothing.
+fn goes_on<const N: usize>(t: &mut Test<'_>, files: [(File, &str); N]) -> Checked {
+    let later = t.file_on_spare("later", "l")?;
+    for (file, expected) in files {
+        t.reads(file, expected)?;
+    }
+    for file in files.map(|(file, _)| file).into_iter().chain([later]) {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Check))?;
+    Ok(())
+}
+
+case! {
+    /// A write to a page that two files share prepares the blocks behind it for what may be written next.
+    /// The memory of one of them fails, in which nothing is kept: the file system goes on.
+    poison_prepared: "lifecycle/poison-prepared-block",
+    groups: ["quick"], needs: [Spare, PoisonBlock, Reflink], limit: 240, origin: origin::MEMORY_FAILURE,
+}
+fn poison_prepared(t: &mut Test<'_>) -> Checked {
+    let [data, copy] = sharing(t, "abcd")?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    let block = t.blocks(data)?[0] + 1;
+    let free = t.ask(Action::IsFree { file: data.id, block })?;
+    t.note("blocks behind it that are free", &free);
+    for file in [data, copy] {
+        if t.ask(Action::FindBlock { file: file.id, block })? != 0 {
+            return Err(Stop(Ending::NotRun("not exercised: the block has data".to_owned())));
+        }
+    }
+    let poison = Action::PoisonBlock { file: data.id, block };
+    let words = t.names.say(&poison);
+    t.say(&words);
+    // What becomes of nothing is told to nobody.
+    let failed = t.quietly(MAIN, poison)?;
+    t.note("the failure", &answer(&failed));
+    goes_on(t, [(data, "wbcd"), (copy, "abcd")])
+}
+
+case! {
+    /// A file system is on a part of a device that device-mapper maps, and comes to be on another part, which
+    /// holds the same. What is written afterwards shows in a mapping that was made before. A kernel need not
+    /// allow it.
+    moved: "lifecycle/moved-under-mapping",
+    groups: ["quick"], needs: [Spare, Mapper], limit: 300, origin: origin::MAPPER,
+}
+fn moved(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::MakeMapped))?;
+    let data = t.file_on_spare("data", "ab")?;
+    let map = t.map(data)?;
+    t.loads(map, pages(0, 2), "ab")?;
+    let moves = Action::Whole(Whole::Move);
+    let words = t.names.say(&moves);
+    t.say(&format!("{words}, if the kernel does that"));
+    let moved = t.quietly(MAIN, moves)?;
+    t.note("the move", &answer(&moved));
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.loads(map, pages(0, 2), "wb")?;
+    t.run(Action::Unmap { map })?;
+    goes_on(t, [(data, "wb")])
+}
+
+/// What a case needs of its own timing.
+const STOOD: &str = "did the task stand until it was let go";
+
+case! {
+    /// The memory of a page that two files share fails while a store through one of them copies it. Both come
+    /// to an end. On kernels that get it wrong nobody can allocate there any more, nor can a task be killed
+    /// that tries, so this runs only if it is asked for.
+    poison_in_copy: "lifecycle/poison-in-copy",
+    groups: ["dangerous"], needs: [Spare, Poison, Reflink, Hold(CopyWritten)], limit: 240,
+    origin: origin::MEMORY_FAILURE,
+}
+fn poison_in_copy(t: &mut Test<'_>) -> Checked {
+    t.until(STOOD, |t| {
+        let [data, copy] = sharing(t, "ab")?;
+        let map = t.map(data)?;
+        let other = t.fork()?;
+        t.run_as(other, Action::Unmap { map })?;
+        let theirs = t.map_as(other, copy, Sharing::Shared)?;
+        t.run_as(other, Action::Touch { map: theirs, span: page(0) })?;
+        let storer = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(storer, HoldPoint::CopyWritten)?;
+        let store = t.begin_as(storer, Action::Store { map, span: page(0), byte: b's' })?;
+        t.arrived(&hold)?;
+        let poison = t.begin_as(other, Action::Poison { map: theirs, span: page(0) })?;
+        // Whether it waits for the store is open.
+        t.rests(&poison)?;
+        let stood = t.go(&hold)?;
+        t.finished(&store)?;
+        t.finished(&poison)?;
+        t.say("the other process ends");
+        t.signal(other, Signal::Kill)?;
+        t.run(Action::Unmap { map })?;
+        goes_on(t, [(data, "sb"), (copy, "ab")])?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// A huge page that two files share has a block that cannot be read. A store to another page of it, through
+    /// one of the files, cannot copy all of it; whether it succeeds is open, but the files have what they had.
+    store_over_bad: "lifecycle/huge-store-beside-bad-block",
+    groups: ["quick"], needs: [Spare, Huge, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn store_over_bad(t: &mut Test<'_>) -> Checked {
+    let all = pages(0, 512);
+    t.until("was the file mapped by huge pages", |t| {
+        t.run(Action::Whole(Whole::Make))?;
+        let old = t.file_on_spare("old", "")?;
+        let data = t.file_on_spare("data", "")?;
+        let copy = t.file_on_spare("copy", "")?;
+        // What is free then does not hold zeros.
+        t.run(Action::Write { file: old.id, span: pages(0, OLD), byte: b'o' })?;
+        t.run(Action::Fsync { file: old.id, data_only: false })?;
+        t.run(Action::Truncate { file: old.id, size: 0 })?;
+        t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: all })?;
+        t.run(Action::Write { file: data.id, span: all, byte: b'h' })?;
+        t.run(Action::Fsync { file: data.id, data_only: false })?;
+        t.run(Action::Clone { from: data.id, span: all, to: copy.id, at: 0 })?;
+        let map = t.map_span(MAIN, data, all, Sharing::Shared)?;
+        let touched = t.run(Action::Touch { map, span: all })?;
+        t.note("touching it took", &touched);
+        t.run(Action::Unmap { map })?;
+        t.run(Action::SpoilBlocks { file: copy.id, span: page(7) })?;
+        let map = t.map_span(MAIN, data, all, Sharing::Shared)?;
+        let store = Action::Store { map, span: page(100), byte: b's' };
+        let words = t.names.say(&store);
+        t.say(&words);
+        let stored = t.quietly(MAIN, store)?;
+        t.note("the store", &answer(&stored));
+        t.run(Action::Unmap { map })?;
+        let (before, behind) = (pages(0, 7), Span { at: 101 * PAGE, len: 411 * PAGE });
+        let reply = t.quietly(MAIN, Action::Read { file: data.id, span: before })?;
+        t.same("pages 0..7 of data read", reply, "hhhhhhh")?;
+        let reply = t.quietly(MAIN, Action::Read { file: data.id, span: behind })?;
+        t.same("pages 101..512 of data read", reply, "h*411")?;
+        let reply = t.quietly(MAIN, Action::Read { file: copy.id, span: page(100) })?;
+        t.same("page 100 of copy reads", reply, "h")?;
+        for file in [old, data, copy] {
+            t.run(Action::Close { file: file.id })?;
+        }
+        t.run(Action::Whole(Whole::Unmount))?;
+        t.run(Action::Whole(Whole::Check))?;
+        Ok(touched == Reply::Count(1))
+    })
+}
+
+/// What `act` says is done with a file that was unlinked, in a folder of its own, and closed while a page of
+/// it is pinned. Who does it may have to wait, but can be killed.
+fn can_be_killed(t: &mut Test<'_>, act: fn(File, u64) -> Action) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_in_folder("data", "a")?;
+    let inode = t.inode(data.id)?;
+    let other = t.fork()?;
+    t.run_as(other, Action::Close { file: data.id })?;
+    let map = t.map(data)?;
+    let pin = t.pin(map, page(0))?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Unlink { file: data.id })?;
+    let close = t.begin(Action::Close { file: data.id })?;
+    // Whether close itself waits is open, and so is whether others do.
+    t.settled(&close)?;
+    t.is_open(&close);
+    let op = t.begin_as(other, act(data, inode))?;
+    t.settled(&op)?;
+    t.is_open(&op);
+    t.signal(other, Signal::Kill)?;
+    t.say("the process is gone");
+    t.release(pin)?;
+    t.succeeded(&close)?;
+    t.transferred(pin, "a")?;
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Check))?;
+    Ok(())
+}
+
+case! {
+    /// A file is unlinked, and closed while a page of it is pinned. Whoever removes the folder that it was in
+    /// may have to wait, but can be killed.
+    folder: "lifecycle/folder-of-unlinked",
+    groups: ["quick"], needs: [Spare], limit: 240, origin: origin::EVICT,
+}
+fn folder(t: &mut Test<'_>) -> Checked {
+    can_be_killed(t, |data, _| Action::RemoveFolder { file: data.id })
+}
+
+case! {
+    /// A file is unlinked, and closed while a page of it is pinned. Whoever asks what inodes there are may
+    /// have to wait, but can be killed.
+    listed: "lifecycle/bulkstat-of-unlinked",
+    groups: [], needs: [Spare, BulkStat], limit: 240, origin: origin::EVICT,
+}
+fn listed(t: &mut Test<'_>) -> Checked {
+    can_be_killed(t, |data, inode| Action::BulkStat { file: data.id, inode })
+}
+
+/// How many pages a file has that leaves its blocks to others, with what was in them.
+const OLD: u64 = 16 << 10;
 
 /// How many files leave memory together: more than others leave behind meanwhile.
 const MANY: u64 = 64;

@@ -101,6 +101,9 @@ pub(crate) const SHUTDOWN: &str =
 /// The memory of a DAX page fails.
 pub(crate) const MEMORY_FAILURE: &str =
     "Linux commit 6f643c57d57c (\"xfs: implement ->notify_failure() for XFS\"), in v6.0";
+/// What a device of device-mapper is made of changes.
+pub(crate) const MAPPER: &str =
+    "dmsetup(8), load and resume: the new table takes the place of the one in use";
 /// Blocks that cannot be read.
 pub(crate) const BAD_BLOCKS: &str = "Linux Documentation/ABI/testing/sysfs-block, badblocks";
 /// Who writes whole blocks mends them.

@@ -15,6 +15,8 @@ pub use ::protocol::HoldPoint;
 pub use ::reference::Errno;
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use crate::action::Whole;
 use crate::action::{Action, Content, FileId, Mode, PinId, PinKind, Reply, TaskId, VarId};
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::Patience;
@@ -59,6 +61,10 @@ pub enum Need {
     ShutDown,
     /// `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`.
     Poison,
+    /// A spare device of which device-mapper can have a part: [`Whole::MakeMapped`].
+    Mapper,
+    /// [`Action::PoisonBlock`] on the spare device.
+    PoisonBlock,
     /// [`Action::WriteProtect`].
     WriteProtect,
     /// [`Tracker::SoftDirty`](crate::action::Tracker::SoftDirty).
@@ -69,6 +75,8 @@ pub enum Need {
     CacheStat,
     /// A spare device of which blocks can be said to be bad: [`Action::SpoilBlocks`].
     BadBlocks,
+    /// `XFS_IOC_BULKSTAT` on the spare file system.
+    BulkStat,
     /// `XFS_IOC_SCRUB_METADATA`.
     Scrub,
     /// `XFS_SCRUB_IFLAG_REPAIR`.
@@ -99,11 +107,14 @@ impl fmt::Display for Need {
             Self::Spare => "spare",
             Self::ShutDown => "shut-down",
             Self::Poison => "poison",
+            Self::Mapper => "mapper",
+            Self::PoisonBlock => "poison-block",
             Self::WriteProtect => "write-protect",
             Self::SoftDirty => "soft-dirty",
             Self::PagemapScan => "pagemap-scan",
             Self::CacheStat => "cachestat",
             Self::BadBlocks => "bad-blocks",
+            Self::BulkStat => "bulkstat",
             Self::Scrub => "scrub",
             Self::Repair => "repair",
             Self::Unbind => "unbind",

@@ -117,6 +117,7 @@ const fn point_words(point: HoldPoint) -> &'static str {
         HoldPoint::EntryLocked => "in a write-back that has locked the entry of a page",
         HoldPoint::WriteAllocated => "in a write that has its blocks",
         HoldPoint::CopyWritten => "in a write that has written a copy",
+        HoldPoint::BlockFound => "before it copies from or to a block",
     }
 }
 
@@ -606,6 +607,11 @@ impl Test<'_> {
         self.made(name, fill, |file, name, fill| Action::CreateSpare { file, name, fill })
     }
 
+    /// A DAX file on the spare file system, in a folder of its own, with one page per letter of `fill`.
+    pub(crate) fn file_in_folder(&mut self, name: &str, fill: &str) -> Checked<File> {
+        self.made(name, fill, |file, name, fill| Action::CreateInFolder { file, name, fill })
+    }
+
     fn made(
         &mut self,
         name: &str,
@@ -676,7 +682,7 @@ impl Test<'_> {
         Ok(file)
     }
 
-    fn inode(&mut self, file: FileId) -> Checked<u64> {
+    pub(crate) fn inode(&mut self, file: FileId) -> Checked<u64> {
         match self.quietly(MAIN, Action::Stat { file })? {
             Ok(Reply::Stat { inode, .. }) => Ok(inode),
             other => fail("stat succeeds", &answer(&other), ""),
@@ -720,12 +726,17 @@ impl Test<'_> {
         Ok(map)
     }
 
+    /// How many bytes it has.
+    pub(crate) fn size(&mut self, file: File) -> Checked<u64> {
+        match self.quietly(MAIN, Action::Stat { file: file.id })? {
+            Ok(Reply::Stat { size, .. }) => Ok(size),
+            other => fail("stat succeeds", &answer(&other), ""),
+        }
+    }
+
     /// `file` must hold `expected`, read with read(2) to its end, and have that size.
     pub(crate) fn reads(&mut self, file: File, expected: &str) -> Checked {
-        let size = match self.quietly(MAIN, Action::Stat { file: file.id })? {
-            Ok(Reply::Stat { size, .. }) => size,
-            other => return fail("stat succeeds", &answer(&other), ""),
-        };
+        let size = self.size(file)?;
         let reply =
             self.quietly(MAIN, Action::Read { file: file.id, span: Span { at: 0, len: size } })?;
         let name = self.names.file(file.id).into_owned();

@@ -58,6 +58,7 @@ impl Names {
         match action {
             Action::Create { file, name, .. }
             | Action::CreateWithoutDax { file, name, .. }
+            | Action::CreateInFolder { file, name, .. }
             | Action::CreateSpare { file, name, .. }
             | Action::CreateHuge { file, name, .. } => {
                 self.files.insert(*file, name.clone());
@@ -97,9 +98,17 @@ impl Names {
             Action::CreateSpare { file, fill, .. } => {
                 format!("create {} on the spare file system: {}", self.file(*file), pages(fill))
             }
+            Action::CreateInFolder { file, fill, .. } => {
+                format!("create {} in a folder of its own: {}", self.file(*file), pages(fill))
+            }
+            Action::RemoveFolder { file } => format!("rmdir the folder of {}", self.file(*file)),
+            Action::BulkStat { file, .. } => format!("bulkstat the inode of {}", self.file(*file)),
             Action::Whole(whole) => whole.to_string(),
             Action::DropCaches => "drop caches".to_owned(),
             Action::Poison { map, span } => format!("poison {span} of the {}", self.map(*map)),
+            Action::PoisonBlock { file, .. } => {
+                format!("poison a block of the file system of {}", self.file(*file))
+            }
             Action::WriteProtect { map } => format!("write-protect the {}", self.map(*map)),
             Action::Track { map, by } => {
                 format!("begin to track stores to the {} ({by})", self.map(*map))
@@ -222,6 +231,8 @@ impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Make => "make the spare file system",
+            Self::MakeMapped => "make the spare file system on a linear mapping of its device",
+            Self::Move => "have another part of the device mapped there, with the same in it",
             Self::Unmount => "unmount it",
             Self::Mount => "mount it",
             Self::Check => "check it",

@@ -139,6 +139,7 @@ variants! {
     uninterruptible_break: UninterruptibleBreak, None;
     unmount_takes_pinned: UnmountTakesPinned, None;
     freeze_passes_break: FreezePassesBreak, None;
+    freeze_leaves_dirty: FreezeLeavesDirty, None;
     shutdown_ends_break: ShutdownEndsBreak, None;
     unbind_takes_pinned: UnbindTakesPinned, None;
     shrinker_stands_still: ShrinkerStandsStill, None;

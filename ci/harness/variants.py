@@ -31,7 +31,7 @@ AT_ONCE = 4
 # (`Variant::is_of_the_whole`).
 OF_THE_WHOLE = (
     *("unmount-takes-pinned", "freeze-passes-break", "shutdown-ends-break", "unbind-takes-pinned"),
-    *("shrinker-stands-still", "failure-shuts-down", "poison-ends-break"),
+    *("shrinker-stands-still", "failure-shuts-down", "poison-ends-break", "freeze-leaves-dirty"),
 )
 
 

@@ -28,9 +28,11 @@ pub enum HoldPoint {
     /// In a write(2) that has given blocks to a range of a file, and has not yet taken away the zeros
     /// that were mapped there.
     WriteAllocated,
-    /// In a write(2) to blocks that another file has, too, when what it writes is in blocks of its own
-    /// and these are not the file's yet.
+    /// In a write(2) or a store to blocks that another file has, too, when the copy is in blocks of its
+    /// own and these are not the file's yet.
     CopyWritten,
+    /// In a read(2) or write(2) that has looked up a block and is about to copy from it or to it.
+    BlockFound,
 }
 
 impl HoldPoint {
@@ -44,6 +46,7 @@ impl HoldPoint {
         Self::EntryLocked,
         Self::WriteAllocated,
         Self::CopyWritten,
+        Self::BlockFound,
     ];
 
     /// What it is called.
@@ -57,6 +60,7 @@ impl HoldPoint {
             Self::EntryLocked => "entry-locked",
             Self::WriteAllocated => "write-allocated",
             Self::CopyWritten => "copy-written",
+            Self::BlockFound => "block-found",
         }
     }
 
@@ -75,6 +79,7 @@ impl HoldPoint {
             Self::EntryLocked => slot::WRITE,
             Self::WriteAllocated => slot::INVALIDATE,
             Self::CopyWritten => slot::REMAP,
+            Self::BlockFound => slot::ACCESS,
         }
     }
 
@@ -88,7 +93,8 @@ impl HoldPoint {
             | Self::FaultEntered
             | Self::EntryLocked
             | Self::WriteAllocated
-            | Self::CopyWritten => ReturnCondition::Any,
+            | Self::CopyWritten
+            | Self::BlockFound => ReturnCondition::Any,
         }
     }
 }
@@ -116,8 +122,10 @@ pub mod slot {
     pub const INVALIDATE: u32 = 5;
     /// Blocks that were written as copies about to become the file's own.
     pub const REMAP: u32 = 6;
+    /// Memory of the device about to be accessed.
+    pub const ACCESS: u32 = 7;
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 }
 
 /// The control page.

@@ -26,7 +26,7 @@ impl Fs {
     pub fn fault(&self, task: &Task, mm: &Mm, vma: &Arc<Vma>, at: u64, write: bool) -> Answer<()> {
         let inode = &vma.inode;
         let index = vma.first + at;
-        self.operation(task, inode, OperationKind::Fault, (index, 1), || {
+        let fault = || {
             loop {
                 let mmap = mm.lock.read(task)?;
                 let invalidate = inode.invalidate.read(task)?;
@@ -53,7 +53,13 @@ impl Fs {
                     self.break_layouts(task, &mut held, Interruptible::Kill)?;
                 }
                 self.copy_block(task, inode, &mut inode.state(), index)?;
+                drop(held);
+                self.pass(task, HoldPoint::CopyWritten)?;
             }
+        };
+        let changes = write && vma.sharing != Sharing::Private;
+        self.operation(task, inode, OperationKind::Fault, (index, 1), || {
+            if changes { self.thawed(task, inode, fault) } else { fault() }
         })
     }
 

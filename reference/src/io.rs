@@ -50,6 +50,7 @@ impl Fs {
         let range = (pages.start, pages.end - pages.start);
         self.operation(task, inode, OperationKind::Read, range, || {
             let _lock = inode.lock.read(task)?;
+            self.pass(task, HoldPoint::BlockFound)?;
             Ok(Self::read_held(inode, at, len))
         })
     }
@@ -143,6 +144,8 @@ impl Fs {
         let mut rest = bytes;
         for (index, at, len) in pieces(at, len) {
             let (here, behind) = rest.split_at(len as usize);
+            // The block is looked up once more afterwards: a store may have moved the page.
+            self.pass(task, HoldPoint::BlockFound)?;
             loop {
                 let mut state = inode.state();
                 let is_new = inode.medium == Medium::Dax

@@ -118,6 +118,8 @@ variants! {
     UnmountTakesPinned = "unmount-takes-pinned",
     /// A freeze does not wait for a change that waits in a break.
     FreezePassesBreak = "freeze-passes-break",
+    /// A freeze does not write back what is dirty, so that who stores to it does not fault.
+    FreezeLeavesDirty = "freeze-leaves-dirty",
     /// A break takes every page for idle once its file system was shut down.
     ShutdownEndsBreak = "shutdown-ends-break",
     /// The memory of a device goes while pages of it are pinned.
@@ -138,6 +140,7 @@ impl Variant {
             self,
             Self::UnmountTakesPinned
                 | Self::FreezePassesBreak
+                | Self::FreezeLeavesDirty
                 | Self::ShutdownEndsBreak
                 | Self::UnbindTakesPinned
                 | Self::ShrinkerStandsStill

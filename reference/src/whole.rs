@@ -66,6 +66,27 @@ impl Fs {
         inode: &Inode,
         run: impl FnOnce() -> Answer<T>,
     ) -> Answer<T> {
+        self.thawed(task, inode, || {
+            let (read_only, down) = if self.is_on_whole(inode) {
+                self.whole.state.with(|state| (state.read_only, state.down))
+            } else {
+                (false, false)
+            };
+            match (read_only, down) {
+                (true, _) => Err(EROFS.into()),
+                (_, true) => Err(EIO.into()),
+                _ => run(),
+            }
+        })
+    }
+
+    /// Does what may change `inode` while its file system is not frozen: as `sb_start_pagefault()` has it.
+    pub(crate) fn thawed<T>(
+        &self,
+        task: &Task,
+        inode: &Inode,
+        run: impl FnOnce() -> Answer<T>,
+    ) -> Answer<T> {
         if !self.is_on_whole(inode) {
             return run();
         }
@@ -80,18 +101,14 @@ impl Fs {
         };
         let sleep = || task.park(Sleep::For("a thaw"));
         self.whole.waiters.wait(task, Interruptible::Never, begins, sleep)?;
-        let (read_only, down) = self.whole.state.with(|state| (state.read_only, state.down));
-        let answer = match (read_only, down) {
-            (true, _) => Err(EROFS.into()),
-            (_, true) => Err(EIO.into()),
-            _ => run(),
-        };
+        let answer = run();
         self.whole.state.with(|state| state.writers -= 1);
         self.whole.waiters.wake_all();
         answer
     }
 
-    /// `FIFREEZE`: nobody begins to change it, and what has begun is waited for.
+    /// `FIFREEZE`: nobody begins to change it, and what has begun is waited for. What is dirty is written
+    /// back, so that who stores to it faults.
     pub fn freeze(&self, task: &Task) -> Answer<()> {
         if self.whole.state.with(|state| std::mem::replace(&mut state.frozen, true)) {
             return Err(EBUSY.into());
@@ -101,7 +118,14 @@ impl Fs {
         }
         let is_quiet = || self.whole.state.with(|state| state.writers == 0);
         let sleep = || task.park(Sleep::For("those who change the file system"));
-        self.whole.waiters.wait(task, Interruptible::Never, is_quiet, sleep)
+        self.whole.waiters.wait(task, Interruptible::Never, is_quiet, sleep)?;
+        if self.has(Variant::FreezeLeavesDirty) {
+            return Ok(());
+        }
+        for inode in self.whole.files.with(|files| files.clone()) {
+            self.write_back(task, &inode, &mut inode.state(), 0..u64::MAX);
+        }
+        Ok(())
     }
 
     /// `FITHAW`.

@@ -317,6 +317,12 @@ mod tests {
             "cachestat",
             "cachestat(2): Function not implemented",
         ),
+        (
+            Requirement::SoftDirty,
+            "mapping/soft-dirty-again",
+            "soft-dirty",
+            "soft-dirty pages (CONFIG_MEM_SOFT_DIRTY): Operation not supported",
+        ),
     ];
 
     fn exportable(case: &str) -> Exportable {

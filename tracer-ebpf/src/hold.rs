@@ -186,3 +186,15 @@ pub(crate) fn hold_remap(_: FEntryContext) -> u32 {
 pub(crate) fn hold_remap_probe(_: ProbeContext) -> u32 {
     hold(slot::REMAP, 0)
 }
+
+/// Memory of the device is about to be accessed.
+#[fentry]
+pub(crate) fn hold_access(_: FEntryContext) -> u32 {
+    hold(slot::ACCESS, 0)
+}
+
+/// The same by a kprobe.
+#[kprobe]
+pub(crate) fn hold_access_probe(_: ProbeContext) -> u32 {
+    hold(slot::ACCESS, 0)
+}

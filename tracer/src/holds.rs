@@ -91,6 +91,13 @@ const HELD: &[HoldSite] = &[
             at("xfs_reflink_end_cow", &[("hold_remap_probe", Attach::Kprobe)]),
         ],
     },
+    HoldSite {
+        slot: slot::ACCESS,
+        ways: &[
+            at("dax_direct_access", &[("hold_access", Attach::Fentry)]),
+            at("dax_direct_access", &[("hold_access_probe", Attach::Kprobe)]),
+        ],
+    },
 ];
 
 /// The PID namespace that all others are in: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -247,7 +254,7 @@ pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldChe
             }
             None
         }
-        HoldPoint::FaultEntered => None,
+        HoldPoint::FaultEntered | HoldPoint::BlockFound => None,
     };
     let (tell, told) = mpsc::channel();
     let (begin, begun) = mpsc::channel();
@@ -261,7 +268,7 @@ pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldChe
                 Ok(())
             }
             HoldPoint::EntryLocked => file.sync_all(),
-            HoldPoint::WriteAllocated | HoldPoint::CopyWritten => {
+            HoldPoint::WriteAllocated | HoldPoint::CopyWritten | HoldPoint::BlockFound => {
                 file.write_all_at(&[0; PAGE as usize], 0)
             }
             _ => sys::punch(&file, 0, PAGE as usize),

@@ -123,3 +123,13 @@ ssize_t process_vm_readv(pid_t pid, const struct iovec *own, unsigned long count
 	(void)pid, (void)own, (void)count, (void)theirs, (void)more, (void)flags;
 	return is_lacking("peer") ? refused(EPERM) : 1;
 }
+
+/* An entry of /proc/PID/pagemap. */
+ssize_t pread(int fd, void *to, size_t length, off_t at)
+{
+	(void)fd, (void)at;
+	memset(to, 0, length);
+	if (!is_lacking("soft-dirty"))
+		((unsigned char *)to)[6] = 1 << 7;
+	return (ssize_t)length;
+}

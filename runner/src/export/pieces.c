@@ -573,6 +573,38 @@ static long shows(const struct map *map, size_t at, size_t length, const char *e
 	return 0;
 }
 
+//: track_stores answer
+/* From now on stores of the process are told of, and those before are forgotten. */
+static long track_stores(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY);
+	long said = fd < 0 ? -errno : answer(write(fd, "4", 1));
+
+	close(fd);
+	return said < 0 ? said : 0;
+}
+
+//: stored_to map_file
+/* How many pages of a mapping were stored to since: bit 55 of their entries. */
+static long stored_to(const struct map *map, size_t at, size_t length)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	long count = 0;
+	__u64 entry;
+
+	if (fd < 0)
+		return -errno;
+	for (size_t page = 0; page < length / PAGE; page++) {
+		off_t where = (off_t)((size_t)(map->at + at) / PAGE + page) * (off_t)sizeof(entry);
+
+		if (pread(fd, &entry, sizeof(entry), where) != sizeof(entry))
+			return -EIO;
+		count += entry >> 55 & 1;
+	}
+	close(fd);
+	return count;
+}
+
 //: create_in_memory
 /* A file of the page cache, with a page of each letter. */
 static long create_in_memory(int *fd, const char *fill)

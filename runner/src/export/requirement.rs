@@ -53,6 +53,8 @@ pub(super) enum Requirement {
     WriteProtect,
     /// cachestat(2).
     CacheStat,
+    /// The bit soft-dirty of `/proc/PID/pagemap`.
+    SoftDirty,
 }
 
 /// What is known of one.
@@ -107,13 +109,16 @@ impl Requirement {
             Need::ShutDown => Self::ShutDown,
             Need::WriteProtect => Self::WriteProtect,
             Need::CacheStat => Self::CacheStat,
+            Need::SoftDirty => Self::SoftDirty,
             Need::Pin(_)
             | Need::SlowIo
             | Need::Huge
             | Need::PageCache
             | Need::Poison
             | Need::BadBlocks
-            | Need::SoftDirty
+            | Need::PoisonBlock
+            | Need::Mapper
+            | Need::BulkStat
             | Need::PagemapScan
             | Need::Scrub
             | Need::Repair
@@ -266,6 +271,19 @@ impl Requirement {
             Self::CacheStat => {
                 Row { tries: tries("pages_cached(probe)", "cachestat(2)"), ..none() }
             }
+            // A page of memory that was just written to.
+            Self::SoftDirty => Row {
+                tries: format!(
+                    "need(map_file(&map, -1, 0, PAGE, MAP_PRIVATE | MAP_ANONYMOUS), \"memory\");\n\
+                     *map.at = 1;\n\
+                     {}munmap(map.at, map.length);\n",
+                    tries(
+                        "stored_to(&map, 0, PAGE) == 1 ? 0 : -EOPNOTSUPP",
+                        "soft-dirty pages (CONFIG_MEM_SOFT_DIRTY)"
+                    )
+                ),
+                ..none()
+            },
         }
     }
 }

@@ -63,7 +63,8 @@ fn nullb_folder() -> Result<PathBuf, String> {
     if folder.exists() { Ok(folder) } else { Err("null_blk has no configfs interface".to_owned()) }
 }
 
-fn modprobe(module: &str, options: &[&str]) -> Result<(), String> {
+/// Has a module loaded, if it is not.
+pub(super) fn modprobe(module: &str, options: &[&str]) -> Result<(), String> {
     if Path::new("/sys/module").join(module).exists() {
         return Ok(());
     }
@@ -219,8 +220,7 @@ impl Bench {
     pub(crate) fn prepare_held(&mut self) -> Result<(), String> {
         if self.held.is_none() {
             self.used = true;
-            modprobe("dm_mod", &[])?;
-            control().map_err(|error| format!("/dev/mapper/control: {error}"))?;
+            super::mapper::offered()?;
             let size = (SLICE * SLICES) >> 20;
             self.held = Some(NullBlk::new(
                 self.owner,
@@ -392,7 +392,7 @@ impl Bench {
     }
 }
 
-fn control() -> io::Result<OwnedFd> {
+pub(super) fn control() -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open("/dev/mapper/control")?.into())
 }
 

@@ -76,13 +76,32 @@ impl Folders {
         File::create_new(self.spare()?.folder().join(name(file)))
     }
 
+    /// The folder of a file that has one of its own.
+    fn own_folder(&self, file: FileId) -> io::Result<PathBuf> {
+        Ok(self.spare()?.folder().join(format!("d{}", file.0)))
+    }
+
+    /// Makes a file there, in a folder of its own.
+    pub(super) fn create_in_folder(&self, file: FileId) -> io::Result<File> {
+        let folder = self.own_folder(file)?;
+        std::fs::create_dir(&folder)?;
+        File::create_new(folder.join(name(file)))
+    }
+
+    /// Removes that folder, which must be empty.
+    pub(super) fn remove_folder(&self, file: FileId) -> io::Result<()> {
+        std::fs::remove_dir(self.own_folder(file)?)
+    }
+
     /// Finds a file that some process made.
     pub(super) fn find(&self, file: FileId) -> PathBuf {
         let elsewhere = [self.path(Medium::PageCache, file), self.beside().join(name(file))];
         let spare = self.spare.iter().map(|spare| spare.folder().join(name(file)));
+        let own = self.own_folder(file).into_iter().map(|folder| folder.join(name(file)));
         elsewhere
             .into_iter()
             .chain(spare)
+            .chain(own)
             .find(|path| path.exists())
             .unwrap_or_else(|| self.path(Medium::Dax, file))
     }

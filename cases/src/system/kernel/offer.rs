@@ -1,6 +1,6 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
-use super::{KernelSystem, bench, sys};
+use super::{KernelSystem, bench, mapper, sys};
 use crate::action::{
     Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, Tracker, page,
 };
@@ -28,15 +28,13 @@ impl KernelSystem {
         match need {
             Need::Pin(kind) => return self.offers_pin(kind),
             Need::Hold(point) => return self.offers_hold(point),
-            Need::Spare | Need::ShutDown | Need::Unbind | Need::BadBlocks => {
-                let spare = self.spare.clone()?;
-                self.bench().expect_spare();
-                return match need {
-                    Need::Unbind => spare.can_unbind(),
-                    Need::BadBlocks => spare.can_spoil(),
-                    _ => Ok(()),
-                };
-            }
+            Need::Spare
+            | Need::ShutDown
+            | Need::Unbind
+            | Need::BadBlocks
+            | Need::PoisonBlock
+            | Need::BulkStat
+            | Need::Mapper => return self.offers_spare(need),
             Need::Poison => return sys::can_poison().map_err(|why| format!("madvise: {why}")),
             Need::WriteProtect => {
                 return sys::can_write_protect().map_err(|why| format!("userfaultfd: {why}"));
@@ -125,6 +123,20 @@ impl KernelSystem {
         };
         self.forget(file)?;
         tried
+    }
+
+    /// Whether the spare device, or the file system on it, can do this.
+    fn offers_spare(&mut self, need: Need) -> Result<(), String> {
+        let spare = self.spare.clone()?;
+        self.bench().expect_spare();
+        match need {
+            Need::Unbind => spare.can_unbind(),
+            Need::BadBlocks => spare.can_spoil(),
+            Need::PoisonBlock => spare.can_poison(),
+            Need::Mapper => mapper::offered(),
+            Need::BulkStat => spare.can_bulkstat(),
+            _ => Ok(()),
+        }
     }
 
     /// Tries whether `file`, of four pages, can exchange its blocks with another.

@@ -12,6 +12,8 @@ use nix::mount::MsFlags;
 
 use super::bad_blocks;
 use super::dax::is_dax;
+use super::failure;
+use super::mapper;
 use super::owner::Owner;
 use super::{SpareDevice, sys};
 use crate::action::{PAGE, Whole};
@@ -45,6 +47,8 @@ impl SpareFs {
 #[derive(Clone, Debug)]
 pub(crate) struct Spare {
     device: PathBuf,
+    /// What a part of it is called in device-mapper, if it is there.
+    mapped: String,
     /// What mkfs gets besides.
     options: Vec<String>,
     kind: SpareFs,
@@ -71,6 +75,7 @@ impl Spare {
             device: spare.path.clone(),
             options: spare.mkfs.clone(),
             kind,
+            mapped: mount.clone(),
             mount: std::env::temp_dir().join(mount),
         })
     }
@@ -96,11 +101,35 @@ impl Spare {
         blocks.iter().try_for_each(|block| bad_blocks::add(&self.device, *block))
     }
 
+    /// Whether the kernel can be told that the memory of a block fails, or why not.
+    pub(super) fn can_poison(&self) -> Result<(), String> {
+        failure::offered(&self.device)
+    }
+
+    /// Whether it has `XFS_IOC_BULKSTAT`, or why not.
+    pub(super) fn can_bulkstat(&self) -> Result<(), String> {
+        if self.kind == SpareFs::Xfs { Ok(()) } else { Err("bulkstat: XFS has it".to_owned()) }
+    }
+
+    /// The memory of this block fails.
+    pub(super) fn poison(&self, block: u64) -> io::Result<()> {
+        failure::inject(&self.device, block)
+    }
+
     /// Does something to it.
     pub(super) fn does(&self, what: Whole) -> io::Result<()> {
         let root = || File::open(&self.mount);
         match what {
-            Whole::Make => self.make(),
+            Whole::Make => self.clear().and_then(|()| self.make()),
+            Whole::MakeMapped => {
+                self.clear()?;
+                mapper::make(&self.mapped, &self.device)?;
+                self.make()
+            }
+            Whole::Move => {
+                nix::unistd::sync();
+                mapper::move_to_second(&self.mapped, &self.device, SIZE << 20)
+            }
             Whole::Unmount => Ok(nix::mount::umount(&self.mount)?),
             Whole::Mount => self.mount(MsFlags::empty()),
             Whole::Check => self.check(),
@@ -136,24 +165,41 @@ impl Spare {
         left.flat_map(|default| ["-m", default]).collect()
     }
 
-    fn make(&self) -> io::Result<()> {
-        // An attempt before this one may have left its own.
+    /// The device that it is on.
+    fn node(&self) -> PathBuf {
+        mapper::node(&self.mapped).unwrap_or_else(|| self.device.clone())
+    }
+
+    /// Nothing is left of one that was made before.
+    pub(super) fn clear(&self) -> io::Result<()> {
         let _ = nix::mount::umount(&self.mount);
+        mapper::remove(&self.mapped)
+    }
+
+    /// Its size, and as the first file system a stripe of 2 MiB, so that files can be mapped by huge
+    /// pages. With more than two groups the log of such a small one is not as large as that asks for.
+    fn layout(&self) -> String {
+        let has_groups = self.options.iter().any(|word| word.contains("agcount="));
+        let stripe = if has_groups { "" } else { ",su=2m,sw=1,agcount=2" };
+        format!("size={SIZE}m{stripe}")
+    }
+
+    fn make(&self) -> io::Result<()> {
         bad_blocks::mend(&self.device)?;
         let name = format!("mkfs.{}", self.kind.name());
         let mut mkfs = Command::new(name);
         match self.kind {
             SpareFs::Xfs => mkfs
                 .args(["-q", "-f", "-L", "daxtests", "-b", &format!("size={PAGE}")])
-                .args(["-d", &format!("size={SIZE}m")])
+                .args(["-d", &self.layout()])
                 .args(self.unless_given(&["reflink=1", "rmapbt=1"]))
                 .args(&self.options)
-                .arg(&self.device),
+                .arg(self.node()),
             SpareFs::Ext4 => mkfs
                 .args(["-q", "-F", "-L", "daxtests", "-b", &PAGE.to_string()])
                 .args(["-E", "stride=512,stripe_width=512,lazy_itable_init=0,lazy_journal_init=0"])
                 .args(&self.options)
-                .arg(&self.device)
+                .arg(self.node())
                 .arg(format!("{SIZE}M")),
         };
         run(&mut mkfs, libc::EIO)?;
@@ -168,7 +214,7 @@ impl Spare {
     fn mount(&self, flags: MsFlags) -> io::Result<()> {
         let kind = self.kind.name();
         let mounted = nix::mount::mount(
-            Some(&self.device),
+            Some(&self.node()),
             &self.mount,
             Some(kind),
             flags,
@@ -182,13 +228,13 @@ impl Spare {
             SpareFs::Xfs => ("xfs_repair", "-n"),
             SpareFs::Ext4 => ("e2fsck", "-fn"),
         };
-        run(Command::new(program).arg(option).arg(&self.device), libc::EUCLEAN)
+        run(Command::new(program).arg(option).arg(self.node()), libc::EUCLEAN)
     }
 
     /// Bytes of the device.
     fn bytes(&self) -> io::Result<u64> {
         use std::io::Seek as _;
-        File::open(&self.device)?.seek(io::SeekFrom::End(0))
+        File::open(self.node())?.seek(io::SeekFrom::End(0))
     }
 
     fn drive(&self, how: &str) -> io::Result<()> {

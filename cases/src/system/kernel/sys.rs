@@ -41,4 +41,6 @@ pub(crate) use self::shared::SharedVars;
 pub(crate) use self::stores::can_track;
 pub(crate) use self::thread::{faults, fork, kill_thread, process, sleeps};
 pub(crate) use self::uring::Uring;
-pub(crate) use self::whole::{freeze, grow_ext4, grow_xfs, repair, scrub, shut_down, thaw};
+pub(crate) use self::whole::{
+    bulkstat, freeze, grow_ext4, grow_xfs, repair, scrub, shut_down, thaw,
+};

@@ -179,6 +179,15 @@ impl Actor {
             Action::Poison { map, span } => {
                 self.mapping(*map)?.poison(*span).map(|told| Reply::Count(u64::from(told)))
             }
+            Action::CreateInFolder { file, fill, .. } => {
+                self.fill(*file, self.folders.create_in_folder(*file)?, fill)
+            }
+            Action::RemoveFolder { file } => self.folders.remove_folder(*file).map(done),
+            Action::BulkStat { inode, .. } => {
+                let root = File::open(self.folders.spare()?.folder())?;
+                sys::bulkstat(&root, *inode).map(Reply::Count)
+            }
+            Action::PoisonBlock { block, .. } => self.folders.spare()?.poison(*block).map(done),
             Action::WriteProtect { map } => self.mapping(*map)?.write_protect().map(done),
             Action::Track { map, by } => self.mapping(*map)?.track(*by).map(done),
             Action::StoredTo { map, span, by } => {

@@ -61,12 +61,19 @@ impl Worker {
             Action::CreateWithoutDax { file, fill, .. } => {
                 self.create(*file, Medium::PageCache, fill)
             }
-            Action::CreateSpare { file, fill, .. } => self.fill(*file, &fs.create_on_whole(), fill),
+            Action::CreateSpare { file, fill, .. } | Action::CreateInFolder { file, fill, .. } => {
+                self.fill(*file, &fs.create_on_whole(), fill)
+            }
             Action::Whole(what) => self.does(*what).map(done),
             Action::DropCaches => fs.drop_caches(task).map(Reply::Count),
             Action::Poison { map, span } => {
                 fs.poison(task, mm, &self.vma(*map)?, span.at).map(|()| Reply::Count(1))
             }
+            // A folder is none of the file's affairs.
+            Action::RemoveFolder { file } => self.find(*file).map(|_| Reply::Done),
+            Action::BulkStat { file, .. } => self.find(*file).map(|_| Reply::Count(1)),
+            // Who has it mapped finds it as it was.
+            Action::PoisonBlock { file, .. } => self.on(*file, |_| Ok(Reply::Done)),
             // A page table that is not written to is none of the file's affairs.
             Action::WriteProtect { map } | Action::Track { map, .. } => {
                 self.vma(*map).map(|_| Reply::Done)
@@ -247,7 +254,7 @@ impl Worker {
     fn does(&self, what: Whole) -> Answer<()> {
         let (fs, task) = (&*self.shared.fs, &self.task);
         match what {
-            Whole::Make => fs.make_whole(),
+            Whole::Make | Whole::MakeMapped => fs.make_whole(),
             Whole::Unmount => fs.unmount(task)?,
             Whole::Mount => fs.mount()?,
             Whole::ReadOnly => fs.set_read_only()?,
@@ -255,8 +262,8 @@ impl Worker {
             Whole::Thaw => fs.thaw()?,
             Whole::ShutDown => fs.shut_down(),
             Whole::Unbind => fs.unbind(task)?,
-            // It is consistent, as large as it gets, and its device comes back.
-            Whole::Check | Whole::Grow | Whole::Bind => {}
+            // It is consistent, as large as it gets, and its device comes back, or stays where it is.
+            Whole::Check | Whole::Grow | Whole::Bind | Whole::Move => {}
         }
         Ok(())
     }

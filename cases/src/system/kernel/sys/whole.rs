@@ -113,3 +113,28 @@ fn scrub_one(file: &File, what: u32, group: u32, flags: u32) -> io::Result<bool>
     call(file, libc::_IOWR::<Scrub>(u32::from(b'X'), 60) as _, &raw mut scrub)?;
     Ok(scrub.flags & CORRUPT != 0)
 }
+
+/// `struct xfs_bulkstat_req` of one inode.
+#[repr(C)]
+struct BulkStat {
+    inode: u64,
+    flags: u32,
+    room: u32,
+    found: u32,
+    group: u32,
+    reserved: [u64; 5],
+    /// `struct xfs_bulkstat`.
+    stat: [u64; 24],
+}
+
+/// Bytes of its head alone, which is what the number of the ioctl has.
+const BULK_HEAD: usize = 64;
+
+/// `XFS_IOC_BULKSTAT` of the first inode from `inode` on; how many were found.
+pub(crate) fn bulkstat(root: &File, inode: u64) -> io::Result<u64> {
+    let (flags, room, found, group) = (0, 1, 0, 0);
+    let mut request =
+        BulkStat { inode, flags, room, found, group, reserved: [0; 5], stat: [0; 24] };
+    call(root, libc::_IOR::<[u8; BULK_HEAD]>(u32::from(b'X'), 127) as _, &raw mut request)?;
+    Ok(request.found.into())
+}

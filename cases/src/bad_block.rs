@@ -1,0 +1,98 @@
+//! Files with a page that cannot be read, for its device has a bad block there: what else must work, and what
+//! a failure must leave alone.
+
+use nix::libc;
+
+use crate::action::{Action, Reply, SECTOR, Whole, page, pages};
+use crate::case::case;
+use crate::lifecycle::{checked, mended, spoiled};
+use crate::origin;
+use crate::system::{Errno, MAIN};
+use crate::test::{Checked, Test, fail};
+
+case! {
+    /// A page that two files share cannot be read. A write of all of it to one of them needs nothing of what
+    /// it held, so it succeeds.
+    write_over: "lifecycle/write-over-shared-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn write_over(t: &mut Test<'_>) -> Checked {
+    let [copy, data] = spoiled(t, [("copy", "c"), ("data", "d")])?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: copy.id, at: 0 })?;
+    t.run(Action::Write { file: copy.id, span: page(0), byte: b'w' })?;
+    t.reads(copy, "w")?;
+    t.refused_as(MAIN, Action::Read { file: data.id, span: page(0) }, libc::EIO)?;
+    mended(t, [copy, data])
+}
+
+/// Pages of a file of which dedupe is asked about one in the middle.
+const MANY: &str = "aaaaaaaaaaaaaaaa";
+
+case! {
+    /// Dedupe compares what it is asked about, and finds that it differs, although a page behind it cannot be
+    /// read.
+    dedupe_before: "lifecycle/dedupe-before-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn dedupe_before(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", MANY)?;
+    let other = t.file_on_spare("other", &MANY.replace('a', "b"))?;
+    for file in [data, other] {
+        t.run(Action::Fsync { file: file.id, data_only: false })?;
+    }
+    t.run(Action::SpoilBlocks { file: data.id, span: page(12) })?;
+    let dedupe = Action::Dedupe { from: data.id, span: page(8), to: other.id, at: page(8).at };
+    let words = t.names.say(&dedupe);
+    match t.quietly(MAIN, dedupe)? {
+        Ok(Reply::Count(0)) => {}
+        Ok(reply) => return fail(&format!("{words}: they differ"), &reply.to_string(), ""),
+        Err(errno) => return fail(&format!("{words}: they differ"), &errno.to_string(), ""),
+    }
+    t.say(&format!("{words}: they differ"));
+    t.reads(other, "b*16")?;
+    // What checks the file system reads more than it needs.
+    t.run(Action::Write { file: data.id, span: page(12), byte: b'm' })?;
+    checked(t, [data, other])
+}
+
+case! {
+    /// A truncate into the middle of a page that cannot be read cuts the file off, or fails and changes
+    /// nothing. What was cut off does not come back.
+    truncate: "lifecycle/truncate-into-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn truncate(t: &mut Test<'_>) -> Checked {
+    let [bad] = spoiled(t, [("bad", "abcd")])?;
+    let truncate = Action::Truncate { file: bad.id, size: SECTOR };
+    let words = t.names.say(&truncate);
+    let truncated = t.quietly(MAIN, truncate)?;
+    let said = truncated.as_ref().map_or_else(Errno::to_string, |_| "success".to_owned());
+    t.note(&words, &said);
+    let size = t.size(bad)?;
+    let expected = if truncated.is_ok() { SECTOR } else { pages(0, 4).len };
+    if size != expected {
+        let expected = format!("{words}, {said}: the file has {expected} bytes");
+        return fail(&expected, &format!("{size} bytes"), "");
+    }
+    t.say(&format!("{words}: done, or it failed and changed nothing"));
+    let rest = if truncated.is_ok() {
+        if let Err(errno) =
+            t.quietly(MAIN, Action::Truncate { file: bad.id, size: pages(0, 4).len })?
+        {
+            return fail("the file can be made longer", &errno.to_string(), "");
+        }
+        "\"...\""
+    } else {
+        "\"bcd\""
+    };
+    let read = Action::Read { file: bad.id, span: pages(1, 3) };
+    let seen = t.quietly(MAIN, read)?;
+    let seen = seen.map_or_else(|errno| errno.to_string(), |reply| reply.to_string());
+    if seen != rest {
+        return fail(&format!("pages 1..4 of bad read {rest}"), &seen, "");
+    }
+    t.say("what was cut off does not come back");
+    t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
+    checked(t, [bad])
+}
