@@ -3,12 +3,94 @@
 
 use nix::libc;
 
-use crate::action::{Action, Reply, SECTOR, Whole, page, pages};
+use crate::action::{Action, FileId, PAGE, Reply, SECTOR, Span, Whole, page, pages};
 use crate::case::case;
-use crate::lifecycle::{checked, mended, spoiled};
+use crate::lifecycle::checked;
 use crate::origin;
 use crate::system::{Errno, MAIN};
-use crate::test::{Checked, Test, fail};
+use crate::test::{Checked, File, Test, fail};
+use crate::write::{short_buffer, write};
+
+/// Files on a new file system, of a page each, of which the last cannot be read.
+fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checked<[File; N]> {
+    t.run(Action::Whole(Whole::Make))?;
+    let mut files = [File { id: FileId(0), pages: 0 }; N];
+    for ((name, fill), file) in named.into_iter().zip(&mut files) {
+        *file = t.file_on_spare(name, fill)?;
+        t.run(Action::Fsync { file: file.id, data_only: false })?;
+    }
+    t.run(Action::SpoilBlocks { file: files[N - 1].id, span: page(0) })?;
+    Ok(files)
+}
+
+/// Writing the page mends it, and the file system is consistent.
+fn mended<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
+    let bad = files[N - 1];
+    t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
+    t.reads(bad, "m")?;
+    checked(t, &files)
+}
+
+case! {
+    /// A page of a file cannot be read, for the device has a bad block there. A write to a part of it fails,
+    /// as a read does: with EIO. A write of the whole page mends it.
+    write_bad: "lifecycle/write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn write_bad(t: &mut Test<'_>) -> Checked {
+    let [data] = spoiled(t, [("data", "a")])?;
+    t.refused_as(MAIN, Action::Read { file: data.id, span: page(0) }, libc::EIO)?;
+    let span = Span { at: SECTOR, len: SECTOR };
+    t.refused_as(MAIN, Action::Write { file: data.id, span, byte: b'w' }, libc::EIO)?;
+    mended(t, [data])
+}
+
+case! {
+    /// Dedupe compares what the files hold: if one of them cannot be read it fails, and does not say that
+    /// they hold the same.
+    dedupe_bad: "lifecycle/dedupe-of-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn dedupe_bad(t: &mut Test<'_>) -> Checked {
+    let [data, other] = spoiled(t, [("data", "a"), ("other", "b")])?;
+    let dedupe = Action::Dedupe { from: data.id, span: page(0), to: other.id, at: 0 };
+    t.refused_as(MAIN, dedupe, libc::EIO)?;
+    t.reads(data, "a")?;
+    mended(t, [data, other])
+}
+
+case! {
+    /// A page cannot be read, for the device has a bad block there, and a write to it fails, because its buffer
+    /// cannot be read. Nothing was written, so the page cannot be read now either.
+    failed_to_bad: "lifecycle/failed-write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
+}
+fn failed_to_bad(t: &mut Test<'_>) -> Checked {
+    stays_bad(t, PAGE)
+}
+
+case! {
+    /// A write to such a page ends after a few bytes, with its buffer. The rest of the page cannot be read
+    /// now either.
+    short_to_bad: "lifecycle/short-write-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
+}
+fn short_to_bad(t: &mut Test<'_>) -> Checked {
+    stays_bad(t, PAGE - SECTOR)
+}
+
+/// A write from a buffer that ends before it has a page does not mend a page that is bad.
+fn stays_bad(t: &mut Test<'_>, buffer: u64) -> Checked {
+    let [data] = spoiled(t, [("data", "a")])?;
+    let read = Action::Read { file: data.id, span: page(0) };
+    t.refused_as(MAIN, read.clone(), libc::EIO)?;
+    let map = short_buffer(t)?;
+    // What it says is open: it may meet the bad block first.
+    let written = write(t, data, page(0), (map, buffer))?;
+    t.note("the write", &written.map_or_else(|errno| errno.to_string(), |count| count.to_string()));
+    t.refused_as(MAIN, read, libc::EIO)?;
+    mended(t, [data])
+}
 
 case! {
     /// A page that two files share cannot be read. A write of all of it to one of them needs nothing of what
@@ -53,7 +135,7 @@ fn dedupe_before(t: &mut Test<'_>) -> Checked {
     t.reads(other, "b*16")?;
     // What checks the file system reads more than it needs.
     t.run(Action::Write { file: data.id, span: page(12), byte: b'm' })?;
-    checked(t, [data, other])
+    checked(t, &[data, other])
 }
 
 case! {
@@ -94,5 +176,5 @@ fn truncate(t: &mut Test<'_>) -> Checked {
     }
     t.say("what was cut off does not come back");
     t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
-    checked(t, [bad])
+    checked(t, &[bad])
 }

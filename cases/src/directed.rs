@@ -19,7 +19,7 @@ use crate::test::{Checked, File, Test, answer, fail};
 use crate::write::short_buffer;
 
 /// What must come true for a case to have shown something.
-const STOOD: &str = "did the task stand until it was let go";
+pub(crate) const STOOD: &str = "did the task stand until it was let go";
 
 fn punch(file: File, span: Span) -> Action {
     Action::Fallocate { file: file.id, mode: Mode::Punch, span }

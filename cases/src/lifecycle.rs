@@ -6,16 +6,15 @@
 
 use nix::libc;
 
-use crate::action::{
-    Action, FileId, MapId, Mode, PAGE, Reply, SECTOR, Sharing, Span, TaskId, Whole, page, pages,
-};
+use crate::action::{Action, MapId, Mode, PAGE, Reply, Sharing, Span, TaskId, Whole, page, pages};
 use crate::case::case;
+use crate::directed::STOOD;
+use crate::huge::MAPPED;
 use crate::origin;
 use crate::pinned::PinnedFile;
 use crate::space::Given;
 use crate::system::{HoldPoint, Kinship, MAIN, Signal};
 use crate::test::{Checked, Ending, File, Op, Stop, Test, answer, fail};
-use crate::write::{short_buffer, write};
 
 /// A file with a pinned page, on a new file system.
 fn pinned(t: &mut Test<'_>) -> Checked<PinnedFile> {
@@ -79,11 +78,19 @@ impl PinnedFile {
 
     /// What checks the file system finds nothing, once it is unmounted.
     fn consistent(&self, t: &mut Test<'_>) -> Checked {
-        self.let_go(t)?;
-        t.run(Action::Whole(Whole::Unmount))?;
-        t.run(Action::Whole(Whole::Check))?;
-        Ok(())
+        t.run(Action::Unmap { map: self.map })?;
+        checked(t, &[self.data, self.other])
     }
+}
+
+/// These are all that is open, and what checks the file system finds nothing.
+pub(crate) fn checked(t: &mut Test<'_>, files: &[File]) -> Checked {
+    for file in files {
+        t.run(Action::Close { file: file.id })?;
+    }
+    t.run(Action::Whole(Whole::Unmount))?;
+    t.run(Action::Whole(Whole::Check))?;
+    Ok(())
 }
 
 case! {
@@ -290,12 +297,7 @@ fn poison_shared(t: &mut Test<'_>) -> Checked {
     t.release(pin)?;
     t.finished(&close)?;
     t.transferred(pin, "c")?;
-    for file in [copy, later] {
-        t.run(Action::Close { file: file.id })?;
-    }
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Check))?;
-    Ok(())
+    checked(t, &[copy, later])
 }
 
 case! {
@@ -481,100 +483,6 @@ fn repair(t: &mut Test<'_>) -> Checked {
     it.emptied(t)
 }
 
-/// Files on a new file system, of a page each, of which the last cannot be read.
-pub(crate) fn spoiled<const N: usize>(
-    t: &mut Test<'_>,
-    named: [(&str, &str); N],
-) -> Checked<[File; N]> {
-    t.run(Action::Whole(Whole::Make))?;
-    let mut files = [File { id: FileId(0), pages: 0 }; N];
-    for ((name, fill), file) in named.into_iter().zip(&mut files) {
-        *file = t.file_on_spare(name, fill)?;
-        t.run(Action::Fsync { file: file.id, data_only: false })?;
-    }
-    t.run(Action::SpoilBlocks { file: files[N - 1].id, span: page(0) })?;
-    Ok(files)
-}
-
-/// Writing the page mends it, and the file system is consistent.
-pub(crate) fn mended<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
-    let bad = files[N - 1];
-    t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
-    t.reads(bad, "m")?;
-    checked(t, files)
-}
-
-/// These are all that is open, and what checks the file system finds nothing.
-pub(crate) fn checked<const N: usize>(t: &mut Test<'_>, files: [File; N]) -> Checked {
-    for file in files {
-        t.run(Action::Close { file: file.id })?;
-    }
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Check))?;
-    Ok(())
-}
-
-case! {
-    /// A page of a file cannot be read, for the device has a bad block there. A write to a part of it fails,
-    /// as a read does: with EIO. A write of the whole page mends it.
-    write_bad: "lifecycle/write-to-bad-block",
-    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::BAD_BLOCKS,
-}
-fn write_bad(t: &mut Test<'_>) -> Checked {
-    let [data] = spoiled(t, [("data", "a")])?;
-    t.refused_as(MAIN, Action::Read { file: data.id, span: page(0) }, libc::EIO)?;
-    let span = Span { at: SECTOR, len: SECTOR };
-    t.refused_as(MAIN, Action::Write { file: data.id, span, byte: b'w' }, libc::EIO)?;
-    mended(t, [data])
-}
-
-case! {
-    /// Dedupe compares what the files hold: if one of them cannot be read it fails, and does not say that
-    /// they hold the same.
-    dedupe_bad: "lifecycle/dedupe-of-bad-block",
-    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
-}
-fn dedupe_bad(t: &mut Test<'_>) -> Checked {
-    let [data, other] = spoiled(t, [("data", "a"), ("other", "b")])?;
-    let dedupe = Action::Dedupe { from: data.id, span: page(0), to: other.id, at: 0 };
-    t.refused_as(MAIN, dedupe, libc::EIO)?;
-    t.reads(data, "a")?;
-    mended(t, [data, other])
-}
-
-case! {
-    /// A page cannot be read, for the device has a bad block there, and a write to it fails, because its buffer
-    /// cannot be read. Nothing was written, so the page cannot be read now either.
-    failed_to_bad: "lifecycle/failed-write-to-bad-block",
-    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
-}
-fn failed_to_bad(t: &mut Test<'_>) -> Checked {
-    stays_bad(t, PAGE)
-}
-
-case! {
-    /// A write to such a page ends after a few bytes, with its buffer. The rest of the page cannot be read
-    /// now either.
-    short_to_bad: "lifecycle/short-write-to-bad-block",
-    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
-}
-fn short_to_bad(t: &mut Test<'_>) -> Checked {
-    stays_bad(t, PAGE - SECTOR)
-}
-
-/// A write from a buffer that ends before it has a page does not mend a page that is bad.
-fn stays_bad(t: &mut Test<'_>, buffer: u64) -> Checked {
-    let [data] = spoiled(t, [("data", "a")])?;
-    let read = Action::Read { file: data.id, span: page(0) };
-    t.refused_as(MAIN, read.clone(), libc::EIO)?;
-    let map = short_buffer(t)?;
-    // What it says is open: it may meet the bad block first.
-    let written = write(t, data, page(0), (map, buffer))?;
-    t.note("the write", &written.map_or_else(|errno| errno.to_string(), |count| count.to_string()));
-    t.refused_as(MAIN, read, libc::EIO)?;
-    mended(t, [data])
-}
-
 case! {
     /// The memory of a page fails that one process has mapped by itself, of a file that another has mapped by
     /// huge pages and does not map any more. The first is told.
@@ -583,7 +491,7 @@ case! {
 }
 fn poison_small(t: &mut Test<'_>) -> Checked {
     let all = pages(0, 512);
-    t.until("was the file mapped by huge pages", |t| {
+    t.until(MAPPED, |t| {
         t.run(Action::Whole(Whole::Make))?;
         let data = t.file_on_spare("data", "")?;
         t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: all })?;
@@ -669,12 +577,8 @@ fn goes_on<const N: usize>(t: &mut Test<'_>, files: [(File, &str); N]) -> Checke
     for (file, expected) in files {
         t.reads(file, expected)?;
     }
-    for file in files.map(|(file, _)| file).into_iter().chain([later]) {
-        t.run(Action::Close { file: file.id })?;
-    }
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Check))?;
-    Ok(())
+    let files = files.map(|(file, _)| file).into_iter().chain([later]);
+    checked(t, &files.collect::<Vec<_>>())
 }
 
 case! {
@@ -727,9 +631,6 @@ fn moved(t: &mut Test<'_>) -> Checked {
     goes_on(t, [(data, "wb")])
 }
 
-/// What a case needs of its own timing.
-const STOOD: &str = "did the task stand until it was let go";
-
 case! {
     /// The memory of a page that two files share fails while a store through one of them copies it. Both come
     /// to an end. On kernels that get it wrong nobody can allocate there any more, nor can a task be killed
@@ -772,7 +673,7 @@ case! {
 }
 fn store_over_bad(t: &mut Test<'_>) -> Checked {
     let all = pages(0, 512);
-    t.until("was the file mapped by huge pages", |t| {
+    t.until(MAPPED, |t| {
         t.run(Action::Whole(Whole::Make))?;
         let old = t.file_on_spare("old", "")?;
         let data = t.file_on_spare("data", "")?;
@@ -804,11 +705,7 @@ fn store_over_bad(t: &mut Test<'_>) -> Checked {
         t.same("pages 101..512 of data read", reply, "h*411")?;
         let reply = t.quietly(MAIN, Action::Read { file: copy.id, span: page(100) })?;
         t.same("page 100 of copy reads", reply, "h")?;
-        for file in [old, data, copy] {
-            t.run(Action::Close { file: file.id })?;
-        }
-        t.run(Action::Whole(Whole::Unmount))?;
-        t.run(Action::Whole(Whole::Check))?;
+        checked(t, &[old, data, copy])?;
         Ok(touched == Reply::Count(1))
     })
 }
@@ -837,9 +734,7 @@ fn can_be_killed(t: &mut Test<'_>, act: fn(File, u64) -> Action) -> Checked {
     t.release(pin)?;
     t.succeeded(&close)?;
     t.transferred(pin, "a")?;
-    t.run(Action::Whole(Whole::Unmount))?;
-    t.run(Action::Whole(Whole::Check))?;
-    Ok(())
+    checked(t, &[])
 }
 
 case! {
