@@ -1,4 +1,4 @@
-"""Faults: bugs put into a stock kernel by a livepatch module.
+"""Faults: bugs put into a stock kernel by a module, nearly always a livepatch.
 
 A module is built on the host against the kernel's own headers package and
 loaded in the guest before the work begins. A patch that did not take hold
@@ -109,6 +109,11 @@ def patched(fault: str, where: str) -> list[str]:
     return re.findall(r'\.old_name = "(\w+)"', "".join(tables))
 
 
+def is_livepatch(fault: str) -> bool:
+    """Whether a fault replaces functions, rather than changing what they call."""
+    return "klp_enable_patch(" in source(fault)
+
+
 def called(fault: str) -> list[str]:
     """The functions of fs/dax.c that a fault calls in place of the file system.
 
@@ -123,8 +128,11 @@ def refusal(kernel: Kernel, fault: str, filesystem: str) -> str | None:
     if is_module(fault):
         built_for = facts(Path(fault))["vermagic"].partition(" ")[0]
         return None if built_for == kernel.release else f"{fault} is built for {built_for}, not for {kernel.release}"
-    if kernel.config and config.missing(config.read(kernel.config), ["LIVEPATCH"]):
-        return f"{kernel.release} is built without CONFIG_LIVEPATCH, and a fault is a livepatch"
+    needs = "LIVEPATCH" if is_livepatch(fault) else "DYNAMIC_FTRACE_WITH_REGS"
+    if kernel.config and config.missing(config.read(kernel.config), [needs]):
+        return f"{kernel.release} is built without CONFIG_{needs}, which the fault {fault} needs"
+    if not is_livepatch(fault):
+        return None
     path = f"fs/{filesystem}/{filesystem}"
     module = kernel.module(path)
     if module is None:
@@ -245,7 +253,8 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
 def load(fault: str, module: Path, filesystems: Sequence[str]) -> str:
     """The shell lines that put a fault into the guest's kernel; it must take hold wherever it is for.
 
-    What a module from elsewhere is for nobody can say, and it need not be a livepatch.
+    What a module from elsewhere is for nobody can say, and it need not be a livepatch. One of ours that is none is in
+    place once it is loaded: it refuses to be otherwise.
     """
     foreign = is_module(fault)
     objects = [] if foreign else [name for name in ("vmlinux", *filesystems) if patched(fault, name)]
@@ -255,5 +264,5 @@ def load(fault: str, module: Path, filesystems: Sequence[str]) -> str:
         module=shlex.quote(str(module)),
         name=(facts(module)["name"] if foreign else fault).replace("-", "_"),
         fault=fault,
-        must_patch="true" if foreign else "false",
+        must_patch="true" if foreign or not is_livepatch(fault) else "false",
     )

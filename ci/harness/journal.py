@@ -23,8 +23,8 @@ class Journal:
 
     verdicts: dict[str, list[str]] = field(default_factory=dict)
     """The verdicts of each case, in the order of its executions."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """How long each case ran, all executions together."""
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    """How long each execution of each case took."""
     running: str | None = None
     """The case that has begun and not ended."""
     down: str = ""
@@ -102,7 +102,7 @@ def parse(lines: Iterable[str]) -> Journal:
                 name = entry["case"]
                 journal.verdicts.setdefault(name, []).append(entry["verdict"])
                 journal.finds.setdefault(name, []).append(entry.get("find"))
-                journal.seconds[name] = journal.seconds.get(name, 0.0) + entry.get("seconds", 0.0)
+                journal.seconds.setdefault(name, []).append(entry.get("seconds", 0.0))
                 problems = entry.get("problems", [])
                 found = [problem["finding"] for problem in problems if "finding" in problem]
                 journal.findings.setdefault(name, []).extend(found)

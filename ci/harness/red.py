@@ -9,7 +9,7 @@ import fnmatch
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import build, journal, options, suite
@@ -67,6 +67,12 @@ class Fault:
     """In how many seconds of its own each of them must."""
     finding: Finding | None = None
     """What the tracer says of it. Then the cases are traced, and the journal of each must hold such a finding."""
+    iterations: int = 1
+    """How often each of them is run. It must turn red each time, and be in time each time."""
+
+    def options(self) -> list[str]:
+        """How the runner is told to repeat them."""
+        return ["--iterations", str(self.iterations)] if self.iterations > 1 else []
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Found:
     """They did not, and why."""
     silent: list[str]
     """They say nothing: a known deviation, or a case that cannot run here."""
+    slowest: dict[str, float] = field(default_factory=dict)
+    """How many seconds those that found it took at most."""
 
     def tell(self, fault: Fault, place: str) -> bool:
         """Say it; whether the fault was found by all that must."""
@@ -86,6 +94,9 @@ class Found:
         for what, cases in said:
             if cases:
                 print(f"{place}: {fault.name} {what} {len(cases)}: {', '.join(cases)}", flush=True)
+        if fault.iterations > 1:
+            for case, seconds in self.slowest.items():
+                print(f"{place}: {case}: red {fault.iterations} times of {fault.iterations}, after {seconds:.1f} s at most", flush=True)
         if not self.red and not self.missed:
             print(f"{place}: no case like {' or '.join(fault.selection)} ran to an end", flush=True)
         return bool(self.red) and not self.missed
@@ -104,12 +115,16 @@ def look(fault: Fault, seen: Journal, timelines: Mapping[str, list[dict]]) -> Fo
             red = case not in down and fault.finding.is_in(seen.findings.get(case, ()), timelines.get(case, ()))
             silent = {"NOTRUN"}
         else:
-            red = case in down or bool({"FAIL", "HANG"}.intersection(verdicts))
+            red = case in down or bool(verdicts) and set(verdicts) <= {"FAIL", "HANG"}
             silent = {"XFAIL", "NOTRUN"}
-        if red and fault.within is not None and seen.seconds.get(case, 0.0) > fault.within:
-            found.missed.append(f"{case} (only after {seen.seconds[case]:.1f} s)")
+        slowest = max(seen.seconds.get(case, []), default=0.0)
+        if red and fault.within is not None and slowest > fault.within:
+            found.missed.append(f"{case} (only after {slowest:.1f} s)")
+        elif red and case not in down and len(verdicts) < fault.iterations:
+            found.missed.append(f"{case} (only {len(verdicts)} executions of {fault.iterations})")
         elif red:
             found.red.append(case)
+            found.slowest[case] = slowest
         elif case not in down and set(verdicts) <= silent:
             found.silent.append(case)
         else:
@@ -120,7 +135,7 @@ def look(fault: Fault, seen: Journal, timelines: Mapping[str, list[dict]]) -> Fo
 def one(fault: Fault, filesystem: str, machine: list[str], programs: Path, results: Path) -> bool:
     """Cases in a machine of their own."""
     traced = ["--runner", "--trace"] if fault.finding else []
-    words = [*machine, "--fs", filesystem, "--fault", fault.name, *fault.selection, *traced]
+    words = [*machine, "--fs", filesystem, "--fault", fault.name, *fault.options(), *fault.selection, *traced]
     code, seen = boot(results, programs, *words)
     return judge(fault, filesystem, code, seen, results)
 
@@ -132,7 +147,8 @@ def several(fault: Fault, filesystems: list[str], machine: list[str], programs: 
     rest get machines of their own.
     """
     named = [word for filesystem in filesystems for word in ("--fs", filesystem)]
-    script = TOGETHER.format(filesystems=" ".join(filesystems), selection=shlex.join(fault.selection))
+    selection = shlex.join([*fault.options(), *fault.selection])
+    script = TOGETHER.format(filesystems=" ".join(filesystems), selection=selection)
     for filesystem in filesystems:
         (results / f"{filesystem}.code").unlink(missing_ok=True)
     words = [*machine, *named, "--fault", fault.name, "--", "sh", "-c", script]
@@ -190,6 +206,7 @@ def main(arguments: list[str]) -> int:
     add("--fs", action="append", choices=("xfs", "ext4"), help="repeatable (default: xfs)")
     add("--cpus", type=options.count, default=1, help="(default: %(default)s)")
     add("--within", type=options.seconds, metavar="SECONDS", help="fail unless the case turns red within so many seconds of its own")
+    add("--iterations", type=options.count, default=1, metavar="N", help="run each case N times; each must be red (default: 1)")
     add("--rule", metavar="ID", help="trace, and require a finding of this rule: missed-wait")
     add("--how", metavar="ID", help="with --rule: in which way it must be broken: entry-removed")
     add("--programs", type=Path, metavar="DIR", help="use the programs in DIR; build none")
@@ -199,7 +216,7 @@ def main(arguments: list[str]) -> int:
         parser.error("--how goes with --rule")
     known(asked.fault)
     finding = Finding(asked.rule, asked.how) if asked.rule else None
-    fault = Fault(asked.fault, tuple(asked.case), asked.within, finding)
+    fault = Fault(asked.fault, tuple(asked.case), asked.within, finding, asked.iterations)
     machine = ["--kernel", asked.kernel, "--cpus", str(asked.cpus)]
     filesystems = asked.fs or ["xfs"]
     places = machine, build.folder(asked.programs), asked.results or RESULTS / f"red-{fault.name}"

@@ -40,7 +40,7 @@ class Parse(unittest.TestCase):
     def test_a_case_that_failed_once_failed(self):
         seen = journal.parse(lines(begun("a"), ended("a", "FAIL"), begun("a"), ended("a", "PASS")))
         self.assertEqual(seen.counts(), (0, 1, 0))
-        self.assertEqual(seen.seconds["a"], 1.0)
+        self.assertEqual(seen.seconds["a"], [0.5, 0.5])
 
     def test_the_find_of_each_verdict_is_kept(self):
         known = ended("a", "XFAIL") | {"find": "unmapped"}

@@ -1,6 +1,7 @@
 """When a fault was found, and that the faults of `expected/red.toml` are put into a kernel by a step of `ci/test`."""
 
 import contextlib
+import dataclasses
 import fnmatch
 import io
 import json
@@ -23,7 +24,7 @@ SPIN = Fault("spin", ("waits/punch",), finding=Finding("livelock", "spins"))
 
 def journal(**verdicts: str) -> Journal:
     names = {name.replace("__", "/").replace("_", "-"): [verdict] for name, verdict in verdicts.items()}
-    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names), complete=True)
+    return Journal(verdicts=names, seconds={name: [1.0] for name in names}, begun=len(names), complete=True)
 
 
 def good(fault: Fault, code: int, seen: Journal) -> tuple[bool, str]:
@@ -137,8 +138,27 @@ class Faulty(unittest.TestCase):
 
     def test_found_too_late_is_not_found(self):
         seen = journal(race__retry="FAIL")
-        seen.seconds["race/retry"] = 10.5
+        seen.seconds["race/retry"] = [10.5]
         self.assertEqual(look(RETRY, seen, {}).missed, ["race/retry (only after 10.5 s)"])
+
+    def test_each_execution_must_find_it(self):
+        each = dataclasses.replace(RETRY, iterations=3)
+        for verdicts, missed in (
+            (["FAIL", "HANG", "FAIL"], []),
+            (["FAIL", "PASS", "FAIL"], ["race/retry (FAIL, PASS, FAIL)"]),
+            (["FAIL", "FAIL"], ["race/retry (only 2 executions of 3)"]),
+        ):
+            seen = Journal(verdicts={"race/retry": verdicts}, seconds={"race/retry": [1.0] * len(verdicts)})
+            self.assertEqual(look(each, seen, {}).missed, missed)
+
+    def test_each_execution_must_find_it_in_time(self):
+        seen = Journal(verdicts={"race/retry": ["FAIL"] * 2}, seconds={"race/retry": [1.0, 10.5]})
+        found = look(dataclasses.replace(RETRY, iterations=2), seen, {})
+        self.assertEqual(found.missed, ["race/retry (only after 10.5 s)"])
+        self.assertEqual(found.slowest, {})
+        seen.seconds["race/retry"] = [1.0, 1.5]
+        found = look(dataclasses.replace(RETRY, iterations=2), seen, {})
+        self.assertEqual((found.red, found.slowest), (["race/retry"], {"race/retry": 1.5}))
 
     def test_a_machine_that_went_down_under_the_case_found_it(self):
         self.assertTrue(good(RETRY, 1, Journal(lost=["race/retry"], begun=1))[0])
