@@ -47,6 +47,14 @@ pub enum PinKind {
     Zerocopy,
     /// tee(2) of a pipe that vmsplice(2) has filled and that is closed then.
     Tee,
+    /// read(2) or write(2) of a file on FUSE by a thread of its own, with direct I/O and a server that
+    /// does not answer.
+    Fuse {
+        /// Which way.
+        direction: Direction,
+        /// What the server has read(2) return.
+        byte: u8,
+    },
 }
 
 /// What ends a pin.
@@ -92,6 +100,8 @@ pub(crate) const CATALOGUE: &[CatalogueKind] = &[
         phrase: "a MSG_ZEROCOPY send",
         origin: None,
     },
+    fuse(Direction::IntoMemory, "fuse-read", "a read from FUSE"),
+    fuse(Direction::FromMemory, "fuse-write", "a write to FUSE"),
 ];
 
 /// vmsplice(2), for which nothing is needed.
@@ -114,6 +124,10 @@ const fn uring(direction: Direction, name: &'static str, phrase: &'static str) -
 
 const fn remote(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
     CatalogueKind { kind: PinKind::Remote { direction, byte: DEVICE }, name, phrase, origin: None }
+}
+
+const fn fuse(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
+    CatalogueKind { kind: PinKind::Fuse { direction, byte: DEVICE }, name, phrase, origin: None }
 }
 
 /// What is known of a kind, whoever takes it: what each is, the method of that name says.
@@ -162,6 +176,16 @@ impl PinKind {
             },
             Self::Zerocopy => KindRow { words: "MSG_ZEROCOPY send of it", ..Self::Splice.facts() },
             Self::Tee => KindRow { words: "tee of a pipe with it", ..Self::Splice.facts() },
+            Self::Fuse { direction, byte } => KindRow {
+                words: match direction {
+                    FromMemory => "write from it to FUSE",
+                    IntoMemory => "read from FUSE into it",
+                },
+                direction,
+                byte,
+                is_reference: false,
+                end: PinEnd::Device,
+            },
         }
     }
 

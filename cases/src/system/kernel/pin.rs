@@ -5,6 +5,7 @@
 //! How each kind does that, a file of its own says.
 
 mod direct;
+mod fuse;
 mod pipe;
 mod remote;
 mod zerocopy;
@@ -45,7 +46,7 @@ struct Prepared {
     /// Who holds it; nobody here if its task keeps it.
     holder: Option<Box<dyn Holder>>,
     /// What the task takes it with.
-    theirs: Option<OwnedFd>,
+    theirs: Vec<OwnedFd>,
 }
 
 /// The controller's side of a pin.
@@ -103,6 +104,7 @@ fn means(kind: PinKind) -> Box<dyn Means> {
         PinKind::Remote { direction, byte } => Box::new(remote::Remote { direction, byte }),
         PinKind::Zerocopy => Box::new(zerocopy::Zerocopy),
         PinKind::Tee => Box::new(pipe::Tee),
+        PinKind::Fuse { direction, byte } => Box::new(fuse::Fuse { direction, byte }),
     }
 }
 
@@ -148,7 +150,7 @@ impl KernelSystem {
         let prepared = means(kind).prepare(self, len)?;
         let stage = prepared.holder.map_or(PinStage::Kept(task), PinStage::Held);
         self.pins.stages.insert(pin, stage);
-        Ok(prepared.theirs.into_iter().collect())
+        Ok(prepared.theirs)
     }
 
     /// `pin` was refused, so nobody holds it. The pages that came before the one that could not be
@@ -273,6 +275,8 @@ mod tests {
             PinKind::Tee,
             PinKind::Remote { direction: Direction::FromMemory, byte: b'z' },
             PinKind::Remote { direction: Direction::IntoMemory, byte: b'z' },
+            PinKind::Fuse { direction: Direction::FromMemory, byte: b'z' },
+            PinKind::Fuse { direction: Direction::IntoMemory, byte: b'z' },
         ];
         // A kernel without it, or one that keeps it from this user.
         let kinds: Vec<_> = kinds
@@ -280,9 +284,8 @@ mod tests {
             .filter(|kind| match system.offers(Need::Pin(*kind)) {
                 Ok(()) => true,
                 Err(why) => {
-                    let named =
-                        why.starts_with("userfaultfd: ") || why.starts_with("MSG_ZEROCOPY: ");
-                    assert!(named, "{kind}: {why}");
+                    let named = ["userfaultfd: ", "MSG_ZEROCOPY: ", "FUSE: ", "no fuse: "];
+                    assert!(named.iter().any(|name| why.starts_with(name)), "{kind}: {why}");
                     false
                 }
             })
@@ -299,6 +302,9 @@ mod tests {
         did(system, Action::Store { map, span, byte: b'x' });
         for (number, kind) in (0..).zip(&kinds) {
             system.release(PinId(number)).unwrap();
+            if kind.is_reaped() {
+                did(system, Action::Reap { pin: PinId(number) });
+            }
             let (seen, page) = (if kind.writes() { "z" } else { "x" }, page(number.into()));
             assert_eq!(system.transferred(PinId(number)).unwrap().to_string(), seen, "{kind}");
             match did(system, Action::Load { map, span: page }) {

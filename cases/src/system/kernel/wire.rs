@@ -157,7 +157,7 @@ fn take(
 }
 
 /// Whether there is something to hear, having waited at most `wait`.
-pub(super) fn readable(socket: &OwnedFd, wait: Duration) -> Tried<bool> {
+pub(super) fn readable(socket: &impl AsFd, wait: Duration) -> Tried<bool> {
     let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], limit) {
         Ok(0) | Err(Raw::EINTR) => Ok(false),
@@ -167,7 +167,7 @@ pub(super) fn readable(socket: &OwnedFd, wait: Duration) -> Tried<bool> {
 }
 
 /// The same, whatever signals come.
-pub(super) fn readable_until(socket: &OwnedFd, until: Instant) -> Tried<bool> {
+pub(super) fn readable_until(socket: &impl AsFd, until: Instant) -> Tried<bool> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if readable(socket, left)? {

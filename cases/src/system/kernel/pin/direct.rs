@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Holder, Means, Pages, Prepared, sent};
+use super::{Holder, Means, Pages, Prepared, fuse, sent};
 use crate::action::{Content, Direction, Engine};
 use crate::patience::{Limit, Patience};
 use crate::system::kernel::actor::Actor;
@@ -32,7 +33,7 @@ impl Means for Direct {
 
     fn prepare(&self, kernel: &mut KernelSystem, len: u64) -> Tried<Prepared> {
         let (slice, device) = kernel.bench().hold(len, self.byte)?;
-        Ok(Prepared { holder: Some(Box::new(slice)), theirs: Some(device) })
+        Ok(Prepared { holder: Some(Box::new(slice)), theirs: vec![device] })
     }
 
     fn take(&self, actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
@@ -68,6 +69,8 @@ impl Holder for HeldSlice {
 pub(crate) enum Flight {
     Aio(Aio, Ends),
     Uring(Box<UringFlight>),
+    /// A call that a thread waits in.
+    Call(JoinHandle<io::Result<u64>>),
 }
 
 /// The device and the memory that a transfer is between.
@@ -122,6 +125,7 @@ impl Flight {
                 Ok(event.result as u64)
             }
             Self::Uring(mut flight) => flight.0.complete(),
+            Self::Call(call) => fuse::joined(call),
         }
     }
 }

@@ -21,7 +21,7 @@ impl Means for Splice {
     fn prepare(&self, _kernel: &mut KernelSystem, len: u64) -> Tried<Prepared> {
         let [reader, writer] = pipe(len).map_err(trouble("a pipe"))?;
         let holder = PipeReader::new(reader, len).map_err(trouble("a pipe"))?;
-        Ok(Prepared { holder: Some(Box::new(holder)), theirs: Some(writer) })
+        Ok(Prepared { holder: Some(Box::new(holder)), theirs: vec![writer] })
     }
 
     fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {

@@ -52,7 +52,7 @@ impl Means for Remote {
         };
         let [ours, theirs] = peer.line().map_err(trouble("the peer"))?;
         let holder = Line { ours, byte: self.byte };
-        Ok(Prepared { holder: Some(Box::new(holder)), theirs: Some(theirs) })
+        Ok(Prepared { holder: Some(Box::new(holder)), theirs: vec![theirs] })
     }
 
     /// Has the peer pin the pages, which are this process's.

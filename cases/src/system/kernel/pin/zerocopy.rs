@@ -32,7 +32,7 @@ impl Means for Zerocopy {
         let patience = kernel.setup.patience.of(PATIENCE);
         let (ours, theirs) =
             Connection::filled(len, patience).map_err(trouble("a full connection"))?;
-        Ok(Prepared { holder: Some(Box::new(ours)), theirs: Some(theirs) })
+        Ok(Prepared { holder: Some(Box::new(ours)), theirs: vec![theirs] })
     }
 
     fn take(&self, _actor: &Actor, pages: &Pages, fds: Vec<OwnedFd>) -> io::Result<()> {
