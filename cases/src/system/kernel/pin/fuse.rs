@@ -259,7 +259,9 @@ impl Holder for Server {
         let what = "the request of a file on FUSE";
         let broken = |why: String| Err(Trouble::Machinery { what: what.to_owned(), why });
         if !wire::readable_until(&self.device, Instant::now() + patience)? {
-            return broken("it is gone".to_owned());
+            // The caller does not come as far as to ask.
+            let (what, seconds) = (what.to_owned(), patience.as_secs());
+            return Err(Trouble::Stuck { what, seconds, state: String::new() });
         }
         match self.next().map_err(trouble(what))? {
             Some(request) if matches!(request.opcode, READ | WRITE) => {
