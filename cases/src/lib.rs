@@ -13,6 +13,7 @@ mod case;
 mod catalogue;
 mod cell;
 mod content;
+mod copy;
 mod deadlock;
 mod directed;
 mod evict;

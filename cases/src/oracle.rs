@@ -421,6 +421,10 @@ impl System for Watch<'_> {
         self.system.hold(task, point)
     }
 
+    fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {
+        self.system.hold_in_copy(task)
+    }
+
     fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
         self.system.arrived(hold)
     }

@@ -3,6 +3,8 @@
 //! The reference is right by definition, so what it answers is what a kernel must answer. What is
 //! written down can be made into a program that needs nothing of daxtests.
 
+use std::collections::BTreeMap;
+
 use crate::action::{Action, Content, FileId, PinId, Reply, TaskId, VarId};
 use crate::case::Case;
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
@@ -61,6 +63,12 @@ pub enum Deed {
         /// Which.
         signal: Signal,
     },
+    /// A task is to be held in the copy of its next read(2) or write(2).
+    HoldInCopy(TaskId),
+    /// It stands there.
+    Stands(TaskId),
+    /// It is let go.
+    Go(TaskId),
     /// A pin is let go.
     Release(PinId),
     /// What went through a released pin.
@@ -87,6 +95,7 @@ pub fn record_what<T>(seed: u64, what: impl FnOnce(&mut dyn System) -> T) -> (T,
         system: Reference::new(&ReferenceSetup { seed, ..ReferenceSetup::default() }),
         names: Names::default(),
         deeds: Vec::new(),
+        held: BTreeMap::new(),
     };
     let said = what(&mut recorder);
     (said, recorder.deeds)
@@ -97,6 +106,8 @@ struct Recorder {
     system: Reference,
     names: Names,
     deeds: Vec<Deed>,
+    /// Who is held in a copy, by the hold.
+    held: BTreeMap<usize, TaskId>,
 }
 
 impl Recorder {
@@ -197,7 +208,15 @@ impl System for Recorder {
         self.system.hold(task, point)
     }
 
+    fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {
+        let hold = self.system.hold_in_copy(task)?;
+        self.held.insert(hold.0, task);
+        self.deeds.push(Deed::HoldInCopy(task));
+        Ok(hold)
+    }
+
     fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
+        self.deeds.extend(self.held.get(&hold.0).map(|task| Deed::Stands(*task)));
         self.system.arrived(hold)
     }
 
@@ -206,6 +225,7 @@ impl System for Recorder {
     }
 
     fn go(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        self.deeds.extend(self.held.get(&hold.0).map(|task| Deed::Go(*task)));
         self.system.go(hold)
     }
 

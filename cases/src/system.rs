@@ -85,6 +85,8 @@ pub enum Need {
     Unbind,
     /// A task that is held at this point.
     Hold(HoldPoint),
+    /// A task that is held in its copy: [`System::hold_in_copy`].
+    HoldInCopy,
 }
 
 impl fmt::Display for Need {
@@ -119,6 +121,7 @@ impl fmt::Display for Need {
             Self::Repair => "repair",
             Self::Unbind => "unbind",
             Self::Hold(point) => return write!(f, "a hold at {point}"),
+            Self::HoldInCopy => "a hold in a copy",
         })
     }
 }
@@ -324,6 +327,12 @@ pub trait System {
 
     /// Has `task` held when it next comes to `point`, before it begins what leads there.
     fn hold(&mut self, _task: TaskId, _point: HoldPoint) -> Tried<HoldId> {
+        Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
+    }
+
+    /// Has `task` held in the copy of its next read(2) or write(2), before it begins that: where it has copied
+    /// the first sector. It stands until it is let go.
+    fn hold_in_copy(&mut self, _task: TaskId) -> Tried<HoldId> {
         Err(Trouble::NotOffered(NO_HOLDS.to_owned()))
     }
 

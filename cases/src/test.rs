@@ -92,7 +92,8 @@ pub struct Op {
 #[derive(Clone, Copy, Debug)]
 pub struct Hold {
     id: HoldId,
-    point: HoldPoint,
+    /// Where it stands then, as the transcript has it.
+    place: &'static str,
 }
 
 /// Operations that came to their points in an order.
@@ -495,13 +496,18 @@ impl Test<'_> {
     /// Has `task` held when it next comes to `point`: to be called before it begins what leads
     /// there.
     pub(crate) fn hold(&mut self, task: TaskId, point: HoldPoint) -> Checked<Hold> {
-        Ok(Hold { id: self.system.hold(task, point)?, point })
+        Ok(Hold { id: self.system.hold(task, point)?, place: point_words(point) })
+    }
+
+    /// Has `task` held in the copy of its next read(2) or write(2): to be called before it begins that.
+    pub(crate) fn hold_in_copy(&mut self, task: TaskId) -> Checked<Hold> {
+        Ok(Hold { id: self.system.hold_in_copy(task)?, place: "in its copy" })
     }
 
     /// Waits until the task stands there. If it ends without having come by, [`Test::go`] says so.
     pub(crate) fn arrived(&mut self, hold: &Hold) -> Checked {
         self.system.arrived(hold.id)?;
-        self.say(&format!("held {}", point_words(hold.point)));
+        self.say(&format!("held {}", hold.place));
         Ok(())
     }
 
@@ -516,7 +522,7 @@ impl Test<'_> {
             match look {
                 Look::Done(done) if stands => {
                     let seen = format!("it returned {}", outcome(&done));
-                    return fail(&line, &seen, point_words(hold.point));
+                    return fail(&line, &seen, hold.place);
                 }
                 Look::Gone => return fail(&line, "its task is gone", ""),
                 Look::Blocked(_) => asleep += 1,
@@ -749,9 +755,14 @@ impl Test<'_> {
         let first = span.at / PAGE;
         let letters = (first..first + span.len / PAGE).map(|page| char::from(b'a' + page as u8));
         let expected: String = letters.collect();
+        self.reads_at(file, span, &expected)
+    }
+
+    /// `span` of `file` must hold `expected`, read with read(2).
+    pub(crate) fn reads_at(&mut self, file: File, span: Span, expected: &str) -> Checked {
         let reply = self.quietly(MAIN, Action::Read { file: file.id, span })?;
         let name = self.names.file(file.id).into_owned();
-        self.same(&format!("{span} of {name} reads"), reply, &expected)
+        self.same(&format!("{span} of {name} reads"), reply, expected)
     }
 
     /// `span` of `map` must hold `expected`, seen through the mapping.

@@ -154,7 +154,7 @@ mod tests {
 
     /// What stands for all: a cell of each law that can be exported, and cases that no axis
     /// expresses.
-    const SAMPLE: [&str; 19] = [
+    const SAMPLE: [&str; 22] = [
         "waits/punch/splice/unmapped",
         "waits/truncate-down/splice/other-process",
         "waits/collapse/splice/unlinked",
@@ -174,6 +174,9 @@ mod tests {
         "mapping/cachestat",
         "waits/truncate-down/aio-write/mapped",
         "waits/punch/aio-read/other-process",
+        "copy/store-moves-written",
+        "copy/store-moves-read",
+        "copy/huge-fault-beside-write",
     ];
 
     /// For each requirement a case that has it, what `lacking.c` calls it, and what the program says
@@ -298,6 +301,12 @@ mod tests {
             "waits/punch/aio-read/mapped",
             "held",
             "a device that holds direct I/O (dm-linear, loop): Function not implemented",
+        ),
+        (
+            Requirement::HoldInCopy,
+            "copy/store-moves-written",
+            "userfaultfd",
+            "userfaultfd(2): Operation not permitted",
         ),
         (
             Requirement::Whole,
@@ -455,6 +464,26 @@ mod tests {
             assert!(text.contains(has), "{name}: {has}\n{text}");
             assert!(!text.contains(has_not), "{name}: {has_not}\n{text}");
         }
+    }
+
+    /// What happens while a copy is held has its order, and may wait for the copy.
+    #[test]
+    fn a_copy_is_held_while_others_go_on() {
+        let text = c(cases::find("copy/store-moves-read").unwrap()).unwrap().text;
+        let (_, run) = text.split_once("static void run(void)").unwrap();
+        let mut rest = run;
+        for line in [
+            "expect_asked(&buffer",
+            "\"store s to bytes 0..512 of the map of data\"",
+            "settle(&operations",
+            "\"write n to page 1 of before\"",
+            "settle(&operations",
+            "provide(&buffer",
+            "expect_end(&operations",
+        ] {
+            rest = rest.split_once(line).unwrap_or_else(|| panic!("{line}\n{run}")).1;
+        }
+        assert!(text.contains("\treturn read_into(&buffer5, fd2, 1024, \"aaaaaa\", "), "{text}");
     }
 
     #[test]

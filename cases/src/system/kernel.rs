@@ -12,6 +12,7 @@ mod crew;
 mod dax;
 mod failure;
 mod folders;
+mod held_copy;
 mod hold;
 mod mapper;
 mod observe;
@@ -563,6 +564,10 @@ impl System for KernelSystem {
 
     fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
         self.held(task, point)
+    }
+
+    fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {
+        Ok(self.held_in_copy(task))
     }
 
     fn arrived(&mut self, hold: HoldId) -> Tried<bool> {

@@ -362,6 +362,11 @@ impl System for Reference {
         Ok(HoldId(self.held.len() - 1))
     }
 
+    fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {
+        // A page is copied at once here, so this is before its first sector.
+        self.hold(task, HoldPoint::BlockFound)
+    }
+
     fn arrived(&mut self, hold: HoldId) -> Tried<bool> {
         let (_, number) = self.held[hold.0];
         let holds = &self.shared.fs.holds;

@@ -2,6 +2,7 @@
 //!
 //! What it needs of `pieces.c` goes before it, and nothing else: the program is meant to be read.
 
+mod buffer;
 mod call;
 mod text;
 mod uses;
@@ -13,6 +14,7 @@ use cases::Deed;
 use cases::action::{Action, FileId, MapId, Medium, PinId, Reply, TaskId, Whole};
 use cases::system::{Errno, Kinship, MAIN, OpId, Signal};
 
+use self::buffer::CBuffer;
 use self::call::{descriptor, expected, mapping, operation, quoted, range, signs};
 pub(super) use self::uses::{files, maps, named};
 use super::Recorded;
@@ -42,6 +44,12 @@ struct CWriter {
     /// Files of which the program knows the name only when it runs.
     swapped: BTreeSet<FileId>,
     pins: BTreeMap<PinId, PinCode>,
+    /// Tasks that are to be held in the copy that comes next.
+    to_be_held: BTreeSet<TaskId>,
+    /// The memory of those that are.
+    buffers: BTreeMap<TaskId, CBuffer>,
+    /// What comes of each operation in the end.
+    results: BTreeMap<OpId, Result<Reply, Errno>>,
     /// Operations that are begun and waited for apart.
     apart: BTreeSet<OpId>,
     /// Those that have not ended.
@@ -75,8 +83,16 @@ pub(super) fn mount(deeds: &[Deed]) -> &'static str {
 /// The program of what was recorded; why there is none.
 pub(super) fn program(recorded: &Recorded, reader: Audience) -> Sayable<String> {
     let deeds = &recorded.deeds;
-    let mut writer =
-        CWriter { mount: mount(deeds), in_memory: in_memory(deeds), ..CWriter::default() };
+    let results = deeds.iter().filter_map(|deed| match deed {
+        Deed::End { op, result } => Some((*op, result.clone())),
+        _ => None,
+    });
+    let mut writer = CWriter {
+        mount: mount(deeds),
+        in_memory: in_memory(deeds),
+        results: results.collect(),
+        ..CWriter::default()
+    };
     writer.place.insert(MAIN, 0);
     writer.processes.insert(0, CProcess::default());
     for (index, deed) in deeds.iter().enumerate() {
@@ -118,6 +134,13 @@ impl CWriter {
             }
             Deed::End { op, result } => self.end(*op, result),
             Deed::Signal { task, signal } => self.signal(*task, *signal),
+            Deed::HoldInCopy(task) if self.process(*task)? == 0 => {
+                self.to_be_held.insert(*task);
+                Ok(())
+            }
+            Deed::HoldInCopy(_) => Err("a forked process is held in a copy".to_owned()),
+            Deed::Stands(task) => self.stands(*task),
+            Deed::Go(task) => self.goes(*task),
             Deed::Release(pin) => {
                 let line = self.pins.get(pin).map_or(String::new(), |pin| pin.releases.clone());
                 if line.is_empty() {
@@ -178,7 +201,10 @@ impl CWriter {
             Some(Deed::End { op: other, result }) if *other == op => Some(result),
             _ => None,
         };
-        let call = self.call(action, result, words)?;
+        let call = match self.held_call(op, task, action, words)? {
+            Some(call) => call,
+            None => self.call(action, result, words)?,
+        };
         let _ = writeln!(
             self.calls,
             "/* {words} */\nstatic long call{}(void)\n{{\n\treturn {call};\n}}\n",
@@ -214,7 +240,13 @@ impl CWriter {
             return Ok(());
         }
         let call = self.call(&action, Some(result), &words)?;
-        if matches!(action, Action::Create { .. } | Action::CreateSpare { .. }) {
+        let makes = |action: &Action| {
+            matches!(
+                action,
+                Action::Create { .. } | Action::CreateSpare { .. } | Action::CreateHuge { .. }
+            )
+        };
+        if makes(&action) {
             self.line(&format!("{call};"));
         } else {
             let expected = expected(&action, result)?;
@@ -253,6 +285,7 @@ impl CWriter {
         }
         if let Action::Create { file, name, .. }
         | Action::CreateSpare { file, name, .. }
+        | Action::CreateHuge { file, name, .. }
         | Action::CreateWithoutDax { file, name, .. } = action
         {
             has.files.insert(*file);

@@ -125,6 +125,20 @@ static long create(int *fd, const char *name, const char *fill)
 	return 0;
 }
 
+//: create_filled create
+/* One that is full of a letter; its blocks are allocated in one piece, as huge pages want them. */
+static long create_filled(int *fd, const char *name, size_t length, char byte)
+{
+	char *bytes = malloc(length);
+
+	create(fd, name, "");
+	memset(bytes, byte, length);
+	if (fallocate(*fd, 0, 0, (off_t)length) || pwrite(*fd, bytes, length, 0) != (ssize_t)length || fsync(*fd))
+		cannot(name);
+	free(bytes);
+	return 0;
+}
+
 //: choose_dax
 /* Whether what is made in the folder from now on is to be DAX files; on dax=inode that counts. */
 static long choose_dax(int wanted)
@@ -1161,6 +1175,94 @@ static void expect_end(struct operation *op, long expected)
 		usleep(10000);
 	}
 	expect(op->result, expected, op->what);
+}
+
+//: make_buffer answer
+#include <linux/userfaultfd.h>
+
+/*
+ * Memory of a read(2) or a write(2), all of which but the first sector userfaultfd(2) withholds: the kernel
+ * copies that sector, and waits for the rest with all that it has locked.
+ */
+struct buffer {
+	int events;
+	char *first, *withheld;
+	size_t length, missing;
+	char byte;
+};
+
+static long make_buffer(struct buffer *buffer, size_t length, char byte)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *at;
+
+	buffer->length = length;
+	buffer->missing = (length - SECTOR + PAGE - 1) / PAGE * PAGE;
+	buffer->byte = byte;
+	/* Without O_NONBLOCK poll(2) says POLLERR at once. */
+	buffer->events = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (buffer->events < 0 || ioctl(buffer->events, UFFDIO_API, &api))
+		return -errno;
+	at = mmap(NULL, PAGE + buffer->missing, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	memset(at, byte, PAGE);
+	buffer->withheld = at + PAGE;
+	buffer->first = buffer->withheld - SECTOR;
+	missing.range.start = (__u64)(unsigned long)buffer->withheld;
+	missing.range.len = buffer->missing;
+	return answer(ioctl(buffer->events, UFFDIO_REGISTER, &missing));
+}
+
+//: write_from make_buffer
+static long write_from(const struct buffer *buffer, int fd, off_t at)
+{
+	ssize_t count = pwrite(fd, buffer->first, buffer->length, at);
+
+	return count == (ssize_t)buffer->length ? 0 : answer(count < 0 ? -1 : 1);
+}
+
+//: read_into make_buffer same
+/* Reads a file and compares. */
+static long read_into(const struct buffer *buffer, int fd, off_t at, const char *expected, const char *what)
+{
+	ssize_t count = pread(fd, buffer->first, buffer->length, at);
+
+	if (count < 0)
+		return -errno;
+	same(buffer->first, count, expected, what);
+	return 0;
+}
+
+//: expect_asked make_buffer operation
+/* Waits until the operation waits for its memory. */
+static void expect_asked(const struct buffer *buffer, struct operation *op)
+{
+	struct pollfd event = { .fd = buffer->events, .events = POLLIN };
+
+	while (poll(&event, 1, 10) == 0)
+		if (is_done(op)) {
+			fprintf(stderr, "cannot tell: %s: it did not wait for its memory\n", op->what);
+			end(2);
+		}
+}
+
+//: provide make_buffer
+/* Provides the rest of the memory, and so lets the operation go on. */
+static void provide(const struct buffer *buffer)
+{
+	char *bytes = malloc(buffer->missing);
+	struct uffdio_copy copy = {
+		.dst = (__u64)(unsigned long)buffer->withheld,
+		.src = (__u64)(unsigned long)bytes,
+		.len = buffer->missing,
+	};
+
+	memset(bytes, buffer->byte, buffer->missing);
+	if (ioctl(buffer->events, UFFDIO_COPY, &copy))
+		cannot("UFFDIO_COPY");
+	free(bytes);
 }
 
 //: process operation

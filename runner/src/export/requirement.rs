@@ -45,6 +45,8 @@ pub(super) enum Requirement {
     Peer,
     /// A device that holds direct I/O.
     HeldIo,
+    /// Memory that the kernel waits for.
+    HoldInCopy,
     /// A file system that nobody else uses, by its mount point.
     Whole,
     /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
@@ -105,6 +107,7 @@ impl Requirement {
             Need::Uring => Self::RegisteredBuffer,
             Need::Pin(PinKind::Direct { .. }) | Need::HeldIo => Self::HeldIo,
             Need::Pin(kind) if PinCode::is_tried(kind) => Self::Peer,
+            Need::HoldInCopy => Self::HoldInCopy,
             Need::Spare => Self::Whole,
             Need::ShutDown => Self::ShutDown,
             Need::WriteProtect => Self::WriteProtect,
@@ -251,7 +254,7 @@ impl Requirement {
                 ..none()
             },
             // Each that a program has tries it for itself when it begins.
-            Self::Peer | Self::HeldIo => none(),
+            Self::Peer | Self::HeldIo | Self::HoldInCopy => none(),
             Self::Whole => Row {
                 tries: tries("find_mount()", "the mount point of a file system of its own"),
                 ..none()

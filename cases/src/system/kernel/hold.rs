@@ -1,14 +1,19 @@
-//! Holds on a kernel: the control page that the runner's probes look at, and who is held by it.
+//! Holds on a kernel: who is held, and the control page that the runner's probes look at.
 //!
 //! The runner attaches the probes and has the page, which it lends to the process of a case that
-//! needs it. What a word of it means is `protocol::hold`'s to say.
+//! needs it. What a word of it means is `protocol::hold`'s to say. Who is held in a copy needs neither:
+//! [`held_copy`](super::held_copy).
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use protocol::HoldPoint;
 use protocol::hold::Slot;
 
+use super::bench::trouble;
+use super::held_copy::HeldCopy;
 use super::{KernelSystem, PATIENCE, sys};
+use crate::action::Action;
 use crate::patience::Limit;
 use crate::system::{HoldEnd, HoldId, System as _, TaskId, Tried, Trouble};
 
@@ -46,7 +51,24 @@ impl HoldPageFd {
 pub(super) struct ArmedHolds {
     lent: Lent,
     page: Option<sys::HoldPage>,
-    armed: Vec<(HoldPoint, TaskId)>,
+    armed: Vec<ArmedHold>,
+}
+
+/// Somebody who is held.
+#[derive(Debug)]
+enum ArmedHold {
+    /// By a probe.
+    Probe(HoldPoint, TaskId),
+    /// By memory that is withheld.
+    Copy(HeldCopy),
+}
+
+impl ArmedHold {
+    const fn task(&self) -> TaskId {
+        match self {
+            Self::Probe(_, task) | Self::Copy(HeldCopy { task, .. }) => *task,
+        }
+    }
 }
 
 impl ArmedHolds {
@@ -91,19 +113,48 @@ impl KernelSystem {
                 why: "another task stands in the same function".to_owned(),
             });
         }
-        self.holds.armed.push((point, task));
-        Ok(HoldId(self.holds.armed.len() - 1))
+        Ok(self.arm(ArmedHold::Probe(point, task)))
     }
 
-    fn held_by(&mut self, hold: HoldId) -> Tried<(&Slot, TaskId)> {
-        let (point, task) = self.holds.armed[hold.0];
-        Ok((self.holds.slot(point).map_err(Trouble::NotOffered)?, task))
+    /// As [`crate::system::System::hold_in_copy`].
+    pub(super) fn held_in_copy(&mut self, task: TaskId) -> HoldId {
+        self.arm(ArmedHold::Copy(HeldCopy::new(task)))
+    }
+
+    fn arm(&mut self, hold: ArmedHold) -> HoldId {
+        self.holds.armed.push(hold);
+        HoldId(self.holds.armed.len() - 1)
+    }
+
+    /// What an action is to be sent with because its task is held in a copy.
+    pub(super) fn equip_held(&mut self, task: TaskId, action: &Action) -> Tried<Vec<OwnedFd>> {
+        for hold in &mut self.holds.armed {
+            if let ArmedHold::Copy(copy) = hold
+                && let Some(theirs) = copy.equip(task, action).map_err(trouble("a socket"))?
+            {
+                return Ok(vec![theirs]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The slot of a hold by a probe.
+    fn slot_of(&mut self, hold: HoldId) -> Tried<&Slot> {
+        let ArmedHold::Probe(point, _) = self.holds.armed[hold.0] else {
+            let (what, why) = ("a hold in a copy".to_owned(), "no probe is there".to_owned());
+            return Err(Trouble::Machinery { what, why });
+        };
+        self.holds.slot(point).map_err(Trouble::NotOffered)
     }
 
     /// As [`crate::system::System::go_after`].
     pub(super) fn let_follow(&mut self, hold: HoldId, other: HoldId) -> Tried<()> {
-        let (awaited, _) = self.holds.armed[other.0];
-        self.held_by(hold)?.0.go_after(awaited.slot());
+        // Whoever is held in a copy is let go by who controls.
+        if let ArmedHold::Probe(awaited, _) = self.holds.armed[other.0]
+            && matches!(self.holds.armed[hold.0], ArmedHold::Probe(..))
+        {
+            self.slot_of(hold)?.go_after(awaited.slot());
+        }
         Ok(())
     }
 
@@ -119,21 +170,32 @@ impl KernelSystem {
 
     /// As [`crate::system::System::stands`].
     pub(super) fn is_held(&mut self, hold: HoldId) -> Tried<bool> {
-        Ok(self.held_by(hold)?.0.stands())
+        match &mut self.holds.armed[hold.0] {
+            ArmedHold::Copy(copy) => copy.stands(),
+            ArmedHold::Probe(..) => Ok(self.slot_of(hold)?.stands()),
+        }
+    }
+
+    /// Whether the task has come there; if a probe holds it, it may have gone on.
+    fn has_come(&mut self, hold: HoldId) -> Tried<bool> {
+        match &mut self.holds.armed[hold.0] {
+            ArmedHold::Copy(copy) => copy.stands(),
+            ArmedHold::Probe(..) => Ok(self.slot_of(hold)?.has_arrived()),
+        }
     }
 
     /// As [`crate::system::System::arrived`].
     pub(super) fn awaited_at(&mut self, hold: HoldId) -> Tried<bool> {
         let begun = Instant::now();
+        let task = self.holds.armed[hold.0].task();
         loop {
-            let (slot, task) = self.held_by(hold)?;
-            if slot.has_arrived() {
+            if self.has_come(hold)? {
                 return Ok(true);
             }
             self.hear(task, PAUSE)?;
             if !self.task(task)?.is_busy() {
                 // It may have been there and gone on since the page was looked at.
-                return Ok(self.held_by(hold)?.0.has_arrived());
+                return self.has_come(hold);
             }
             self.not_longer(begun, "a task that is to be held did not come by, and")?;
         }
@@ -141,12 +203,15 @@ impl KernelSystem {
 
     /// As [`crate::system::System::go`].
     pub(super) fn let_on(&mut self, hold: HoldId) -> Tried<HoldEnd> {
+        if let ArmedHold::Copy(copy) = &mut self.holds.armed[hold.0] {
+            return copy.go();
+        }
         let begun = Instant::now();
-        let (slot, _) = self.held_by(hold)?;
+        let slot = self.slot_of(hold)?;
         slot.disarm();
         slot.release();
         loop {
-            let (slot, _) = self.held_by(hold)?;
+            let slot = self.slot_of(hold)?;
             match slot.ended() {
                 Some(protocol::hold::End::Go) => return Ok(HoldEnd::Go),
                 Some(protocol::hold::End::Deadline) => return Ok(HoldEnd::Deadline),

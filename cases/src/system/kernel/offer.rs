@@ -10,6 +10,10 @@ fn can_track(by: Tracker) -> Result<(), String> {
     sys::can_track(by).map_err(|why| format!("{by}: {why}"))
 }
 
+fn can_withhold() -> Result<(), String> {
+    sys::userfault::can_withhold().map_err(|why| format!("userfaultfd: {why}"))
+}
+
 impl KernelSystem {
     /// Does an action that nothing blocks, for the controller's own purposes.
     fn try_out(&mut self, action: Action) -> Result<Reply, String> {
@@ -28,6 +32,7 @@ impl KernelSystem {
         match need {
             Need::Pin(kind) => return self.offers_pin(kind),
             Need::Hold(point) => return self.offers_hold(point),
+            Need::HoldInCopy => return can_withhold(),
             Need::Spare
             | Need::ShutDown
             | Need::Unbind

@@ -145,7 +145,7 @@ impl KernelSystem {
         let (pin, len, kind) = match action {
             Action::Pin { pin, span, kind, .. } => (*pin, span.len, *kind),
             Action::DirectLoad { .. } => return Ok(vec![self.bench().slow()?]),
-            _ => return Ok(Vec::new()),
+            _ => return self.equip_held(task, action),
         };
         let prepared = means(kind).prepare(self, len)?;
         let stage = prepared.holder.map_or(PinStage::Kept(task), PinStage::Held);

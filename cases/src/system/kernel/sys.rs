@@ -25,6 +25,7 @@ mod thread;
 mod uring;
 pub(crate) mod userfault;
 mod whole;
+mod withheld;
 
 pub(crate) use self::aio::Aio;
 pub(crate) use self::aligned::Aligned;
@@ -44,3 +45,4 @@ pub(crate) use self::uring::Uring;
 pub(crate) use self::whole::{
     bulkstat, freeze, grow_ext4, grow_xfs, repair, scrub, shut_down, thaw,
 };
+pub(crate) use self::withheld::{Withheld, WithheldRange};

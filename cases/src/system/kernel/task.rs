@@ -15,6 +15,7 @@ use nix::fcntl::{FallocateFlags, OFlag};
 use super::actor::Actor;
 use super::dax::choose_dax;
 use super::folders::Folders;
+use super::held_copy;
 use super::pin;
 use super::script;
 use super::storage;
@@ -221,6 +222,13 @@ impl Actor {
                 choose_dax(&file, true).map(done)
             }
             Action::Unlink { file } => std::fs::remove_file(self.folders.find(*file)).map(done),
+            Action::Read { file, span } if !fds.is_empty() => {
+                let bytes = held_copy::read(&pin::sent(fds)?, &*self.file(*file)?, *span)?;
+                Ok(Reply::Content(Content::of(&bytes)))
+            }
+            Action::Write { file, span, byte } if !fds.is_empty() => {
+                held_copy::write(&pin::sent(fds)?, &*self.file(*file)?, *span, *byte).map(done)
+            }
             Action::Read { file, span } => {
                 let mut bytes = vec![0; span.len as usize];
                 let file = self.file(*file)?;

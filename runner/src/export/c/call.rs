@@ -190,11 +190,24 @@ impl CWriter {
             | Action::Stored { .. } => {
                 return Err(format!("{words}: blocks are not looked up by exports yet"));
             }
-            Action::CreateHuge { .. } => {
-                return Err(format!("{words}: huge files are not exported yet"));
-            }
+            Action::CreateHuge { file, len, byte, .. } => format!(
+                "create_filled(&{}, {}, {len}, '{}')",
+                descriptor(*file),
+                name(file),
+                char::from(*byte)
+            ),
             Action::Run(_) => return Err(format!("{words}: a script is not exported")),
         })
+    }
+}
+
+impl CWriter {
+    /// What a read gets that ends later, as [`signs`], and what it is.
+    pub(super) fn read_later(&self, op: OpId, words: &str) -> Sayable<(String, String)> {
+        match self.results.get(&op) {
+            Some(Ok(Reply::Content(content))) => Ok((signs(content)?, quoted(words))),
+            _ => Err(format!("{words}: the result is not known in advance")),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ impl CWriter {
     fn needs(&self, requirements: &[Requirement]) -> String {
         let mut lines = requirement::tries(requirements, self.mount);
         lines.extend(self.pins.values().map(|pin| &pin.tries[..]));
+        lines.extend(self.buffers.values().map(|buffer| &buffer.tries[..]));
         let lines: String = lines
             .lines()
             .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\t{line}\n") })

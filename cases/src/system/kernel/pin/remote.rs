@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use self::sys::Withheld;
 use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, PAGE};
 use crate::patience::Patience;
 use crate::system::kernel::actor::Actor;
 use crate::system::kernel::bench::trouble;
-use crate::system::kernel::sys::fork;
+use crate::system::kernel::sys::{Withheld, fork};
 use crate::system::kernel::{GRACE, KernelSystem, kill, proc, wire};
 use crate::system::{Errno, Tried, Trouble};
 
@@ -121,7 +120,7 @@ pub(super) struct Peer {
 impl Peer {
     /// Makes it, if the kernel offers what it needs.
     fn new(patience: Patience) -> io::Result<Self> {
-        drop(Withheld::new(PAGE)?);
+        drop(Withheld::new(0, PAGE)?);
         let (ours, theirs) = wire::pair()?;
         let pid = fork(&[ours.as_fd()], || {
             // For stacks and the kernel log only.
@@ -201,13 +200,13 @@ struct Waiting {
 impl Waiting {
     /// Returns once the pages are pinned.
     fn begin(transfer: PeerTransfer) -> io::Result<Self> {
-        let memory = Arc::new(Withheld::new(transfer.len)?);
+        let memory = Arc::new(Withheld::new(0, transfer.len)?);
         let (over, ends) = nix::unistd::pipe()?;
         let thread = {
             let memory = Arc::clone(&memory);
             std::thread::spawn(move || {
                 let PeerTransfer { pid, address, direction, .. } = transfer;
-                let moved = memory.transfer(pid, address, direction);
+                let moved = sys::transfer(&memory, pid, address, direction);
                 drop(ends);
                 moved
             })
@@ -246,117 +245,32 @@ fn ended(thread: JoinHandle<io::Result<u64>>) -> io::Result<u64> {
 }
 
 mod sys {
-    //! Memory that userfaultfd(2) withholds, and transfers to and from it.
+    //! Transfers between memory that is withheld and another process's.
 
-    #![allow(unsafe_code, reason = "raw memory, and calls that have no safe wrapper")]
+    #![allow(unsafe_code, reason = "calls that have no safe wrapper")]
 
     use std::io;
-    use std::os::fd::{AsRawFd, OwnedFd};
 
-    use crate::action::{Direction, PAGE};
-    use crate::system::kernel::sys::userfault;
+    use crate::action::Direction;
+    use crate::system::kernel::sys::Withheld;
 
-    fn check(result: i64) -> io::Result<u64> {
-        u64::try_from(result).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// `struct uffdio_copy`.
-    #[repr(C)]
-    struct Copy {
-        to: u64,
-        from: u64,
-        len: u64,
-        mode: u64,
-        copied: i64,
-    }
-
-    nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
-
-    /// `UFFDIO_REGISTER_MODE_MISSING`.
-    const MISSING: u64 = 1;
-
-    /// Memory that nobody has touched: whoever does, the kernel included, waits until it is
-    /// provided.
-    #[derive(Debug)]
-    pub(super) struct Withheld {
-        address: usize,
-        len: usize,
-        events: OwnedFd,
-    }
-
-    impl Withheld {
-        /// `len` bytes.
-        pub(super) fn new(len: u64) -> io::Result<Self> {
-            // Not UFFD_USER_MODE_ONLY: it is the kernel that must wait.
-            let events = userfault::open(libc::O_NONBLOCK, 0)?;
-            let (access, flags) =
-                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            // SAFETY: a null hint lets the kernel choose a free range; nothing is overwritten.
-            let address =
-                unsafe { libc::mmap(std::ptr::null_mut(), len as usize, access, flags, -1, 0) };
-            if address == libc::MAP_FAILED {
-                return Err(io::Error::last_os_error());
-            }
-            let memory = Self { address: address as usize, len: len as usize, events };
-            userfault::register(&memory.events, memory.address as u64, memory.whole(), MISSING)?;
-            Ok(memory)
-        }
-
-        /// Its length in whole pages.
-        fn whole(&self) -> u64 {
-            (self.len as u64).next_multiple_of(PAGE)
-        }
-
-        /// Can be read from once somebody waits for the memory.
-        pub(super) fn asked(&self) -> &OwnedFd {
-            &self.events
-        }
-
-        /// Provides all of it, filled with `byte`.
-        pub(super) fn provide(&self, byte: u8) -> io::Result<()> {
-            let source = vec![byte; self.whole() as usize];
-            let mut copy = Copy {
-                to: self.address as u64,
-                from: source.as_ptr() as u64,
-                len: self.whole(),
-                mode: 0,
-                copied: 0,
-            };
-            // SAFETY: the source outlives the call, and the kernel writes to the range only, which
-            // is our own.
-            unsafe { uffdio_copy(self.events.as_raw_fd(), &raw mut copy) }?;
-            Ok(())
-        }
-
-        /// Moves memory of process `pid` here, or what is here there; how many bytes.
-        pub(super) fn transfer(
-            &self,
-            pid: i32,
-            address: u64,
-            direction: Direction,
-        ) -> io::Result<u64> {
-            let own = libc::iovec { iov_base: self.address as *mut _, iov_len: self.len };
-            let other = libc::iovec { iov_base: address as *mut _, iov_len: self.len };
-            let call = match direction {
-                Direction::FromMemory => libc::process_vm_readv,
-                Direction::IntoMemory => libc::process_vm_writev,
-            };
-            // SAFETY: the own side is ours for as long as this lives and is read by nobody before
-            // the end of this; the other side is mapped by the caller for such transfers.
-            check(unsafe { call(pid, &raw const own, 1, &raw const other, 1, 0) } as i64)
-        }
-
-        /// What it holds, once it is provided and the transfer is over.
-        pub(super) fn bytes(&self) -> &[u8] {
-            // SAFETY: the range is ours, and nobody writes to it any more.
-            unsafe { std::slice::from_raw_parts(self.address as *const u8, self.len) }
-        }
-    }
-
-    impl Drop for Withheld {
-        fn drop(&mut self) {
-            // SAFETY: the range is ours, and with its last owner nobody is left to use it.
-            unsafe { libc::munmap(self.address as *mut _, self.len) };
-        }
+    /// Moves memory of process `pid` to `memory`, or what is there to that; how many bytes.
+    pub(super) fn transfer(
+        memory: &Withheld,
+        pid: i32,
+        address: u64,
+        direction: Direction,
+    ) -> io::Result<u64> {
+        let len = memory.len() as usize;
+        let own = libc::iovec { iov_base: memory.address() as *mut _, iov_len: len };
+        let other = libc::iovec { iov_base: address as *mut _, iov_len: len };
+        let call = match direction {
+            Direction::FromMemory => libc::process_vm_readv,
+            Direction::IntoMemory => libc::process_vm_writev,
+        };
+        // SAFETY: the own side is ours for as long as `memory` lives and is read by nobody before the end of
+        // this; the other side is mapped by the caller for such transfers.
+        let moved = unsafe { call(pid, &raw const own, 1, &raw const other, 1, 0) };
+        u64::try_from(moved).map_err(|_| io::Error::last_os_error())
     }
 }

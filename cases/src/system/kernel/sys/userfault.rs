@@ -1,7 +1,7 @@
 //! userfaultfd(2): what is done about ranges of memory, whatever for.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::check::check;
 
@@ -27,8 +27,22 @@ struct Register {
     ioctls: u64,
 }
 
+/// `struct uffdio_copy`.
+#[repr(C)]
+struct Copy {
+    to: u64,
+    from: u64,
+    len: u64,
+    mode: u64,
+    copied: i64,
+}
+
+/// `UFFDIO_REGISTER_MODE_MISSING`.
+const MISSING: u64 = 1;
+
 nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
 nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
+nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
 
 /// A new descriptor with `features`.
 pub(crate) fn open(flags: libc::c_int, features: u64) -> io::Result<OwnedFd> {
@@ -47,5 +61,25 @@ pub(crate) fn register(fd: &OwnedFd, start: u64, len: u64, mode: u64) -> io::Res
     let mut register = Register { start, len, mode, ioctls: 0 };
     // SAFETY: the structure is the call's and outlives it; what is mapped stays as it is.
     unsafe { uffdio_register(fd.as_raw_fd(), &raw mut register) }?;
+    Ok(())
+}
+
+/// Whether the kernel itself can be made to wait for memory, and whether this user may do that.
+pub(crate) fn can_withhold() -> io::Result<()> {
+    open(libc::O_NONBLOCK, 0).map(drop)
+}
+
+/// Withholds a mapped range that nobody has touched.
+pub(crate) fn withhold(fd: &OwnedFd, start: u64, len: u64) -> io::Result<()> {
+    register(fd, start, len, MISSING)
+}
+
+/// Provides a range that is withheld, whole pages of the process that made `fd`, and wakes who waits for it.
+pub(crate) fn provide(fd: BorrowedFd<'_>, start: u64, bytes: &[u8]) -> io::Result<()> {
+    let (from, len) = (bytes.as_ptr() as u64, bytes.len() as u64);
+    let mut copy = Copy { to: start, from, len, mode: 0, copied: 0 };
+    // SAFETY: the source outlives the call, and the kernel writes only where memory is missing, in a range
+    // that is registered with the descriptor.
+    unsafe { uffdio_copy(fd.as_raw_fd(), &raw mut copy) }?;
     Ok(())
 }
