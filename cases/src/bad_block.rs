@@ -3,13 +3,14 @@
 
 use nix::libc;
 
-use crate::action::{Action, FileId, PAGE, Reply, SECTOR, Span, Whole, page, pages};
+use crate::action::{
+    Action, Direction, FileId, PAGE, Reply, SECTOR, Sharing, Span, Whole, page, pages,
+};
 use crate::case::case;
 use crate::lifecycle::checked;
 use crate::origin;
 use crate::system::{Errno, MAIN};
-use crate::test::{Checked, File, Test, fail};
-use crate::write::{short_buffer, write};
+use crate::test::{Checked, File, Test, answer, fail};
 
 /// Files on a new file system, of a page each, of which the last cannot be read.
 fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checked<[File; N]> {
@@ -81,15 +82,20 @@ fn short_to_bad(t: &mut Test<'_>) -> Checked {
 
 /// A write from a buffer that ends before it has a page does not mend a page that is bad.
 fn stays_bad(t: &mut Test<'_>, buffer: u64) -> Checked {
-    let [data] = spoiled(t, [("data", "a")])?;
+    let [source, data] = spoiled(t, [("source", "w"), ("data", "a")])?;
     let read = Action::Read { file: data.id, span: page(0) };
     t.refused_as(MAIN, read.clone(), libc::EIO)?;
-    let map = short_buffer(t)?;
-    // What it says is open: it may meet the bad block first.
-    let written = write(t, data, page(0), (map, buffer))?;
-    t.note("the write", &written.map_or_else(|errno| errno.to_string(), |count| count.to_string()));
+    let map = t.map_span(MAIN, source, pages(0, 16), Sharing::Shared)?;
+    let direction = Direction::FromMemory;
+    let write = Action::DirectIo { file: data.id, span: page(0), map, buffer, direction };
+    let words = t.names.say(&write);
+    t.say(&words);
+    // It may meet the bad block first.
+    let written = t.whatever(MAIN, write)?;
+    t.note("the write", &answer(&written));
     t.refused_as(MAIN, read, libc::EIO)?;
-    mended(t, [data])
+    t.run(Action::Unmap { map })?;
+    mended(t, [source, data])
 }
 
 case! {

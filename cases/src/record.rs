@@ -47,6 +47,8 @@ pub enum Deed {
     Settled(OpId),
     /// How the operation goes on from here is open: more than one way is right.
     Open(OpId),
+    /// The operation may have answered anything.
+    Whatever(OpId),
     /// Of two new files the first must be the one with the lower inode number.
     InOrder([FileId; 2]),
     /// An operation ends.
@@ -171,6 +173,7 @@ impl System for Recorder {
                 self.deeds.pop_if(|last| *last == Deed::Settled(op));
             }
             Conclusion::Open(op) => self.deeds.push(Deed::Open(op)),
+            Conclusion::Whatever(op) => self.deeds.push(Deed::Whatever(op)),
             Conclusion::InOrder(files) => self.deeds.push(Deed::InOrder(files)),
         }
     }

@@ -233,6 +233,8 @@ pub enum Conclusion {
     Returns(OpId),
     /// More than one way in which the operation may go on from here is right.
     Open(OpId),
+    /// Whatever the operation has answered is right, and what comes is to be the same then.
+    Whatever(OpId),
     /// The first has the lower inode number, and the case takes the two for what they are by that.
     InOrder([FileId; 2]),
 }

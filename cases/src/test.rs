@@ -297,6 +297,20 @@ impl Test<'_> {
         Ok(self.system.wait(op)?.result)
     }
 
+    /// Lets `task` do `action`, whose answer may be anything as long as what comes is the same; without a
+    /// word.
+    pub(crate) fn whatever(
+        &mut self,
+        task: TaskId,
+        action: Action,
+    ) -> Checked<Result<Reply, Errno>> {
+        self.names.learn(&action);
+        let op = self.system.start(task, action)?;
+        let result = self.system.wait(op)?.result;
+        self.system.conclude(Conclusion::Whatever(op));
+        Ok(result)
+    }
+
     /// Lets the main task do `action`, which must succeed.
     pub(crate) fn run(&mut self, action: Action) -> Checked<Reply> {
         self.run_as(MAIN, action)

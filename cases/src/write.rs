@@ -22,7 +22,7 @@ pub(crate) fn short_buffer(t: &mut Test<'_>) -> Checked<MapId> {
 }
 
 /// Writes to `span` of `file` what `map` has from `buffer` on.
-pub(crate) fn write(
+fn write(
     t: &mut Test<'_>,
     file: File,
     span: Span,

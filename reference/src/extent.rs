@@ -149,6 +149,8 @@ impl Volume {
                 None => return Err(ENOSPC),
             };
             blocks.shares[at] += 1;
+            // Whoever is given one writes all of it.
+            blocks.pages[at].set_bad(false);
             Ok(Arc::clone(&blocks.pages[at]))
         })
     }

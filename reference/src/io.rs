@@ -4,7 +4,7 @@ use protocol::HoldPoint;
 use protocol::event::OperationKind;
 
 use crate::device::Direction;
-use crate::errno::{Answer, EFAULT};
+use crate::errno::{Answer, EFAULT, EIO};
 use crate::fault::NotYours;
 use crate::fs::Fs;
 use crate::inode::{Inode, InodeState, Locked, Medium, pieces, touched};
@@ -51,8 +51,24 @@ impl Fs {
         self.operation(task, inode, OperationKind::Read, range, || {
             let _lock = inode.lock.read(task)?;
             self.pass(task, HoldPoint::BlockFound)?;
+            Self::readable(inode, at, len)?;
             Ok(Self::read_held(inode, at, len))
         })
+    }
+
+    /// The blocks of these pages cannot be read, until somebody writes all of one.
+    pub fn spoil(inode: &Inode, at: u64, len: u64) {
+        let state = inode.state();
+        for extent in touched(at, len).filter_map(|index| state.extents.get(&index)) {
+            extent.page.set_bad(true);
+        }
+    }
+
+    /// Fails if one of these pages cannot be read.
+    pub(crate) fn readable(inode: &Inode, at: u64, len: u64) -> Answer<()> {
+        let state = inode.state();
+        let bad = |index| state.extents.get(&index).is_some_and(|extent| extent.page.is_bad());
+        if touched(at, len).any(bad) { Err(EIO.into()) } else { Ok(()) }
     }
 
     /// What a read of up to `len` bytes from the file's beginning would show now. Nothing tells of
@@ -109,6 +125,10 @@ impl Fs {
     fn prepare_write(&self, task: &Task, held: &mut Locked<'_>, at: u64, len: u64) -> Answer<()> {
         let inode = held.inode;
         let volume = self.volume(inode);
+        // Of what is written in part the rest is to be read.
+        for (index, at, len) in pieces(at, len).filter(|(_, _, len)| *len < SIZE) {
+            Self::readable(inode, index * SIZE + at, len)?;
+        }
         for index in touched(at, len) {
             let shared = inode
                 .state()
@@ -156,6 +176,11 @@ impl Fs {
                             drop(state);
                             self.pass(task, HoldPoint::WriteAllocated)?;
                             state = inode.state();
+                        }
+                        if len == SIZE {
+                            page.set_bad(false);
+                        } else if page.is_bad() {
+                            return Err(EIO.into());
                         }
                         page.content(|content| content.write(at, here));
                         if inode.medium == Medium::PageCache {
@@ -261,6 +286,7 @@ impl Fs {
                         break;
                     }
                 }
+                Self::readable(&vma.inode, (vma.first + page) * SIZE, SIZE).map_err(|_| EFAULT)?;
                 self.fault(task, mm, vma, page, write)?;
                 faults += 1;
             }
@@ -372,6 +398,7 @@ impl Fs {
             Direction::IntoMemory => {
                 self.operation(task, inode, OperationKind::Read, range, || {
                     let _lock = inode.lock.read(task)?;
+                    Self::readable(inode, at, len)?;
                     let pins = self.pin_buffer(task, inode, (mm, vma), buffer, true)?;
                     let bytes = Self::read_held(inode, at, len);
                     pins.write(&bytes);

@@ -18,6 +18,8 @@ pub struct Page {
     counts: Leaf<Counts>,
     content: Leaf<PageContent>,
     poisoned: Flag,
+    /// Whether it cannot be read, until somebody writes all of it.
+    bad: Leaf<bool>,
     /// Who waits until it has no pins.
     pub waiters: WaitQueue,
 }
@@ -97,6 +99,7 @@ impl Page {
             }),
             content: Leaf::new(PageContent::Filled(0)),
             poisoned: Flag::default(),
+            bad: Leaf::default(),
             waiters: WaitQueue::default(),
         }
     }
@@ -138,6 +141,16 @@ impl Page {
     /// Whether it has failed.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.is_raised()
+    }
+
+    /// It cannot be read, or can again.
+    pub(crate) fn set_bad(&self, bad: bool) {
+        self.bad.with(|is_bad| *is_bad = bad);
+    }
+
+    /// Whether it cannot be read.
+    pub(crate) fn is_bad(&self) -> bool {
+        self.bad.with(|bad| *bad)
     }
 
     /// Does something with the content.

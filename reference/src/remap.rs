@@ -148,6 +148,8 @@ impl Fs {
         let (from, to) = (what.from / SIZE, what.to / SIZE);
         let count = len.div_ceil(SIZE);
         if what.dedupe {
+            Self::readable(source, what.from, len)?;
+            Self::readable(destination, what.to, len)?;
             let (a, b) =
                 (self.contents(source, from, count), self.contents(destination, to, count));
             if a != b {

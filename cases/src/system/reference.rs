@@ -224,7 +224,6 @@ impl System for Reference {
     fn offers(&mut self, need: Need) -> Result<(), String> {
         match need {
             Need::Huge => Err("the reference has pages of one size".to_owned()),
-            Need::BadBlocks => Err("the memory of the reference does not fail".to_owned()),
             _ => Ok(()),
         }
     }

@@ -232,18 +232,76 @@ static long find_mount(void)
 	return *whole.device ? 0 : -EINVAL;
 }
 
-//: unmount answer find_mount
-#include <sys/mount.h>
-
-static long unmount(void)
+//: find_bad_blocks find_mount
+/* Where the kernel lists the blocks of the device that cannot be read; it takes more: a sector, and how many. */
+static const char *bad_blocks(void)
 {
-	return answer(umount(whole.point));
+	static char path[PATH_MAX + 64];
+	const char *name = strrchr(whole.device, '/');
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks", name ? name + 1 : whole.device);
+	return path;
 }
 
-//: mount_again unmount
-static long mount_again(const char *options)
+static long find_bad_blocks(void)
 {
-	return answer(mount(whole.device, whole.point, whole.type, 0, options));
+	int fd = open(bad_blocks(), O_RDWR);
+	char byte;
+
+	/* Others are not this program's to mend. */
+	if (fd < 0 || read(fd, &byte, 1))
+		return fd < 0 ? -errno : -EBUSY;
+	return close(fd);
+}
+
+//: spoil find_bad_blocks
+#include <linux/fiemap.h>
+
+/* Has the driver believe that pages of a file cannot be read, until somebody writes all of one. */
+static long spoil(int fd, off_t at, size_t length)
+{
+	int list = open(bad_blocks(), O_WRONLY);
+	struct {
+		struct fiemap map;
+		struct fiemap_extent extent;
+	} found;
+	char line[64];
+
+	for (off_t page = at; page < at + (off_t)length; page += PAGE) {
+		memset(&found, 0, sizeof(found));
+		found.map.fm_start = (__u64)page;
+		found.map.fm_length = PAGE;
+		found.map.fm_extent_count = 1;
+		if (ioctl(fd, FS_IOC_FIEMAP, &found.map) || found.map.fm_mapped_extents != 1)
+			cannot("FIEMAP");
+		snprintf(line, sizeof(line), "%llu %ld",
+			 (found.extent.fe_physical + (__u64)page - found.extent.fe_logical) / SECTOR, PAGE / SECTOR);
+		if (write(list, line, strlen(line)) != (ssize_t)strlen(line))
+			cannot(bad_blocks());
+	}
+	return close(list);
+}
+
+//: mend find_bad_blocks
+/* Writes zeros to what was spoiled and not written since, whatever became of the test. */
+static void mend(void)
+{
+	unsigned long long sector, count;
+	FILE *list;
+	int fd;
+
+	if (find_mount())
+		return;
+	list = fopen(bad_blocks(), "r");
+	fd = open(whole.device, O_WRONLY | O_DIRECT);
+	while (list && fscanf(list, "%llu %llu", &sector, &count) == 2) {
+		void *zeros = aligned_alloc(PAGE, count * SECTOR);
+
+		memset(zeros, 0, count * SECTOR);
+		if (pwrite(fd, zeros, count * SECTOR, (off_t)(sector * SECTOR)) != (ssize_t)(count * SECTOR))
+			fprintf(stderr, "note: %s: block %llu stays bad\n", whole.device, sector);
+		free(zeros);
+	}
 }
 
 //: shut_down answer
@@ -261,6 +319,29 @@ static long shut_down(void)
 	said = answer(ioctl(fd, _IOR('X', 125, int), &how));
 	if (said == -ENOTTY || said == -EOPNOTSUPP)
 		cannot("shutting down");
+	close(fd);
+	return said;
+}
+
+//: freeze answer
+/* Nobody changes the file system until it thaws, which it does in the end, whatever becomes of the test. */
+static long freeze(void)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY);
+	long said = fd < 0 ? -errno : answer(ioctl(fd, FIFREEZE, 0));
+
+	if (said == -EPERM || said == -EOPNOTSUPP || said == -ENOTTY)
+		cannot("FIFREEZE");
+	close(fd);
+	return said;
+}
+
+//: thaw answer
+static long thaw(void)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY);
+	long said = fd < 0 ? -errno : answer(ioctl(fd, FITHAW, 0));
+
 	close(fd);
 	return said;
 }
@@ -292,13 +373,33 @@ static long unlink_file(const char *name)
  * stays open, and what is tried frees none of its blocks: what the file system gives to the files
  * that follow is as if nobody had tried anything.
  */
+static int probes[8], probe_count;
+
 static int new_probe(int *fd)
 {
 	int is_dax = new_file(fd, "probe", "p..p");
 
+	probes[probe_count++] = *fd;
 	if (unlink_file("probe"))
 		cannot("unlink");
 	return is_dax;
+}
+
+//: unmount answer find_mount new_probe
+#include <sys/mount.h>
+
+static long unmount(void)
+{
+	/* What was tried is over, and would keep the file system in use. */
+	while (probe_count)
+		close(probes[--probe_count]);
+	return answer(umount(whole.point));
+}
+
+//: mount_again unmount
+static long mount_again(const char *options)
+{
+	return answer(mount(whole.device, whole.point, whole.type, 0, options));
 }
 
 //: without_dax new_probe choose_dax need

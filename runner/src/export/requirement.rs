@@ -49,6 +49,8 @@ pub(super) enum Requirement {
     HoldInCopy,
     /// A file system that nobody else uses, by its mount point.
     Whole,
+    /// A device of which blocks can be said to be bad.
+    BadBlocks,
     /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
     ShutDown,
     /// `UFFDIO_WRITEPROTECT` with `UFFD_FEATURE_WP_ASYNC`.
@@ -109,6 +111,7 @@ impl Requirement {
             Need::Pin(kind) if PinCode::is_tried(kind) => Self::Peer,
             Need::HoldInCopy => Self::HoldInCopy,
             Need::Spare => Self::Whole,
+            Need::BadBlocks => Self::BadBlocks,
             Need::ShutDown => Self::ShutDown,
             Need::WriteProtect => Self::WriteProtect,
             Need::CacheStat => Self::CacheStat,
@@ -118,7 +121,6 @@ impl Requirement {
             | Need::Huge
             | Need::PageCache
             | Need::Poison
-            | Need::BadBlocks
             | Need::PoisonBlock
             | Need::Mapper
             | Need::BulkStat
@@ -257,6 +259,13 @@ impl Requirement {
             Self::Peer | Self::HeldIo | Self::HoldInCopy => none(),
             Self::Whole => Row {
                 tries: tries("find_mount()", "the mount point of a file system of its own"),
+                ..none()
+            },
+            Self::BadBlocks => Row {
+                tries: tries(
+                    "find_bad_blocks()",
+                    "a list of bad blocks of the device, which is empty (/sys/class/block/*/badblocks)",
+                ),
                 ..none()
             },
             // It cannot be tried without being done; the program says so then.

@@ -87,10 +87,14 @@ impl Worker {
                 self.vma(*map)?;
                 Err(Errno(libc::EIO).into())
             }
-            // Its memory does not fail; a mapping shows its file in order, and a kernel need not offer more.
-            Action::SpoilBlocks { .. } | Action::Remap { .. } => {
-                Err(Errno(libc::EOPNOTSUPP).into())
-            }
+            // A mapping shows its file in order, and a kernel need not offer more.
+            Action::Remap { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
+            Action::SpoilBlocks { file, span } => self
+                .on(*file, |inode| {
+                    Fs::spoil(inode, span.at, span.len);
+                    Ok(())
+                })
+                .map(done),
             // Nothing of a DAX file is ever there.
             Action::CacheStat { file } | Action::Scrub { file } | Action::Repair { file } => {
                 self.on(*file, |_| Ok(Reply::Count(0)))

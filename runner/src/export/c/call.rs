@@ -52,6 +52,11 @@ impl CWriter {
             Action::Whole(Whole::Unmount) => "unmount()".to_owned(),
             Action::Whole(Whole::Mount) => format!("mount_again(\"{}\")", self.mount),
             Action::Whole(Whole::ShutDown) => "shut_down()".to_owned(),
+            Action::Whole(Whole::Freeze) => "freeze()".to_owned(),
+            Action::Whole(Whole::Thaw) => "thaw()".to_owned(),
+            Action::SpoilBlocks { file, span } => {
+                format!("spoil({}, {})", descriptor(*file), range(*span))
+            }
             Action::WriteProtect { map } => format!("write_protect(&{})", mapping(*map)),
             Action::CacheStat { file } => format!("pages_cached({})", descriptor(*file)),
             Action::Track { by: Tracker::SoftDirty, .. } => "track_stores()".to_owned(),
@@ -69,7 +74,6 @@ impl CWriter {
             | Action::RemoveFolder { .. }
             | Action::BulkStat { .. }
             | Action::SoftOffline { .. }
-            | Action::SpoilBlocks { .. }
             | Action::Scrub { .. }
             | Action::Repair { .. } => {
                 return Err(format!(

@@ -85,6 +85,12 @@ impl CWriter {
         for pin in self.pins.values().filter(|pin| !pin.ends.is_empty()) {
             let _ = writeln!(ends, "\t{}", pin.ends);
         }
+        if calls(&["freeze("]) {
+            ends.push_str("\tthaw();\n");
+        }
+        if calls(&["spoil("]) {
+            ends.push_str("\tmend();\n");
+        }
         let needs = self.needs(requirements);
         let mut text = head(recorded, requirements, self.mount, reader);
         let mut globals = self.globals.clone();

@@ -15,6 +15,7 @@ pub(in crate::export) fn files(action: &Action) -> Vec<FileId> {
         | Action::Fsync { file, .. }
         | Action::Stat { file }
         | Action::CacheStat { file }
+        | Action::SpoilBlocks { file, .. }
         | Action::Gather { file, .. }
         | Action::Map { file, .. }
         | Action::Exchange { file, with: Partner::BootLoader } => vec![*file],
