@@ -557,7 +557,19 @@ impl Whole {
     }
 }
 
+/// Bytes of a huge page.
+const HUGE_PAGE: u64 = 2 << 20;
+
 impl Action {
+    /// How many huge pages it accesses through a mapping, if it is whole ones.
+    pub fn huge_pages(&self) -> Option<u64> {
+        let (Self::Touch { span, .. } | Self::Store { span, .. }) = self else {
+            return None;
+        };
+        let whole = span.at.is_multiple_of(HUGE_PAGE) && span.len.is_multiple_of(HUGE_PAGE);
+        (whole && span.len > 0).then_some(span.len / HUGE_PAGE)
+    }
+
     /// What is done, in a word, for programs.
     pub fn name(&self) -> &'static str {
         match self {

@@ -669,6 +669,49 @@ static long store(const struct map *map, size_t at, size_t length, char byte)
 	return 0;
 }
 
+//: huge_pages
+#include <sys/resource.h>
+
+/* How many faults the thread has had. */
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+/* That many bytes were accessed with so many faults; without huge pages nothing can be said. */
+static void huge_pages(size_t length, long took)
+{
+	if (took <= (long)(length >> 20))
+		return;
+	fputs("cannot tell: the file is not mapped by huge pages\n", stderr);
+	end(2);
+}
+
+//: touch_huge touch huge_pages
+/* The same of whole huge pages. */
+static long touch_huge(const struct map *map, size_t at, size_t length)
+{
+	long before = faults(), said = touch(map, at, length);
+
+	if (!said)
+		huge_pages(length, faults() - before);
+	return said;
+}
+
+//: store_huge store huge_pages
+/* The same of whole huge pages. */
+static long store_huge(const struct map *map, size_t at, size_t length, char byte)
+{
+	long before = faults(), said = store(map, at, length, byte);
+
+	if (!said)
+		huge_pages(length, faults() - before);
+	return said;
+}
+
 //: shows fault map_file same
 /* Reads through a mapping and compares. */
 static long shows(const struct map *map, size_t at, size_t length, const char *expected, const char *what)

@@ -51,6 +51,8 @@ pub(super) enum Requirement {
     Whole,
     /// A device of which blocks can be said to be bad.
     BadBlocks,
+    /// Mappings of 2 MiB.
+    Huge,
     /// `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
     ShutDown,
     /// `UFFDIO_WRITEPROTECT` with `UFFD_FEATURE_WP_ASYNC`.
@@ -112,13 +114,13 @@ impl Requirement {
             Need::HoldInCopy => Self::HoldInCopy,
             Need::Spare => Self::Whole,
             Need::BadBlocks => Self::BadBlocks,
+            Need::Huge => Self::Huge,
             Need::ShutDown => Self::ShutDown,
             Need::WriteProtect => Self::WriteProtect,
             Need::CacheStat => Self::CacheStat,
             Need::SoftDirty => Self::SoftDirty,
             Need::Pin(_)
             | Need::SlowIo
-            | Need::Huge
             | Need::PageCache
             | Need::Poison
             | Need::PoisonBlock
@@ -255,8 +257,9 @@ impl Requirement {
                 line: Some("_require_io_uring"),
                 ..none()
             },
-            // Each that a program has tries it for itself when it begins.
-            Self::Peer | Self::HeldIo | Self::HoldInCopy => none(),
+            // Each that a program has tries it for itself when it begins. Huge pages cannot be tried without
+            // being had; the program says so then.
+            Self::Peer | Self::HeldIo | Self::HoldInCopy | Self::Huge => none(),
             Self::Whole => Row {
                 tries: tries("find_mount()", "the mount point of a file system of its own"),
                 ..none()

@@ -9,6 +9,9 @@ use cases::system::{Errno, OpId};
 use super::{CWriter, Sayable};
 use crate::export::requirement;
 
+/// How many sectors are compared at a time: the program is meant to be read.
+const MOST_SIGNS: usize = 512;
+
 impl CWriter {
     /// The expression that does an action, and compares what it reads.
     #[expect(clippy::too_many_lines, reason = "one arm per action")]
@@ -161,6 +164,13 @@ impl CWriter {
                 let map = mapping(*map);
                 format!("answer(munmap({map}.at, {map}.length))")
             }
+            Action::Touch { map, span } if action.huge_pages().is_some() => {
+                format!("touch_huge(&{}, {})", mapping(*map), range(*span))
+            }
+            Action::Store { map, span, byte } if action.huge_pages().is_some() => {
+                let (map, range) = (mapping(*map), range(*span));
+                format!("store_huge(&{map}, {range}, '{}')", char::from(*byte))
+            }
             Action::Touch { map, span } => {
                 format!("touch(&{}, {})", mapping(*map), range(*span))
             }
@@ -264,6 +274,9 @@ fn letters(fill: &[u8]) -> Sayable<String> {
 
 /// Content as `same` in `pieces.c` has it: a sign a sector.
 pub(super) fn signs(content: &Content) -> Sayable<String> {
+    if content.0.len() > MOST_SIGNS {
+        return Err("what it reads is too long to be written down".to_owned());
+    }
     content.0.iter().map(|sector| sign(*sector)).collect()
 }
 

@@ -52,7 +52,7 @@ impl CWriter {
             );
         };
         let mut handlers = "";
-        if calls(&["touch(", "store(", "shows("]) {
+        if calls(&["touch(", "touch_huge(", "store(", "store_huge(", "shows("]) {
             handle("SIGBUS", "on_bus");
         }
         if calls(&["interrupt("]) {
