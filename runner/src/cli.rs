@@ -16,7 +16,8 @@ use reference::Variant;
 use crate::complete;
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
-use crate::export::Exportable;
+use crate::export::shortest::{self, ShortestRequest};
+use crate::export::{ExportRequest, Exportable};
 use crate::finds;
 use crate::fs::FsType;
 use crate::fuzz::FuzzRequest;
@@ -116,6 +117,22 @@ enum TypedCommand {
         /// its output below tests/generic/. Files that are there stay as they are
         #[arg(long, value_name = "DIR")]
         xfstests: Option<PathBuf>,
+        /// Drop every step without which it still fails in the same way, on the file system that --fs
+        /// and --dev name (its contents are lost), or on the reference with --variant
+        ///
+        /// The steps of a case become a program of the fuzzer: what must come of each, the reference
+        /// says. A case that leaves the outcome open is refused, and so is what shows to an oracle or a
+        /// rule alone.
+        #[arg(long)]
+        minimize: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+        /// With --minimize: enable a historical bug in the reference
+        #[arg(long, value_name = "NAME", requires = "minimize", value_parser = known_variant, add = ArgValueCandidates::new(complete::variants))]
+        variant: Option<Variant>,
+        /// With --minimize: multiply every time limit; for slow machines
+        #[arg(long, value_name = "FACTOR", default_value_t = 1.0, requires = "minimize", value_parser = factor)]
+        timeout_factor: f64,
     },
     /// List the kernel bugs found so far, index where each was seen, report one as a mail
     #[command(subcommand)]
@@ -310,6 +327,18 @@ struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// Whether anything of it was typed.
+    fn is_given(&self) -> bool {
+        let Self { fs, dev, shape, no_reflink, mkfs_options, mount_options, force } = self;
+        fs.is_some()
+            || !dev.is_empty()
+            || !shape.is_empty()
+            || *no_reflink
+            || *force
+            || mkfs_options.is_some()
+            || mount_options.is_some()
+    }
+
     /// The target on `fs`, if all of it goes together.
     fn understand(self, fs: FsType) -> anyhow::Result<Target> {
         let mut shapes = self.shape;
@@ -706,8 +735,8 @@ pub(crate) enum Command {
         /// How to tell.
         format: Form,
     },
-    /// Print a case as a C program.
-    Export(Exportable, Option<PathBuf>),
+    /// Export a case or a program of the fuzzer.
+    Export(Box<ExportRequest>),
     /// Tell of the finds.
     Finds(finds::FindsRequest),
     /// Hold a file system against the reference.
@@ -776,8 +805,36 @@ impl Typed {
             Some(TypedCommand::Compare { old, new, format }) => {
                 Command::Compare { old, new, format }
             }
-            Some(TypedCommand::Export { case, xfstests }) => {
-                Command::Export(exportable(case)?, xfstests)
+            Some(TypedCommand::Export {
+                case,
+                xfstests,
+                minimize,
+                target,
+                variant,
+                timeout_factor,
+            }) => {
+                let shortest = if minimize {
+                    let Some(fs) = target.fs else {
+                        bail!(
+                            "say where it fails: --fs xfs or --fs ext4 with --dev PATH, or --fs reference with --variant NAME"
+                        );
+                    };
+                    shortest::check(fs, variant)?;
+                    let plan = plan_of_programs(target.understand(fs)?, 0, caller);
+                    Some(ShortestRequest {
+                        plan: Plan { timeout_factor, ..plan },
+                        variant,
+                        program,
+                    })
+                } else {
+                    ensure!(
+                        !target.is_given(),
+                        "only what is shrunk runs somewhere: add --minimize"
+                    );
+                    None
+                };
+                let what = exportable(case)?;
+                Command::Export(Box::new(ExportRequest { what, xfstests, shortest }))
             }
             Some(TypedCommand::Finds(finds)) => Command::Finds(finds.understand()?),
             Some(TypedCommand::Fuzz(fuzz)) => {

@@ -27,7 +27,7 @@ use crate::fuzz::keep::Kept;
 use crate::fuzz::program::Program;
 use crate::fuzz::seen::Divergence;
 use crate::fuzz::testbed::{Testbed, Wedged};
-use crate::fuzz::trial::{Trial, Tries as _};
+use crate::fuzz::trial::{SHRINKING, Trial, Tries as _};
 use crate::interrupt::Interrupt;
 use crate::name;
 use crate::output;
@@ -243,7 +243,7 @@ impl Exploration<'_> {
     /// Whether a program shows this again, and the shortest that does, or else itself.
     fn look_closer(&mut self, program: &Program, kind: &str) -> anyhow::Result<(bool, Program)> {
         if self.trial.meet(program, kind, SECOND_LOOKS)?.is_some() {
-            return Ok((true, self.trial.shortest(program, kind, SECOND_LOOKS)?));
+            return Ok((true, self.trial.shortest(program, kind, SECOND_LOOKS, SHRINKING)?));
         }
         print::line(format_args!("seen once: in none of {SECOND_LOOKS} more runs"));
         Ok((false, program.clone()))

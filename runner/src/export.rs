@@ -5,10 +5,12 @@
 //! kernel must answer. What cannot be said in C yet is refused with its reason: a program that
 //! leaves something out would prove nothing.
 
+mod bare;
 mod c;
 mod pin;
 mod replay;
 mod requirement;
+pub(crate) mod shortest;
 mod xfstests;
 
 use std::path::{Path, PathBuf};
@@ -20,10 +22,12 @@ use cases::{Case, Deed, Ending};
 use c::Audience;
 use requirement::Requirement;
 
+use self::shortest::ShortestRequest;
+use self::xfstests::Added;
+use crate::exit::Exit;
 use crate::judge::gist;
 use crate::known::Deviations;
-
-pub(crate) use xfstests::Added;
+use crate::print;
 
 /// The seed of the recording; a case that is exported draws no lots.
 const SEED: u64 = 1;
@@ -98,6 +102,13 @@ impl Recorded {
         Ok(ExportedProgram { text: self.program(Audience::Anybody)?, mount: c::mount(&self.deeds) })
     }
 
+    /// Adds it as a test to the checkout of xfstests in `folder`.
+    fn xfstests(&self, folder: &Path) -> anyhow::Result<Added> {
+        let program = self.program(Audience::Xfstests)?;
+        let requirements = Requirement::all(self).map_err(|why| refusal(&self.name, &why))?;
+        xfstests::add(self, &requirements, program, folder)
+    }
+
     fn program(&self, reader: Audience) -> anyhow::Result<String> {
         c::program(self, reader).map_err(|why| refusal(&self.name, &why))
     }
@@ -108,17 +119,41 @@ pub(crate) fn c(case: &Case) -> anyhow::Result<ExportedProgram> {
     Recorded::case(case)?.c()
 }
 
-/// The text of the C program of what can be exported.
-pub(crate) fn text(what: &Exportable) -> anyhow::Result<String> {
-    Ok(Recorded::of(what)?.c()?.text)
+/// What to export.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportRequest {
+    /// A case or a program.
+    pub(crate) what: Exportable,
+    /// The checkout of xfstests to which it is added as a test; none: it is printed as a C program.
+    pub(crate) xfstests: Option<PathBuf>,
+    /// Where it is shrunk first.
+    pub(crate) shortest: Option<ShortestRequest>,
 }
 
-/// Adds it as a test to the checkout of xfstests in `folder`.
-pub(crate) fn xfstests(what: &Exportable, folder: &Path) -> anyhow::Result<Added> {
-    let recorded = Recorded::of(what)?;
-    let program = recorded.program(Audience::Xfstests)?;
-    let requirements = Requirement::all(&recorded).map_err(|why| refusal(&recorded.name, &why))?;
-    xfstests::add(&recorded, &requirements, program, folder)
+/// Exports as `request` says.
+pub(crate) fn run(request: &ExportRequest) -> anyhow::Result<Exit> {
+    let tell = |recorded: &Recorded| match &request.xfstests {
+        None => {
+            print::document(&recorded.c()?.text);
+            Ok(())
+        }
+        Some(folder) => {
+            let added = recorded.xfstests(folder)?;
+            for file in &added.files {
+                print::document(&format!("{}\n", file.display()));
+            }
+            print::note(format_args!(
+                "add {0} to LINUX_TARGETS in src/Makefile and /src/{0} to .gitignore",
+                added.program
+            ));
+            Ok(())
+        }
+    };
+    if let Some(shortest) = &request.shortest {
+        return shortest::shrink(&request.what, shortest, tell);
+    }
+    tell(&Recorded::of(&request.what)?)?;
+    Ok(Exit::Expected)
 }
 
 fn refusal(name: &str, why: &str) -> anyhow::Error {
@@ -343,6 +378,14 @@ mod tests {
             "soft-dirty pages (CONFIG_MEM_SOFT_DIRTY): Operation not supported",
         ),
     ];
+
+    fn text(what: &Exportable) -> anyhow::Result<String> {
+        Ok(Recorded::of(what)?.c()?.text)
+    }
+
+    fn xfstests(what: &Exportable, folder: &Path) -> anyhow::Result<Added> {
+        Recorded::of(what)?.xfstests(folder)
+    }
 
     fn exportable(case: &str) -> Exportable {
         Exportable::Case(cases::find(case).unwrap())

@@ -45,16 +45,10 @@ pub(crate) use self::request::FuzzRequest;
 use self::seen::Divergence;
 use self::tally::Tally;
 use self::testbed::{Testbed, Wedged};
-use self::trial::{Trial, Tries};
-
-/// Runs of a program that are to show whether it still diverges, at most.
-const MOST_TRIES: u32 = 100;
+use self::trial::{SHRINKING, STEADY, Trial, Tries};
 
 /// Runs of a program that diverged, to see whether it was an accident.
-const SECOND_LOOKS: u32 = 5;
-
-/// Runs of a program that diverges each time.
-const STEADY: u32 = 2;
+pub(crate) const SECOND_LOOKS: u32 = 5;
 
 /// How long random programs run if nobody says.
 const DURATION: Duration = Duration::from_mins(1);
@@ -229,7 +223,7 @@ impl<T: Tries> FuzzSession<'_, T> {
             }
             self.tally.again(kind);
             if self.tally.wants_program(kind) {
-                let tries = self.tries(&program, kind);
+                let tries = self.trial.tries(&program, kind);
                 let tries = self.or_keep(tries, &program, &divergence)?;
                 let steady = tries == STEADY;
                 if steady || !self.tally.is_racing(kind) {
@@ -270,17 +264,6 @@ impl<T: Tries> FuzzSession<'_, T> {
         Ok(self.trial.meet(program, &divergence.kind, SECOND_LOOKS)?.is_some())
     }
 
-    /// In how many runs a program diverges in this way almost surely: a race does not show each
-    /// time.
-    fn tries(&mut self, program: &Program, kind: &str) -> anyhow::Result<u32> {
-        let (mut runs, mut shown) = (0, 0);
-        while shown < STEADY && runs < MOST_TRIES && !self.is_interrupted() {
-            runs += 1;
-            shown += u32::from(self.trial.meet(program, kind, 1)?.is_some());
-        }
-        Ok(if runs == shown { STEADY } else { (2 * runs).min(MOST_TRIES) })
-    }
-
     /// Shrinks a program that diverged, and keeps it.
     fn show(
         &mut self,
@@ -290,7 +273,7 @@ impl<T: Tries> FuzzSession<'_, T> {
     ) -> anyhow::Result<()> {
         let kind = &divergence.kind;
         print::line(format_args!("seed {}: {divergence}\nshrinking it", program.seed));
-        let small = self.trial.shortest(program, kind, tries);
+        let small = self.trial.shortest(program, kind, tries, SHRINKING);
         let small = self.or_keep(small, program, divergence)?;
         let again = self.trial.meet(&small, kind, tries);
         let again = self.or_keep(again, &small, divergence)?;

@@ -168,21 +168,7 @@ fn work(typed: Typed, github: Option<&Github>) -> anyhow::Result<Exit> {
             print::text(comparison.text(format));
             Ok(comparison.exit())
         }
-        Command::Export(what, None) => {
-            print::text(export::text(&what)?);
-            Ok(Exit::Expected)
-        }
-        Command::Export(what, Some(folder)) => {
-            let added = export::xfstests(&what, &folder)?;
-            for file in &added.files {
-                print::line(file.display());
-            }
-            print::note(format_args!(
-                "add {0} to LINUX_TARGETS in src/Makefile and /src/{0} to .gitignore",
-                added.program
-            ));
-            Ok(Exit::Expected)
-        }
+        Command::Export(request) => export::run(&request),
         Command::Finds(request) => {
             finds::run(&request)?;
             Ok(Exit::Expected)

@@ -65,6 +65,12 @@ pub(crate) fn json(document: &impl serde::Serialize) {
     let _ = writeln!(Stdout, "{line}").and_then(|()| Stdout.flush());
 }
 
+/// Prints a text for programs, which then have standard output for themselves.
+pub(crate) fn document(text: &str) {
+    // A failure is kept.
+    let _ = Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush());
+}
+
 /// Prints a line to standard error, which is where errors are told: its own cannot be.
 pub(crate) fn note(line: impl Display) {
     to_stderr(format_args!("{line}\n"));

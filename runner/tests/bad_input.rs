@@ -270,6 +270,39 @@ fn so_is_what_other_commands_are_given() {
 }
 
 #[test]
+fn so_is_what_is_to_be_shrunk() {
+    let folder = stage();
+    let rows: &[(&[&str], String)] = &[
+        (
+            &["export", "waits/punch/splice/mapped", "--minimize"],
+            "say where it fails: --fs xfs or --fs ext4 with --dev PATH, or --fs reference with --variant NAME"
+                .to_owned(),
+        ),
+        (
+            &["export", "waits/punch/splice/mapped", "--minimize", "--fs", "reference"],
+            "the reference is right: name a bug for it with --variant".to_owned(),
+        ),
+        (
+            &["export", "waits/punch/splice/mapped", "--fs", "xfs"],
+            "only what is shrunk runs somewhere: add --minimize".to_owned(),
+        ),
+        (
+            &["export", "waits/punch/splice/mapped", "--minimize", "--fs", "xfs", "--dev", "file"],
+            "file is not a block device".to_owned(),
+        ),
+        (
+            &["export", "race/retry", "--minimize", "--fs", "reference", "--variant", "no-break"],
+            "race/retry cannot be shrunk: it goes on beside the rest: run a script of 2 steps".to_owned(),
+        ),
+        (
+            &["export", "file", "--minimize", "--fs", "reference", "--variant", "no-break"],
+            "file is not a program of the fuzzer: expected value at line 1 column 1".to_owned(),
+        ),
+    ];
+    are_refused(folder.path(), rows);
+}
+
+#[test]
 fn so_is_what_would_be_no_report_for_kcidb() {
     let folder = stage();
     let rows: &[(&[&str], String)] = &[

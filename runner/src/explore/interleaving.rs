@@ -123,7 +123,7 @@ fn whole(pair: Pair, first: (Party, HoldPoint), second: Party, third: Third) -> 
     steps.push(Step::Go(task));
     release(&mut steps, third, Third::After);
     let name = format!("{} at {point}, {} whole{}", part.name, second.part.name, third.words());
-    Interleaving { name, program: Program { steps, seed: 0, huge: 0 } }
+    Interleaving { name, program: Program { steps, seed: 0, huge: 0, bare: false } }
 }
 
 fn until(
@@ -143,7 +143,7 @@ fn until(
     release(&mut steps, third, Third::After);
     let (first, second) = (first.part.name, second.part.name);
     let name = format!("{first} at {point} until {second} at {then}{}", third.words());
-    Interleaving { name, program: Program { steps, seed: 0, huge: 0 } }
+    Interleaving { name, program: Program { steps, seed: 0, huge: 0, bare: false } }
 }
 
 fn asleep(
@@ -161,7 +161,7 @@ fn asleep(
     release(&mut steps, third, Third::After);
     let (sleeper, second) = (sleeper.part.name, second.part.name);
     let name = format!("{sleeper} asleep, {second} at {point}{}", third.words());
-    Interleaving { name, program: Program { steps, seed: 0, huge: 0 } }
+    Interleaving { name, program: Program { steps, seed: 0, huge: 0, bare: false } }
 }
 
 /// Who takes a page when it was unmapped faults for that; who is to fault first does not have it.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::bail;
-use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Sharing, TaskId, pages};
+use cases::Deed;
+use cases::action::{Action, FileId, Medium, PAGE, PinId, PinKind, Sharing, pages};
 use cases::system::{Conclusion, Kinship, Look, MAIN, OpId, Signal, System, Tried};
 
 use super::{Recorded, c, refusal};
@@ -14,7 +15,7 @@ use crate::fs::FsType;
 use crate::fuzz::execute::changes;
 use crate::fuzz::keep;
 use crate::fuzz::program::{FILES, PAGES, Program, Restraint, Step, first_map};
-use crate::fuzz::scene::{FILLS, process};
+use crate::fuzz::scene::{Cast, FILLS, process};
 use crate::fuzz::tolerance::{Situation, Tolerance};
 
 const ABOUT: &str = "What each task does, step by step, and what must come of it: a file system is to do \
@@ -24,15 +25,8 @@ const ABOUT: &str = "What each task does, step by step, and what must come of it
 /// Writes down the program in a file.
 pub(super) fn record(path: &Path) -> anyhow::Result<Recorded> {
     let program = keep::read(path)?;
-    let name = path.file_stem().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-    if let Some(why) = lacks(&program) {
-        return Err(refusal(&name, why));
-    }
-    let (said, deeds) =
-        cases::record_what(program.seed, |system| ReplayRun::new(system, &program).run());
-    if let Err(why) = said {
-        bail!("{name} does not run on the reference: {why}");
-    }
+    let name = name(path);
+    let deeds = deeds(&name, &program)?;
     Ok(Recorded {
         name,
         what: "random program",
@@ -43,6 +37,24 @@ pub(super) fn record(path: &Path) -> anyhow::Result<Recorded> {
     })
 }
 
+/// What the program in a file is called.
+pub(super) fn name(path: &Path) -> String {
+    path.file_stem().map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What the program of this name does on the reference, and what comes of it.
+pub(super) fn deeds(name: &str, program: &Program) -> anyhow::Result<Vec<Deed>> {
+    if let Some(why) = lacks(program) {
+        return Err(refusal(name, why));
+    }
+    let (said, deeds) =
+        cases::record_what(program.seed, |system| ReplayRun::new(system, program).run());
+    match said {
+        Ok(()) => Ok(deeds),
+        Err(why) => bail!("{name} does not run on the reference: {why}"),
+    }
+}
+
 /// Why a program cannot be written down, if it cannot.
 fn lacks(program: &Program) -> Option<&'static str> {
     if program.huge > 0 {
@@ -50,7 +62,11 @@ fn lacks(program: &Program) -> Option<&'static str> {
     }
     let copies = |step: &Step| matches!(step, Step::Do(_, Action::DirectIo { .. }));
     let any = Restraint { reflink: true, loads: true, evict: true, direct: true, huge: true };
-    if program.steps.iter().any(copies) && !program.fits(Restraint { direct: false, ..any }) {
+    // What a case does has one outcome.
+    if !program.bare
+        && program.steps.iter().any(copies)
+        && !program.fits(Restraint { direct: false, ..any })
+    {
         return Some("what direct I/O leaves that overlaps its own buffer is each kernel's own");
     }
     program.steps.iter().find_map(|step| match step {
@@ -59,7 +75,7 @@ fn lacks(program: &Program) -> Option<&'static str> {
         }
         Step::Load(_) => Some("a load is not exported"),
         // Who collects it is not written down.
-        Step::Do(_, Action::Pin { kind, .. }) if kind.is_reaped() => {
+        Step::Do(_, Action::Pin { kind, .. }) if kind.is_reaped() && !program.bare => {
             Some("pins by direct I/O are not exported yet")
         }
         _ => None,
@@ -70,10 +86,10 @@ fn lacks(program: &Program) -> Option<&'static str> {
 struct ReplayRun<'a> {
     system: &'a mut dyn System,
     program: &'a Program,
-    tasks: BTreeMap<u32, TaskId>,
+    cast: Cast,
     busy: BTreeMap<u32, (Action, OpId)>,
-    /// Pins that can be released.
-    pins: BTreeMap<PinId, PinKind>,
+    /// Pins that can be released, each with who took it.
+    pins: BTreeMap<PinId, (u32, PinKind)>,
     /// The files that it uses of those that a program begins with.
     used: BTreeSet<FileId>,
     stage: Situation,
@@ -84,7 +100,7 @@ impl<'a> ReplayRun<'a> {
         Self {
             system,
             program,
-            tasks: BTreeMap::from([(0, MAIN)]),
+            cast: Cast::main(),
             busy: BTreeMap::new(),
             pins: BTreeMap::new(),
             used: used(program),
@@ -101,6 +117,9 @@ impl<'a> ReplayRun<'a> {
     }
 
     fn set_up(&mut self) -> Tried<()> {
+        if self.program.bare {
+            return Ok(());
+        }
         for ((file, medium), fill) in FILES.into_iter().zip(FILLS) {
             if !self.used.contains(&file) {
                 continue;
@@ -129,7 +148,7 @@ impl<'a> ReplayRun<'a> {
         for task in acting {
             let kinship = if process(task) == 0 { Kinship::Thread } else { Kinship::Process };
             let made = self.system.spawn(MAIN, kinship)?;
-            self.tasks.insert(task, made);
+            self.cast.add(task, 0, kinship, made);
         }
         Ok(())
     }
@@ -143,23 +162,34 @@ impl<'a> ReplayRun<'a> {
                 if self.busy.contains_key(task) || has_no_order || self.is_free(*task, action) {
                     return Ok(());
                 }
-                self.stage.begin(process(*task), action);
-                let op = self.system.start(self.tasks[task], action.clone())?;
+                self.stage.begin(self.cast.process(*task), action);
+                let op = self.system.start(self.cast.id(*task), action.clone())?;
                 self.busy.insert(*task, (action.clone(), op));
                 self.rest(Some(*task))
             }
             Step::Release(pin) => self.release(*pin),
             Step::Signal(task) if self.busy.contains_key(task) => {
-                self.system.signal(self.tasks[task], Signal::Handled)?;
+                self.system.signal(self.cast.id(*task), Signal::Handled)?;
                 self.rest(None)
             }
-            Step::Signal(_) | Step::Load(_) | Step::Hold { .. } | Step::Go(_) => Ok(()),
+            Step::Spawn { task, of, kinship } if !self.busy.contains_key(of) => {
+                let made = self.system.spawn(self.cast.id(*of), *kinship)?;
+                let parent = self.cast.process(*of);
+                let process = self.cast.add(*task, *of, *kinship, made);
+                self.stage.fork(parent, process);
+                Ok(())
+            }
+            Step::Spawn { .. }
+            | Step::Signal(_)
+            | Step::Load(_)
+            | Step::Hold { .. }
+            | Step::Go(_) => Ok(()),
         }
     }
 
     /// Whether what comes of an action now is the kernel's to choose.
     fn is_free(&self, task: u32, action: &Action) -> bool {
-        let process = process(task);
+        let process = self.cast.process(task);
         let tolerance = [FsType::Xfs, FsType::Ext4].map(Tolerance::of_any);
         let behind_end = match action {
             // What was stored there may be zeroed at any time.
@@ -173,14 +203,30 @@ impl<'a> ReplayRun<'a> {
     }
 
     fn release(&mut self, pin: PinId) -> Tried<()> {
-        let Some(kind) = self.pins.remove(&pin) else { return Ok(()) };
+        let Some((holder, kind)) = self.pins.remove(&pin) else { return Ok(()) };
         if kind.is_kept() {
             return Ok(());
         }
         self.stage.pinned.remove(&pin);
         self.system.release(pin)?;
-        self.system.transferred(pin)?;
+        if kind.is_reaped() {
+            self.reap(holder, pin)?;
+        } else {
+            self.system.transferred(pin)?;
+        }
         self.rest(None)
+    }
+
+    /// Collects direct I/O that was let go, as the fuzzer does: if a task of its process is idle.
+    fn reap(&mut self, holder: u32, pin: PinId) -> Tried<()> {
+        let process = self.cast.process(holder);
+        let is_idle =
+            |task: &u32| self.cast.process(*task) == process && !self.busy.contains_key(task);
+        if let Some(task) = self.cast.tasks().find(is_idle) {
+            let op = self.system.start(self.cast.id(task), Action::Reap { pin })?;
+            self.system.wait(op)?;
+        }
+        Ok(())
     }
 
     /// Lets all operations come to rest, that of task `first` before the others.
@@ -208,13 +254,13 @@ impl<'a> ReplayRun<'a> {
         }
         match action {
             Action::Pin { pin, kind, .. } if is_done => {
-                self.pins.insert(*pin, *kind);
+                self.pins.insert(*pin, (task, *kind));
             }
             Action::Pin { pin, .. } => {
                 self.stage.pinned.remove(pin);
             }
             Action::Unmap { map } if is_done => {
-                self.stage.maps.remove(&(process(task), *map));
+                self.stage.maps.remove(&(self.cast.process(task), *map));
             }
             _ => {}
         }
@@ -236,8 +282,11 @@ impl<'a> ReplayRun<'a> {
         Ok(())
     }
 
-    /// What shows what is left of the DAX files.
+    /// What shows what is left of the DAX files; what is bare looks for itself.
     fn looks(&self) -> Vec<Action> {
+        if self.program.bare {
+            return Vec::new();
+        }
         let first = FILES.into_iter().filter_map(|(file, medium)| {
             (medium == Medium::Dax && self.used.contains(&file)).then_some(file)
         });

@@ -97,6 +97,20 @@ impl Requirement {
         Ok(all)
     }
 
+    /// Whether what a program does tells that it takes this.
+    pub(super) fn is_told(need: Need) -> bool {
+        Self::of_need(need).is_ok_and(|requirement| {
+            !matches!(
+                requirement,
+                Self::Whole
+                    | Self::ShutDown
+                    | Self::WriteProtect
+                    | Self::CacheStat
+                    | Self::SoftDirty
+            )
+        })
+    }
+
     /// What no program tries yet is refused: a program that goes on without it accuses the kernel.
     fn of_need(need: Need) -> Result<Self, String> {
         Ok(match need {

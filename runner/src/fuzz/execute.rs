@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::action::{Action, FileId, Medium, PAGE, PinId, Reply, TaskId, pages};
+use cases::action::{Action, FileId, Medium, PAGE, PinId, Reply, pages};
 use cases::oracle::Watch;
-use cases::system::{OpId, Signal, System};
+use cases::system::{Kinship, OpId, Signal, System};
 
-use super::program::{FILES, LOADER, Program, STOP, Step, TASKS, first_map};
-use super::scene::{self, process};
+use super::program::{FILES, LOADER, Program, STOP, Step, first_map};
+use super::scene::{self, Cast};
 use super::seen::{Divergence, Seen};
 use super::spent::{Spent, Timed};
 use super::tolerance::{Situation, Tolerance, zeroed};
@@ -19,6 +19,15 @@ pub(crate) enum Subject {
     Kernel(Tolerance),
     /// The reference with a bug.
     Variant,
+}
+
+/// What is looked at beside what a program's own actions answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Eyes {
+    /// What the oracles look at.
+    Oracles,
+    /// Nothing: a program that needs nothing of daxtests does not see more.
+    Program,
 }
 
 /// What becomes of a program's files when it is over.
@@ -36,10 +45,14 @@ pub(crate) fn run(
     subject: &mut dyn System,
     reference: &mut dyn System,
     kind: Subject,
-    files: Files,
+    (files, eyes): (Files, Eyes),
     spent: &Spent,
 ) -> Option<Divergence> {
     let mut timed = Timed { system: subject, spent: spent.clone() };
+    if eyes == Eyes::Program {
+        let pair = SideBySide::new([&mut timed, reference], kind, program);
+        return pair.run(files, &|| None);
+    }
     let mut watched = Watch::new(&mut timed);
     let findings = watched.findings();
     let known = if let Subject::Kernel(known) = &kind { Some(known.clone()) } else { None };
@@ -49,25 +62,14 @@ pub(crate) fn run(
         let found = findings.pop()?;
         Some(Divergence::found(found.rule(), found.text))
     };
-    let mut pair = SideBySide::new([&mut watched, reference], kind, program);
-    if let Err(why) = pair.set_up() {
-        return Some(Divergence::at_end("the program could not begin".to_owned(), why));
-    }
-    for (number, step) in program.steps.iter().enumerate() {
-        let diverged = pair.step(step).err().map(|divergence| *divergence);
-        // What an oracle found is the cause of what differs then.
-        if let Some(mut divergence) = found().or(diverged) {
-            divergence.step = Some(number + 1);
-            return Some(divergence);
-        }
-    }
-    let diverged = pair.end(files).err().map(|divergence| *divergence);
+    let pair = SideBySide::new([&mut watched, reference], kind, program);
+    let diverged = pair.run(files, &found);
     if diverged.is_none()
         && let Err(why) = watched.finish()
     {
         return Some(machinery(why.to_string()));
     }
-    found().or(diverged)
+    diverged.or_else(found)
 }
 
 /// Reads the files that `program` left once more, which must hold what they did.
@@ -103,6 +105,7 @@ struct SideBySide<'a> {
     /// Files into whose pages direct I/O was let go that nobody could collect: it ends in its own
     /// time.
     landing: BTreeSet<FileId>,
+    cast: Cast,
     stage: Situation,
 }
 
@@ -125,12 +128,30 @@ impl<'a> SideBySide<'a> {
             holders: BTreeMap::new(),
             loads: Vec::new(),
             landing: BTreeSet::new(),
+            cast: Cast::of(program),
             stage: Situation::default(),
         }
     }
 }
 
 impl SideBySide<'_> {
+    /// Goes through the program; where the two differ first, or what was `found`.
+    fn run(mut self, files: Files, found: &dyn Fn() -> Option<Divergence>) -> Option<Divergence> {
+        if let Err(why) = self.set_up() {
+            return Some(Divergence::at_end("the program could not begin".to_owned(), why));
+        }
+        for (number, step) in self.program.steps.iter().enumerate() {
+            let diverged = self.step(step).err().map(|divergence| *divergence);
+            // What an oracle found is the cause of what differs then.
+            if let Some(mut divergence) = found().or(diverged) {
+                divergence.step = Some(number + 1);
+                return Some(divergence);
+            }
+        }
+        let diverged = self.end(files).err().map(|divergence| *divergence);
+        found().or(diverged)
+    }
+
     fn both<T>(&mut self, mut ask: impl FnMut(&mut dyn System) -> T) -> [T; 2] {
         let [subject, reference] = &mut self.systems;
         [ask(*subject), ask(*reference)]
@@ -160,15 +181,17 @@ impl SideBySide<'_> {
                     return Ok(());
                 }
                 if let Subject::Kernel(known) = &self.kind
-                    && known.avoids(process(*task), action, &self.stage).is_some()
+                    && known.avoids(self.cast.process(*task), action, &self.stage).is_some()
                 {
                     return Ok(());
                 }
                 let ops = self.start(*task, action)?;
                 first = Some(*task);
                 self.busy.insert(*task, (action.clone(), ops));
-                self.stage.begin(process(*task), action);
-                if let Action::Pin { pin, .. } = action {
+                self.stage.begin(self.cast.process(*task), action);
+                if let Action::Pin { pin, kind, .. } = action
+                    && !kind.is_kept()
+                {
                     self.pins.insert(*pin, action.clone());
                     self.holders.insert(*pin, *task);
                 }
@@ -178,7 +201,8 @@ impl SideBySide<'_> {
                 if !self.busy.contains_key(task) {
                     return Ok(());
                 }
-                for sent in self.both(|system| system.signal(TaskId(*task), Signal::Handled)) {
+                let id = self.cast.id(*task);
+                for sent in self.both(|system| system.signal(id, Signal::Handled)) {
                     sent.map_err(|why| Box::new(machinery(why.to_string())))?;
                 }
             }
@@ -189,14 +213,31 @@ impl SideBySide<'_> {
                     return Ok(());
                 }
             }
+            Step::Spawn { task, of, kinship } => return self.spawn(*task, *of, *kinship),
             // Such a program is run otherwise: `interleave`.
             Step::Hold { .. } | Step::Go(_) => return Ok(()),
         }
         self.compare(first)
     }
 
+    fn spawn(&mut self, task: u32, of: u32, kinship: Kinship) -> Agreed {
+        if self.busy.contains_key(&of) {
+            return Ok(());
+        }
+        let id = self.cast.id(of);
+        let ids = match self.both(|system| system.spawn(id, kinship)) {
+            [Ok(subject), Ok(reference)] if subject == reference => subject,
+            made => return Err(Box::new(machinery(format!("a new task: {made:?}")))),
+        };
+        let parent = self.cast.process(of);
+        let process = self.cast.add(task, of, kinship, ids);
+        self.stage.fork(parent, process);
+        Ok(())
+    }
+
     fn start(&mut self, task: u32, action: &Action) -> Agreed<[OpId; 2]> {
-        let [subject, reference] = self.both(|system| system.start(TaskId(task), action.clone()));
+        let id = self.cast.id(task);
+        let [subject, reference] = self.both(|system| system.start(id, action.clone()));
         let failed = |why: cases::system::Trouble| Box::new(machinery(format!("{action}: {why}")));
         Ok([subject.map_err(failed)?, reference.map_err(failed)?])
     }
@@ -232,7 +273,7 @@ impl SideBySide<'_> {
             Err(why) => Seen::trouble(&why),
         });
         if let (Subject::Kernel(_), Some(file)) = (&self.kind, held)
-            && (zeroed(file, &seen) || self.landing.contains(&file))
+            && (zeroed(self.stage.is_dax(file), &seen) || self.landing.contains(&file))
         {
             return Ok(());
         }
@@ -242,11 +283,11 @@ impl SideBySide<'_> {
     /// Collects direct I/O that was let go, if a task of its process is idle: two transfers into
     /// one page have no order else.
     fn reap(&mut self, pin: PinId, file: Option<FileId>) -> Agreed {
-        let Some(holder) = self.holders.get(&pin).map(|task| process(*task)) else {
+        let Some(holder) = self.holders.get(&pin).map(|task| self.cast.process(*task)) else {
             return Ok(());
         };
-        let idle = |task: &u32| process(*task) == holder && !self.busy.contains_key(task);
-        let Some(task) = (0..TASKS).find(idle) else {
+        let idle = |task: &u32| self.cast.process(*task) == holder && !self.busy.contains_key(task);
+        let Some(task) = self.cast.tasks().find(idle) else {
             self.landing.extend(file);
             return Ok(());
         };
@@ -288,7 +329,7 @@ impl SideBySide<'_> {
                 self.stage.breaking.extend(action.breaks());
             }
             if let (Action::Unmap { map }, true, false) = (&action, ended, refused) {
-                self.stage.maps.remove(&(process(task), *map));
+                self.stage.maps.remove(&(self.cast.process(task), *map));
             }
             if let (true, Action::Pin { pin, .. }) = (refused, &action) {
                 // vmsplice leaves in the pipe what came before the page that it could not have.
@@ -372,6 +413,10 @@ impl SideBySide<'_> {
         self.compare_ends()?;
         for pin in self.pins.keys().copied().collect::<Vec<_>>() {
             self.release(pin)?;
+        }
+        if self.program.bare {
+            // What is to be looked at in the end, it looks at itself.
+            return Ok(());
         }
         let program = self.program;
         self.compare_files(FILES.into_iter().map(|(file, _)| file), |file| {

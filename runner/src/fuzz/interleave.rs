@@ -449,6 +449,7 @@ impl<'a> HeldRun<'a> {
             Step::Hold { task, point, until } => self.hold(*task, *point, *until),
             Step::Go(task) => self.let_go(*task),
             Step::Load(_) => Err(Stopped::LeftOut("no task can be held under a load".to_owned())),
+            Step::Spawn { .. } => Err(Stopped::LeftOut("it makes a task".to_owned())),
         }
     }
 
@@ -721,7 +722,7 @@ mod tests {
     use super::*;
 
     fn program(steps: Vec<Step>) -> Program {
-        Program { steps, seed: 0, huge: 0 }
+        Program { steps, seed: 0, huge: 0, bare: false }
     }
 
     fn hold(task: u32, point: HoldPoint, until: Option<u32>) -> Step {

@@ -1,13 +1,13 @@
 //! A program: what is done, step by step, and how a random one is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use cases::action::{
     Action, Direction, Engine, FileId, Instruction, MapId, Medium, Mode, PAGE, PinId, PinKind,
     SECTOR, Script, Sharing, Span, VarId, page, pages,
 };
-use cases::system::HoldPoint;
+use cases::system::{HoldPoint, Kinship};
 use serde::{Deserialize, Serialize};
 
 use crate::fs;
@@ -61,6 +61,15 @@ pub(crate) enum Step {
     },
     /// A task that is held goes on.
     Go(u32),
+    /// A task comes from another, in a program that is bare.
+    Spawn {
+        /// The new one.
+        task: u32,
+        /// The one it comes from.
+        of: u32,
+        /// How.
+        kinship: Kinship,
+    },
 }
 
 /// A point in a file: by its name.
@@ -102,6 +111,12 @@ impl fmt::Display for Step {
                 write!(f, "hold task {task} at {point} until task {other} is held")
             }
             Self::Go(task) => write!(f, "let task {task} go"),
+            Self::Spawn { task, of, kinship: Kinship::Thread } => {
+                write!(f, "task {of}: a thread: task {task}")
+            }
+            Self::Spawn { task, of, kinship: Kinship::Process } => {
+                write!(f, "task {of}: fork: task {task}")
+            }
         }
     }
 }
@@ -116,6 +131,15 @@ pub(crate) struct Program {
     /// How many huge pages each DAX file has in the beginning; with none it has [`PAGES`] pages.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) huge: u64,
+    /// It begins with one task and nothing else, and makes its files and tasks itself, as a case does. No
+    /// random program does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) bare: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -200,7 +224,7 @@ impl Program {
         while steps.len() < len {
             steps.push(maker.step());
         }
-        Self { steps, seed, huge }
+        Self { steps, seed, huge, bare: false }
     }
 
     /// How many pages a file has in the beginning.
@@ -222,11 +246,15 @@ impl Program {
         if self.huge > most {
             return Err(format!("a file has {most} huge pages at most, not {}", self.huge));
         }
+        if self.bare {
+            return self.check_bare();
+        }
         for step in &self.steps {
             let named = match step {
                 Step::Do(task, _) | Step::Signal(task) | Step::Go(task) => [Some(*task), None],
                 Step::Hold { task, until, .. } => [Some(*task), *until],
                 Step::Release(_) | Step::Load(_) => [None, None],
+                Step::Spawn { .. } => return Err("it makes tasks and is not bare".to_owned()),
             };
             if let Some(task) = named.into_iter().flatten().find(|task| *task >= TASKS) {
                 return Err(format!("there is no task {task}, only 0 to {}", TASKS - 1));
@@ -234,6 +262,32 @@ impl Program {
         }
         if self.holds() && self.steps.iter().any(|step| matches!(step, Step::Load(_))) {
             return Err("it has a load, under which no task can be held".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The same of one that is bare: what acts must have been made.
+    fn check_bare(&self) -> Result<(), String> {
+        if self.huge > 0 {
+            return Err("it is bare and has huge files".to_owned());
+        }
+        let mut made = BTreeSet::from([0]);
+        for step in &self.steps {
+            let acts = match step {
+                Step::Do(task, _) | Step::Signal(task) | Step::Spawn { of: task, .. } => task,
+                Step::Release(_) => continue,
+                Step::Load(_) | Step::Hold { .. } | Step::Go(_) => {
+                    return Err("it is bare, where no load goes on and no task is held".to_owned());
+                }
+            };
+            if !made.contains(acts) {
+                return Err(format!("nobody made task {acts}"));
+            }
+            if let Step::Spawn { task, .. } = step
+                && !made.insert(*task)
+            {
+                return Err(format!("there is a task {task} already"));
+            }
         }
         Ok(())
     }
@@ -261,7 +315,11 @@ impl Program {
         };
         self.steps.iter().all(|step| match step {
             Step::Load(_) => loads,
-            Step::Release(_) | Step::Signal(_) | Step::Hold { .. } | Step::Go(_) => true,
+            Step::Release(_)
+            | Step::Signal(_)
+            | Step::Hold { .. }
+            | Step::Go(_)
+            | Step::Spawn { .. } => true,
             Step::Do(_, action) => match action {
                 Action::Clone { .. }
                 | Action::Dedupe { .. }
@@ -282,7 +340,7 @@ impl Program {
         let pin = Action::Pin { pin: PinId(0), map, span: page(0), kind };
         let everything = pages(0, PAGES);
         let collapse = Action::Fallocate { file, mode: Mode::Collapse, span: everything };
-        Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0, huge: 0 }
+        Self { steps: vec![Step::Do(0, pin), Step::Do(0, collapse)], seed: 0, huge: 0, bare: false }
     }
 }
 
@@ -668,7 +726,7 @@ mod tests {
     fn a_step_is_told_in_words() {
         let punch = Action::Fallocate { file: FileId(2), mode: Mode::Punch, span: page(1) };
         let steps = vec![Step::Do(3, punch), Step::Release(PinId(4))];
-        let program = Program { steps, seed: 1, huge: 0 };
+        let program = Program { steps, seed: 1, huge: 0, bare: false };
         let words = "  1. task 3: punch page 1 of file 2\n  2. release pin 4\n";
         assert_eq!(program.to_string(), words);
     }
@@ -681,7 +739,7 @@ mod tests {
             Step::Hold { task: 2, point: HoldPoint::FaultEntered, until: Some(1) },
             Step::Go(1),
         ];
-        let program = Program { steps, seed: 1, huge: 0 };
+        let program = Program { steps, seed: 1, huge: 0, bare: false };
         let text = serde_json::to_string(&program).unwrap();
         assert!(text.contains(r#"{"Hold":{"task":1,"point":"scan-found-busy"}}"#), "{text}");
         assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
@@ -690,7 +748,8 @@ mod tests {
         assert!(error.contains("\"elsewhere\", only at unmapped, "), "{error}");
         assert!(program.holds() && program.check().is_ok());
         let beyond = Step::Hold { task: 1, point, until: Some(TASKS) };
-        assert!(Program { steps: vec![beyond], seed: 1, huge: 0 }.check().is_err());
+        let program = Program { steps: vec![beyond], seed: 1, huge: 0, bare: false };
+        assert!(program.check().is_err());
     }
 
     #[test]

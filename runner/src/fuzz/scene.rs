@@ -1,5 +1,7 @@
 //! What every program begins with: files, mappings of them, and tasks.
 
+use std::collections::BTreeMap;
+
 use cases::action::{Action, FileId, Medium, PAGE, Reply, Sharing, TaskId, pages};
 use cases::system::{Kinship, MAIN, Need, System};
 
@@ -11,6 +13,9 @@ pub(crate) const FILLS: [&[u8]; 3] = [b"abcd", b"wxyz", b"klmn"];
 
 /// Makes that of `program`, which must succeed.
 pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), String> {
+    if program.bare {
+        return Ok(());
+    }
     for need in [Need::HeldIo, Need::PageCache] {
         system.offers(need)?;
     }
@@ -39,6 +44,9 @@ pub(super) fn set_up(system: &mut dyn System, program: &Program) -> Result<(), S
 
 /// What a program has come to that has not begun, on `system`, where its scene is set up.
 pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Situation, String> {
+    if program.bare {
+        return Ok(Situation::default());
+    }
     let huge = program.huge > 0;
     let mut stage = Situation { second: locked_second(system)?, huge, ..Situation::default() };
     for (file, _) in FILES {
@@ -50,7 +58,53 @@ pub(super) fn stage(system: &mut dyn System, program: &Program) -> Result<Situat
     Ok(stage)
 }
 
-/// The process of a task, by the number of its first one.
+/// The tasks of a program, and their processes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cast(BTreeMap<u32, CastTask>);
+
+/// A task of the two systems, which number it alike.
+#[derive(Clone, Copy, Debug)]
+struct CastTask {
+    id: TaskId,
+    process: u32,
+}
+
+impl Cast {
+    /// Those that are there in the beginning, but for the one that only runs loads.
+    pub(crate) fn of(program: &Program) -> Self {
+        let task = |number| (number, CastTask { id: TaskId(number), process: process(number) });
+        if program.bare { Self::main() } else { Self((0..TASKS).map(task).collect()) }
+    }
+
+    /// The main task alone.
+    pub(crate) fn main() -> Self {
+        Self(BTreeMap::from([(0, CastTask { id: MAIN, process: 0 })]))
+    }
+
+    /// One more, which comes from another; its process.
+    pub(crate) fn add(&mut self, task: u32, of: u32, kinship: Kinship, id: TaskId) -> u32 {
+        let process = if kinship == Kinship::Thread { self.process(of) } else { task };
+        self.0.insert(task, CastTask { id, process });
+        process
+    }
+
+    /// The task in both systems; a program that passed its check has no other.
+    pub(crate) fn id(&self, task: u32) -> TaskId {
+        self.0.get(&task).map_or(TaskId(task), |task| task.id)
+    }
+
+    /// Its process, by the number of the first task there.
+    pub(crate) fn process(&self, task: u32) -> u32 {
+        self.0.get(&task).map_or(0, |task| task.process)
+    }
+
+    /// The tasks that can do something.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+}
+
+/// The process of a task of the scene, by the number of its first one.
 pub(crate) fn process(task: u32) -> u32 {
     if (3..TASKS).contains(&task) { task } else { 0 }
 }

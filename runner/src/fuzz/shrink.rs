@@ -17,7 +17,7 @@ pub(crate) fn shrink(
             let mut candidate = best.clone();
             candidate.steps.drain(at..(at + piece).min(best.steps.len()));
             // What shows at the end of any program is left with one step, or nobody could run it again.
-            if !candidate.steps.is_empty() && diverges(&candidate)? {
+            if candidate.check().is_ok() && diverges(&candidate)? {
                 best = candidate;
                 shorter = true;
             } else {

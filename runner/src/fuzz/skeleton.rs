@@ -32,6 +32,9 @@ pub(crate) fn of(program: &Program, kind: &str) -> String {
                     "    let held{task} = t.hold(TaskId({task}), HoldPoint::{point:?})?;"
                 )
             }
+            Step::Spawn { task, of, kinship } => {
+                writeln!(text, "    let task{task} = t.spawn(TaskId({of}), Kinship::{kinship:?})?;")
+            }
             Step::Go(task) => writeln!(text, "    t.go(&held{task})?;"),
             Step::Load(action) => writeln!(text, "    let load = t.begin(Action::{action:?})?;"),
         };

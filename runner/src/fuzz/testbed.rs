@@ -22,7 +22,7 @@ use crate::task;
 use crate::verdict::Problem;
 use crate::world::{self, Unusable, World};
 
-use super::execute::{self, Files, Subject};
+use super::execute::{self, Eyes, Files, Subject};
 use super::interleave::{self, Forcing, Orders, Ran};
 use super::program::{Program, Restraint};
 use super::seen::Divergence;
@@ -61,6 +61,7 @@ pub(crate) struct OnReference {
     variant: Option<Variant>,
     patience: Patience,
     orders: Orders,
+    eyes: Eyes,
 }
 
 /// What programs on a kernel have in common, for making it takes longer than most of them.
@@ -77,6 +78,7 @@ pub(crate) struct OnKernel {
     fs: FsType,
     /// Why no mapping entry is huge here, if none is.
     no_huge: Option<String>,
+    eyes: Eyes,
     spent: Spent,
 }
 
@@ -132,13 +134,15 @@ impl OnKernel {
     ) -> anyhow::Result<Option<Divergence>> {
         let subject = Subject::Kernel(self.known.clone());
         let spent = self.spent.clone();
-        let is_last = program.seed % REMOUNT == REMOUNT - 1;
+        let is_last = !program.bare && program.seed % REMOUNT == REMOUNT - 1;
         let files = if is_last { Files::Kept } else { Files::Removed };
+        let how = (files, self.eyes);
         let ran = self.run(program, stop, (files, Some(reference)), |system, _, reference| {
             let compare =
-                |reference| execute::run(program, system, reference, subject, files, &spent);
+                |reference| execute::run(program, system, reference, subject, how, &spent);
             let found = reference.and_then(|reference| compare(reference)).into_iter().collect();
-            Ran { forcing: Forcing::Forced, found, clean: true }
+            // What is bare leaves its files.
+            Ran { forcing: Forcing::Forced, found, clean: !program.bare }
         })?;
         Ok(ran.and_then(|ran| Divergence::worst(ran.found)))
     }
@@ -282,6 +286,7 @@ impl Testbed {
             like,
             fs: plan.target.fs,
             no_huge: None,
+            eyes: Eyes::Oracles,
             spent: Spent::default(),
         };
         bed.prepare()?;
@@ -300,7 +305,37 @@ impl Testbed {
 
     /// The reference with this bug, or with none.
     pub(crate) fn on_reference(variant: Option<Variant>, patience: Patience) -> Self {
-        Self::Reference(OnReference { variant, patience, orders: Orders::default() })
+        let (orders, eyes) = (Orders::default(), Eyes::Oracles);
+        Self::Reference(OnReference { variant, patience, orders, eyes })
+    }
+
+    /// Has programs be compared by what they see themselves, and goes round no bug that is known.
+    pub(crate) fn see_as_programs(&mut self) {
+        match self {
+            Self::Kernel(bed) => {
+                bed.eyes = Eyes::Program;
+                bed.known = bed.known.clone().without_finds();
+            }
+            Self::Reference(bed) => bed.eyes = Eyes::Program,
+        }
+    }
+
+    /// What of this is not to be had here, and why, if something is not.
+    pub(crate) fn lacks(&mut self, needs: &[Need]) -> anyhow::Result<Option<String>> {
+        let ask = |system: &mut dyn System| {
+            needs
+                .iter()
+                .find_map(|need| system.offers(*need).err().map(|why| format!("{need}: {why}")))
+        };
+        match self {
+            Self::Kernel(bed) => {
+                let setup = bed.setup();
+                let lent = Err("nobody is held".to_owned());
+                let mut system = bed.devices.open(&setup, lent)?;
+                Ok(ask(system.as_mut()))
+            }
+            Self::Reference(_) => Ok(ask(&mut Reference::new(&ReferenceSetup::default()))),
+        }
     }
 
     /// Why no task can be held here, if none can.
@@ -350,7 +385,7 @@ impl Testbed {
                     &mut variant,
                     &mut reference,
                     Subject::Variant,
-                    Files::Removed,
+                    (Files::Removed, bed.eyes),
                     &Spent::default(),
                 );
                 Ok(divergence.or_else(|| {

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cases::action::{
-    Action, Content, Direction, FileId, MapId, Mode, PAGE, PinId, Reply, SECTOR, Sector, Span,
+    Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, PinId, Reply, SECTOR, Sector,
+    Span,
 };
 use cases::oracle::Found;
 use cases::system::{Errno, HoldPoint};
@@ -128,6 +129,8 @@ pub(crate) struct Situation {
     pub(crate) second: Option<FileId>,
     /// How long the files are.
     pub(crate) sizes: BTreeMap<FileId, u64>,
+    /// Files with DAX beside those that a program begins with.
+    pub(crate) made: BTreeSet<FileId>,
 }
 
 impl Situation {
@@ -145,8 +148,32 @@ impl Situation {
                 self.pinned.extend(file.map(|file| (*pin, PinSpan { file, span })));
             }
             Action::Clone { .. } | Action::Dedupe { .. } => self.shared = true,
+            Action::Create { file, medium: Medium::Dax, .. } => {
+                self.made.insert(*file);
+            }
             _ => {}
         }
+    }
+
+    /// A process comes from another, or it is the same one.
+    pub(crate) fn fork(&mut self, from: u32, to: u32) {
+        let of = |process: u32, map: MapId, what| (process == from).then_some(((to, map), what));
+        let maps: Vec<_> = self
+            .maps
+            .iter()
+            .filter_map(|((process, map), file)| of(*process, *map, *file))
+            .collect();
+        self.maps.extend(maps);
+        let at = |((process, map), at): (&(u32, MapId), &u64)| {
+            (*process == from).then_some(((to, *map), *at))
+        };
+        let offsets: Vec<_> = self.offsets.iter().filter_map(at).collect();
+        self.offsets.extend(offsets);
+    }
+
+    /// Whether a file is one whose pages are the storage.
+    pub(crate) fn is_dax(&self, file: FileId) -> bool {
+        is_dax(file) || self.made.contains(&file)
     }
 
     /// This has been done.
@@ -154,6 +181,9 @@ impl Situation {
         // How far direct I/O came, only its answer says.
         if matches!(action, Action::DirectIo { .. }) {
             return;
+        }
+        if let Action::Create { file, fill, .. } = action {
+            self.sizes.insert(*file, fill.len() as u64 * PAGE);
         }
         for effect in action.effects() {
             let before = self.sizes.get(&effect.file).copied().unwrap_or(0);
@@ -220,7 +250,7 @@ impl Situation {
     }
 
     pub(crate) fn file_of(&self, process: u32, map: MapId) -> Option<FileId> {
-        self.maps.get(&(process, map)).copied().filter(|file| is_dax(*file))
+        self.maps.get(&(process, map)).copied().filter(|file| self.is_dax(*file))
     }
 }
 
@@ -236,6 +266,11 @@ impl Tolerance {
         }
         let splits = !machine::symbols(&[SPLITS].into())?.is_empty();
         Ok(Self { fs: target.fs, finds, splits })
+    }
+
+    /// The same, but for what is known of bugs.
+    pub(crate) fn without_finds(self) -> Self {
+        Self { finds: BTreeSet::new(), ..self }
     }
 
     /// What any kernel may do otherwise that has no bug.
@@ -331,7 +366,7 @@ impl Tolerance {
                 Some("XFS breaks the layout for every mode of fallocate; to wait longer is safe")
             }
             Action::Fallocate { mode: Mode::Collapse | Mode::Insert, file, .. }
-                if self.fs == FsType::Xfs && !is_dax(*file) && stage.is_pinned(*file) =>
+                if self.fs == FsType::Xfs && !stage.is_dax(*file) && stage.is_pinned(*file) =>
             {
                 // xfs_prepare_shift() begins one block early.
                 Some(
@@ -341,14 +376,14 @@ impl Tolerance {
             _ if writes(action)
                 && self.has(COW_TAKES_PINNED)
                 && stage.shared
-                && stage.pinned.values().any(|held| is_dax(held.file)) =>
+                && stage.pinned.values().any(|held| stage.is_dax(held.file)) =>
             {
                 Some(COW_TAKES_PINNED.reason())
             }
             _ if self.has(WAITS_FOR_OTHERS)
                 && stage.shared
                 && action.breaks().next().is_some()
-                && stage.pinned.values().any(|held| is_dax(held.file)) =>
+                && stage.pinned.values().any(|held| stage.is_dax(held.file)) =>
             {
                 Some(WAITS_FOR_OTHERS.reason())
             }
@@ -389,7 +424,7 @@ impl Tolerance {
             _ => return None,
         };
         let is_in_one_page = span.end().saturating_sub(1) / PAGE == span.at / PAGE;
-        (self.has(find) && is_dax(*file) && !is_in_one_page).then(|| find.reason())
+        (self.has(find) && stage.is_dax(*file) && !is_in_one_page).then(|| find.reason())
     }
 
     /// Why this alarm of the kernel is known, if it is: told by who called what warns.
@@ -523,10 +558,10 @@ pub(crate) fn write_no_zeros(fs: FsType, device: &Path) -> anyhow::Result<()> {
     std::fs::write(&option, "0").with_context(|| option.display().to_string())
 }
 
-/// Whether a pin of `file` shows zeros where the reference's shows data, which is no fault: when a
+/// Whether a pin shows zeros where the reference's shows data, which is no fault: when a
 /// page leaves the page cache with its file's blocks, a kernel that has it in a large folio with
 /// pages that stay zeroes it first (`truncate_inode_partial_folio`, mm/truncate.c).
-pub(crate) fn zeroed(file: FileId, [seen, expected]: &[Seen; 2]) -> bool {
+pub(crate) fn zeroed(is_dax: bool, [seen, expected]: &[Seen; 2]) -> bool {
     let (
         Seen::Returned(Ok(Reply::Content(Content(seen)))),
         Seen::Returned(Ok(Reply::Content(Content(expected)))),
@@ -534,7 +569,7 @@ pub(crate) fn zeroed(file: FileId, [seen, expected]: &[Seen; 2]) -> bool {
     else {
         return false;
     };
-    !is_dax(file)
+    !is_dax
         && seen.len() == expected.len()
         && seen
             .iter()
@@ -591,9 +626,9 @@ mod tests {
         let content =
             |byte| Seen::Returned(Ok(Reply::Content(Content(vec![Sector::Uniform(byte)]))));
         let [dax, .., cached] = FILES.map(|(file, _)| file);
-        assert!(zeroed(cached, &[content(0), content(b'x')]));
-        assert!(!zeroed(cached, &[content(b'y'), content(b'x')]));
-        assert!(!zeroed(dax, &[content(0), content(b'x')]));
+        assert!(zeroed(is_dax(cached), &[content(0), content(b'x')]));
+        assert!(!zeroed(is_dax(cached), &[content(b'y'), content(b'x')]));
+        assert!(!zeroed(is_dax(dax), &[content(0), content(b'x')]));
     }
 
     #[test]

@@ -13,8 +13,14 @@ use super::shrink;
 use super::testbed::Testbed;
 use super::under_way::UnderWay;
 
-/// How long a program is made shorter.
-const SHRINKING: Duration = Duration::from_mins(1);
+/// Runs of a program that are to show whether it still diverges, at most.
+const MOST_TRIES: u32 = 100;
+
+/// Runs of a program that diverges each time.
+pub(crate) const STEADY: u32 = 2;
+
+/// How long a program of the fuzzer is made shorter, while others wait.
+pub(crate) const SHRINKING: Duration = Duration::from_mins(1);
 
 /// A testbed, and the user who may want to end.
 pub(crate) struct Trial {
@@ -63,12 +69,30 @@ pub(crate) trait Tries {
         Ok(None)
     }
 
+    /// In how many runs a program diverges in this way almost surely: a race does not show each
+    /// time.
+    fn tries(&mut self, program: &Program, kind: &str) -> anyhow::Result<u32> {
+        let (mut runs, mut shown) = (0, 0);
+        while shown < STEADY && runs < MOST_TRIES && !self.is_interrupted() {
+            runs += 1;
+            shown += u32::from(self.meet(program, kind, 1)?.is_some());
+        }
+        Ok(if runs == shown { STEADY } else { (2 * runs).min(MOST_TRIES) })
+    }
+
     /// The shortest that was found of a program that diverges in this way in one of so many runs.
-    fn shortest(&mut self, program: &Program, kind: &str, runs: u32) -> anyhow::Result<Program> {
+    /// Nothing more is tried after `most`.
+    fn shortest(
+        &mut self,
+        program: &Program,
+        kind: &str,
+        runs: u32,
+        most: Duration,
+    ) -> anyhow::Result<Program> {
         let begin = Instant::now();
         shrink::shrink(program, |candidate| {
             // What is left then is short enough to begin with; a step that hangs takes minutes.
-            if begin.elapsed() > SHRINKING || self.is_interrupted() {
+            if begin.elapsed() > most || self.is_interrupted() {
                 return Ok(false);
             }
             Ok(self.meet(candidate, kind, runs)?.is_some())
