@@ -14,6 +14,7 @@ use program::suggest;
 use reference::Variant;
 
 use crate::complete;
+use crate::destination::Destination;
 use crate::exit;
 use crate::explore::{self, ExploreRequest};
 use crate::export::shortest::{self, ShortestRequest};
@@ -26,11 +27,12 @@ use crate::known::{Deviations, KnownFile};
 use crate::name;
 use crate::plan::{Caller, Keep, Plan};
 use crate::report::Format;
-use crate::report::compare::Form;
+use crate::report::compare::{self, Form};
 use crate::report::kcidb::{self, Origin, Submission};
 use crate::results::Results;
 use crate::retell::Retelling;
 use crate::run::RunRequest;
+use crate::runs::Runs;
 use crate::select::{self, Exclusion, Selection, exclude_file};
 use crate::shard::{Shard, Share};
 use crate::target::{self, Target};
@@ -93,13 +95,18 @@ enum TypedCommand {
     },
     /// Compare two runs: new failures, fixed cases, cases that did not run
     ///
+    /// With one folder, compare the last run in it with the one before: in a folder of --runs, the
+    /// last on the same file system and shape; in a results folder, that in previous/. Without any,
+    /// do so in daxtests-results.
+    ///
     /// Exit with 1 if a case fails in NEW that did not fail in OLD, if NEW is incomplete or lacks a
     /// planned result, or if something outside of the cases went wrong in NEW only.
     Compare {
         /// Results folder, or journal, of the run to compare with
+        #[arg(default_value = RESULTS, hide_default_value = true)]
         old: PathBuf,
         /// Results folder, or journal, of the run to judge
-        new: PathBuf,
+        new: Option<PathBuf>,
         /// Output format: for people, programs or a pull request
         #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORMAT")]
         format: Form,
@@ -248,7 +255,7 @@ impl FindsCommand {
 }
 
 /// Arguments that say what a run is to do. A run that is resumed has its own.
-const PLANNING: [&str; 23] = [
+const PLANNING: [&str; 25] = [
     "names",
     "variant",
     "no_reflink",
@@ -272,6 +279,8 @@ const PLANNING: [&str; 23] = [
     "bless",
     "known",
     "results",
+    "runs",
+    "keep",
 ];
 
 /// Arguments that only a run heeds. None is to be passed over in silence.
@@ -456,6 +465,14 @@ struct RunArgs {
     /// A folder that is neither empty nor made by daxtests is refused
     #[arg(long, value_name = "DIR", value_parser = folder(), help_heading = "Results")]
     results: Option<PathBuf>,
+    /// Write the results to a new folder in DIR, named after the time (UTC), the file system and the
+    /// kernel; the link DIR/latest leads to the last run that came to a case. --last-failed reads that
+    #[arg(long, value_name = "DIR", value_parser = folder(), conflicts_with = "results", help_heading = "Results")]
+    runs: Option<PathBuf>,
+    /// With --runs: when the run is over, remove the oldest until N are left, this one included
+    /// [default: keep all]
+    #[arg(long, value_name = "N", requires = "runs", value_parser = RangedU64ValueParser::<usize>::new().range(1..), help_heading = "Results")]
+    keep: Option<usize>,
     /// Write the JUnit report to PATH, too; with '-' it goes to stdout, and all other output to
     /// stderr
     #[arg(long, value_name = "PATH", help_heading = "Results")]
@@ -803,6 +820,10 @@ impl Typed {
                 Command::Report(Retelling { folders, junit, html, kcidb, format })
             }
             Some(TypedCommand::Compare { old, new, format }) => {
+                let [old, new] = match new {
+                    Some(new) => [old, new],
+                    None => compare::last_two(&old)?,
+                };
                 Command::Compare { old, new, format }
             }
             Some(TypedCommand::Export {
@@ -867,6 +888,7 @@ impl RunArgs {
             return Ok(Command::ListShapes);
         }
         if let Some(results) = self.resume {
+            let results = Runs::results(&results)?;
             let begun = History::of(&Results::at(&results).entries()?).plan;
             let differs = begun.is_some_and(|plan| {
                 let (asked, target) = (&self.target, plan.target);
@@ -881,7 +903,7 @@ impl RunArgs {
             }
             return Ok(Command::Run(Box::new(RunRequest {
                 plan: None,
-                results,
+                results: Destination::Folder(results),
                 junit: self.junit,
                 format,
                 program,
@@ -902,8 +924,10 @@ impl RunArgs {
             if format == Format::Ktap {
                 bail!("--list is printed as text or json");
             }
-            if self.results.is_some() && !self.last_failed {
-                bail!("--list has no results: --results goes with --list --last-failed only");
+            if (self.results.is_some() || self.runs.is_some()) && !self.last_failed {
+                bail!(
+                    "--list has no results: --results and --runs go with --list --last-failed only"
+                );
             }
             return Ok(Command::List { cases, format });
         }
@@ -939,7 +963,10 @@ impl RunArgs {
         if self.check {
             return Ok(Command::Nothing);
         }
-        let results = self.results.unwrap_or_else(|| RESULTS.into());
+        let results = match self.runs {
+            Some(folder) => Destination::Runs { folder, keep: self.keep },
+            None => Destination::Folder(self.results.unwrap_or_else(|| RESULTS.into())),
+        };
         Ok(Command::Run(Box::new(RunRequest {
             plan: Some(plan),
             results,
@@ -964,8 +991,9 @@ impl RunArgs {
             exclude.extend(exclude_file(path, &text));
         }
         let mut only = if self.last_failed {
-            let folder = self.results.as_deref().unwrap_or(Path::new(RESULTS));
-            let history = History::of(&Results::at(folder).last_entries()?);
+            let named = self.runs.as_deref().or(self.results.as_deref());
+            let folder = named.unwrap_or(Path::new(RESULTS));
+            let history = History::of(&Results::at(&Runs::results(folder)?).last_entries()?);
             let failed = history.all_outcomes().into_iter();
             let failed = failed.filter(|outcome| outcome.verdict.needs_attention());
             let mut wanted: BTreeSet<_> = failed.map(|outcome| outcome.case).collect();

@@ -22,6 +22,7 @@ use crate::case_file::CaseFile;
 use crate::evidence::Evidence;
 use crate::journal::{self, Entry, Journal, Outcome, RunEvent};
 use crate::output::{self, Output, PathKind};
+use crate::runs::Runs;
 use crate::verdict::Verdict;
 
 /// Says that daxtests made the folder. ci/vm writes it too.
@@ -46,6 +47,12 @@ pub(crate) enum Refusal {
     NotAFolder(PathBuf),
     #[error("{0} is not empty and daxtests did not make it; name another folder for the results")]
     Foreign(PathBuf),
+    #[error("{0} holds the runs of --runs; name a folder in it, or another folder for the results")]
+    HoldsRuns(PathBuf),
+    #[error("{0} is not empty and daxtests did not make it for runs; name another folder")]
+    NotRuns(PathBuf),
+    #[error("{0} is not a link to a run beside it; daxtests did not make it, move it away")]
+    NotLatest(PathBuf),
     #[error("{0} is not a regular file, so it is no journal")]
     NoJournal(PathBuf),
     #[error("{0} is one of the results themselves; name another file")]
@@ -73,7 +80,7 @@ impl Results {
     }
 
     /// The results of the run before.
-    fn previous(&self) -> Self {
+    pub(crate) fn previous(&self) -> Self {
         Self::at(&self.folder.join(PREVIOUS))
     }
 
@@ -95,6 +102,9 @@ impl Results {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(why) => return Err(Refusal::Io { path: self.folder.clone(), why }),
         }
+        if Runs::of(&self.folder).is_some() {
+            return Err(Refusal::HoldsRuns(self.folder.clone()));
+        }
         if !self.is_ours()? {
             return Err(Refusal::Foreign(self.folder.clone()));
         }
@@ -111,8 +121,7 @@ impl Results {
     /// left of results that were copied without hidden files; or it is empty.
     fn is_ours(&self) -> Result<bool, Refusal> {
         let io = |why| Refusal::Io { path: self.folder.clone(), why };
-        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|path| path.is_file());
-        if is_file(&self.folder.join(MARKER)) {
+        if self.is_marked() {
             return Ok(true);
         }
         let journal = self.journal();
@@ -120,6 +129,11 @@ impl Results {
             return Ok(true);
         }
         Ok(fs::read_dir(&self.folder).map_err(io)?.next().is_none())
+    }
+
+    /// Whether it carries the marker.
+    pub(crate) fn is_marked(&self) -> bool {
+        is_file(&self.folder.join(MARKER))
     }
 
     /// Takes the folder, which is made if it is not there.
@@ -198,7 +212,7 @@ impl Results {
     }
 
     /// Whether a case has begun here. A run that came to none has no results.
-    fn has_results(&self) -> bool {
+    pub(crate) fn has_results(&self) -> bool {
         lines(&self.journal()).any(|entry| matches!(entry.event, RunEvent::CaseBegun { .. }))
     }
 
@@ -257,6 +271,35 @@ impl Results {
             }
         }
         Ok(())
+    }
+
+    /// Removes the run that is recorded here and the folder, if nothing else is in it. One that never
+    /// began, or that another runner writes, stays.
+    pub(crate) fn remove(&self) -> anyhow::Result<()> {
+        self.check_ours()?;
+        let journal = self.journal();
+        let _lock = match journal::lock(&journal) {
+            Ok(lock) => lock,
+            Err(journal::Error::Busy { .. }) => return Ok(()),
+            Err(_) if !journal.exists() => return Ok(()),
+            Err(why) => return Err(why.into()),
+        };
+        self.clear()?;
+        if entries(&self.folder)?.keys().all(|name| name == MARKER) {
+            let marker = self.folder.join(MARKER);
+            fs::remove_file(&marker).with_context(|| marker.display().to_string())?;
+            fs::remove_dir(&self.folder).with_context(|| self.folder.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Gives up a folder that was made for a run, and in which there is none yet.
+    pub(crate) fn leave_empty(&self) {
+        // What is somebody else's stays, and so does the folder.
+        if entries(&self.folder).is_ok_and(|there| there.keys().all(|name| name == MARKER)) {
+            let _ = fs::remove_file(self.folder.join(MARKER));
+            let _ = fs::remove_dir(&self.folder);
+        }
     }
 
     /// Moves what the journal names, the journal itself last.
@@ -461,6 +504,11 @@ fn entries(folder: &Path) -> anyhow::Result<BTreeMap<OsString, FileType>> {
     };
     let read = fs::read_dir(folder).and_then(|entries| entries.map(named).collect());
     read.with_context(|| folder.display().to_string())
+}
+
+/// Whether it is a file, and no link to one.
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|path| path.is_file())
 }
 
 /// Whether the first line is a run's.

@@ -21,6 +21,7 @@ use crate::report::kcidb::{self, Submission};
 use crate::report::{Format, html, json, junit, ktap, terminal};
 use crate::results::{Refusal, Results};
 use crate::run;
+use crate::runs::Runs;
 
 /// The options that name a place for a report.
 const JUNIT: &str = "--junit";
@@ -63,8 +64,10 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
             }
         }
     }
+    let folders = asked.folders.iter().map(|folder| Runs::results(folder));
+    let folders = folders.collect::<anyhow::Result<Vec<_>>>()?;
     let read = |folder: &PathBuf| Ok((folder.clone(), Results::at(folder).entries()?));
-    let runs = asked.folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let runs = folders.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let own = match &runs[..] {
         [(folder, entries)] => Some((Results::at(folder), History::of(entries))),
         _ => None,
@@ -72,7 +75,7 @@ pub(crate) fn tell(asked: &Retelling, github: Option<&Github>) -> anyhow::Result
     let suites = merge::suites(runs)?;
     let mut outputs = BTreeMap::new();
     for (option, path) in &named {
-        if let Some(output) = other(path, &asked.folders)? {
+        if let Some(output) = other(path, &folders)? {
             outputs.insert(*option, output);
         }
     }

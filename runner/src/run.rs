@@ -9,6 +9,7 @@ use cases::{Case, Patience};
 
 use crate::bless;
 use crate::child::{self, Assignment};
+use crate::destination::Destination;
 use crate::evidence::Evidence;
 use crate::exit::Exit;
 use crate::expected;
@@ -20,12 +21,14 @@ use crate::journal::{Entry, Journal, Outcome, RunEvent, seconds};
 use crate::judge::{Judgement, Measure, is_doubtful, judge, judge_died};
 use crate::known::{Deviation, Deviations};
 use crate::machine;
+use crate::name;
 use crate::output::Output;
 use crate::plan::Plan;
 use crate::print;
 use crate::report::github::Github;
 use crate::report::{self, Format, Reporter};
 use crate::results::Results;
+use crate::runs::NewRun;
 use crate::silence;
 use crate::trace::Trace;
 use crate::verdict::{Problem, Verdict, Witness};
@@ -40,8 +43,8 @@ const TEXT: usize = 64 << 10;
 pub(crate) struct RunRequest {
     /// What to do; none resumes what the results folder records.
     pub(crate) plan: Option<Plan>,
-    /// The results folder.
-    pub(crate) results: PathBuf,
+    /// Where the results go.
+    pub(crate) results: Destination,
     /// Another place for the JUnit report.
     pub(crate) junit: Option<PathBuf>,
     /// How to show the run.
@@ -52,11 +55,11 @@ pub(crate) struct RunRequest {
 
 /// Does what `request` says.
 pub(crate) fn run(request: RunRequest, github: Option<&Github>) -> anyhow::Result<Exit> {
-    let results = Results::at(&request.results);
+    let place = &request.results;
     let resuming = request.plan.is_none();
     // All that the run will write to is tried before anything is made or removed.
-    results.check()?;
-    let junit = request.junit.as_deref().map(|path| results.open_other(path)).transpose()?;
+    place.check()?;
+    let junit = request.junit.as_deref().map(|path| place.open_other(path)).transpose()?;
     if junit.as_ref().is_some_and(Output::is_stdout) {
         if request.format != Format::Text {
             bail!("--junit - and --format would both write to standard output");
@@ -68,23 +71,33 @@ pub(crate) fn run(request: RunRequest, github: Option<&Github>) -> anyhow::Resul
         Format::Json => Box::new(report::json::Json::new()),
         Format::Ktap => Box::new(report::ktap::Ktap::new()),
     };
-    let (plan, journal, entries) = if let Some(plan) = request.plan {
+    let (plan, journal, entries, results, among) = if let Some(plan) = request.plan {
         if let Some(folder) = &plan.bless {
             bless::check(folder, &plan.cases)?;
         }
         world::check(&plan, &request.program)?;
-        (plan, results.begin()?, Vec::new())
+        let (results, among) = place.begin(&plan)?;
+        let journal = results.begin().inspect_err(|_| {
+            if among.is_some() {
+                results.leave_empty();
+            }
+        })?;
+        (plan, journal, Vec::new(), results, among)
     } else {
+        let Destination::Folder(folder) = place else {
+            bail!("a run that goes on has its folder");
+        };
+        let results = Results::at(folder);
         let (journal, entries) = results.resume()?;
         let plan = History::of(&entries).plan.with_context(|| {
             format!(
                 "{}: the journal does not say what is to be done: its first line is missing; \
                  begin a new run",
-                request.results.display()
+                folder.display()
             )
         })?;
         world::check(&plan, &request.program)?;
-        (plan, journal, entries)
+        (plan, journal, entries, results, None)
     };
     let mut run = Run {
         interrupt: Interrupt::listen().context("signalfd")?,
@@ -99,6 +112,8 @@ pub(crate) fn run(request: RunRequest, github: Option<&Github>) -> anyhow::Resul
         plan,
         journal,
         results,
+        among,
+        is_pointed_to: false,
         reporter: reporter.as_mut(),
     };
     run.reporter.resume(&entries);
@@ -114,6 +129,11 @@ pub(crate) fn run(request: RunRequest, github: Option<&Github>) -> anyhow::Resul
     run.reporter.finish(&run.history, run.results.folder());
     if let Some(timeline) = &run.timeline {
         run.reporter.timeline(timeline);
+    }
+    if let Some(new) = run.among.as_ref().filter(|_| run.is_pointed_to && went.is_ok())
+        && let Err(why) = new.prune()
+    {
+        print::note(format_args!("{}: an old run is not removed: {why:#}", name::own()));
     }
     if let Some(github) = github {
         github.tell(&[&run.history], request.format);
@@ -141,6 +161,10 @@ struct Run<'r> {
     journal: Journal,
     history: History,
     results: Results,
+    /// The run, if it has a folder among others.
+    among: Option<NewRun>,
+    /// Whether `latest` leads to it.
+    is_pointed_to: bool,
     world: World,
     deviations: Deviations,
     interrupt: Interrupt,
@@ -280,6 +304,10 @@ impl Run<'_> {
             return Ok(WhatNext::End);
         };
         let seed = self.plan.seed_of(case.name, iteration);
+        if let Some(new) = self.among.as_ref().filter(|_| !self.is_pointed_to) {
+            new.point()?;
+            self.is_pointed_to = true;
+        }
         self.emit(RunEvent::CaseBegun { case: case.name.to_owned(), iteration, seed })?;
         let task = Assignment {
             case: case.name.to_owned(),

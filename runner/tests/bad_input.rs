@@ -60,6 +60,16 @@ fn stage() -> tempfile::TempDir {
     fs::write(at("clone/cases/src/lib.rs"), "mine").unwrap();
     fs::write(at("file"), "mine").unwrap();
     symlink("nowhere/else", at("dangling")).unwrap();
+    for (runs, target) in [("led", "../clone"), ("waylaid", "")] {
+        fs::create_dir(at(runs)).unwrap();
+        fs::write(at(runs).join(".daxtests-runs"), "").unwrap();
+        match target {
+            "" => fs::write(at(runs).join("latest"), "mine").unwrap(),
+            target => symlink(target, at(runs).join("latest")).unwrap(),
+        }
+    }
+    fs::create_dir(at("none-yet")).unwrap();
+    fs::write(at("none-yet/.daxtests-runs"), "").unwrap();
     fs::create_dir_all(at("blessed")).unwrap();
     symlink("file", at("blessed/waits.out")).unwrap();
     fs::create_dir(at("waiting")).unwrap();
@@ -211,7 +221,8 @@ fn so_is_what_other_commands_are_given() {
         (&["--list", "--format", "ktap"], "--list is printed as text or json".to_owned()),
         (
             &["--list", "--results", "good"],
-            "--list has no results: --results goes with --list --last-failed only".to_owned(),
+            "--list has no results: --results and --runs go with --list --last-failed only"
+                .to_owned(),
         ),
         (&["report", "none"], format!("none/journal.jsonl: {none}")),
         (&["report", "good", "good"], "good is named twice".to_owned()),
@@ -267,6 +278,61 @@ fn so_is_what_other_commands_are_given() {
         ),
     ];
     are_refused(folder.path(), rows);
+}
+
+#[test]
+fn so_is_a_folder_of_runs() {
+    let folder = stage();
+    let moved = "daxtests did not make it, move it away";
+    let none = "No such file or directory (os error 2)";
+    let rows: &[(&[&str], String)] = &[
+        (
+            &["--runs", "clone"],
+            "clone is not empty and daxtests did not make it for runs; name another folder".to_owned(),
+        ),
+        (
+            &["--runs", "good"],
+            "good is not empty and daxtests did not make it for runs; name another folder".to_owned(),
+        ),
+        (&["--runs", "file"], "file is not a folder".to_owned()),
+        (&["--runs", "/proc/x"], format!("/proc/x: cannot create a file in /proc: {none}")),
+        (&["--runs", "led"], format!("led/latest is not a link to a run beside it; {moved}")),
+        (&["--runs", "waylaid"], format!("waylaid/latest is not a link to a run beside it; {moved}")),
+        (&["--runs", "none-yet", "--last-failed"], "no run in none-yet has come to a case".to_owned()),
+        (
+            &["--results", "none-yet"],
+            "none-yet holds the runs of --runs; name a folder in it, or another folder for the results"
+                .to_owned(),
+        ),
+        (
+            &["--runs", "none-yet", "--junit", "none-yet/x.xml"],
+            "none-yet/x.xml is one of the results themselves; name another file".to_owned(),
+        ),
+        (
+            &["--runs", "x", "--keep", "0"],
+            "invalid value '0' for '--keep <N>': 0 is not in 1..18446744073709551615 (see runner --help)"
+                .to_owned(),
+        ),
+    ];
+    let runs: Vec<_> =
+        rows.iter().map(|(typed, line)| ([&RUN[..], typed].concat(), line.clone())).collect();
+    let runs: Vec<_> = runs.iter().map(|(typed, line)| (&typed[..], line.clone())).collect();
+    are_refused(folder.path(), &runs);
+    let others: &[(&[&str], String)] = &[
+        (&["compare", "none-yet"], "no run in none-yet has come to a case".to_owned()),
+        (
+            &["compare", "good"],
+            "good: it does not have a run and one before; name the runs to compare".to_owned(),
+        ),
+        (
+            &["compare"],
+            "daxtests-results: it does not have a run and one before; name the runs to compare"
+                .to_owned(),
+        ),
+        (&["report", "led"], format!("led/latest is not a link to a run beside it; {moved}")),
+        (&["--resume", "none-yet/latest"], "no run in none-yet has come to a case".to_owned()),
+    ];
+    are_refused(folder.path(), others);
 }
 
 #[test]
@@ -355,7 +421,9 @@ fn what_would_have_no_effect_is_refused() {
     for arguments in [&["--junit", "x"][..], &["--fs", "xfs"], &["--dev", "x"]] {
         rows.push([&["--list"], arguments].concat());
     }
-    for arguments in [&["--results", "x"][..], &["-g", "race"], &["-x", "race"], &["race/*"]] {
+    for arguments in
+        [&["--results", "x"][..], &["--runs", "x"], &["-g", "race"], &["-x", "race"], &["race/*"]]
+    {
         rows.push([&["--resume", "good"], arguments].concat());
     }
     for arguments in [&["--seed", "1"][..], &["--steps", "3"], &["--results", "x"]] {
@@ -562,4 +630,50 @@ fn the_build_looks_at_no_absolute_path() {
     assert!(watched.iter().all(|path| Path::new(path).is_relative()), "{said}");
     let table = fs::read_to_string(out.join("transcripts.rs")).unwrap();
     assert!(!table.contains("include"), "{table}");
+}
+
+/// What a user does with a folder of runs, from the first run to the comparison.
+#[test]
+fn a_folder_of_runs_takes_the_place_of_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let names = || {
+        let names = fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.contains("-reference"));
+        names.sort();
+        names
+    };
+    let go = |arguments: &[&str], code| {
+        let output = run(folder.path(), arguments);
+        let said = format!("{arguments:?}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    let begin = |more: &[&str], code| go(&[&RUN[..], &["--runs", "runs"], more].concat(), code);
+    begin(&[], 0);
+    begin(&["--variant", "no-break"], 1);
+    // Those two are on other systems.
+    let alone = go(&["compare", "runs"], 2);
+    assert!(alone.contains("is on reference-no-break; name the runs to compare"), "{alone}");
+    let said = begin(&["--keep", "2"], 0);
+    let left = names();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(said.contains(&format!("Results: runs/{}", left[1])), "{said}");
+    assert_eq!(fs::read_link(runs.join("latest")).unwrap(), Path::new(&left[1]));
+    begin(&[], 0);
+    let said = go(&["compare", "runs"], 0);
+    assert!(said.contains(&left[1]) && said.contains(&names()[2]), "{said}");
+    for named in ["runs", "runs/latest"] {
+        fs::remove_file(runs.join("latest/junit.xml")).unwrap();
+        go(&["report", named], 0);
+        assert!(runs.join("latest/junit.xml").exists(), "{named}");
+        let said = go(&[&RUN[..2], &["--runs", named, "--last-failed", "--list"]].concat(), 2);
+        let refused = ["needs attention", "cannot be used with"];
+        assert!(refused.iter().any(|words| said.contains(words)), "{said}");
+        go(&["--resume", named], 0);
+    }
+    begin(&["--variant", "no-break"], 1);
+    let said = begin(&["--last-failed"], 0);
+    assert!(said.contains("1 result"), "{said}");
 }

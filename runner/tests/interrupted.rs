@@ -42,7 +42,11 @@ fn interrupted(folder: &Path, cases: &[&str], begun: usize, times: usize) -> Exi
 
 /// The cases of all events of a kind, as the journal has them so far, with their verdicts.
 fn events(folder: &Path, kind: &str) -> Vec<(String, String)> {
-    let text = fs::read_to_string(folder.join("results/journal.jsonl")).unwrap_or_default();
+    events_in(&folder.join("results"), kind)
+}
+
+fn events_in(results: &Path, kind: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(results.join("journal.jsonl")).unwrap_or_default();
     let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
     let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     lines
@@ -94,4 +98,43 @@ fn what_it_did_not_come_to_counts_as_failed_last() {
     let all: serde_json::Value = serde_json::from_slice(&all).unwrap();
     let all = all.as_array().map_or_else(|| all["cases"].as_array().unwrap().len(), Vec::len);
     assert_eq!(events(folder.path(), "case-ended").len(), all - ended);
+}
+
+/// The link leads to it from its first case on, and it goes on there, whatever it is called by.
+#[test]
+fn a_run_among_others_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = ["waits/punch/splice/*", "waits/collapse/splice/*"];
+    let arguments = [&["--fs", "reference", "--runs", "runs"], &cases[..]].concat();
+    let latest = folder.path().join("runs/latest");
+    let first = runner(folder.path(), &arguments).status().expect("it starts");
+    assert_eq!(first.code(), Some(0));
+    // The journal behind the link is the first run's until the second begins a case.
+    let link = || fs::read_link(&latest).expect("a link");
+    let before = link();
+    let results = folder.path().join("runs");
+    let newest = || {
+        let names = fs::read_dir(&results).expect("runs").map(|entry| entry.expect("a name"));
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.retain(|name| name.to_string_lossy().ends_with("-reference"));
+        names.sort();
+        names.pop().expect("a run")
+    };
+    let mut run = runner(folder.path(), &arguments).process_group(0).spawn().expect("it starts");
+    let since = Instant::now();
+    while link() == before || events_in(&latest, "case-begun").len() < 3 {
+        assert!(run.try_wait().expect("it is ours").is_none(), "it ended early");
+        assert!(since.elapsed() < BEGINNING, "it does not begin");
+        std::thread::yield_now();
+    }
+    killpg(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).expect("it is there");
+    assert_eq!(run.wait().expect("it is ours").code(), Some(130));
+    assert_eq!(link().as_os_str(), newest());
+    let cut = events_in(&latest, "case-ended").len();
+    let resumed = runner(folder.path(), &["--resume", "runs/latest"]).status().expect("it starts");
+    assert_eq!(resumed.code(), Some(0));
+    assert_eq!(link().as_os_str(), newest());
+    let first = events_in(&results.join(before), "case-ended").len();
+    let second = events_in(&latest, "case-ended").len();
+    assert!(cut < first && second == first, "{cut} {first} {second}");
 }

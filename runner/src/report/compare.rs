@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::history::History;
 use crate::journal::{self, Outcome};
 use crate::results::Results;
+use crate::runs::Runs;
 use crate::verdict::Verdict;
 
 /// A case is slower if it takes this many times as long as before, ...
@@ -134,12 +135,31 @@ pub(crate) struct Comparison {
 
 /// The run in a results folder, or in a journal.
 pub(crate) fn read(path: &Path) -> anyhow::Result<History> {
-    let entries =
-        if path.is_dir() { Results::at(path).last_entries()? } else { journal::read(path)?.0 };
+    let entries = if path.is_dir() {
+        Results::at(&Runs::results(path)?).last_entries()?
+    } else {
+        journal::read(path)?.0
+    };
     let history = History::of(&entries);
     ensure!(history.plan.is_some(), "{}: its journal does not say what was run", path.display());
     ensure!(!history.all_outcomes().is_empty(), "{}: no case has a result", path.display());
     Ok(history)
+}
+
+/// The last run in a folder, and the one with which it is compared: of runs, the last before it on the
+/// same file system and shape; of results, that in `previous/`.
+pub(crate) fn last_two(folder: &Path) -> anyhow::Result<[PathBuf; 2]> {
+    if let Some(runs) = Runs::of(folder) {
+        return runs.last_two();
+    }
+    let results = Results::at(folder);
+    let previous = results.previous();
+    ensure!(
+        results.has_results() && previous.has_results(),
+        "{}: it does not have a run and one before; name the runs to compare",
+        folder.display()
+    );
+    Ok([previous.folder().to_owned(), folder.to_owned()])
 }
 
 /// Reads and compares two runs.
