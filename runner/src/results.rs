@@ -22,11 +22,13 @@ use crate::case_file::CaseFile;
 use crate::evidence::Evidence;
 use crate::journal::{self, Entry, Journal, Outcome, RunEvent};
 use crate::output::{self, Output, PathKind};
-use crate::runs::Runs;
 use crate::verdict::Verdict;
 
 /// Says that daxtests made the folder. ci/vm writes it too.
 const MARKER: &str = ".daxtests-results";
+
+/// Says that daxtests made a folder of runs, which is none of results.
+pub(crate) const RUNS: &str = ".daxtests-runs";
 
 /// The marker's text, for curious readers.
 const MARK: &str = "daxtests keeps results here: it replaces and removes what it wrote itself.\n";
@@ -102,7 +104,7 @@ impl Results {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(why) => return Err(Refusal::Io { path: self.folder.clone(), why }),
         }
-        if Runs::of(&self.folder).is_some() {
+        if is_file(&self.folder.join(RUNS)) {
             return Err(Refusal::HoldsRuns(self.folder.clone()));
         }
         if !self.is_ours()? {

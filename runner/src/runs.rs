@@ -18,10 +18,7 @@ use crate::fs::FsType;
 use crate::history::History;
 use crate::output::{self, Output};
 use crate::plan::Plan;
-use crate::results::{Refusal, Results};
-
-/// Says that daxtests made the folder.
-const MARKER: &str = ".daxtests-runs";
+use crate::results::{RUNS as MARKER, Refusal, Results};
 
 /// The marker's text, for curious readers.
 const MARK: &str = "daxtests keeps runs here: it removes the oldest only if --keep says so.\n";
