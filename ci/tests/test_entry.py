@@ -125,6 +125,9 @@ class OneLine(unittest.TestCase):
         for name in ("device-safety", "devices", "interruptions", "reach", "soak", "two-runners"):
             with self.subTest(name):
                 self.assertRegex(self.refused(ROOT / "ci" / name), rf"no /dev/pmem[01]: .* \./ci/vm -- ci/{name}$")
+        with self.subTest("shortest"):
+            said = self.refused(ROOT / "ci" / "shortest", "race/retry")
+            self.assertRegex(said, r"no /dev/pmem0: .* \./ci/vm -- ci/shortest$")
         for name in ("holds", "bench/run"):
             with self.subTest(name):
                 self.assertRegex(self.refused(ROOT / "ci" / name, starter=()), rf"no /dev/pmem0: .* -- ci/{name}$")

@@ -63,6 +63,16 @@ pub(crate) enum Exportable {
     Replay(PathBuf),
 }
 
+impl Exportable {
+    /// What it is called.
+    fn name(&self) -> String {
+        match self {
+            Self::Case(case) => case.name.to_owned(),
+            Self::Replay(path) => replay::name(path),
+        }
+    }
+}
+
 /// Something that ran on the reference, written down.
 #[derive(Debug)]
 struct Recorded {
@@ -149,6 +159,10 @@ pub(crate) fn run(request: &ExportRequest) -> anyhow::Result<Exit> {
             Ok(())
         }
     };
+    // Before the device is touched.
+    if let Some(folder) = &request.xfstests {
+        xfstests::check(folder, &request.what.name())?;
+    }
     if let Some(shortest) = &request.shortest {
         return shortest::shrink(&request.what, shortest, tell);
     }

@@ -357,6 +357,10 @@ fn so_is_what_is_to_be_shrunk() {
             "file is not a block device".to_owned(),
         ),
         (
+            &["export", "waits/punch/splice/mapped", "--xfstests", "clone", "--minimize", "--fs", "reference", "--variant", "no-break"],
+            "clone is no checkout of xfstests: it has no common/preamble".to_owned(),
+        ),
+        (
             &["export", "race/retry", "--minimize", "--fs", "reference", "--variant", "no-break"],
             "race/retry cannot be shrunk: it goes on beside the rest: run a script of 2 steps".to_owned(),
         ),

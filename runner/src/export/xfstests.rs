@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use nix::errno::Errno;
 
 use super::requirement::{Requirement, only_on};
 use super::{Recorded, c};
@@ -45,22 +46,12 @@ pub(super) fn add(
     source: String,
     folder: &Path,
 ) -> anyhow::Result<Added> {
-    for part in ["common/preamble", "src/Makefile", "tests/generic"] {
-        ensure!(
-            folder.join(part).exists(),
-            "{} is no checkout of xfstests: it has no {part}",
-            folder.display()
-        );
-    }
-    let program = format!("t_dax_{}", recorded.name.replace(['/', '-'], "_"));
+    check(folder, &recorded.name)?;
+    let program = program(&recorded.name);
     let tests = folder.join("tests").join(only_on(requirements).map_or("generic", |fs| fs.name));
     let number = free_number(&tests)?;
     let files = [
-        TestFile {
-            path: folder.join("src").join(format!("{program}.c")),
-            mode: 0o644,
-            text: source,
-        },
+        TestFile { path: source_of(folder, &program), mode: 0o644, text: source },
         TestFile {
             path: tests.join(&number),
             mode: 0o755,
@@ -80,6 +71,36 @@ pub(super) fn add(
         made.push(file.path.clone());
     }
     Ok(Added { files: made, program })
+}
+
+/// Checks that the program of this name can be added to the checkout in `folder`.
+///
+/// # Errors
+///
+/// As [`add`].
+pub(super) fn check(folder: &Path, name: &str) -> anyhow::Result<()> {
+    for part in ["common/preamble", "src/Makefile", "tests/generic"] {
+        ensure!(
+            folder.join(part).exists(),
+            "{} is no checkout of xfstests: it has no {part}",
+            folder.display()
+        );
+    }
+    let source = source_of(folder, &program(name));
+    if fs::symlink_metadata(&source).is_ok() {
+        let there = std::io::Error::from(Errno::EEXIST);
+        return Err(there).with_context(|| source.display().to_string());
+    }
+    Ok(())
+}
+
+/// What the program of a case is called there.
+fn program(name: &str) -> String {
+    format!("t_dax_{}", name.replace(['/', '-'], "_"))
+}
+
+fn source_of(folder: &Path, program: &str) -> PathBuf {
+    folder.join("src").join(format!("{program}.c"))
 }
 
 fn write(file: &TestFile) -> std::io::Result<()> {
