@@ -81,6 +81,9 @@ pub enum Whole {
     MakeMapped,
     /// Gives that device of device-mapper another part, which has the same.
     Move,
+    /// As if the machine stopped, with no file of it in use: it is mounted again, with what is in the memory of
+    /// its device now and nothing else; what checks it repairs it before, if it has no log.
+    Crash,
     /// umount(2). It may wait for what is left of a file; it fails with `EBUSY` while one is in use.
     Unmount,
     /// mount(2).
@@ -204,13 +207,27 @@ pub enum Action {
         /// The mapping.
         map: MapId,
     },
-    /// The driver of the spare device is told that the file's blocks there are bad: they cannot be read,
-    /// until somebody writes whole blocks.
+    /// The driver of the spare device is told that the file's blocks there are bad, or the sectors of them
+    /// that are named: they cannot be read, until somebody writes whole blocks.
     SpoilBlocks {
         /// Which file.
         file: FileId,
-        /// Which pages.
+        /// Which bytes, in whole sectors.
         span: Span,
+    },
+    /// The driver of the spare device is told that a block is bad, whoever has it.
+    SpoilBlock {
+        /// Any file of the file system.
+        file: FileId,
+        /// The block, as [`Action::Blocks`] counts it.
+        block: u64,
+    },
+    /// `FS_IOC_SETFLAGS`: nobody can change the file from now on (`FS_IMMUTABLE_FL`), or everybody can again.
+    Immutable {
+        /// Which.
+        file: FileId,
+        /// Whether nobody can.
+        on: bool,
     },
     /// From now on stores to a mapping are told of, and those before are forgotten.
     Track {
@@ -543,6 +560,7 @@ impl Whole {
         match self {
             Self::Make | Self::MakeMapped => "make",
             Self::Move => "move",
+            Self::Crash => "crash",
             Self::Unmount => "unmount",
             Self::Mount => "mount",
             Self::Check => "check",
@@ -588,7 +606,8 @@ impl Action {
             Self::Track { .. } => "track",
             Self::StoredTo { .. } => "stored-to",
             Self::Remap { .. } => "remap",
-            Self::SpoilBlocks { .. } => "spoil",
+            Self::SpoilBlocks { .. } | Self::SpoilBlock { .. } => "spoil",
+            Self::Immutable { .. } => "immutable",
             Self::Scrub { .. } => "scrub",
             Self::Repair { .. } => "repair",
             Self::Close { .. } => "close",

@@ -7,10 +7,10 @@ use crate::action::{
     Action, Direction, FileId, PAGE, Reply, SECTOR, Sharing, Span, Whole, page, pages,
 };
 use crate::case::case;
-use crate::lifecycle::checked;
+use crate::lifecycle::{checked, sharing};
 use crate::origin;
 use crate::system::{Errno, MAIN};
-use crate::test::{Checked, File, Test, answer, fail};
+use crate::test::{Checked, Ending, File, Stop, Test, answer, fail};
 
 /// Files on a new file system, of a page each, of which the last cannot be read.
 fn spoiled<const N: usize>(t: &mut Test<'_>, named: [(&str, &str); N]) -> Checked<[File; N]> {
@@ -183,4 +183,51 @@ fn truncate(t: &mut Test<'_>) -> Checked {
     t.say("what was cut off does not come back");
     t.run(Action::Write { file: bad.id, span: page(0), byte: b'm' })?;
     checked(t, &[bad])
+}
+
+case! {
+    /// A page cannot be read, for the device has a bad block there, though not from its first byte on. A write
+    /// of all of it that begins in the middle of the page before it succeeds, as one that is aligned does.
+    write_up_to: "lifecycle/write-up-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks], limit: 240, origin: origin::RECOVERY_WRITE,
+}
+fn write_up_to(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::Make))?;
+    let data = t.file_on_spare("data", "abc")?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    let bad = Span { at: PAGE + PAGE / 2, len: PAGE / 2 };
+    t.run(Action::SpoilBlocks { file: data.id, span: bad })?;
+    t.refused_as(MAIN, Action::Read { file: data.id, span: page(1) }, libc::EIO)?;
+    let span = Span { at: PAGE / 2, len: PAGE + PAGE / 2 };
+    t.run(Action::Write { file: data.id, span, byte: b'w' })?;
+    t.reads(data, "[aaaawwww]wc")?;
+    checked(t, &[data])
+}
+
+case! {
+    /// A write to a page that two files share prepares the block behind its own for the next page. That block
+    /// cannot be read, and nothing of it need be: a store to the next page, which is copied there, succeeds.
+    store_copies: "lifecycle/store-copies-to-bad-block",
+    groups: ["quick"], needs: [Spare, BadBlocks, Reflink], limit: 240, origin: origin::BAD_BLOCKS,
+}
+fn store_copies(t: &mut Test<'_>) -> Checked {
+    let [data, copy] = sharing(t, "abcd")?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    let block = t.blocks(data)?[0] + 1;
+    for file in [data, copy] {
+        if t.ask(Action::FindBlock { file: file.id, block })? != 0 {
+            return Err(Stop(Ending::NotRun("not exercised: the block has data".to_owned())));
+        }
+    }
+    t.run(Action::SpoilBlock { file: data.id, block })?;
+    let map = t.map(data)?;
+    t.loads(map, pages(0, 4), "wbcd")?;
+    t.run(Action::Store { map, span: page(1), byte: b's' })?;
+    let went = t.blocks(data)?[1] == block;
+    t.note("the store went to that block", &went);
+    t.run(Action::Unmap { map })?;
+    t.reads(data, "wscd")?;
+    t.reads(copy, "abcd")?;
+    checked(t, &[data, copy])
 }

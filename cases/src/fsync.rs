@@ -9,6 +9,7 @@ use crate::action::{Action, Direction, Engine, Medium, PAGE, PinId, SECTOR, Span
 use crate::case::case;
 use crate::origin;
 use crate::test::{Checked, File, Test};
+use crate::write::{fails, short_buffer};
 
 /// Both kinds of fsync return, with success, while the pin is held.
 fn syncs(t: &mut Test<'_>, file: File) -> Checked {
@@ -152,5 +153,25 @@ fn part_written(t: &mut Test<'_>) -> Checked {
     t.run(Action::Write { file: data.id, span: part, byte: b'y' })?;
     syncs(t, data)?;
     t.reads(data, "baaaa[yxxxxxxx]aa")?;
+    t.reads(other, "a")
+}
+
+case! {
+    /// A page that was stored to is written back by fsync although a write(2) to it failed since, because its
+    /// buffer could not be read. It lies beside a page that another file shares.
+    write_failed: "fsync/failed-write-beside-shared",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::WRITE,
+}
+fn write_failed(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "aaaaaaaa")?;
+    let other = t.file("other", ".")?;
+    let buffer = short_buffer(t)?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: other.id, at: 0 })?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(5), byte: b'x' })?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'b' })?;
+    fails(t, data, page(5), buffer)?;
+    syncs(t, data)?;
+    t.reads(data, "baaaaxaa")?;
     t.reads(other, "a")
 }

@@ -21,6 +21,7 @@ mod exchange;
 mod fsync;
 mod history;
 mod huge;
+mod immutable;
 mod kind;
 mod law;
 mod lifecycle;

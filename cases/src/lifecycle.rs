@@ -14,7 +14,7 @@ use crate::origin;
 use crate::pinned::PinnedFile;
 use crate::space::Given;
 use crate::system::{HoldPoint, Kinship, MAIN, Signal};
-use crate::test::{Checked, Ending, File, Op, Stop, Test, answer, fail};
+use crate::test::{Checked, Ending, File, Op, Stop, Test, answer, check_result, fail};
 
 /// A file with a pinned page, on a new file system.
 fn pinned(t: &mut Test<'_>) -> Checked<PinnedFile> {
@@ -519,7 +519,7 @@ fn poison_small(t: &mut Test<'_>) -> Checked {
 }
 
 /// Two files on a new file system that share all they hold.
-fn sharing(t: &mut Test<'_>, fill: &str) -> Checked<[File; 2]> {
+pub(crate) fn sharing(t: &mut Test<'_>, fill: &str) -> Checked<[File; 2]> {
     t.run(Action::Whole(Whole::Make))?;
     let data = t.file_on_spare("data", fill)?;
     let copy = t.file_on_spare("copy", &".".repeat(fill.len()))?;
@@ -572,7 +572,7 @@ fn poison_copied(t: &mut Test<'_>) -> Checked {
 }
 
 /// A file can be made, these have what they had, and what checks the file system finds nothing.
-fn goes_on<const N: usize>(t: &mut Test<'_>, files: [(File, &str); N]) -> Checked {
+pub(crate) fn goes_on<const N: usize>(t: &mut Test<'_>, files: [(File, &str); N]) -> Checked {
     let later = t.file_on_spare("later", "l")?;
     for (file, expected) in files {
         t.reads(file, expected)?;
@@ -859,6 +859,43 @@ fn sync_hole(t: &mut Test<'_>) -> Checked {
     t.run(Action::Fsync { file: data.id, data_only: false })?;
     t.run(Action::Fallocate { file: other.id, mode: Mode::Collapse, span: page(1) })?;
     sync_store(t, data, other, "as")
+}
+
+/// The file system, of which no file is in use, is mounted again as a crash would leave it. All of it is copied
+/// for that, which takes a while.
+fn crashed(t: &mut Test<'_>) -> Checked {
+    let crash = Action::Whole(Whole::Crash);
+    let words = t.names.say(&crash);
+    let op = t.begin(crash)?;
+    let most = t.patience(60);
+    let done = t.returned_within(&op, most)?;
+    if done.is_none() {
+        return fail(&format!("{words}: done"), &format!("not within {most} s"), "");
+    }
+    check_result(done.as_ref())?;
+    t.say(&format!("{words}: done"));
+    Ok(())
+}
+
+case! {
+    /// What was stored through a `MAP_SYNC` mapping to a page that was allocated and never written is there after
+    /// a crash.
+    sync_allocated: "lifecycle/sync-store-to-allocated",
+    groups: ["quick"], needs: [Spare, Mapper, MapSync], limit: 300, origin: origin::MAP_SYNC,
+}
+fn sync_allocated(t: &mut Test<'_>) -> Checked {
+    t.run(Action::Whole(Whole::MakeMapped))?;
+    let data = t.file_on_spare("data", "")?;
+    t.run(Action::Fallocate { file: data.id, mode: Mode::Allocate, span: pages(0, 4) })?;
+    t.run(Action::Fsync { file: data.id, data_only: false })?;
+    let map = t.map_span(MAIN, data, pages(0, 4), Sharing::Sync)?;
+    t.run(Action::Store { map, span: page(1), byte: b's' })?;
+    t.run(Action::Unmap { map })?;
+    t.run(Action::Close { file: data.id })?;
+    crashed(t)?;
+    t.run(Action::Reopen { file: data.id })?;
+    t.reads(data, ".s..")?;
+    checked(t, &[data])
 }
 
 case! {

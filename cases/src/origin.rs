@@ -106,6 +106,9 @@ pub(crate) const MAPPER: &str =
     "dmsetup(8), load and resume: the new table takes the place of the one in use";
 /// Blocks that cannot be read.
 pub(crate) const BAD_BLOCKS: &str = "Linux Documentation/ABI/testing/sysfs-block, badblocks";
+/// Files that nobody may change.
+pub(crate) const IMMUTABLE: &str =
+    "chattr(1), attribute i: \"A file with the 'i' attribute cannot be modified\"";
 /// Who writes whole blocks mends them.
 pub(crate) const RECOVERY_WRITE: &str =
     "Linux commit f42e8e5088b9 (\"pmem: implement pmem_recovery_write()\"), in v5.19";

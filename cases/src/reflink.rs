@@ -402,3 +402,29 @@ fn dedupe_unwritten(t: &mut Test<'_>) -> Checked {
         Ok(true)
     })
 }
+
+case! {
+    /// A page that nobody shares, but that lies beside one that another file shares, is stored to, and the file
+    /// is given blocks of its own (`FALLOC_FL_UNSHARE_RANGE`). The mapping shows what was stored, and a punch
+    /// waits for a pin of it.
+    unshare_beside: "reflink/unshare-beside-shared",
+    groups: ["quick"], needs: [Reflink], limit: 180, origin: origin::UNSHARE,
+}
+fn unshare_beside(t: &mut Test<'_>) -> Checked {
+    let data = t.file("data", "abcdefgh")?;
+    let other = t.file("other", ".")?;
+    t.run(Action::Clone { from: data.id, span: page(0), to: other.id, at: 0 })?;
+    let map = t.map(data)?;
+    t.run(Action::Store { map, span: page(5), byte: b's' })?;
+    t.run(Action::Write { file: data.id, span: page(0), byte: b'w' })?;
+    t.run(Action::Fallocate { file: data.id, mode: Mode::Unshare, span: page(5) })?;
+    t.reads(data, "wbcdesgh")?;
+    t.loads(map, page(5), "s")?;
+    let pin = t.pin(map, page(5))?;
+    let op = t.begin(Action::Fallocate { file: data.id, mode: Mode::Punch, span: page(5) })?;
+    t.blocked(&op)?;
+    t.ends_with(&op, pin)?;
+    t.transferred(pin, "s")?;
+    t.reads(data, "wbcde.gh")?;
+    t.reads(other, "a")
+}

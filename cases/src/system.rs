@@ -75,6 +75,8 @@ pub enum Need {
     CacheStat,
     /// A spare device of which blocks can be said to be bad: [`Action::SpoilBlocks`].
     BadBlocks,
+    /// A file on the spare file system that nobody can change: [`Action::Immutable`].
+    Immutable,
     /// `XFS_IOC_BULKSTAT` on the spare file system.
     BulkStat,
     /// `XFS_IOC_SCRUB_METADATA`.
@@ -116,6 +118,7 @@ impl fmt::Display for Need {
             Self::PagemapScan => "pagemap-scan",
             Self::CacheStat => "cachestat",
             Self::BadBlocks => "bad-blocks",
+            Self::Immutable => "immutable",
             Self::BulkStat => "bulkstat",
             Self::Scrub => "scrub",
             Self::Repair => "repair",

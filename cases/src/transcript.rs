@@ -125,6 +125,15 @@ impl Names {
             Action::SpoilBlocks { file, span } => {
                 format!("spoil the blocks of {span} of {}", self.file(*file))
             }
+            Action::SpoilBlock { file, .. } => {
+                format!("spoil a block of the file system of {}", self.file(*file))
+            }
+            Action::Immutable { file, on: true } => {
+                format!("make {} immutable", self.file(*file))
+            }
+            Action::Immutable { file, on: false } => {
+                format!("let {} be changed again", self.file(*file))
+            }
             Action::Scrub { file } => format!("scrub {}", self.file(*file)),
             Action::CacheStat { file } => format!("cachestat of {}", self.file(*file)),
             Action::Repair { file } => format!("repair {}", self.file(*file)),
@@ -233,6 +242,7 @@ impl fmt::Display for Whole {
             Self::Make => "make the spare file system",
             Self::MakeMapped => "make the spare file system on a linear mapping of its device",
             Self::Move => "have another part of the device mapped there, with the same in it",
+            Self::Crash => "have it mounted again as a crash would leave it",
             Self::Unmount => "unmount it",
             Self::Mount => "mount it",
             Self::Check => "check it",

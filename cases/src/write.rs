@@ -40,7 +40,7 @@ fn write(
 }
 
 /// A write whose buffer cannot be read at all fails.
-fn fails(t: &mut Test<'_>, file: File, span: Span, map: MapId) -> Checked {
+pub(crate) fn fails(t: &mut Test<'_>, file: File, span: Span, map: MapId) -> Checked {
     let written = write(t, file, span, (map, PAGE))?;
     if written != Err(Errno(libc::EFAULT)) {
         let seen = written.map_or_else(|errno| errno.to_string(), |count| format!("{count} bytes"));

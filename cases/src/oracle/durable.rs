@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use nix::libc;
 use protocol::oracle::durable::{Durable, Promise};
 
 use super::foreign::Contents;
@@ -41,6 +42,8 @@ enum PageRole {
 enum PageFate {
     /// They are gone, or overwritten by what needs no write-back.
     Dropped,
+    /// They are overwritten by one write(2), which needs no write-back.
+    Written,
     /// Those from the first index on begin at the second.
     Moved(u64, u64),
     /// The first are the second file's as well, from that index on; as far as the reply says.
@@ -184,8 +187,8 @@ impl Durability {
                 }
                 Vec::new()
             }
-            (Some(PendingRole::Change { of, how }), reply) => {
-                self.change(of, how, reply);
+            (Some(PendingRole::Change { of, how }), _) => {
+                self.change(of, how, result);
                 Vec::new()
             }
             (Some(PendingRole::Sync { file, promise }), Some(_)) => {
@@ -200,9 +203,11 @@ impl Durability {
         }
     }
 
-    /// Something that changes pages has ended, with this reply if it went well.
-    fn change(&mut self, of: Vec<FilePages>, how: PageFate, reply: Option<&Reply>) {
-        match (how, reply) {
+    /// Something that changes pages has ended so, or its task was killed.
+    fn change(&mut self, of: Vec<FilePages>, how: PageFate, result: Option<&Result<Reply, Errno>>) {
+        match (how, result.and_then(|result| result.as_ref().ok())) {
+            // One that copied anything says how much it was: the pages are what they were.
+            (PageFate::Written, None) if result == Some(&Err(Errno(libc::EFAULT))) => {}
             (PageFate::Moved(from, to), Some(_)) => {
                 for (file, _) in of {
                     self.pages.moved(number(file), from, to);
@@ -222,7 +227,7 @@ impl Durability {
                     }
                 }
             }
-            (PageFate::Dropped | PageFate::Moved(..), _) => {
+            (PageFate::Dropped | PageFate::Written | PageFate::Moved(..), _) => {
                 for (file, pages) in of {
                     self.pages.dropped(number(file), &pages);
                 }
@@ -315,7 +320,10 @@ fn role(action: &Action, contents: &Contents, files: &BTreeSet<FileId>) -> Optio
         }
         // What leaves dirty pages where they are leaves them dirty.
         _ => {
-            let (mut of, mut how) = (Vec::new(), PageFate::Dropped);
+            let is_write =
+                matches!(action, Action::DirectIo { direction: Direction::FromMemory, .. });
+            let fate = if is_write { PageFate::Written } else { PageFate::Dropped };
+            let (mut of, mut how) = (Vec::new(), fate);
             for effect in action.effects().iter().filter(|effect| is_ours(&effect.file)) {
                 let mut pages = effect.lost();
                 if let Some((from, to)) = effect.moved() {

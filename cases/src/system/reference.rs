@@ -224,6 +224,7 @@ impl System for Reference {
     fn offers(&mut self, need: Need) -> Result<(), String> {
         match need {
             Need::Huge => Err("the reference has pages of one size".to_owned()),
+            Need::Immutable => Err("the files of the reference have no flags".to_owned()),
             _ => Ok(()),
         }
     }

@@ -257,7 +257,7 @@ static long find_bad_blocks(void)
 //: spoil find_bad_blocks
 #include <linux/fiemap.h>
 
-/* Has the driver believe that pages of a file cannot be read, until somebody writes all of one. */
+/* Has the driver believe that sectors of a file cannot be read, until somebody writes all of the page. */
 static long spoil(int fd, off_t at, size_t length)
 {
 	int list = open(bad_blocks(), O_WRONLY);
@@ -267,15 +267,18 @@ static long spoil(int fd, off_t at, size_t length)
 	} found;
 	char line[64];
 
-	for (off_t page = at; page < at + (off_t)length; page += PAGE) {
+	for (off_t from = at, to; from < at + (off_t)length; from = to) {
+		to = (from / PAGE + 1) * PAGE;
+		if (to > at + (off_t)length)
+			to = at + (off_t)length;
 		memset(&found, 0, sizeof(found));
-		found.map.fm_start = (__u64)page;
-		found.map.fm_length = PAGE;
+		found.map.fm_start = (__u64)from;
+		found.map.fm_length = (__u64)(to - from);
 		found.map.fm_extent_count = 1;
 		if (ioctl(fd, FS_IOC_FIEMAP, &found.map) || found.map.fm_mapped_extents != 1)
 			cannot("FIEMAP");
 		snprintf(line, sizeof(line), "%llu %ld",
-			 (found.extent.fe_physical + (__u64)page - found.extent.fe_logical) / SECTOR, PAGE / SECTOR);
+			 (found.extent.fe_physical + (__u64)from - found.extent.fe_logical) / SECTOR, (long)(to - from) / SECTOR);
 		if (write(list, line, strlen(line)) != (ssize_t)strlen(line))
 			cannot(bad_blocks());
 	}

@@ -137,6 +137,7 @@ impl Requirement {
             | Need::SlowIo
             | Need::PageCache
             | Need::Poison
+            | Need::Immutable
             | Need::PoisonBlock
             | Need::Mapper
             | Need::BulkStat

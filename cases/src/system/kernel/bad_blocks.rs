@@ -9,7 +9,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::sys::Aligned;
-use crate::action::PAGE;
 
 /// Bytes of what sysfs counts in.
 const SECTOR: u64 = 512;
@@ -30,10 +29,9 @@ pub(super) fn known(device: &Path) -> io::Result<Vec<(u64, u64)>> {
     Ok(text.lines().filter_map(of_line).collect())
 }
 
-/// Adds a block, by its number in pages of the device.
-pub(super) fn add(device: &Path, block: u64) -> io::Result<()> {
-    let sectors = PAGE / SECTOR;
-    fs::write(list(device), format!("{} {sectors}", block * sectors))
+/// Adds some bytes of the device, in whole sectors.
+pub(super) fn add(device: &Path, at: u64, len: u64) -> io::Result<()> {
+    fs::write(list(device), format!("{} {}", at / SECTOR, len / SECTOR))
 }
 
 /// Writes zeros wherever the device has any. One that lists none is left alone.

@@ -1,4 +1,4 @@
-//! Which files are DAX files, and which are to be.
+//! What the flags of a file say: whether it is a DAX file, or is to be, and whether it can be changed.
 
 use std::fs::File;
 use std::io;
@@ -20,5 +20,12 @@ pub fn is_dax(file: &File) -> io::Result<bool> {
 pub fn choose_dax(of: &File, wanted: bool) -> io::Result<()> {
     let mut flags = rustix::fs::ioctl_getflags(of)?;
     flags.set(DAX, wanted);
+    Ok(rustix::fs::ioctl_setflags(of, flags)?)
+}
+
+/// Whether a file is immutable from now on: nobody can change it, or open it to do so.
+pub(super) fn choose_immutable(of: &File, wanted: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::ioctl_getflags(of)?;
+    flags.set(IFlags::IMMUTABLE, wanted);
     Ok(rustix::fs::ioctl_setflags(of, flags)?)
 }

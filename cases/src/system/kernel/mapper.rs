@@ -49,11 +49,21 @@ pub(super) fn remove(name: &str) -> io::Result<()> {
 
 /// Copies `bytes` of it to the second part of `device`, of which it is from then on.
 pub(super) fn move_to_second(name: &str, device: &Path, bytes: u64) -> io::Result<()> {
+    suspended(name, || copy(device, bytes).and_then(|()| load(name, device, PART)))
+}
+
+/// It is of the second part of `device` from then on.
+pub(super) fn be_second(name: &str, device: &Path) -> io::Result<()> {
+    suspended(name, || load(name, device, PART))
+}
+
+/// Does something while it is suspended.
+fn suspended(name: &str, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let control = control()?;
     sys::device_mapper(control.as_fd(), name, &Dm::Suspend)?;
-    let moved = copy(device, bytes).and_then(|()| load(name, device, PART));
+    let done = act();
     let resumed = sys::device_mapper(control.as_fd(), name, &Dm::Resume);
-    moved.and(resumed.map(drop))
+    done.and(resumed.map(drop))
 }
 
 /// The part of `device` that begins there is what it is once it is resumed.
@@ -65,8 +75,9 @@ fn load(name: &str, device: &Path, at: u64) -> io::Result<()> {
     sys::device_mapper(control()?.as_fd(), name, &table).map(drop)
 }
 
-/// Copies the beginning of the first part to the second.
-fn copy(device: &Path, bytes: u64) -> io::Result<()> {
+/// Copies the beginning of the first part to the second, as it is in memory: what is written through the device
+/// of device-mapper, and not there yet, is not waited for.
+pub(super) fn copy(device: &Path, bytes: u64) -> io::Result<()> {
     let device: File =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(device)?;
     let mut piece = Aligned::filled(PIECE, 0);

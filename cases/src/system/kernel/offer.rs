@@ -37,6 +37,7 @@ impl KernelSystem {
             | Need::ShutDown
             | Need::Unbind
             | Need::BadBlocks
+            | Need::Immutable
             | Need::PoisonBlock
             | Need::BulkStat
             | Need::Mapper => return self.offers_spare(need),

@@ -16,7 +16,7 @@ use super::failure;
 use super::mapper;
 use super::owner::Owner;
 use super::{SpareDevice, sys};
-use crate::action::{PAGE, Whole};
+use crate::action::{PAGE, Span, Whole};
 
 /// Part of the name of the mount point.
 pub(super) const SPARE: &str = "spare-";
@@ -96,9 +96,14 @@ impl Spare {
         bad_blocks::known(&self.device).map(drop).map_err(|why| format!("bad blocks: {why}"))
     }
 
-    /// These blocks are bad from now on.
-    pub(super) fn spoil(&self, blocks: &[u64]) -> io::Result<()> {
-        blocks.iter().try_for_each(|block| bad_blocks::add(&self.device, *block))
+    /// What these blocks hold of `span` is bad from now on.
+    pub(super) fn spoil(&self, blocks: &[u64], span: Span) -> io::Result<()> {
+        let first = span.at / PAGE;
+        (first..).zip(blocks).try_for_each(|(index, block)| {
+            let from = span.at.max(index * PAGE);
+            let to = span.end().min((index + 1) * PAGE);
+            bad_blocks::add(&self.device, block * PAGE + from % PAGE, to - from)
+        })
     }
 
     /// Whether the kernel can be told that the memory of a block fails, or why not.
@@ -129,6 +134,13 @@ impl Spare {
             Whole::Move => {
                 nix::unistd::sync();
                 mapper::move_to_second(&self.mapped, &self.device, SIZE << 20)
+            }
+            Whole::Crash => {
+                mapper::copy(&self.device, SIZE << 20)?;
+                nix::mount::umount(&self.mount)?;
+                mapper::be_second(&self.mapped, &self.device)?;
+                self.repair()?;
+                self.mount(MsFlags::empty())
             }
             Whole::Unmount => Ok(nix::mount::umount(&self.mount)?),
             Whole::Mount => self.mount(MsFlags::empty()),
@@ -202,7 +214,7 @@ impl Spare {
                 .arg(self.node())
                 .arg(format!("{SIZE}M")),
         };
-        run(&mut mkfs, libc::EIO)?;
+        run(&mut mkfs, &[0], libc::EIO)?;
         fs::create_dir_all(&self.mount)?;
         self.mount(MsFlags::empty())?;
         let probe = self.mount.join("probe");
@@ -228,7 +240,18 @@ impl Spare {
             SpareFs::Xfs => ("xfs_repair", "-n"),
             SpareFs::Ext4 => ("e2fsck", "-fn"),
         };
-        run(Command::new(program).arg(option).arg(self.node()), libc::EUCLEAN)
+        run(Command::new(program).arg(option).arg(self.node()), &[0], libc::EUCLEAN)
+    }
+
+    /// Has it repaired, if it can be without a log. XFS is not: a mount replays its log.
+    fn repair(&self) -> io::Result<()> {
+        match self.kind {
+            SpareFs::Xfs => Ok(()),
+            // e2fsck(8): 1 says that errors were corrected.
+            SpareFs::Ext4 => {
+                run(Command::new("e2fsck").arg("-fy").arg(self.node()), &[0, 1], libc::EUCLEAN)
+            }
+        }
     }
 
     /// Bytes of the device.
@@ -253,10 +276,10 @@ fn driver(device: &Path) -> Option<(PathBuf, String)> {
     driver.starts_with("/sys/bus/nd").then_some((driver, name))
 }
 
-/// Runs a program to its end; `errno` if it fails.
-fn run(command: &mut Command, errno: i32) -> io::Result<()> {
+/// Runs a program to its end; `errno` if that says anything but one of these.
+fn run(command: &mut Command, good: &[i32], errno: i32) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
+    if output.status.code().is_some_and(|code| good.contains(&code)) {
         return Ok(());
     }
     for stream in [&output.stdout, &output.stderr] {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use nix::fcntl::{FallocateFlags, OFlag};
 
 use super::actor::Actor;
-use super::dax::choose_dax;
+use super::dax::{choose_dax, choose_immutable};
 use super::folders::Folders;
 use super::held_copy;
 use super::pin;
@@ -23,6 +23,7 @@ use super::sys::{self, Aligned, Mapping, SharedVars, Uring};
 use super::wire::{self, MadeFile, Response, TaskRequest};
 use crate::action::{
     Action, Content, Direction, FileId, MapId, Medium, Mode, PAGE, Partner, Reply, Sharing, Span,
+    page, pages,
 };
 use crate::patience::Patience;
 use crate::system::{Done, Errno, Kinship};
@@ -201,9 +202,15 @@ impl Actor {
             }
             Action::CacheStat { file } => sys::cached(&*self.file(*file)?).map(Reply::Count),
             Action::SpoilBlocks { file, span } => {
-                let blocks = sys::blocks(self.file(*file)?.as_raw_fd(), *span)?;
-                self.folders.spare()?.spoil(&blocks).map(done)
+                let first = span.at / PAGE;
+                let all = pages(first, span.end().div_ceil(PAGE) - first);
+                let blocks = sys::blocks(self.file(*file)?.as_raw_fd(), all)?;
+                self.folders.spare()?.spoil(&blocks, *span).map(done)
             }
+            Action::SpoilBlock { block, .. } => {
+                self.folders.spare()?.spoil(&[*block], page(0)).map(done)
+            }
+            Action::Immutable { file, on } => choose_immutable(&*self.file(*file)?, *on).map(done),
             Action::Repair { file } => {
                 sys::repair(&*self.file(*file)?).map(|corrupt| Reply::Count(u64::from(corrupt)))
             }

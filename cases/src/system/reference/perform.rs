@@ -87,14 +87,16 @@ impl Worker {
                 self.vma(*map)?;
                 Err(Errno(libc::EIO).into())
             }
-            // A mapping shows its file in order, and a kernel need not offer more.
-            Action::Remap { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
+            // A mapping shows its file in order, and a kernel need not offer more; files have no flags.
+            Action::Remap { .. } | Action::Immutable { .. } => Err(Errno(libc::EOPNOTSUPP).into()),
             Action::SpoilBlocks { file, span } => self
                 .on(*file, |inode| {
                     Fs::spoil(inode, span.at, span.len);
                     Ok(())
                 })
                 .map(done),
+            // Nobody has it; and who gets it writes all of it, which mends it.
+            Action::SpoilBlock { file, .. } => self.on(*file, |_| Ok(())).map(done),
             // Nothing of a DAX file is ever there.
             Action::CacheStat { file } | Action::Scrub { file } | Action::Repair { file } => {
                 self.on(*file, |_| Ok(Reply::Count(0)))
@@ -265,6 +267,11 @@ impl Worker {
             Whole::Freeze => fs.freeze(task)?,
             Whole::Thaw => fs.thaw()?,
             Whole::ShutDown => fs.shut_down(),
+            Whole::Crash => {
+                fs.shut_down();
+                fs.unmount(task)?;
+                fs.mount()?;
+            }
             Whole::Unbind => fs.unbind(task)?,
             // It is consistent, as large as it gets, and its device comes back, or stays where it is.
             Whole::Check | Whole::Grow | Whole::Bind | Whole::Move => {}

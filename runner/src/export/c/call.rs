@@ -77,6 +77,8 @@ impl CWriter {
             | Action::RemoveFolder { .. }
             | Action::BulkStat { .. }
             | Action::SoftOffline { .. }
+            | Action::SpoilBlock { .. }
+            | Action::Immutable { .. }
             | Action::Scrub { .. }
             | Action::Repair { .. } => {
                 return Err(format!(
