@@ -36,6 +36,7 @@ fn step(deed: &Deed) -> Result<Option<Step>, String> {
                 | Action::PoisonBlock { .. }
                 | Action::SoftOffline { .. }
                 | Action::SpoilBlocks { .. }
+                | Action::SpoilBlock { .. }
                 | Action::Remap { .. },
             words,
             ..
@@ -50,8 +51,11 @@ fn step(deed: &Deed) -> Result<Option<Step>, String> {
         Deed::Signal { task, signal: Signal::Handled } => Step::Signal(task.0),
         Deed::Signal { signal: Signal::Kill, .. } => return Err("it kills a process".to_owned()),
         Deed::Release(pin) => Step::Release(*pin),
-        Deed::Settled(_) | Deed::Open(_) | Deed::InOrder(_) => {
+        Deed::Settled(_) | Deed::Open(_) | Deed::Whatever(_) | Deed::InOrder(_) => {
             return Err("more than one outcome is right, and the reference has one".to_owned());
+        }
+        Deed::HoldInCopy(_) | Deed::Stands(_) | Deed::Go(_) => {
+            return Err("it holds a task in a copy, which no program of the fuzzer does".to_owned());
         }
     }))
 }

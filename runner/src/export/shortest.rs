@@ -325,6 +325,7 @@ mod tests {
             ("race/retry", Variant::NoBreak, "it goes on beside the rest"),
             ("interrupted/punch/splice/kill", Variant::NoBreak, "it kills a process"),
             ("lifecycle/sync-store-to-shared", Variant::NoBreak, "done to a whole file system"),
+            ("copy/store-in-write", Variant::NoBreak, "it holds a task in a copy"),
             ("mapping/cachestat", Variant::NoBreak, "there is nothing to shrink it by"),
             ("durable/punch/splice/mapped", Variant::NoBreak, "not to be seen by a program"),
         ] {
