@@ -17,7 +17,7 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
 
 def journal(**verdicts: str) -> Journal:
     names = {name: [verdict] for name, verdict in verdicts.items()}
-    return Journal(verdicts=names, seconds=dict.fromkeys(names, 1.0), begun=len(names), complete=True)
+    return Journal(verdicts=names, seconds={name: [1.0] for name in names}, begun=len(names), complete=True)
 
 
 class Command(unittest.TestCase):

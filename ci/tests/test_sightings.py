@@ -80,7 +80,7 @@ class Where(unittest.TestCase):
     def test_what_is_recorded_can_be_read(self):
         seen = json.loads(sightings.SEEN.read_text())
         targets = {(place["target"], place["fs"]) for place in seen["places"]}
-        known = [*SHAPES, "realtime-2m", "fast-commit"]
+        known = [*SHAPES, "realtime-2m", "fast-commit", "no-journal"]
         for target, filesystem in targets:
             sightings.shapes_of(target, filesystem, known)
 
