@@ -230,10 +230,13 @@ fn try_folder(path: &Path, folder: &Path) -> Result<(), Error> {
     temporary(folder).map(drop).map_err(|why| Error::Closed { path, folder: owned, why })
 }
 
+/// How the names of files begin that are gone soon.
+pub(crate) const TEMPORARY: &str = ".daxtests-";
+
 /// A file that is gone when it is dropped.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut said = None;
-    let made = tempfile::Builder::new().prefix(".daxtests-").make_in(folder, |path| {
+    let made = tempfile::Builder::new().prefix(TEMPORARY).make_in(folder, |path| {
         // As any new file; the umask takes its part.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path);
         file.inspect_err(|why| said = why.raw_os_error())

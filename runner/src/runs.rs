@@ -81,9 +81,16 @@ impl Runs {
             }
             Err(why) => return Err(self.io(why)),
         }
-        if !is_file(&self.folder.join(MARKER))
-            && fs::read_dir(&self.folder).map_err(|why| self.io(why))?.next().is_some()
-        {
+        // Another runner that begins here for the first time tries the folder as this one does, and marks it
+        // before it makes anything that stays.
+        let stays = |entry: io::Result<fs::DirEntry>| {
+            entry.map_or(true, |entry| {
+                !entry.file_name().to_string_lossy().starts_with(output::TEMPORARY)
+            })
+        };
+        let is_used = fs::read_dir(&self.folder).map_err(|why| self.io(why))?.any(stays)
+            || Results::at(&self.folder).is_marked();
+        if is_used && !is_file(&self.folder.join(MARKER)) {
             return Err(Refusal::NotRuns(self.folder.clone()));
         }
         self.link()?;
