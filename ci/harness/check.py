@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         type=options.shard,
         metavar="I/N",
         help="run shard I of N of the sharded steps: the suite, except on XFS of the default kernel, and the steps with a "
-        "machine of their own; 1/1 runs everything (default: a sixth, chosen by the commit)",
+        "machine of their own; 1/1 runs everything (default: an eighth, chosen by the commit)",
     )
     asked = parser.parse_args(arguments)
     shard = asked.shard or share()
