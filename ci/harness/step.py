@@ -15,8 +15,8 @@ from .run import BESIDE, PROGRAMS, TIMEOUT
 
 LIST = ROOT / "ci" / "steps.toml"
 
-# A run is to stay short: of the suite one share a commit on all but the default kernel's XFS, and one share of the
-# steps that try one thing more than the others. Which, the commit decides.
+# A run is to stay short: of the suite one share a commit, and one share of the steps that try one thing more than the
+# others. Which, the commit decides.
 SHARES = 8
 
 # How many machines one after the other a command boots at most, if it is not ci/vm: one for each file system, and the
