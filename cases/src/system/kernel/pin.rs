@@ -4,6 +4,7 @@
 //! go ([`KernelSystem::let_go`]); the task takes it ([`Actor::pin`]) and collects the end of direct I/O.
 //! How each kind does that, a file of its own says.
 
+mod call;
 mod direct;
 mod fuse;
 mod pipe;

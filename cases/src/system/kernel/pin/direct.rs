@@ -2,10 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Holder, Means, Pages, Prepared, fuse, sent};
+use super::call::{Call, joined};
+use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, Engine};
 use crate::patience::{Limit, Patience};
 use crate::system::kernel::actor::Actor;
@@ -70,7 +70,7 @@ pub(crate) enum Flight {
     Aio(Aio, Ends),
     Uring(Box<UringFlight>),
     /// A call that a thread waits in.
-    Call(JoinHandle<io::Result<u64>>),
+    Call(Call),
 }
 
 /// The device and the memory that a transfer is between.
@@ -125,7 +125,7 @@ impl Flight {
                 Ok(event.result as u64)
             }
             Self::Uring(mut flight) => flight.0.complete(),
-            Self::Call(call) => fuse::joined(call),
+            Self::Call(call) => joined(call),
         }
     }
 }

@@ -11,18 +11,17 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen,
 };
 
+use super::call::{first_of, until_it_waits};
 use super::{Flight, Holder, Means, Pages, Prepared};
 use crate::action::{Content, Direction};
 use crate::system::kernel::actor::Actor;
@@ -64,39 +63,13 @@ impl Means for Fuse {
         let [file, queue]: [OwnedFd; 2] = fds
             .try_into()
             .map_err(|_| io::Error::other("the action came without its descriptors"))?;
-        let (over, ends) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let (mapping, span) = (pages.mapping.clone(), pages.span);
         let write = self.direction == Direction::FromMemory;
-        let call = std::thread::spawn(move || {
-            let moved = mapping.transfer(span, file.as_raw_fd(), 0, write);
-            drop(ends);
-            moved
-        });
-        if first_of(&queue, &over)? {
-            actor.tables().flights.insert(pages.pin, Flight::Call(call));
-            return Ok(());
-        }
-        // It came to an end and pinned nothing.
-        joined(call)?;
-        Err(io::Error::from_raw_os_error(libc::EFAULT))
+        let call =
+            until_it_waits(&queue, move || mapping.transfer(span, file.as_raw_fd(), 0, write))?;
+        actor.tables().flights.insert(pages.pin, Flight::Call(call));
+        Ok(())
     }
-}
-
-/// Waits until the first or the second can be read from, or has no writer any more; whether it is the
-/// first.
-fn first_of(one: &impl AsFd, other: &impl AsFd) -> io::Result<bool> {
-    let mut events = [one.as_fd(), other.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    while let Err(error) = poll(&mut events, PollTimeout::NONE) {
-        if error != nix::errno::Errno::EINTR {
-            return Err(error.into());
-        }
-    }
-    Ok(events[0].any().unwrap_or(false))
-}
-
-/// The bytes that a call transferred which is over, or about to be.
-pub(super) fn joined(call: JoinHandle<io::Result<u64>>) -> io::Result<u64> {
-    call.join().map_err(|_| io::Error::other("the call panicked"))?
 }
 
 /// The longest request, in bytes.

@@ -10,12 +10,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use super::call::{Call, joined, until_it_waits};
 use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, PAGE};
 use crate::patience::Patience;
@@ -194,54 +193,31 @@ fn errno(error: &io::Error) -> Errno {
 struct Waiting {
     memory: Arc<Withheld>,
     /// Does it.
-    transfer: JoinHandle<io::Result<u64>>,
+    transfer: Call,
 }
 
 impl Waiting {
     /// Returns once the pages are pinned.
     fn begin(transfer: PeerTransfer) -> io::Result<Self> {
         let memory = Arc::new(Withheld::new(0, transfer.len)?);
-        let (over, ends) = nix::unistd::pipe()?;
-        let thread = {
-            let memory = Arc::clone(&memory);
-            std::thread::spawn(move || {
-                let PeerTransfer { pid, address, direction, .. } = transfer;
-                let moved = sys::transfer(&memory, pid, address, direction);
-                drop(ends);
-                moved
-            })
-        };
-        let mut events = [
-            PollFd::new(memory.asked().as_fd(), PollFlags::POLLIN),
-            PollFd::new(over.as_fd(), PollFlags::POLLIN),
-        ];
-        while let Err(error) = poll(&mut events, PollTimeout::NONE) {
-            if error != nix::errno::Errno::EINTR {
-                return Err(error.into());
-            }
-        }
-        if events[0].revents().is_some_and(|seen| seen.contains(PollFlags::POLLIN)) {
-            return Ok(Self { memory, transfer: thread });
-        }
-        // It came to an end and pinned nothing.
-        ended(thread)?;
-        Err(io::Error::from_raw_os_error(libc::EFAULT))
+        let lent = Arc::clone(&memory);
+        let transfer = until_it_waits(memory.asked(), move || {
+            let PeerTransfer { pid, address, direction, .. } = transfer;
+            sys::transfer(&lent, pid, address, direction)
+        })?;
+        Ok(Self { memory, transfer })
     }
 
     /// Lets it go on with memory full of `byte`: what the memory holds in the end.
     fn end(self, byte: u8) -> io::Result<Content> {
         self.memory.provide(byte)?;
-        let moved = ended(self.transfer)?;
+        let moved = joined(self.transfer)?;
         let bytes = self.memory.bytes();
         if moved != bytes.len() as u64 {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         Ok(Content::of(bytes))
     }
-}
-
-fn ended(thread: JoinHandle<io::Result<u64>>) -> io::Result<u64> {
-    thread.join().map_err(|_| io::Error::other("the transfer panicked"))?
 }
 
 mod sys {
