@@ -14,7 +14,7 @@ mod waiting;
 /// Seeds of the allocator.
 fn seeds() -> u64 {
     std::env::var("SCATTER_SEEDS")
-        .map_or(6, |seeds| seeds.parse().expect("SCATTER_SEEDS is a number"))
+        .map_or(3, |seeds| seeds.parse().expect("SCATTER_SEEDS is a number"))
 }
 
 fn run(case: &Case, variant: Option<Variant>, scatter: Scatter) -> Ending {
@@ -86,7 +86,7 @@ fn a_bug_is_seen_or_the_case_says_that_it_was_not_exercised() {
         }
     };
     for (case, variant) in named(&WANTING).chain(named(&IN_PLACE)) {
-        let seeds: Vec<_> = (1..=10 * seeds()).collect();
+        let seeds: Vec<_> = (1..=20 * seeds()).collect();
         let seen = waiting::pool()
             .install(|| seeds.into_par_iter().filter(|seed| sees(case, variant, *seed)).count());
         assert!(seen > 0, "{} never saw {variant}", case.name);

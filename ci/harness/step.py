@@ -17,7 +17,7 @@ LIST = ROOT / "ci" / "steps.toml"
 
 # A run is to stay short: of the suite one share a commit, and one share of the steps that try one thing more than the
 # others. Which, the commit decides.
-SHARES = 8
+SHARES = 16
 
 # How many machines one after the other a command boots at most, if it is not ci/vm: one for each file system, and the
 # one that they shared.

@@ -82,7 +82,7 @@ class List(unittest.TestCase):
         for one in step.listed("2/2"):
             if one.name in sharded:
                 self.assertEqual(step.after(one.command, "--shard"), "2/2")
-        self.assertRegex(step.share(), f"^[1-{step.SHARES}]/{step.SHARES}$")
+        self.assertIn(step.share(), [f"{number}/{step.SHARES}" for number in range(1, step.SHARES + 1)])
 
     def test_shares_are_everything_together_and_nothing_twice(self):
         each = [f"{number}/{step.SHARES}" for number in range(1, step.SHARES + 1)]

@@ -187,11 +187,12 @@ mod tests {
                 let any = || Variant::ALL.iter().map(ToString::to_string).collect();
                 let row = row.unwrap_or_else(|| Row { variants: any(), ..Row::default() });
                 let red = |variant: &String| {
-                    let with = with(variant.parse().unwrap());
-                    (0..TRIES).any(|_| fails(case, &mut Reference::new(&with)))
+                    fails(case, &mut Reference::new(&with(variant.parse().unwrap())))
                 };
+                // Each once before one twice: of a law's variants few turn the same cell red.
+                let is_red = || (0..TRIES).any(|_| row.variants.iter().any(red));
                 let otherwise = is_left_to_the_fault(&row, case) || known.contains(case.name);
-                !row.variants.iter().any(red) && (must || !otherwise)
+                (must || !otherwise) && !is_red()
             })
             .map(|case| case.name)
             .collect();

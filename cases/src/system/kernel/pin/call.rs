@@ -8,14 +8,14 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A call, and what it transfers.
-pub(super) type Call = JoinHandle<io::Result<u64>>;
+pub(super) type WaitingCall = JoinHandle<io::Result<u64>>;
 
 /// Begins `call`, and returns once it waits for whoever can read from `asked`. One that comes to an end instead
 /// has pinned nothing.
 pub(super) fn until_it_waits(
     asked: &impl AsFd,
     call: impl FnOnce() -> io::Result<u64> + Send + 'static,
-) -> io::Result<Call> {
+) -> io::Result<WaitingCall> {
     let (over, ends) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let call = std::thread::spawn(move || {
         let moved = call();
@@ -30,7 +30,7 @@ pub(super) fn until_it_waits(
 }
 
 /// The bytes that a call transferred which is over, or about to be.
-pub(super) fn joined(call: Call) -> io::Result<u64> {
+pub(super) fn joined(call: WaitingCall) -> io::Result<u64> {
     call.join().map_err(|_| io::Error::other("the call panicked"))?
 }
 

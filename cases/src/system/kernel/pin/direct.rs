@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::call::{Call, joined};
+use super::call::{WaitingCall, joined};
 use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, Engine};
 use crate::patience::{Limit, Patience};
@@ -70,7 +70,7 @@ pub(crate) enum Flight {
     Aio(Aio, Ends),
     Uring(Box<UringFlight>),
     /// A call that a thread waits in.
-    Call(Call),
+    Call(WaitingCall),
 }
 
 /// The device and the memory that a transfer is between.

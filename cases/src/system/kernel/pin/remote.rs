@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, joined, until_it_waits};
+use super::call::{WaitingCall, joined, until_it_waits};
 use super::{Holder, Means, Pages, Prepared, sent};
 use crate::action::{Content, Direction, PAGE};
 use crate::patience::Patience;
@@ -193,7 +193,7 @@ fn errno(error: &io::Error) -> Errno {
 struct Waiting {
     memory: Arc<Withheld>,
     /// Does it.
-    transfer: Call,
+    transfer: WaitingCall,
 }
 
 impl Waiting {
