@@ -77,7 +77,9 @@ impl fmt::Display for Tracker {
 pub enum Whole {
     /// Makes it anew, with room to grow on its device, and mounts it.
     Make,
-    /// The same, on a device of device-mapper that is a part of its device.
+    /// The same of [`LARGE`] bytes in two allocation groups.
+    MakeLarge,
+    /// The same as `Make`, on a device of device-mapper that is a part of its device.
     MakeMapped,
     /// Gives that device of device-mapper another part, which has the same.
     Move,
@@ -106,6 +108,10 @@ pub enum Whole {
     /// Gives the device its driver back.
     Bind,
 }
+
+/// Bytes of a file system that has room for two extents of 4 GiB, and what XFS reserves for a third when it
+/// unshares one.
+pub const LARGE: u64 = 13 << 30;
 
 /// One thing for a task to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -558,7 +564,7 @@ impl Whole {
     /// What is done, in a word, for programs.
     const fn name(self) -> &'static str {
         match self {
-            Self::Make | Self::MakeMapped => "make",
+            Self::Make | Self::MakeLarge | Self::MakeMapped => "make",
             Self::Move => "move",
             Self::Crash => "crash",
             Self::Unmount => "unmount",

@@ -26,7 +26,7 @@ use self::bystanders::Bystanders;
 use self::durable::Durability;
 use self::foreign::Contents;
 use self::kept::PinBlocks;
-use crate::action::{Action, Content, FileId, Medium, PinId, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, Medium, PinId, Reply, Span, TaskId, VarId};
 use crate::patience::Patience;
 use crate::system::{
     Conclusion, Done, Errno, HoldEnd, HoldId, HoldPoint, Kinship, Look, Need, OpId, Released,
@@ -419,6 +419,14 @@ impl System for Watch<'_> {
 
     fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
         self.system.hold(task, point)
+    }
+
+    fn forget_flushes(&mut self) -> Tried<()> {
+        self.system.forget_flushes()
+    }
+
+    fn not_flushed(&mut self, file: FileId, span: Span) -> Tried<Vec<Span>> {
+        self.system.not_flushed(file, span)
     }
 
     fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {

@@ -93,6 +93,8 @@ pub(crate) const URING: &str =
     "io_uring_enter(2): a request reports what its system call would have returned";
 /// What is stored through such a mapping is there after a crash.
 pub(crate) const MAP_SYNC: &str = "mmap(2), MAP_SYNC: \"will be visible in the same file at the same offset even after the system crashes\"";
+/// What fsync says is on the medium.
+pub(crate) const FSYNC: &str = "fsync(2): \"all changed information can be retrieved even if the system crashes or is rebooted\"";
 /// The whole file system stands still.
 pub(crate) const FREEZE: &str = "Linux Documentation/filesystems/vfs.rst, freeze_fs: \"called when VFS is locking a filesystem\"";
 /// The whole file system stops.

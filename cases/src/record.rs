@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::action::{Action, Content, FileId, PinId, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, PinId, Reply, Span, TaskId, VarId};
 use crate::case::Case;
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::Patience;
@@ -228,6 +228,14 @@ impl System for Recorder {
 
     fn hold(&mut self, task: TaskId, point: HoldPoint) -> Tried<HoldId> {
         self.system.hold(task, point)
+    }
+
+    fn forget_flushes(&mut self) -> Tried<()> {
+        self.system.forget_flushes()
+    }
+
+    fn not_flushed(&mut self, file: FileId, span: Span) -> Tried<Vec<Span>> {
+        self.system.not_flushed(file, span)
     }
 
     fn hold_in_copy(&mut self, task: TaskId) -> Tried<HoldId> {

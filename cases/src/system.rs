@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use crate::action::Whole;
-use crate::action::{Action, Content, FileId, Mode, PinId, PinKind, Reply, TaskId, VarId};
+use crate::action::{Action, Content, FileId, Mode, PinId, PinKind, Reply, Span, TaskId, VarId};
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::Patience;
 
@@ -57,6 +57,8 @@ pub enum Need {
     WithoutDax,
     /// A second device, for a DAX file system of the case's own.
     Spare,
+    /// A spare device that has room for [`Whole::MakeLarge`].
+    LargeSpare,
     /// Such a file system that can be shut down: `XFS_IOC_GOINGDOWN`, `EXT4_IOC_SHUTDOWN`.
     ShutDown,
     /// `MADV_HWPOISON` and `MADV_SOFT_OFFLINE`.
@@ -79,6 +81,8 @@ pub enum Need {
     Immutable,
     /// `XFS_IOC_BULKSTAT` on the spare file system.
     BulkStat,
+    /// To see what is flushed from the processor's caches: [`System::not_flushed`].
+    Flushes,
     /// `XFS_IOC_SCRUB_METADATA`.
     Scrub,
     /// `XFS_SCRUB_IFLAG_REPAIR`.
@@ -109,6 +113,7 @@ impl fmt::Display for Need {
             Self::MoveExtents => "move-extents",
             Self::WithoutDax => "files-without-dax",
             Self::Spare => "spare",
+            Self::LargeSpare => "large-spare",
             Self::ShutDown => "shut-down",
             Self::Poison => "poison",
             Self::Mapper => "mapper",
@@ -120,6 +125,7 @@ impl fmt::Display for Need {
             Self::BadBlocks => "bad-blocks",
             Self::Immutable => "immutable",
             Self::BulkStat => "bulkstat",
+            Self::Flushes => "flushes",
             Self::Scrub => "scrub",
             Self::Repair => "repair",
             Self::Unbind => "unbind",
@@ -291,6 +297,9 @@ pub type Tried<T> = Result<T, Trouble>;
 /// Why no task can be held where a system does not say otherwise.
 const NO_HOLDS: &str = "no task can be held here";
 
+/// Why nobody sees a flush where a system does not say otherwise.
+const NO_FLUSHES: &str = "what is flushed from the processor's caches cannot be seen here";
+
 /// A file system under test, with tasks that act on it.
 pub trait System {
     /// Says whether something is possible here, with the reason if it is not. May set up what
@@ -350,6 +359,18 @@ pub trait System {
     /// begins what leads there. Where nothing goes by itself, whoever controls lets it go then.
     fn go_after(&mut self, _hold: HoldId, _other: HoldId) -> Tried<()> {
         Ok(())
+    }
+
+    /// Forgets what was flushed from the processor's caches so far: what comes now counts. Only with
+    /// [`Need::Flushes`].
+    fn forget_flushes(&mut self) -> Tried<()> {
+        Err(Trouble::NotOffered(NO_FLUSHES.to_owned()))
+    }
+
+    /// The parts of `span` of a file that were not flushed since, in the blocks that it has now. What write(2)
+    /// brought counts as flushed or not, as it comes.
+    fn not_flushed(&mut self, _file: FileId, _span: Span) -> Tried<Vec<Span>> {
+        Err(Trouble::NotOffered(NO_FLUSHES.to_owned()))
     }
 
     /// Is told what the case makes of what it saw, which only who writes it down wants to know.

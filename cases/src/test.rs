@@ -817,11 +817,52 @@ impl Test<'_> {
         }
     }
 
+    /// The physical block of a page, without a word.
+    pub(crate) fn block(&mut self, file: File, index: u64) -> Checked<u64> {
+        match self.quietly(MAIN, Action::Blocks { file: file.id, span: page(index) })? {
+            Ok(Reply::Blocks(blocks)) if blocks.len() == 1 => Ok(blocks[0]),
+            other => fail("the page's block can be found", &answer(&other), ""),
+        }
+    }
+
     /// What the device has in `span` of `file` must be `expected`, whatever a cache says.
     pub(crate) fn stored(&mut self, file: File, span: Span, expected: &str) -> Checked {
         let reply = self.quietly(MAIN, Action::Stored { file: file.id, span })?;
         let name = self.names.file(file.id).into_owned();
         self.same(&format!("the device has in {span} of {name}"), reply, expected)
+    }
+
+    /// All of `span` of `file` was flushed from the processor's caches since that was last forgotten.
+    pub(crate) fn flushed(&mut self, file: File, span: Span, look: &str) -> Checked {
+        let missing = self.system.not_flushed(file.id, span)?;
+        let what = format!("on the medium: {span} of {}", self.names.file(file.id));
+        if missing.is_empty() {
+            self.say(&what);
+            return Ok(());
+        }
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        let seen = format!("not flushed from the processor's caches: {}", missing.join(", "));
+        fail(&what, &seen, look)
+    }
+
+    /// The same of a span of a page that was in this block, and on the medium, when it was forgotten.
+    pub(crate) fn flushed_or_left(
+        &mut self,
+        file: File,
+        span: Span,
+        block: u64,
+        look: &str,
+    ) -> Checked {
+        if self.block(file, span.at / PAGE)? != block {
+            return self.flushed(file, span, look);
+        }
+        self.say(&format!("on the medium: {span} of {}", self.names.file(file.id)));
+        Ok(())
+    }
+
+    /// From now on it counts what is flushed.
+    pub(crate) fn forget_flushes(&mut self) -> Checked {
+        Ok(self.system.forget_flushes()?)
     }
 
     /// The number that `action` replies, without a word.

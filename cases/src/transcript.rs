@@ -240,6 +240,7 @@ impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Make => "make the spare file system",
+            Self::MakeLarge => "make a large spare file system",
             Self::MakeMapped => "make the spare file system on a linear mapping of its device",
             Self::Move => "have another part of the device mapped there, with the same in it",
             Self::Crash => "have it mounted again as a crash would leave it",

@@ -130,6 +130,8 @@ variants! {
     new_block_not_zeroed: NewBlockNotZeroed, Some(Rule::ForeignBytes);
     break_forgets_dirty: BreakForgetsDirty, Some(Rule::Durable);
     part_write_forgets_dirty: PartWriteForgetsDirty, Some(Rule::Durable);
+    // No event tells of the processor's caches.
+    copy_not_flushed: CopyNotFlushed, None;
     shows_behind_end: ShowsBehindEnd, None;
     write_spills: WriteSpills, Some(Rule::Bystanders);
     frees_next: FreesNext, Some(Rule::Bystanders);

@@ -43,6 +43,8 @@ class Step:
     """The runner's journal that it leaves, for the numbers of its cases."""
     shared: bool = False
     """Whether its turn comes with some commits only."""
+    alternates: bool = False
+    """Whether its turn comes with every other commit."""
     alone: bool = False
     """Whether no other step may run meanwhile."""
 
@@ -61,21 +63,32 @@ def listed(shard: str) -> list[Step]:
     """All steps, in the order of doing them, with this share of the suite where not all of it runs."""
     table = tomllib.loads(LIST.read_text())
     alone, timeouts = table["alone"]["steps"], table["timeout"]
+    shards = {"always": shard, "alternates": halved(shard), "shared": shard}
     return [
-        make(name, shlex.split(line), shard, kind == "shared", name in alone, timeouts.get(name, TIMEOUT))
-        for kind in ("always", "shared")
+        make(name, shlex.split(line), part, kind, name in alone, timeouts.get(name, TIMEOUT))
+        for kind, part in shards.items()
         for name, line in table[kind].items()
     ]
+
+
+def halved(shard: str) -> str:
+    """What a step runs that is run with every other share: of half as many shares one. With an odd number of shares it is
+    run with each."""
+    number, of = map(int, shard.split("/"))
+    return f"{(number + 1) // 2}/{of // 2}" if of % 2 == 0 else shard
 
 
 def due(steps: Sequence[Step], shard: str) -> list[Step]:
     """The steps whose turn it is. With 1/1 that is all of them."""
     number, of = map(int, shard.split("/"))
     waiting = [step for index, step in enumerate(step for step in steps if step.shared) if index % of != number - 1]
+    if of % 2 == 0:
+        alternating = [step for step in steps if step.alternates]
+        waiting += [step for index, step in enumerate(alternating) if index % 2 != (number - 1) % 2]
     return [step for step in steps if step not in waiting]
 
 
-def make(name: str, words: list[str], shard: str, shared: bool, alone: bool, timeout: float) -> Step:
+def make(name: str, words: list[str], shard: str, kind: str, alone: bool, timeout: float) -> Step:
     """The step that a line of the list is."""
     results = RESULTS / name
     kernel = after(words, "--kernel")
@@ -99,7 +112,8 @@ def make(name: str, words: list[str], shard: str, shared: bool, alone: bool, tim
         cpus,
         fault,
         results / "journal.jsonl" if runs_cases else None,
-        shared,
+        kind == "shared",
+        kind == "alternates",
         alone,
     )
 

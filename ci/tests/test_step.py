@@ -14,7 +14,7 @@ STEPS = {one.name: one for one in step.listed("1/2")}
 
 # The commands as they are typed.
 TABLE = tomllib.loads(step.LIST.read_text())
-TYPED = {name: shlex.split(line) for name, line in (TABLE["always"] | TABLE["shared"]).items()}
+TYPED = {name: shlex.split(line) for name, line in (TABLE["always"] | TABLE["alternates"] | TABLE["shared"]).items()}
 
 
 class List(unittest.TestCase):
@@ -77,11 +77,11 @@ class List(unittest.TestCase):
                 self.assertEqual(named, list(FILESYSTEMS), name)
 
     def test_every_kernel_runs_the_shard_of_the_suite(self):
-        sharded = {one.name for one in step.listed("2/2") if "--shard" in one.command}
+        sharded = {one.name for one in step.listed("2/3") if "--shard" in one.command}
         self.assertEqual(sharded, {name for name in STEPS if name.startswith("suite-")})
-        for one in step.listed("2/2"):
+        for one in step.listed("2/3"):
             if one.name in sharded:
-                self.assertEqual(step.after(one.command, "--shard"), "2/2")
+                self.assertEqual(step.after(one.command, "--shard"), "2/3")
         self.assertIn(step.share(), [f"{number}/{step.SHARES}" for number in range(1, step.SHARES + 1)])
 
     def test_shares_are_everything_together_and_nothing_twice(self):
@@ -91,7 +91,22 @@ class List(unittest.TestCase):
         self.assertEqual(set.union(*shares), everything)
         self.assertEqual({one.name for one in step.due(step.listed("1/1"), "1/1")}, everything)
         always = set.intersection(*shares)
-        self.assertEqual(sum(len(share - always) for share in shares), len(everything - always))
+        alternates = {one.name for one in step.listed("1/1") if one.alternates}
+        self.assertEqual(sum(len(share - always - alternates) for share in shares), len(everything - always - alternates))
+        for name in alternates:
+            # Each runs all of the suite, too.
+            parts = [
+                step.after(one.command, "--shard")
+                for shard in each
+                for one in step.due(step.listed(shard), shard)
+                if one.name == name
+            ]
+            half = step.SHARES // 2
+            self.assertEqual(parts, [f"{number}/{half}" for number in range(1, half + 1)])
+        for share in shares:
+            # On both file systems and both kernels.
+            kernels, filesystems = zip(*(name.split("-")[1:] for name in share & alternates))
+            self.assertEqual((len(set(kernels)), len(set(filesystems))), (2, 2))
         self.assertIn("suite-6.12-xfs", always)
         self.assertNotIn("holds-7", always)
 

@@ -193,6 +193,7 @@ impl Fs {
         }
         let new = volume.allocate()?;
         new.copy_from(&extent.page);
+        new.set_cached(self.has(Variant::CopyNotFlushed));
         // Linux commit f80e1668888f ("fsdax: invalidate pages when CoW"), in v6.2: write(2) had
         // left the old page mapped.
         if !self.has(Variant::StaleMappingAfterCow) {

@@ -75,6 +75,11 @@ impl Fs {
             extent.page.copy_from(page);
             extent.written = true;
         }
+        if let Some(extent) = state.extents.get(&index)
+            && !self.has(Variant::CopyNotFlushed)
+        {
+            extent.page.set_cached(false);
+        }
         self.note_written_back(inode, index);
         self.mark_clean(task, inode, state, index);
     }

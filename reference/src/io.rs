@@ -238,6 +238,14 @@ impl Fs {
             .collect()
     }
 
+    /// The pages whose block has what a power failure loses, although nobody stored to it.
+    pub fn not_flushed(inode: &Inode, at: u64, len: u64) -> Vec<u64> {
+        let state = inode.state();
+        let is_cached =
+            |index: &u64| state.extents.get(index).is_some_and(|extent| extent.page.is_cached());
+        touched(at, len).filter(is_cached).collect()
+    }
+
     /// Whether the block at `place` of the file's volume is free.
     pub fn is_free(&self, inode: &Inode, place: u64) -> bool {
         self.volume(inode).is_free(place)

@@ -20,6 +20,8 @@ pub struct Page {
     poisoned: Flag,
     /// Whether it cannot be read, until somebody writes all of it.
     bad: Leaf<bool>,
+    /// Whether what was copied to it is in the processor's caches only.
+    cached: Leaf<bool>,
     /// Who waits until it has no pins.
     pub waiters: WaitQueue,
 }
@@ -100,6 +102,7 @@ impl Page {
             content: Leaf::new(PageContent::Filled(0)),
             poisoned: Flag::default(),
             bad: Leaf::default(),
+            cached: Leaf::default(),
             waiters: WaitQueue::default(),
         }
     }
@@ -151,6 +154,16 @@ impl Page {
     /// Whether it cannot be read.
     pub(crate) fn is_bad(&self) -> bool {
         self.bad.with(|bad| *bad)
+    }
+
+    /// What was copied to it is in the processor's caches only, or not any more.
+    pub(crate) fn set_cached(&self, cached: bool) {
+        self.cached.with(|is_cached| *is_cached = cached);
+    }
+
+    /// Whether a power failure loses what was copied to it.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.cached.with(|cached| *cached)
     }
 
     /// Does something with the content.

@@ -140,8 +140,11 @@ impl Fs {
             let exists = state.extents.get(&index).is_some_and(|extent| extent.written)
                 || state.entries.contains_key(&index);
             if exists {
-                self.own_in_place(task, inode, state, index)?
-                    .content(|content| content.fill(at, len, 0));
+                let page = self.own_in_place(task, inode, state, index)?;
+                page.content(|content| content.fill(at, len, 0));
+                if self.has(Variant::CopyNotFlushed) {
+                    page.set_cached(true);
+                }
             }
         }
         Ok(())

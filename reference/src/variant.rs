@@ -102,6 +102,8 @@ variants! {
     BreakForgetsDirty = "break-forgets-dirty",
     /// write(2) of a part of a page forgets that the page is dirty, so no fsync writes back the rest.
     PartWriteForgetsDirty = "part-write-forgets-dirty",
+    /// What copy-on-write copies, and what is zeroed, stays in the processor's caches; no fsync writes it back.
+    CopyNotFlushed = "copy-not-flushed",
     /// What a mapping stored behind the end of a file becomes part of it when that grows.
     ShowsBehindEnd = "shows-behind-end",
     /// write(2) goes on for a sector behind the end of its last page, in whatever lies there.
@@ -133,9 +135,9 @@ variants! {
 }
 
 impl Variant {
-    /// Whether it shows only in what is done to a whole file system or to its memory: neither
-    /// programs of the fuzzer nor schedules do any of that.
-    pub fn is_of_the_whole(self) -> bool {
+    /// Whether it shows only in what neither programs of the fuzzer nor schedules do: in what is done to
+    /// a whole file system or to its memory, or in what is flushed from the processor's caches.
+    pub fn is_beyond_programs(self) -> bool {
         matches!(
             self,
             Self::UnmountTakesPinned
@@ -146,6 +148,7 @@ impl Variant {
                 | Self::ShrinkerStandsStill
                 | Self::FailureShutsDown
                 | Self::PoisonEndsBreak
+                | Self::CopyNotFlushed
         )
     }
 }

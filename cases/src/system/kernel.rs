@@ -11,6 +11,7 @@ mod control;
 mod crew;
 mod dax;
 mod failure;
+mod flushes;
 mod folders;
 mod held_copy;
 mod hold;
@@ -43,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use bench::{Bench, trouble};
 use control::{Control, out_of_turn};
 use crew::Crew;
+use flushes::FlushWatch;
 use folders::Folders;
 use hold::ArmedHolds;
 use pin::HeldPins;
@@ -60,7 +62,7 @@ use super::{
     Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
     Tried, Trouble, WriteBacks,
 };
-use crate::action::{Action, Content, PinId, TaskId, VarId, Whole};
+use crate::action::{Action, Content, FileId, PAGE, PinId, Span, TaskId, VarId, Whole, pages};
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::{Limit, Patience, pause};
 use crate::transcript::Names;
@@ -199,8 +201,13 @@ struct KernelOp {
 impl KernelOp {
     /// Whether its task sleeps while a program does the work, which nobody looks at.
     fn runs_program(&self) -> bool {
-        matches!(self.action, Action::Whole(Whole::Make | Whole::Check))
+        matches!(self.action, Action::Whole(Whole::Make | Whole::MakeLarge | Whole::Check))
     }
+}
+
+/// What is flushed cannot be told.
+fn unseen(why: &str) -> Trouble {
+    Trouble::NotOffered(format!("what is flushed cannot be seen: {why}"))
 }
 
 struct KernelSystem {
@@ -219,6 +226,8 @@ struct KernelSystem {
     stirred: u64,
     devices: Devices,
     writeback: writeback::WritebackReader,
+    /// What is flushed, once a case wants to know.
+    flushes: Option<FlushWatch>,
     holds: ArmedHolds,
     /// A file system of the case's own, or why there is none.
     spare: Result<Spare, String>,
@@ -257,6 +266,7 @@ impl KernelSystem {
             stirred: 0,
             devices,
             writeback,
+            flushes: None,
             holds: ArmedHolds::new(lent),
             spare,
             offers: BTreeMap::new(),
@@ -295,6 +305,10 @@ impl KernelSystem {
             *self.devices.crew.borrow_mut() = Some(crew);
         }
         pids
+    }
+
+    fn flushes(&mut self) -> Tried<&mut FlushWatch> {
+        self.flushes.as_mut().ok_or_else(|| unseen("nobody watches"))
     }
 
     fn bench(&self) -> RefMut<'_, Bench> {
@@ -612,6 +626,29 @@ impl System for KernelSystem {
 
     fn written_back(&mut self) -> Tried<WriteBacks> {
         Ok(self.writeback.take())
+    }
+
+    fn forget_flushes(&mut self) -> Tried<()> {
+        self.flushes()?.forget().map_err(|why| unseen(&why))
+    }
+
+    fn not_flushed(&mut self, file: FileId, span: Span) -> Tried<Vec<Span>> {
+        let first = span.at / PAGE;
+        let whole = pages(first, span.end().div_ceil(PAGE) - first);
+        let blocks = self
+            .blocks_of(file, whole)
+            .map_err(|why| Trouble::Machinery { what: format!("the blocks of {span}"), why })?;
+        let watch = self.flushes()?;
+        let mut missing: Vec<Span> = Vec::new();
+        for (index, block) in (first..).zip(blocks) {
+            let (from, to) = (span.at.max(index * PAGE), span.end().min((index + 1) * PAGE));
+            missing.extend(
+                watch
+                    .missing(block, Span { at: from, len: to - from })
+                    .map_err(|why| unseen(&why))?,
+            );
+        }
+        Ok(missing)
     }
 
     fn patience(&self) -> Patience {

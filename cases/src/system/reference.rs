@@ -24,7 +24,7 @@ use super::{
     Done, HoldEnd, HoldId, HoldPoint, Kinship, Look, MAIN, Need, OpId, Released, Signal, System,
     Tried, Trouble, WaitChannel, WriteBacks,
 };
-use crate::action::{Action, Content, PinId, TaskId, VarId};
+use crate::action::{Action, Content, FileId, PinId, Span, TaskId, VarId, page};
 use crate::oracle::{BystanderSpec, Inspection, Stood, View};
 use crate::patience::{Limit, Patience};
 use crate::transcript::Names;
@@ -224,6 +224,7 @@ impl System for Reference {
     fn offers(&mut self, need: Need) -> Result<(), String> {
         match need {
             Need::Huge => Err("the reference has pages of one size".to_owned()),
+            Need::LargeSpare => Err(format!("the reference has {BLOCKS} blocks")),
             Need::Immutable => Err("the files of the reference have no flags".to_owned()),
             _ => Ok(()),
         }
@@ -392,6 +393,23 @@ impl System for Reference {
             return Ok(HoldEnd::Go);
         }
         Ok(HoldEnd::NeverArrived)
+    }
+
+    fn forget_flushes(&mut self) -> Tried<()> {
+        // What is in the caches is known at any time.
+        Ok(())
+    }
+
+    fn not_flushed(&mut self, file: FileId, span: Span) -> Tried<Vec<Span>> {
+        let pages = self.shared.files.with(|files| {
+            let file = files.get(&file)?;
+            Some(Fs::not_flushed(file, span.at, span.len))
+        });
+        let pages = pages.ok_or_else(|| Trouble::Machinery {
+            what: format!("file {}", file.0),
+            why: "there is none".to_owned(),
+        })?;
+        Ok(pages.into_iter().map(page).collect())
     }
 
     fn transferred(&mut self, pin: PinId) -> Tried<Content> {

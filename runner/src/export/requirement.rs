@@ -137,6 +137,8 @@ impl Requirement {
             | Need::SlowIo
             | Need::PageCache
             | Need::Poison
+            | Need::Flushes
+            | Need::LargeSpare
             | Need::Immutable
             | Need::PoisonBlock
             | Need::Mapper

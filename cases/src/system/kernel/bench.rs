@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::flushes;
 use super::owner::Owner;
 use super::spare::SPARE;
 use super::sys::{self, Aligned, Dm};
@@ -471,7 +472,8 @@ fn sweep_once(owner: Owner) -> Vec<String> {
             Err(error) => note(&mount, Err(error.into())),
         }
     }
-    for (path, result) in writeback::sweep(owner) {
+    // The probes last: while something is recorded of them, they stay.
+    for (path, result) in writeback::sweep(owner).into_iter().chain(flushes::sweep(owner)) {
         note(&path, result);
     }
     for device in entries(Path::new("/sys/kernel/config/nullb")) {

@@ -1,13 +1,25 @@
 //! What a kernel, its file system and the machine's devices offer, found by trying.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nix::sys::stat::{major, minor};
+
+use super::flushes::FlushWatch;
 use super::{KernelSystem, bench, mapper, sys};
 use crate::action::{
-    Action, FileId, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, Tracker, page,
+    Action, FileId, LARGE, MapId, Medium, PAGE, Partner, Reply, Sharing, Span, Tracker, page,
 };
 use crate::system::{MAIN, Need, System};
 
 fn can_track(by: Tracker) -> Result<(), String> {
     sys::can_track(by).map_err(|why| format!("{by}: {why}"))
+}
+
+fn can_tell_what_is_cached() -> Result<(), String> {
+    let own = std::fs::File::open("/proc/self/exe");
+    let cached = own.and_then(|file| sys::cached(&file));
+    cached.map(drop).map_err(|why| format!("cachestat: {why}"))
 }
 
 fn can_withhold() -> Result<(), String> {
@@ -34,6 +46,7 @@ impl KernelSystem {
             Need::Hold(point) => return self.offers_hold(point),
             Need::HoldInCopy => return can_withhold(),
             Need::Spare
+            | Need::LargeSpare
             | Need::ShutDown
             | Need::Unbind
             | Need::BadBlocks
@@ -47,11 +60,8 @@ impl KernelSystem {
             }
             Need::SoftDirty => return can_track(Tracker::SoftDirty),
             Need::PagemapScan => return can_track(Tracker::Scan),
-            Need::CacheStat => {
-                let own = std::fs::File::open("/proc/self/exe");
-                let cached = own.and_then(|file| sys::cached(&file));
-                return cached.map(drop).map_err(|why| format!("cachestat: {why}"));
-            }
+            Need::CacheStat => return can_tell_what_is_cached(),
+            Need::Flushes => return self.offers_flushes(),
             Need::HeldIo => return self.bench().prepare_held(),
             Need::SlowIo => return self.bench().prepare_slow(),
             Need::Uring => {
@@ -136,6 +146,7 @@ impl KernelSystem {
         let spare = self.spare.clone()?;
         self.bench().expect_spare();
         match need {
+            Need::LargeSpare => spare.has_room(LARGE),
             Need::Unbind => spare.can_unbind(),
             Need::BadBlocks => spare.can_spoil(),
             Need::PoisonBlock => spare.can_poison(),
@@ -167,6 +178,38 @@ impl KernelSystem {
         let tried = self.try_out(Action::MoveExtents { file, donor });
         self.forget(donor)?;
         tried.map(drop)
+    }
+
+    /// Whether it can be seen what is flushed from the processor's caches: if so it is, from now on.
+    fn offers_flushes(&mut self) -> Result<(), String> {
+        let (file, map) = (FileId(u32::MAX), MapId(u32::MAX));
+        let (name, medium, fill) = ("probe".to_owned(), Medium::Dax, vec![b'p']);
+        let device = std::fs::metadata(&self.setup.directory).map_err(|why| why.to_string())?.dev();
+        let mapped = format!("/sys/dev/block/{}:{}/dm", major(device), minor(device));
+        if Path::new(&mapped).exists() {
+            return Err("on device-mapper nobody knows which block is flushed".to_owned());
+        }
+        let mut watch = FlushWatch::begin(self.devices.owner).map_err(|why| why.to_string())?;
+        self.try_out(Action::Create { file, name, medium, fill })?;
+        let sharing = Sharing::Shared;
+        self.try_out(Action::Map { map, file, span: page(0), sharing })?;
+        self.try_out(Action::Fsync { file, data_only: false })?;
+        watch.forget()?;
+        self.try_out(Action::Store { map, span: page(0), byte: b'q' })?;
+        self.try_out(Action::Fsync { file, data_only: false })?;
+        let blocks = self.blocks_of(file, page(0))?;
+        watch.locate(blocks[0])?;
+        self.try_out(Action::Unmap { map })?;
+        self.flushes = Some(watch);
+        self.forget(file)
+    }
+
+    /// The block of each page.
+    pub(super) fn blocks_of(&mut self, file: FileId, span: Span) -> Result<Vec<u64>, String> {
+        match self.try_out(Action::Blocks { file, span })? {
+            Reply::Blocks(blocks) if !blocks.contains(&0) => Ok(blocks),
+            other => Err(format!("blocks has {other}")),
+        }
     }
 
     /// Removes a file.

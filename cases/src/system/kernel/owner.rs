@@ -63,12 +63,33 @@ impl Owner {
         format!("{}recording", self.prefix())
     }
 
+    /// The name under which tracefs records what is flushed while a case of its run wants to know.
+    pub(super) fn flushes(self) -> String {
+        format!("{}flushes", self.prefix())
+    }
+
+    /// It in letters, digits and underscores.
+    pub(super) fn word(self) -> String {
+        let nested = if self.nested { "n" } else { "" };
+        format!("{nested}{}_{:x}", self.pid, self.began)
+    }
+
+    /// What [`Owner::word`] is of.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        word.replacen('_', ".", 1).parse().ok()
+    }
+
     /// Whether a device is for this owner to give back: its own, or that of a process that is gone.
     pub(super) fn may_take(self, name: &str) -> bool {
         let Some(other) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else {
             return false;
         };
-        other.parse().is_ok_and(|other: Self| other == self || (!other.nested && other.is_gone()))
+        other.parse().is_ok_and(|other: Self| self.may_take_of(other))
+    }
+
+    /// The same of what belongs to `other`.
+    pub(super) fn may_take_of(self, other: Self) -> bool {
+        other == self || (!other.nested && other.is_gone())
     }
 
     /// What cannot be looked at may be there. In a PID namespace of our own most processes are

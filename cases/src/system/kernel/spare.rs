@@ -16,7 +16,7 @@ use super::failure;
 use super::mapper;
 use super::owner::Owner;
 use super::{SpareDevice, sys};
-use crate::action::{PAGE, Span, Whole};
+use crate::action::{LARGE, PAGE, Span, Whole};
 
 /// Part of the name of the mount point.
 pub(super) const SPARE: &str = "spare-";
@@ -91,6 +91,21 @@ impl Spare {
         self.driver.as_ref().map(drop).ok_or_else(why)
     }
 
+    /// Whether XFS of this many bytes has room on the device, or why not.
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), String> {
+        let has = self.bytes().map_err(|why| format!("{}: {why}", self.device.display()))?;
+        match self.kind {
+            SpareFs::Ext4 => Err("a large spare file system is of XFS".to_owned()),
+            SpareFs::Xfs if has < bytes => Err(format!(
+                "{} has {} MiB, and it takes {}",
+                self.device.display(),
+                has >> 20,
+                bytes >> 20
+            )),
+            SpareFs::Xfs => Ok(()),
+        }
+    }
+
     /// Whether the driver of the device can be told of bad blocks, or why not.
     pub(super) fn can_spoil(&self) -> Result<(), String> {
         bad_blocks::known(&self.device).map(drop).map_err(|why| format!("bad blocks: {why}"))
@@ -125,11 +140,14 @@ impl Spare {
     pub(super) fn does(&self, what: Whole) -> io::Result<()> {
         let root = || File::open(&self.mount);
         match what {
-            Whole::Make => self.clear().and_then(|()| self.make()),
+            Whole::Make => self.clear().and_then(|()| self.make(&self.layout())),
+            Whole::MakeLarge => {
+                self.clear().and_then(|()| self.make(&format!("size={LARGE},agcount=2")))
+            }
             Whole::MakeMapped => {
                 self.clear()?;
                 mapper::make(&self.mapped, &self.device)?;
-                self.make()
+                self.make(&self.layout())
             }
             Whole::Move => {
                 nix::unistd::sync();
@@ -196,14 +214,15 @@ impl Spare {
         format!("size={SIZE}m{stripe}")
     }
 
-    fn make(&self) -> io::Result<()> {
+    /// Makes it, XFS of this size and these groups, and mounts it.
+    fn make(&self, layout: &str) -> io::Result<()> {
         bad_blocks::mend(&self.device)?;
         let name = format!("mkfs.{}", self.kind.name());
         let mut mkfs = Command::new(name);
         match self.kind {
             SpareFs::Xfs => mkfs
                 .args(["-q", "-f", "-L", "daxtests", "-b", &format!("size={PAGE}")])
-                .args(["-d", &self.layout()])
+                .args(["-d", layout])
                 .args(self.unless_given(&["reflink=1", "rmapbt=1"]))
                 .args(&self.options)
                 .arg(self.node()),

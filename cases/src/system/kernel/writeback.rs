@@ -66,13 +66,13 @@ pub(super) fn sweep(owner: Owner) -> Vec<(PathBuf, io::Result<()>)> {
 }
 
 /// Where tracefs is mounted.
-fn root() -> io::Result<PathBuf> {
+pub(super) fn root() -> io::Result<PathBuf> {
     let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     let found = places.iter().map(Path::new).find(|root| root.join("instances").is_dir());
     found.map(Path::to_owned).ok_or_else(|| io::Error::other("tracefs is not mounted"))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::other(format!("{}: {error}", path.display()))
 }
 

@@ -260,7 +260,7 @@ impl Worker {
     fn does(&self, what: Whole) -> Answer<()> {
         let (fs, task) = (&*self.shared.fs, &self.task);
         match what {
-            Whole::Make | Whole::MakeMapped => fs.make_whole(),
+            Whole::Make | Whole::MakeLarge | Whole::MakeMapped => fs.make_whole(),
             Whole::Unmount => fs.unmount(task)?,
             Whole::Mount => fs.mount()?,
             Whole::ReadOnly => fs.set_read_only()?,
