@@ -51,7 +51,8 @@ struct FlushRecord {
 pub(super) struct FlushWatch {
     owner: Owner,
     folder: PathBuf,
-    pipe: File,
+    /// What is recorded, to the end of this.
+    pipe: Option<File>,
     /// The beginning of a line whose end was not read yet.
     rest: Vec<u8>,
     /// Where the first byte of the file system lies in the kernel's address space, once that is known.
@@ -85,9 +86,14 @@ impl FlushWatch {
             options.read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).map_err(at(&pipe))
         };
         match watch() {
-            Ok(pipe) => {
-                Ok(Self { owner, folder, pipe, rest: Vec::new(), base: None, flushed: Vec::new() })
-            }
+            Ok(pipe) => Ok(Self {
+                owner,
+                folder,
+                pipe: Some(pipe),
+                rest: Vec::new(),
+                base: None,
+                flushed: Vec::new(),
+            }),
             Err(error) => {
                 let _ = remove(&root, owner);
                 Err(error)
@@ -136,7 +142,7 @@ impl FlushWatch {
     fn take(&mut self) -> Result<(), String> {
         let mut bytes = std::mem::take(&mut self.rest);
         // Until there is no more: that is an error, as of every empty pipe.
-        if let Err(error) = self.pipe.read_to_end(&mut bytes)
+        if let Some(Err(error)) = self.pipe.as_mut().map(|pipe| pipe.read_to_end(&mut bytes))
             && error.kind() != io::ErrorKind::WouldBlock
         {
             return Err(format!("trace_pipe: {error}"));
@@ -157,6 +163,8 @@ impl FlushWatch {
 
 impl Drop for FlushWatch {
     fn drop(&mut self) {
+        // While it is open, what it reads from cannot be removed.
+        drop(self.pipe.take());
         if let Err(error) = root().and_then(|root| remove(&root, self.owner)) {
             eprintln!("left behind: {}: {error}", self.folder.display());
         }
