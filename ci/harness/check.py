@@ -53,8 +53,8 @@ def main(arguments: list[str]) -> int:
         "--shard",
         type=options.shard,
         metavar="I/N",
-        help="run shard I of N of the suite and of the steps with a machine of their own; 1/1 runs everything (default: a "
-        "sixteenth, chosen by the commit)",
+        help="run shard I of N of the suite and of the steps with a machine of their own; 1/1 runs everything (default: one "
+        "of 32, chosen by the commit)",
     )
     asked = parser.parse_args(arguments)
     shard = asked.shard or share()

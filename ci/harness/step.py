@@ -17,7 +17,10 @@ LIST = ROOT / "ci" / "steps.toml"
 
 # A run is to stay short: of the suite one share a commit, and one share of the steps that try one thing more than the
 # others. Which, the commit decides.
-SHARES = 16
+SHARES = 32
+
+# Those that take turns: one comes with each commit.
+TURNS = 4
 
 # How many machines one after the other a command boots at most, if it is not ci/vm: one for each file system, and the
 # one that they shared.
@@ -44,7 +47,7 @@ class Step:
     shared: bool = False
     """Whether its turn comes with some commits only."""
     alternates: bool = False
-    """Whether its turn comes with every other commit."""
+    """Whether it takes turns with others of its kind."""
     alone: bool = False
     """Whether no other step may run meanwhile."""
 
@@ -63,7 +66,7 @@ def listed(shard: str) -> list[Step]:
     """All steps, in the order of doing them, with this share of the suite where not all of it runs."""
     table = tomllib.loads(LIST.read_text())
     alone, timeouts = table["alone"]["steps"], table["timeout"]
-    shards = {"always": shard, "alternates": halved(shard), "shared": shard}
+    shards = {"always": shard, "alternates": in_turn(shard), "shared": shard}
     return [
         make(name, shlex.split(line), part, kind, name in alone, timeouts.get(name, TIMEOUT))
         for kind, part in shards.items()
@@ -71,20 +74,20 @@ def listed(shard: str) -> list[Step]:
     ]
 
 
-def halved(shard: str) -> str:
-    """What a step runs that is run with every other share: of half as many shares one. With an odd number of shares it is
-    run with each."""
+def in_turn(shard: str) -> str:
+    """The share of a step that takes turns: its turn comes with one share of so many, and it takes as many times more. If
+    the shares cannot be divided so, its turn comes with each."""
     number, of = map(int, shard.split("/"))
-    return f"{(number + 1) // 2}/{of // 2}" if of % 2 == 0 else shard
+    return f"{(number + TURNS - 1) // TURNS}/{of // TURNS}" if of % TURNS == 0 else shard
 
 
 def due(steps: Sequence[Step], shard: str) -> list[Step]:
     """The steps whose turn it is. With 1/1 that is all of them."""
     number, of = map(int, shard.split("/"))
     waiting = [step for index, step in enumerate(step for step in steps if step.shared) if index % of != number - 1]
-    if of % 2 == 0:
+    if of % TURNS == 0:
         alternating = [step for step in steps if step.alternates]
-        waiting += [step for index, step in enumerate(alternating) if index % 2 != (number - 1) % 2]
+        waiting += [step for index, step in enumerate(alternating) if index % TURNS != (number - 1) % TURNS]
     return [step for step in steps if step not in waiting]
 
 
