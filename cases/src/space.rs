@@ -108,7 +108,7 @@ impl Taker {
 }
 
 /// Does `action`, which must succeed, without a word.
-fn silently(t: &mut Test<'_>, action: Action) -> Checked {
+pub(crate) fn silently(t: &mut Test<'_>, action: Action) -> Checked {
     let words = t.names.say(&action);
     match t.quietly(MAIN, action)? {
         Ok(_) => Ok(()),

@@ -27,6 +27,7 @@ mod stat;
 mod storage;
 mod sys;
 mod task;
+mod tracefs;
 mod wire;
 mod writeback;
 

@@ -10,15 +10,12 @@
 //! The records go to an instance of tracefs of its own. The kernel says which were lost, and what a
 //! probe missed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use nix::libc;
-
 use super::owner::Owner;
-use super::writeback::{at, root};
+use super::tracefs::{TracePipe, at, root};
 use crate::action::{PAGE, Span};
 
 /// The group of the probes in tracefs.
@@ -52,9 +49,7 @@ pub(super) struct FlushWatch {
     owner: Owner,
     folder: PathBuf,
     /// What is recorded, to the end of this.
-    pipe: Option<File>,
-    /// The beginning of a line whose end was not read yet.
-    rest: Vec<u8>,
+    pipe: Option<TracePipe>,
     /// Where the first byte of the file system lies in the kernel's address space, once that is known.
     base: Option<u64>,
     flushed: Vec<FlushRecord>,
@@ -72,7 +67,7 @@ impl FlushWatch {
                 format!("p:{GROUP}/{} {function} at=$arg1:x64 len={len}:x64", name(probe, owner));
             change(&root, &line)?;
         }
-        let watch = || -> io::Result<File> {
+        let watch = || -> io::Result<TracePipe> {
             fs::create_dir(&folder).map_err(at(&folder))?;
             let size = folder.join("buffer_size_kb");
             fs::write(&size, BUFFER).map_err(at(&size))?;
@@ -81,19 +76,12 @@ impl FlushWatch {
                     folder.join("events").join(GROUP).join(name(probe, owner)).join("enable");
                 fs::write(&switch, "1").map_err(at(&switch))?;
             }
-            let pipe = folder.join("trace_pipe");
-            let mut options = OpenOptions::new();
-            options.read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).map_err(at(&pipe))
+            TracePipe::open(&folder)
         };
         match watch() {
-            Ok(pipe) => Ok(Self {
-                owner,
-                folder,
-                pipe: Some(pipe),
-                rest: Vec::new(),
-                base: None,
-                flushed: Vec::new(),
-            }),
+            Ok(pipe) => {
+                Ok(Self { owner, folder, pipe: Some(pipe), base: None, flushed: Vec::new() })
+            }
             Err(error) => {
                 let _ = remove(&root, owner);
                 Err(error)
@@ -140,16 +128,8 @@ impl FlushWatch {
 
     /// Reads what was recorded since.
     fn take(&mut self) -> Result<(), String> {
-        let mut bytes = std::mem::take(&mut self.rest);
-        // Until there is no more: that is an error, as of every empty pipe.
-        if let Some(Err(error)) = self.pipe.as_mut().map(|pipe| pipe.read_to_end(&mut bytes))
-            && error.kind() != io::ErrorKind::WouldBlock
-        {
-            return Err(format!("trace_pipe: {error}"));
-        }
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.rest = bytes.split_off(whole);
-        for line in String::from_utf8_lossy(&bytes).lines() {
+        let lines = self.pipe.as_mut().map_or_else(|| Ok(String::new()), TracePipe::lines)?;
+        for line in lines.lines() {
             self.flushed.push(record(line).ok_or_else(|| format!("trace_pipe has \"{line}\""))?);
         }
         let profile = root().and_then(|root| fs::read_to_string(root.join("kprobe_profile")));

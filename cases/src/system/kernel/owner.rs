@@ -4,6 +4,7 @@
 //! Every device carries in its name the process that answers for it, so that a run gives back
 //! what is its own or nobody's any more, and leaves alone what another run is using.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -48,8 +49,7 @@ impl Owner {
     /// The beginning of the names of its devices.
     pub(super) fn prefix(self) -> String {
         // A null_blk disk has a name of 31 characters at most, the rest is cut off.
-        let nested = if self.nested { "n" } else { "" };
-        format!("{PREFIX}{nested}{}.{:x}-", self.pid, self.began)
+        format!("{PREFIX}{self}-")
     }
 
     /// The name of the device that the run's own file system is on, where that is not one of the
@@ -70,8 +70,7 @@ impl Owner {
 
     /// It in letters, digits and underscores.
     pub(super) fn word(self) -> String {
-        let nested = if self.nested { "n" } else { "" };
-        format!("{nested}{}_{:x}", self.pid, self.began)
+        self.to_string().replace('.', "_")
     }
 
     /// What [`Owner::word`] is of.
@@ -102,6 +101,13 @@ impl Owner {
                 Ok(began) => began != self.began,
                 Err(error) => error.kind() == io::ErrorKind::NotFound,
             }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nested = if self.nested { "n" } else { "" };
+        write!(f, "{nested}{}.{:x}", self.pid, self.began)
     }
 }
 

@@ -7,16 +7,16 @@
 //! disturbs. The kernel says where records were lost.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
 use nix::sys::stat::{major, minor};
 
 use super::owner::Owner;
+use super::tracefs::{TracePipe, at, root};
 use crate::action::FileId;
 use crate::system::WriteBacks;
 
@@ -65,28 +65,15 @@ pub(super) fn sweep(owner: Owner) -> Vec<(PathBuf, io::Result<()>)> {
     left.map(|entry| (entry.path(), fs::remove_dir(entry.path()))).collect()
 }
 
-/// Where tracefs is mounted.
-pub(super) fn root() -> io::Result<PathBuf> {
-    let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-    let found = places.iter().map(Path::new).find(|root| root.join("instances").is_dir());
-    found.map(Path::to_owned).ok_or_else(|| io::Error::other("tracefs is not mounted"))
-}
-
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::other(format!("{}: {error}", path.display()))
-}
-
 /// What a case reads of its run's recording.
 #[derive(Debug)]
 pub(super) struct WritebackReader {
     /// The records, or why there are none.
-    pipe: Result<File, String>,
+    pipe: Result<TracePipe, String>,
     /// The file system's device, as records name it.
     device: String,
     /// Its files by their inode.
     files: BTreeMap<u64, FileId>,
-    /// The beginning of a line whose end was not read yet.
-    rest: Vec<u8>,
 }
 
 impl WritebackReader {
@@ -97,7 +84,6 @@ impl WritebackReader {
             pipe: open(owner).map_err(|why| why.to_string()),
             device: format!("dev {}:{} ", major(device), minor(device)),
             files: BTreeMap::new(),
-            rest: Vec::new(),
         };
         // What came before is nothing to this case.
         reader.take();
@@ -112,21 +98,15 @@ impl WritebackReader {
     /// What was recorded since this was last called.
     pub(super) fn take(&mut self) -> WriteBacks {
         let mut seen = WriteBacks::default();
-        let mut bytes = std::mem::take(&mut self.rest);
-        match &mut self.pipe {
-            Ok(pipe) => {
-                // Until there is no more: that is an error, as of every empty pipe.
-                if let Err(error) = pipe.read_to_end(&mut bytes)
-                    && error.kind() != io::ErrorKind::WouldBlock
-                {
-                    seen.missed = Some(format!("trace_pipe: {error}"));
-                }
-            }
-            Err(why) => seen.missed = Some(why.clone()),
-        }
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.rest = bytes.split_off(whole);
-        for line in String::from_utf8_lossy(&bytes).lines() {
+        let lines = match &mut self.pipe {
+            Ok(pipe) => pipe.lines(),
+            Err(why) => Err(why.clone()),
+        };
+        let lines = lines.unwrap_or_else(|why| {
+            seen.missed = Some(why);
+            String::new()
+        });
+        for line in lines.lines() {
             match record(line) {
                 TraceLine::WrittenBack { device, inode, pages } => {
                     if device == self.device
@@ -143,15 +123,13 @@ impl WritebackReader {
     }
 }
 
-fn open(owner: Owner) -> io::Result<File> {
+fn open(owner: Owner) -> io::Result<TracePipe> {
     let root = root()?;
     let tracepoint = root.join("events").join(TRACEPOINT);
     if !tracepoint.exists() {
         return Err(io::Error::other(format!("the kernel has no tracepoint {TRACEPOINT}")));
     }
-    let pipe = root.join("instances").join(owner.recording()).join("trace_pipe");
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).map_err(at(&pipe))
+    TracePipe::open(&root.join("instances").join(owner.recording()))
 }
 
 /// A line of trace_pipe.
