@@ -137,8 +137,7 @@ class Check:
                 continue
             # A new one, for the summary may be written meanwhile.
             self.releases = {**self.releases, name: booted.release}
-            # All faults are built at once.
-            if needed := next((step.fault for step in machines if step.fault and step.kernel == name), None):
+            for needed in dict.fromkeys(step.fault for step in machines if step.fault and step.kernel == name):
                 try:
                     fault.build(tools.cache, booted, needed)
                 except Failure as error:

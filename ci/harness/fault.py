@@ -240,14 +240,15 @@ def build(cache: Cache, kernel: Kernel, fault: str) -> Path:
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
 
     def make(into: Path) -> None:
-        say(f"building the faults for {kernel.release}")
+        say(f"building the fault {fault} for {kernel.release}")
         for path in sources:
             shutil.copy2(path, into)
         # Without BTF, which would take pahole.
         without = "CONFIG_DEBUG_INFO_BTF_MODULES="
-        run(["make", "-C", against, f"M={into}", without, "modules"], "building the faults", child.LONG)
+        command = ["make", "-C", against, f"M={into}", f"FAULT={fault}", without, "modules"]
+        run(command, f"building the fault {fault}", child.LONG)
 
-    return cache.once(f"faults/{kernel.release}-{kernel.build}-{digest}", make) / f"{fault}.ko"
+    return cache.once(f"faults/{kernel.release}-{kernel.build}-{digest}-{fault}", make) / f"{fault}.ko"
 
 
 def load(fault: str, module: Path, filesystems: Sequence[str]) -> str:

@@ -20,6 +20,9 @@ from .say import say
 # How long a boot may take before its first command runs. Emulated on an idle
 # host it takes 12 s.
 BOOT_PATIENCE = 300.0
+# What a kernel says that boots on a timer which does not tick any more, as an emulated one does now and then on a host
+# that is short of time. Nothing moves after that (kernel/rcu/tree_stall.h).
+STOPPED = b"kthread timer wakeup didn't happen"
 # How often a machine that does not boot is tried.
 MOST_TRIES = 3
 # How long a machine may be without any sign of life: the guest gives one every 5 s.
@@ -191,6 +194,8 @@ class Machine:
                     return None
             elif now - begin > timeout:
                 return End(None, f"its time was over after {timeout:.0f} s", final=True)
+            elif not (self.share / "started").exists() and STOPPED in self.boot_console:
+                return End(None, "its timer stopped before it had booted", stuck=True)
             elif not (self.share / "started").exists() and now - begin > BOOT_PATIENCE:
                 reason = f"it did not boot within {BOOT_PATIENCE:.0f} s; its last word: {self.last_line()}"
                 return End(None, reason, stuck=True)

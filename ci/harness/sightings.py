@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import build, finds, journal, kernel, options
+from . import build, finds, journal, kernel, options, suite
 from .cache import ROOT
 from .failure import Failure
 from .machine import leave_on_signals
@@ -158,7 +158,10 @@ def main(arguments: list[str]) -> int:
                 continue
             results = asked.results / f"{place.name.replace(' ', '-')}-{how}"
             repeated = ["--iterations", str(asked.iterations)] if asked.iterations > 1 else []
-            _, seen = boot(results, programs, *place.words(), "--runner", *repeated, *more)
+            code, seen = boot(results, programs, *place.words(), "--runner", *repeated, *more)
+            if code == suite.COULD_NOT_RUN:
+                # That no find showed would say nothing of the kernel, nor will the next machine do better.
+                raise Failure(f"{place.name}, {how}: could not run, see {results}")
             words = judge(place, seen, how, tally)
             print(f"{place.name}, {how}: {sum(word == 'shown' for word in words.values())} of {len(words)} finds shown", flush=True)
             for find, word in words.items():

@@ -201,3 +201,20 @@ class Key(unittest.TestCase):
                 (tree / "Module.symvers").write_text("0x1\tdax_layout_busy_page\tvmlinux\tEXPORT_SYMBOL_GPL\t\n")
                 fault.build(Store(Path(folder, "cache")), first, "retry")
         self.assertEqual(len(set(made)), 3, made)
+
+    def test_one_that_does_not_build_for_a_kernel_keeps_no_other_from_it(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(fault.host, "prepare"), mock.patch.object(fault, "say"):
+            # A kernel for which longterm-pin does not build.
+            tree = Path(folder, "linux")
+            tree.mkdir()
+            (tree / "Makefile").write_text(
+                "include $(M)/Kbuild\n"
+                "modules: $(obj-m)\n"
+                "%.o: $(M)/%.c\n\ttest $* != longterm-pin\n\ttouch $(M)/$*.ko\n"
+            )
+            booted = Kernel("tree", tree, "7.3.0", "1-abc")
+            store = cache.Cache(Path(folder, "cache"))
+            self.assertTrue(fault.build(store, booted, "no-unmap").exists())
+            with self.assertRaises(Failure):
+                fault.build(store, booted, "longterm-pin")
+            self.assertTrue(fault.build(store, booted, "retry").exists())

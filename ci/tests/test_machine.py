@@ -1,5 +1,7 @@
 """What a machine is started with, and what a console says of a crash."""
 
+import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -10,6 +12,11 @@ from harness.machine import End, Hardware, Machine, persistently, title
 PANIC = """\
 [   12.1] sysrq: Trigger a crash
 [   12.1] Kernel panic - not syncing: sysrq triggered crash
+"""
+
+STALLED = b"""\
+[  122.8] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:
+[  122.8] rcu: rcu_preempt kthread timer wakeup didn't happen for 29995 jiffies! g-1159 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402
 """
 
 OOPS = """\
@@ -49,6 +56,30 @@ class Title(unittest.TestCase):
 
     def test_a_quiet_console_says_nothing(self):
         self.assertIsNone(title("[    0.0] Linux version\n[   20.0] reboot: Power down\n"))
+
+
+class Watched(unittest.TestCase):
+    def watched(self, console: bytes, started: bool) -> End | None:
+        """How a machine ends that says this and goes on for two seconds, if it is not left to."""
+        hardware = Hardware(Path("/vng"), Path("/qemu"), False, False, 2, "4G")
+        with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "2"]) as process:
+            machine = Machine(hardware, Kernel("6.12", Path("/boot/vmlinuz"), "6.12.1", "1"), Path(folder), Path(folder))
+            machine.boot_console.extend(console)
+            if started:
+                Path(folder, "started").touch()
+            try:
+                return machine.watch(process, 60, [])
+            finally:
+                process.kill()
+
+    def test_one_whose_timer_stops_as_it_boots_is_given_up_at_once(self):
+        end = self.watched(STALLED, started=False)
+        self.assertTrue(end and end.stuck, end)
+
+    def test_one_that_works_is_not(self):
+        # The stall may be what is tested.
+        self.assertIsNone(self.watched(STALLED, started=True))
+        self.assertIsNone(self.watched(b"", started=False))
 
 
 class Boots(unittest.TestCase):

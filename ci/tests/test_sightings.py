@@ -113,13 +113,13 @@ class Judging(unittest.TestCase):
 
 
 class Command(unittest.TestCase):
-    def go(self, *ends: Journal) -> tuple[int, str, list[tuple[str, ...]]]:
+    def go(self, *ends: Journal, code: int = 0) -> tuple[int, str, list[tuple[str, ...]]]:
         """The exit code, what is printed and what was booted, where the machines leave these journals."""
         left, booted = list(ends), []
 
         def boot(results: Path, programs: Path, *words: str) -> tuple[int, Journal]:
             booted.append((results.name, *words))
-            return 0, left.pop(0)
+            return code, left.pop(0)
 
         known = [finds.Find(number, name, "", ("xfs",), "", False) for number, name in ((1, "one"), (4, "four"))]
         with (
@@ -132,8 +132,8 @@ class Command(unittest.TestCase):
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
             Path(folder, "seen.json").write_text(json.dumps(SEEN))
-            code = sightings.main(["--fs", "xfs", "--results", folder])
-        return code, said.getvalue(), booted
+            ended = sightings.main(["--fs", "xfs", "--results", folder])
+        return ended, said.getvalue(), booted
 
     def test_each_way_has_its_machine(self):
         both = journal(waits__one=("XFAIL", "one"), race__four=("PASS", None))
@@ -144,6 +144,10 @@ class Command(unittest.TestCase):
         self.assertIn("| 1 | one | shown / shown |", said)
         self.assertIn("| 4 | four | not this time / not this time |", said)
         self.assertIn("2 times a find was shown, 2 times not by chance, 0 times not", said)
+
+    def test_a_run_that_could_not_be_made_ends_it(self):
+        with self.assertRaisesRegex(Failure, "6.12 xfs, untraced: could not run"):
+            self.go(journal(), journal(), code=2)
 
     def test_one_that_is_gone_in_one_way_fails(self):
         code, said, _ = self.go(
