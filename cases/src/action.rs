@@ -471,6 +471,16 @@ pub enum Action {
         /// Which.
         map: MapId,
     },
+    /// mprotect(2) of the whole mapping: no access, and then what it was made with.
+    Protect {
+        /// Which.
+        map: MapId,
+    },
+    /// mremap(2) of the whole mapping to other addresses, and back.
+    Move {
+        /// Which.
+        map: MapId,
+    },
     /// Reads one byte of each page through the mapping. Replies [`Reply::Count`], the page
     /// faults this took. `SIGBUS` becomes `EFAULT`.
     Touch {
@@ -642,6 +652,8 @@ impl Action {
             Self::Stored { .. } => "stored",
             Self::Map { .. } => "map",
             Self::Unmap { .. } => "unmap",
+            Self::Protect { .. } => "protect",
+            Self::Move { .. } => "move",
             Self::Touch { .. } => "touch",
             Self::Store { .. } => "store",
             Self::Load { .. } => "load",

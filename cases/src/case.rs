@@ -121,6 +121,7 @@ macro_rules! case {
         $function:ident: $name:literal,
         groups: [$($group:literal),*],
         needs: [$($need:ident $(($point:ident))?),*],
+        $(pins: $kind:expr,)?
         limit: $limit:literal,
         origin: $origin:expr $(,)?
     ) => {
@@ -133,8 +134,8 @@ macro_rules! case {
                 about: &[$($about),+],
                 groups: &[$($group),*],
                 needs: &[$(
-                    $crate::system::Need::$need $(($crate::system::HoldPoint::$point))?
-                ),*],
+                    $crate::system::Need::$need $(($crate::system::HoldPoint::$point))?,
+                )* $($crate::system::Need::Pin($kind))?],
                 limit: $crate::patience::Limit::secs($limit),
                 origin: $origin,
                 body: $crate::case::Body::Function($function),

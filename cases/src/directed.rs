@@ -6,13 +6,16 @@
 //! only if it did. If it went on by itself, or did not come by, the case tries again, and in the
 //! end is not exercised.
 
+mod two_files;
+
 use nix::libc;
 
 use crate::action::{
-    Action, Direction, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Span, page, pages,
+    Action, Direction, MapId, Mode, PAGE, PinId, PinKind, Reply, SECTOR, Span, TaskId, page, pages,
 };
 use crate::case::case;
 use crate::huge::FILLED;
+use crate::kind;
 use crate::origin;
 use crate::system::{HoldPoint, Kinship, MAIN};
 use crate::test::{Checked, File, Test, answer, fail};
@@ -61,10 +64,14 @@ case! {
     groups: [], needs: [Hold(WaitEntered)], limit: 180, origin: origin::RACE,
 }
 fn wake_before_sleep(t: &mut Test<'_>) -> Checked {
+    released_before_sleep(t, PinKind::Splice)
+}
+
+fn released_before_sleep(t: &mut Test<'_>, kind: PinKind) -> Checked {
     t.until(STOOD, |t| {
         let data = t.file("data", "a")?;
         let map = t.map(data)?;
-        let pin = t.pin(map, page(0))?;
+        let pin = t.pin_as(MAIN, map, page(0), kind)?;
         let breaker = t.spawn(MAIN, Kinship::Thread)?;
         let hold = t.hold(breaker, HoldPoint::WaitEntered)?;
         let op = t.begin_as(breaker, punch(data, page(0)))?;
@@ -76,6 +83,26 @@ fn wake_before_sleep(t: &mut Test<'_>) -> Checked {
         t.reads(data, ".")?;
         Ok(stood)
     })
+}
+
+case! {
+    /// The same with a pin that another process has, which reads the page.
+    wake_before_sleep_vm: "directed/wake-before-sleep-vm-read",
+    groups: [], needs: [Hold(WaitEntered)], pins: kind::VM_READ.kind, limit: 180,
+    origin: origin::RACE,
+}
+fn wake_before_sleep_vm(t: &mut Test<'_>) -> Checked {
+    released_before_sleep(t, kind::VM_READ.kind)
+}
+
+case! {
+    /// The same with a pin that the buffer of a socket has.
+    wake_before_sleep_zerocopy: "directed/wake-before-sleep-zerocopy",
+    groups: [], needs: [Hold(WaitEntered)], pins: kind::ZEROCOPY.kind, limit: 180,
+    origin: origin::RACE,
+}
+fn wake_before_sleep_zerocopy(t: &mut Test<'_>) -> Checked {
+    released_before_sleep(t, kind::ZEROCOPY.kind)
 }
 
 /// A file with one page, which holds "b", is not written back, and is pinned.
@@ -173,6 +200,16 @@ fn store_while_written(t: &mut Test<'_>) -> Checked {
 /// Somebody wants a mapped page whose punch is held at `point`: `want` must wait until the page is
 /// gone, and then finds a hole.
 fn newcomer(t: &mut Test<'_>, point: HoldPoint, want: fn(MapId, PinId) -> Action) -> Checked {
+    newcomer_after(t, point, |_, _, newcomer| Ok(newcomer), want)
+}
+
+/// The same when something is done to the mapping first, which may bring another newcomer.
+fn newcomer_after(
+    t: &mut Test<'_>,
+    point: HoldPoint,
+    first: fn(&mut Test<'_>, MapId, TaskId) -> Checked<TaskId>,
+    want: fn(MapId, PinId) -> Action,
+) -> Checked {
     t.until(STOOD, |t| {
         let data = t.file("data", "ab")?;
         let map = t.map(data)?;
@@ -184,6 +221,7 @@ fn newcomer(t: &mut Test<'_>, point: HoldPoint, want: fn(MapId, PinId) -> Action
         let hold = t.hold(breaker, point)?;
         let op = t.begin_as(breaker, punch(data, page(0)))?;
         t.arrived(&hold)?;
+        let newcomer = first(t, map, newcomer)?;
         let wanted = t.begin_as(newcomer, want(map, pin))?;
         t.waits_for_held(&wanted, &hold)?;
         let stood = t.go(&hold)?;
@@ -246,6 +284,85 @@ case! {
 }
 fn fault_after_scan(t: &mut Test<'_>) -> Checked {
     newcomer(t, HoldPoint::ScanFoundNone, a_load)
+}
+
+case! {
+    /// A process is forked when the break has unmapped a page and has not looked yet whether it is
+    /// busy. The child has no way to the page that the break does not know of: its fault waits.
+    fork_before_scan: "directed/fork-before-scan",
+    groups: [], needs: [Hold(Unmapped)], limit: 180, origin: origin::RACE,
+}
+fn fork_before_scan(t: &mut Test<'_>) -> Checked {
+    newcomer_after(t, HoldPoint::Unmapped, |t, _, _| t.fork(), a_load)
+}
+
+case! {
+    /// mprotect(2) takes all access to a mapping, and gives it back, when the break has unmapped a page
+    /// of it and has not looked yet whether it is busy. That does not map the page: the next fault waits.
+    protect_before_scan: "directed/protect-before-scan",
+    groups: [], needs: [Hold(Unmapped)], limit: 180, origin: origin::RACE,
+}
+fn protect_before_scan(t: &mut Test<'_>) -> Checked {
+    let protect = |t: &mut Test<'_>, map, newcomer| {
+        t.run(Action::Protect { map })?;
+        Ok(newcomer)
+    };
+    newcomer_after(t, HoldPoint::Unmapped, protect, a_load)
+}
+
+case! {
+    /// mremap(2) moves a mapping when the break has unmapped a page of it and has not looked yet whether
+    /// it is busy. No page comes with it that the break took away: the next fault waits.
+    move_before_scan: "directed/move-before-scan",
+    groups: [], needs: [Hold(Unmapped)], limit: 180, origin: origin::RACE,
+}
+fn move_before_scan(t: &mut Test<'_>) -> Checked {
+    let relocate = |t: &mut Test<'_>, map, newcomer| {
+        t.run(Action::Move { map })?;
+        Ok(newcomer)
+    };
+    newcomer_after(t, HoldPoint::Unmapped, relocate, a_load)
+}
+
+/// A fault of a page is held at `point` while the page is punched: the punch waits for it, for it has
+/// the page or is about to, and takes it away again.
+fn break_in_fault(t: &mut Test<'_>, point: HoldPoint) -> Checked {
+    t.until(STOOD, |t| {
+        let data = t.file("data", "ab")?;
+        let map = t.map(data)?;
+        let loader = t.spawn(MAIN, Kinship::Thread)?;
+        let breaker = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(loader, point)?;
+        let load = t.begin_as(loader, Action::Touch { map, span: page(0) })?;
+        t.arrived(&hold)?;
+        let op = t.begin_as(breaker, punch(data, page(0)))?;
+        t.waits_for_held(&op, &hold)?;
+        let stood = t.go(&hold)?;
+        t.finished(&load)?;
+        t.finished(&op)?;
+        t.loads(map, pages(0, 2), ".b")?;
+        t.reads(data, ".b")?;
+        Ok(stood)
+    })
+}
+
+case! {
+    /// A page is punched while a fault has begun to map it. The punch waits for the fault, or the page
+    /// would be mapped when it is free.
+    break_at_fault: "directed/punch-in-fault",
+    groups: [], needs: [Hold(FaultEntered)], limit: 180, origin: origin::HOLES,
+}
+fn break_at_fault(t: &mut Test<'_>) -> Checked {
+    break_in_fault(t, HoldPoint::FaultEntered)
+}
+
+case! {
+    /// The same when the fault has looked up the block of the page, and enters it next.
+    break_at_entry: "directed/punch-before-entry",
+    groups: [], needs: [Hold(PageFound)], limit: 180, origin: origin::HOLES,
+}
+fn break_at_entry(t: &mut Test<'_>) -> Checked {
+    break_in_fault(t, HoldPoint::PageFound)
 }
 
 case! {

@@ -92,14 +92,9 @@ pub(crate) const CATALOGUE: &[CatalogueKind] = &[
     aio(Direction::FromMemory, "aio-write", "an AIO direct write"),
     uring(Direction::IntoMemory, "uring-read", "an io_uring direct read"),
     uring(Direction::FromMemory, "uring-write", "an io_uring direct write"),
-    remote(Direction::FromMemory, "vm-read", "process_vm_readv by another process"),
+    VM_READ,
     remote(Direction::IntoMemory, "vm-write", "process_vm_writev by another process"),
-    CatalogueKind {
-        kind: PinKind::Zerocopy,
-        name: "zerocopy",
-        phrase: "a MSG_ZEROCOPY send",
-        origin: None,
-    },
+    ZEROCOPY,
     fuse(Direction::IntoMemory, "fuse-read", "a read from FUSE"),
     fuse(Direction::FromMemory, "fuse-write", "a write to FUSE"),
 ];
@@ -111,6 +106,18 @@ pub(crate) const SPLICE: CatalogueKind =
 /// A pin through which the page is written.
 pub(crate) const AIO_READ: CatalogueKind =
     aio(Direction::IntoMemory, "aio-read", "an AIO direct read");
+
+/// A pin that another process takes.
+pub(crate) const VM_READ: CatalogueKind =
+    remote(Direction::FromMemory, "vm-read", "process_vm_readv by another process");
+
+/// A pin that a socket's buffer has.
+pub(crate) const ZEROCOPY: CatalogueKind = CatalogueKind {
+    kind: PinKind::Zerocopy,
+    name: "zerocopy",
+    phrase: "a MSG_ZEROCOPY send",
+    origin: None,
+};
 
 const fn aio(direction: Direction, name: &'static str, phrase: &'static str) -> CatalogueKind {
     let kind = PinKind::Direct { engine: Engine::Aio, direction, byte: DEVICE };

@@ -9,6 +9,9 @@ pub(crate) const FLUSH_DMA: &str =
 /// Direct I/O that begins while a break ends.
 pub(crate) const RACE: &str = "Linux commit b1f382178d15 (\"ext4: close race between direct IO and \
      ext4_break_layouts()\"), thread of 2018-07-27";
+/// What is faulted in beside a break.
+pub(crate) const HOLES: &str =
+    "Linux commit ea3d7209ca01 (\"ext4: fix races between page faults and hole punching\")";
 /// Pinned pages and write-back.
 pub(crate) const WRITEBACK: &str =
     "Wilcox, Kara and Piggin on pinned pages and write-back, 2018-07-09";

@@ -119,6 +119,8 @@ const fn point_words(point: HoldPoint) -> &'static str {
         HoldPoint::WriteAllocated => "in a write that has its blocks",
         HoldPoint::CopyWritten => "in a write that has written a copy",
         HoldPoint::BlockFound => "before it copies from or to a block",
+        HoldPoint::PageFound => "in a fault that has found its page",
+        HoldPoint::Compared => "in a dedupe that has compared the files",
     }
 }
 
@@ -650,7 +652,7 @@ impl Test<'_> {
     pub(crate) fn files_in_order(&mut self, named: [(&str, &str); 2]) -> Checked<[File; 2]> {
         let mut made = Vec::new();
         for (name, _) in named {
-            let (file, name) = (self.new_file_id(), name.to_owned());
+            let (file, name) = (self.new_file_id(), self.attempts.name(name));
             let create = Action::Create { file, name, medium: Medium::Dax, fill: Vec::new() };
             if let Err(errno) = self.quietly(MAIN, create)? {
                 return fail("files can be made", &errno.to_string(), "");

@@ -204,6 +204,12 @@ impl Names {
             }
             Action::Map { map, span, .. } => format!("make the {}, {span}", self.map(*map)),
             Action::Unmap { map } => format!("unmap the {}", self.map(*map)),
+            Action::Protect { map } => {
+                format!("take all access to the {}, and give it back", self.map(*map))
+            }
+            Action::Move { map } => {
+                format!("move the {} to other addresses, and back", self.map(*map))
+            }
             Action::Touch { map, span } => format!("touch {span} of the {}", self.map(*map)),
             Action::Store { map, span, byte } => {
                 format!("store {} to {span} of the {}", char::from(*byte), self.map(*map))

@@ -101,6 +101,7 @@ variants! {
     no_unmap: NoUnmap, Some(Rule::MissedWait);
     drop_all_locks: DropAllLocks, Some(Rule::Livelock);
     hold_invalidate_lock: HoldInvalidateLock, Some(Rule::LockHeld);
+    fault_unlocked: FaultUnlocked, Some(Rule::MissedWait);
     lost_wakeup: LostWakeup, Some(Rule::LostWakeup);
     first_page_only: FirstPageOnly, Some(Rule::MissedWait);
     skip_unmapped: SkipUnmapped, Some(Rule::MissedWait);

@@ -33,6 +33,11 @@ pub enum HoldPoint {
     CopyWritten,
     /// In a read(2) or write(2) that has looked up a block and is about to copy from it or to it.
     BlockFound,
+    /// In a fault that has looked up the block of its page, and is about to enter the page in the file's
+    /// mapping.
+    PageFound,
+    /// In a dedupe that has compared both files, and has not shared anything yet.
+    Compared,
 }
 
 impl HoldPoint {
@@ -47,6 +52,8 @@ impl HoldPoint {
         Self::WriteAllocated,
         Self::CopyWritten,
         Self::BlockFound,
+        Self::PageFound,
+        Self::Compared,
     ];
 
     /// What it is called.
@@ -61,6 +68,8 @@ impl HoldPoint {
             Self::WriteAllocated => "write-allocated",
             Self::CopyWritten => "copy-written",
             Self::BlockFound => "block-found",
+            Self::PageFound => "page-found",
+            Self::Compared => "compared",
         }
     }
 
@@ -80,6 +89,8 @@ impl HoldPoint {
             Self::WriteAllocated => slot::INVALIDATE,
             Self::CopyWritten => slot::REMAP,
             Self::BlockFound => slot::ACCESS,
+            Self::PageFound => slot::ENTER,
+            Self::Compared => slot::COMPARE,
         }
     }
 
@@ -94,7 +105,9 @@ impl HoldPoint {
             | Self::EntryLocked
             | Self::WriteAllocated
             | Self::CopyWritten
-            | Self::BlockFound => ReturnCondition::Any,
+            | Self::BlockFound
+            | Self::PageFound
+            | Self::Compared => ReturnCondition::Any,
         }
     }
 }
@@ -124,8 +137,12 @@ pub mod slot {
     pub const REMAP: u32 = 6;
     /// Memory of the device about to be accessed.
     pub const ACCESS: u32 = 7;
+    /// Page about to be entered in the mapping of its file.
+    pub const ENTER: u32 = 8;
+    /// Files compared.
+    pub const COMPARE: u32 = 9;
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 10;
 }
 
 /// The control page.

@@ -29,11 +29,19 @@ impl Fs {
         let fault = || {
             loop {
                 let mmap = mm.lock.read(task)?;
-                let invalidate = inode.invalidate.read(task)?;
+                // Linux commit ea3d7209ca01 ("ext4: fix races between page faults and hole punching"):
+                // before it there was no such lock.
+                let invalidate = if self.has(Variant::FaultUnlocked) {
+                    None
+                } else {
+                    Some(inode.invalidate.read(task)?)
+                };
                 if vma.is_dead() || self.is_down(inode) {
                     return Err(EFAULT.into());
                 }
                 self.pass(task, HoldPoint::FaultEntered)?;
+                // Both in one step here.
+                self.pass(task, HoldPoint::PageFound)?;
                 match self.enter(task, vma, at, write) {
                     Ok(()) => return Ok(()),
                     Err(NotYours::Errno(errno)) => return Err(errno.into()),

@@ -1,5 +1,6 @@
 //! Reflink and dedupe: one file's blocks become another's too. And exchange: they become the other's.
 
+use protocol::HoldPoint;
 use protocol::event::OperationKind;
 
 use crate::errno::{Answer, EINVAL, EOPNOTSUPP, EXDEV};
@@ -152,6 +153,7 @@ impl Fs {
             Self::readable(destination, what.to, len)?;
             let (a, b) =
                 (self.contents(source, from, count), self.contents(destination, to, count));
+            self.pass(task, HoldPoint::Compared)?;
             if a != b {
                 return Ok(0);
             }

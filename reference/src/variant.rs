@@ -49,6 +49,8 @@ variants! {
     /// The break keeps the invalidate lock while it waits, so a task that must fault before it
     /// lets go of its pin waits for the break.
     HoldInvalidateLock = "hold-invalidate-lock",
+    /// A fault does not take the invalidate lock, so it goes on while a break looks.
+    FaultUnlocked = "fault-unlocked",
     /// A device that drops the last pin of a page wakes nobody.
     LostWakeup = "lost-wakeup",
     /// The break looks at the first page of the file only.

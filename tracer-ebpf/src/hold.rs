@@ -198,3 +198,27 @@ pub(crate) fn hold_access(_: FEntryContext) -> u32 {
 pub(crate) fn hold_access_probe(_: ProbeContext) -> u32 {
     hold(slot::ACCESS, 0)
 }
+
+/// A page is about to be entered in the mapping of its file.
+#[fentry]
+pub(crate) fn hold_enter(_: FEntryContext) -> u32 {
+    hold(slot::ENTER, 0)
+}
+
+/// The same by a kprobe.
+#[kprobe]
+pub(crate) fn hold_enter_probe(_: ProbeContext) -> u32 {
+    hold(slot::ENTER, 0)
+}
+
+/// Two files were compared.
+#[fexit]
+pub(crate) fn hold_compare(_: FExitContext) -> u32 {
+    hold(slot::COMPARE, 0)
+}
+
+/// The same by a kretprobe.
+#[kretprobe]
+pub(crate) fn hold_compare_probe(_: RetProbeContext) -> u32 {
+    hold(slot::COMPARE, 0)
+}

@@ -98,6 +98,20 @@ const HELD: &[HoldSite] = &[
             at("dax_direct_access", &[("hold_access_probe", Attach::Kprobe)]),
         ],
     },
+    HoldSite {
+        slot: slot::ENTER,
+        ways: &[
+            at("dax_insert_entry", &[("hold_enter", Attach::Fentry)]),
+            at("dax_insert_entry", &[("hold_enter_probe", Attach::Kprobe)]),
+        ],
+    },
+    HoldSite {
+        slot: slot::COMPARE,
+        ways: &[
+            at("dax_dedupe_file_range_compare", &[("hold_compare", Attach::Fexit)]),
+            at("dax_dedupe_file_range_compare", &[("hold_compare_probe", Attach::Kretprobe)]),
+        ],
+    },
 ];
 
 /// The PID namespace that all others are in: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -247,15 +261,18 @@ pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldChe
             sys::punch(&file, 0, PAGE as usize).map_err(failed("punching its file"))?;
             None
         }
-        HoldPoint::CopyWritten => {
-            let (other, _) = device.scratch()?;
-            if sys::share(&file, &other).is_err() {
-                return Ok(HoldCheck::Absent("its files cannot share blocks"));
-            }
-            None
-        }
-        HoldPoint::FaultEntered | HoldPoint::BlockFound => None,
+        HoldPoint::CopyWritten
+        | HoldPoint::FaultEntered
+        | HoldPoint::BlockFound
+        | HoldPoint::PageFound
+        | HoldPoint::Compared => None,
     };
+    let (other, _) = device.scratch()?;
+    if matches!(point, HoldPoint::CopyWritten | HoldPoint::Compared)
+        && sys::share(&file, &other).is_err()
+    {
+        return Ok(HoldCheck::Absent("its files cannot share blocks"));
+    }
     let (tell, told) = mpsc::channel();
     let (begin, begun) = mpsc::channel();
     let task = thread::spawn(move || {
@@ -263,7 +280,7 @@ pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldChe
         let _ = tell.send(nix::unistd::gettid().as_raw() as u32);
         begun.recv().map_err(io::Error::other)?;
         match point {
-            HoldPoint::FaultEntered => {
+            HoldPoint::FaultEntered | HoldPoint::PageFound => {
                 map.touch();
                 Ok(())
             }
@@ -271,7 +288,11 @@ pub fn check(holds: &HoldProbes, dev: &Path, point: HoldPoint) -> Result<HoldChe
             HoldPoint::WriteAllocated | HoldPoint::CopyWritten | HoldPoint::BlockFound => {
                 file.write_all_at(&[0; PAGE as usize], 0)
             }
-            _ => sys::punch(&file, 0, PAGE as usize),
+            HoldPoint::Compared => sys::dedupe(&file, &other, PAGE),
+            HoldPoint::Unmapped
+            | HoldPoint::ScanFoundBusy
+            | HoldPoint::ScanFoundNone
+            | HoldPoint::WaitEntered => sys::punch(&file, 0, PAGE as usize),
         }
     });
     let number = told.recv().map_err(io::Error::other).map_err(failed("starting a task"))?;

@@ -305,6 +305,40 @@ pub(crate) fn share(from: &File, to: &File) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// `struct file_dedupe_range` with one `file_dedupe_range_info`: include/uapi/linux/fs.h.
+#[repr(C)]
+struct DedupeWhole {
+    at: u64,
+    length: u64,
+    count: u16,
+    reserved: [u16; 3],
+    to: i64,
+    to_at: u64,
+    deduped: u64,
+    status: i32,
+    reserved_too: u32,
+}
+
+/// Has `to` share its first bytes with `from` if they are the same: FIDEDUPERANGE, ioctl_fideduperange(2).
+pub(crate) fn dedupe(from: &File, to: &File, length: u64) -> io::Result<()> {
+    let mut range = DedupeWhole {
+        at: 0,
+        length,
+        count: 1,
+        reserved: [0; 3],
+        to: to.as_raw_fd().into(),
+        to_at: 0,
+        deduped: 0,
+        status: 0,
+        reserved_too: 0,
+    };
+    // The request encodes the size of the head alone, 24 bytes.
+    let request = libc::_IOWR::<[u64; 3]>(0x94, 54);
+    // SAFETY: the structure has the one range that it says it has, and outlives the call.
+    let result = unsafe { libc::ioctl(from.as_raw_fd(), request as _, &raw mut range) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Gives a file blocks up to a length, and the length.
 pub(crate) fn allocate(file: &File, length: u64) -> io::Result<()> {
     // SAFETY: plain numbers.

@@ -58,8 +58,8 @@ const BREAKS: &[HoldPoint] = &[
     HoldPoint::WaitEntered,
 ];
 
-/// The point of what faults.
-const FAULTS: &[HoldPoint] = &[HoldPoint::FaultEntered];
+/// The points of what faults.
+const FAULTS: &[HoldPoint] = &[HoldPoint::FaultEntered, HoldPoint::PageFound];
 
 fn map() -> MapId {
     first_map(FILE)

@@ -343,6 +343,8 @@ impl Actor {
                 self.tables().maps.remove(map);
                 mapping.unmap().map(done)
             }
+            Action::Protect { map } => self.mapping(*map)?.protect().map(done),
+            Action::Move { map } => self.mapping(*map)?.relocate().map(done),
             Action::Touch { map, span } => {
                 let mapping = self.mapping(*map)?;
                 counting_faults(|| mapping.touch(*span))

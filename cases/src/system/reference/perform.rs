@@ -210,6 +210,11 @@ impl Worker {
                 self.on(*file, |inode| fs.map(task, mm, map.0, inode, pages, *sharing)).map(done)
             }
             Action::Unmap { map } => fs.unmap_all_of(task, mm, map.0).map(done),
+            // What the page table has goes with the mapping.
+            Action::Protect { map } | Action::Move { map } => {
+                mm.lock.write(task)?;
+                self.vma(*map).map(|_| Reply::Done)
+            }
             Action::Touch { map, span } => {
                 fs.touch(task, mm, &self.vma(*map)?, (span.at, span.len)).map(Reply::Count)
             }

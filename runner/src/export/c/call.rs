@@ -66,7 +66,11 @@ impl CWriter {
             Action::StoredTo { map, span, by: Tracker::SoftDirty } => {
                 format!("stored_to(&{}, {})", mapping(*map), range(*span))
             }
-            Action::Track { .. } | Action::StoredTo { .. } | Action::Remap { .. } => {
+            Action::Track { .. }
+            | Action::StoredTo { .. }
+            | Action::Remap { .. }
+            | Action::Protect { .. }
+            | Action::Move { .. } => {
                 return Err(format!("no program does this yet: {words}"));
             }
             Action::Whole(_)

@@ -46,6 +46,8 @@ pub(in crate::export) fn maps(action: &Action) -> Vec<MapId> {
         | Action::Store { map, .. }
         | Action::Load { map, .. }
         | Action::Msync { map }
+        | Action::Protect { map }
+        | Action::Move { map }
         | Action::WriteProtect { map }
         | Action::FutexWait { map }
         | Action::FutexWake { map }

@@ -72,6 +72,32 @@ impl Mapping {
         if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// mprotect(2) to `PROT_NONE`, and back.
+    pub(crate) fn protect(&self) -> io::Result<()> {
+        for access in [libc::PROT_NONE, libc::PROT_READ | libc::PROT_WRITE] {
+            // SAFETY: the range stays mapped, and ours; only raw access uses it, which recovers from faults.
+            check(unsafe { libc::mprotect(self.address as *mut _, self.length, access) }.into())?;
+        }
+        Ok(())
+    }
+
+    /// mremap(2) to other addresses, and back. What keeps these ones meanwhile is a mapping of the same.
+    pub(crate) fn relocate(&self) -> io::Result<()> {
+        let here = self.address as *mut libc::c_void;
+        let (length, keeping) = (self.length, libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP);
+        // SAFETY: the kernel chooses a free range, and the old one stays mapped, and ours.
+        let there = unsafe {
+            libc::mremap(here, length, length, keeping, std::ptr::null_mut::<libc::c_void>())
+        };
+        if there == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let back = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: what is replaced is ours; only raw access uses it, which recovers from faults.
+        let moved = unsafe { libc::mremap(there, length, length, back, here) };
+        if moved == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     /// The address of `span`, if it lies inside.
     fn part(&self, span: Span) -> io::Result<*mut u8> {
         if span.end() > self.length as u64 {
