@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import build, journal, options, suite
+from .failure import Failure
 from .fault import known
 from .journal import Journal
 from .machine import leave_on_signals
@@ -137,6 +138,8 @@ def one(fault: Fault, filesystem: str, machine: list[str], programs: Path, resul
     traced = ["--runner", "--trace"] if fault.finding else []
     words = [*machine, "--fs", filesystem, "--fault", fault.name, *fault.options(), *fault.selection, *traced]
     code, seen = boot(results, programs, *words)
+    if code == suite.COULD_NOT_RUN:
+        raise Failure(f"{filesystem}: {fault.name} could not be tried")
     return judge(fault, filesystem, code, seen, results)
 
 
@@ -152,7 +155,9 @@ def several(fault: Fault, filesystems: list[str], machine: list[str], programs: 
     for filesystem in filesystems:
         (results / f"{filesystem}.code").unlink(missing_ok=True)
     words = [*machine, *named, "--fault", fault.name, "--", "sh", "-c", script]
-    boot(results, programs, *words)
+    code, _ = boot(results, programs, *words)
+    if code == suite.COULD_NOT_RUN and not any((results / f"{filesystem}.code").exists() for filesystem in filesystems):
+        raise Failure(f"{fault.name} could not be tried")
     good = []
     for filesystem in filesystems:
         code = ended(results / f"{filesystem}.code")

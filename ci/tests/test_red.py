@@ -14,6 +14,7 @@ from unittest import mock
 
 from harness import fault, options, red, step
 from harness.cache import ROOT
+from harness.failure import Failure
 from harness.journal import Journal
 from harness.red import Fault, Finding, look
 
@@ -254,6 +255,12 @@ class Together(unittest.TestCase):
     def test_what_a_wedged_machine_leaves_undone_gets_machines_of_its_own(self):
         self.assertTrue(self.go({"xfs": (3, "HANG")}, {"xfs": (1, "HANG")}, {"ext4": (1, "FAIL")}))
         self.assertEqual(self.booted, [["xfs", "ext4"], ["xfs"], ["ext4"]])
+
+    def test_a_fault_that_could_not_be_tried_says_nothing(self):
+        # As where the kernel has no such function: no machine was booted.
+        for what, where in ((red.one, "xfs"), (red.several, ["xfs", "ext4"])):
+            with mock.patch.object(red, "boot", return_value=(2, Journal())), self.assertRaisesRegex(Failure, "could not be tried"):
+                what(SKIP, where, [], Path("/programs"), Path("/results"))
 
     def test_so_does_all_if_the_machine_went_down(self):
         self.assertTrue(self.go({"xfs": (None, "FAIL")}, {"xfs": (1, "FAIL")}, {"ext4": (1, "FAIL")}))
