@@ -115,6 +115,7 @@ impl Case {
 pub(crate) static CASES: [Case];
 
 /// Declares the case whose function follows it; the doc comment becomes its description.
+/// `pins`, if there is any, is a kind of pin that it needs, too.
 macro_rules! case {
     (
         $(#[doc = $about:literal])+
