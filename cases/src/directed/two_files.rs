@@ -98,6 +98,35 @@ impl Siblings {
     fn truncate(&self) -> Action {
         Action::Truncate { file: self.other.id, size: 0 }
     }
+
+    fn fault(&self) -> Action {
+        Action::Touch { map: self.map, span: page(0) }
+    }
+}
+
+/// `held` is held at `point` when `meets` comes.
+fn siblings(
+    t: &mut Test<'_>,
+    (held, point): (fn(&Siblings) -> Action, HoldPoint),
+    meets: fn(&Siblings) -> Action,
+) -> Checked {
+    t.until(STOOD, |t| {
+        let siblings = Siblings::new(t)?;
+        let first = t.spawn(MAIN, Kinship::Thread)?;
+        let second = t.spawn(MAIN, Kinship::Thread)?;
+        let hold = t.hold(first, point)?;
+        let held = t.begin_as(first, held(&siblings))?;
+        t.arrived(&hold)?;
+        let met = t.begin_as(second, meets(&siblings))?;
+        // Whether it waits for the one that is held is open.
+        t.rests(&met)?;
+        let stood = t.go(&hold)?;
+        t.finished(&held)?;
+        t.finished(&met)?;
+        t.loads(siblings.map, page(0), "a")?;
+        siblings.is_kept(t)?;
+        Ok(stood)
+    })
 }
 
 case! {
@@ -107,23 +136,7 @@ case! {
     groups: [], needs: [Reflink, Hold(PageFound)], limit: 180, origin: origin::COW,
 }
 fn truncate_sibling(t: &mut Test<'_>) -> Checked {
-    t.until(STOOD, |t| {
-        let siblings = Siblings::new(t)?;
-        let loader = t.spawn(MAIN, Kinship::Thread)?;
-        let breaker = t.spawn(MAIN, Kinship::Thread)?;
-        let hold = t.hold(loader, HoldPoint::PageFound)?;
-        let load = t.begin_as(loader, Action::Touch { map: siblings.map, span: page(0) })?;
-        t.arrived(&hold)?;
-        let op = t.begin_as(breaker, siblings.truncate())?;
-        // Whether it waits for the fault is open.
-        t.rests(&op)?;
-        let stood = t.go(&hold)?;
-        t.finished(&load)?;
-        t.finished(&op)?;
-        t.loads(siblings.map, page(0), "a")?;
-        siblings.is_kept(t)?;
-        Ok(stood)
-    })
+    siblings(t, (Siblings::fault, HoldPoint::PageFound), Siblings::truncate)
 }
 
 case! {
@@ -133,21 +146,5 @@ case! {
     groups: [], needs: [Reflink, Hold(ScanFoundNone)], limit: 180, origin: origin::COW,
 }
 fn fault_sibling(t: &mut Test<'_>) -> Checked {
-    t.until(STOOD, |t| {
-        let siblings = Siblings::new(t)?;
-        let breaker = t.spawn(MAIN, Kinship::Thread)?;
-        let loader = t.spawn(MAIN, Kinship::Thread)?;
-        let hold = t.hold(breaker, HoldPoint::ScanFoundNone)?;
-        let op = t.begin_as(breaker, siblings.truncate())?;
-        t.arrived(&hold)?;
-        let load = t.begin_as(loader, Action::Touch { map: siblings.map, span: page(0) })?;
-        // Whether it waits for the truncate is open.
-        t.rests(&load)?;
-        let stood = t.go(&hold)?;
-        t.finished(&op)?;
-        t.finished(&load)?;
-        t.loads(siblings.map, page(0), "a")?;
-        siblings.is_kept(t)?;
-        Ok(stood)
-    })
+    siblings(t, (Siblings::truncate, HoldPoint::ScanFoundNone), Siblings::fault)
 }
